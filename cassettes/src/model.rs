@@ -1,0 +1,212 @@
+//! What a cassette holds, apart from how it is written.
+
+use std::{fmt, net::SocketAddr};
+
+use bytes::Bytes;
+use regress_protocols::{Side, http1::Message};
+
+/// Microseconds.
+pub type Micros = u64;
+
+/// The name of a cassette: unique in its store, ordered by the time the entry began, safe as a file name
+/// (`[0-9A-Za-z.-]`, for example `20261122T101502.123456Z-0007`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CassetteId(pub String);
+
+impl fmt::Display for CassetteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One recorded entry with everything it caused, or (with `entry` absent) the ambient exchanges of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cassette {
+    /// Its id; `ambient` for the ambient cassette.
+    pub id: CassetteId,
+    /// How it was recorded.
+    pub recorded: Recorded,
+    /// The entry; `None` in the ambient cassette.
+    pub entry: Option<Exchange>,
+    /// Downstream exchanges in the order in which their requests began.
+    pub downstream: Vec<Exchange>,
+    /// What is known to be missing from the cassette as a whole (not tied to one exchange).
+    pub defects: Vec<Defect>,
+}
+
+/// How a cassette was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// When the entry began, RFC 3339 in UTC with microseconds.
+    pub at: String,
+    /// The service's name.
+    pub service: String,
+    /// The recorder, for example `regress 0.1.0`.
+    pub by: String,
+    /// Which capture source.
+    pub via: Via,
+    /// The host's kernel release.
+    pub kernel: String,
+}
+
+/// The capture source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// Kernel socket tracepoints.
+    Socket,
+    /// Regress stood in the data path.
+    Proxy,
+}
+
+/// One request and its response, or how it ended, on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Logical name of the downstream (from Host, SNI or DNS; `host:port`, the port left out where it is the
+    /// protocol's default). `None` on entries.
+    pub downstream: Option<String>,
+    /// The connection it travelled on.
+    pub connection: Connection,
+    /// When the first request byte moved, from the start of the entry (in the ambient cassette, of the recording).
+    /// Negative when the exchange began before its entry was complete.
+    pub at: i64,
+    /// From the first request byte to the last response byte; `None` when there was no whole response.
+    pub took: Option<Micros>,
+    /// What was said.
+    pub content: Content,
+    /// How it ended.
+    pub ended: Ended,
+    /// Why it belongs to this cassette; `None` on entries and in the ambient cassette.
+    pub cause: Option<Cause>,
+    /// What is known to be missing or uncertain. Empty = complete.
+    pub defects: Vec<Defect>,
+}
+
+/// A connection as the service had it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// A small number, unique within a recording, in order of opening.
+    pub id: u64,
+    /// The service's address. `None` where it never got one (a refused connection).
+    pub local: Option<SocketAddr>,
+    /// The other side's address.
+    pub peer: SocketAddr,
+    /// Whether the content was read from inside TLS.
+    pub tls: bool,
+}
+
+/// What was said in an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1(HttpExchange),
+    /// Bytes of no recognised protocol, in turns.
+    Opaque(Vec<Turn>),
+    /// The connection was never established, so that nothing was said.
+    Nothing,
+}
+
+/// An HTTP/1 exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpExchange {
+    /// The request.
+    pub request: Message,
+    /// Responses before the final one (1xx), in order.
+    pub interim: Vec<Message>,
+    /// The final response; `None` when the connection ended before one.
+    pub response: Option<Message>,
+    /// Arrival of the response's body in pieces: (microseconds since the response began, body bytes so far), only
+    /// where it came in more than one piece. Empty otherwise.
+    pub streamed: Vec<(Micros, u64)>,
+    /// What followed a switch of protocols (101, or 2xx to CONNECT), in turns. Empty otherwise.
+    pub upgraded: Vec<Turn>,
+}
+
+/// Bytes of one side until the other spoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Who spoke.
+    pub from: Side,
+    /// What was said.
+    pub bytes: Bytes,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ended {
+    /// A whole response came.
+    Ok,
+    /// The connection was reset before the end.
+    Reset,
+    /// The connection was refused.
+    Refused,
+    /// Connecting or waiting timed out.
+    Timeout,
+    /// The connection was closed in good order before the end.
+    Closed,
+    /// The recording ended first.
+    Unfinished,
+}
+
+/// Why an exchange belongs to an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cause {
+    /// The rule that said so.
+    pub rule: Rule,
+    /// How far it can be trusted.
+    pub confidence: Confidence,
+    /// The exchange began after the entry was answered.
+    pub after_response: bool,
+}
+
+/// An owner rule (docs/ARCHITECTURE.md has them all).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The unit's last read was of this entry, or of a response that belongs to it.
+    LastRead,
+    /// The connection was opened by a unit that worked for this entry, and this is its first request.
+    Connect,
+    /// The unit was born of one that worked for this entry.
+    Lineage,
+    /// No other entry was open.
+    Alone,
+}
+
+/// How far an owner can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Confidence {
+    /// No other entry could have caused it by any rule.
+    Certain,
+    /// The rules disagree or cannot tell: replays as inconclusive.
+    Ambiguous,
+}
+
+/// Something that is missing from a cassette or uncertain in it. Any defect makes a replay inconclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// Bytes that moved and were not seen.
+    Gap {
+        /// Whose bytes.
+        from: Side,
+        /// Offset in that side's stream on the connection.
+        position: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// The exchange was already under way when the recording began.
+    JoinedMidStream,
+    /// The recording ended before the exchange did.
+    Unfinished,
+    /// The capture source lost events while this was recorded.
+    LostEvents {
+        /// How many.
+        events: u64,
+        /// Payload bytes lost, where known.
+        bytes: u64,
+    },
+    /// Bytes that could not be read as the protocol of the connection.
+    Garbage,
+    /// An encrypted connection: its content could not be read.
+    Encrypted,
+    /// Owner unknown: one of several entries caused it.
+    AmbiguousOwner,
+}

@@ -1,0 +1,150 @@
+//! The one record that every capture source emits, whether kernel or proxy.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+/// One socket for as long as it lives; never reused within a recording. The kernel source uses the socket cookie
+/// (`sock_gen_cookie`, unique until reboot), the proxy source a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// What executes code in the service: a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Unit {
+    /// Process (thread group) id, as the initial PID namespace counts.
+    pub process: u32,
+    /// Thread id.
+    pub thread: u32,
+}
+
+/// Which end of the connection the recorded service has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The service accepted it: requests on it are entries.
+    Server,
+    /// The service opened it: requests on it go downstream.
+    Client,
+}
+
+/// The way bytes went, seen from the recorded service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// The service sent them.
+    Sent,
+    /// The service received them.
+    Received,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseCause {
+    /// Both sides finished, or the service closed it.
+    Closed,
+    /// A reset was received or sent.
+    Reset,
+    /// The connection was never established: the peer refused it.
+    Refused,
+    /// The connection was never established, or died, by time-out or an unreachable peer.
+    TimedOut,
+}
+
+/// What was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LossKind {
+    /// The event buffer was full.
+    BufferFull,
+    /// Memory of the service could not be read.
+    Unreadable,
+    /// A table of the capture source was full, so that a socket or a process was not followed.
+    TableFull,
+}
+
+/// A count of what the capture source had to give up since its last report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// What kind of loss.
+    pub kind: LossKind,
+    /// How many events.
+    pub events: u64,
+    /// How many payload bytes, where known.
+    pub bytes: u64,
+}
+
+/// One record from a capture source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Monotonic time in nanoseconds (`CLOCK_MONOTONIC`).
+    pub at: u64,
+    /// The thread in whose context it happened; `None` where the kernel acted on its own (softirq).
+    pub unit: Option<Unit>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The service began to connect (`connect(2)`); the unit is the caller.
+    Connecting {
+        /// The socket.
+        socket: SocketId,
+        /// Where to.
+        peer: SocketAddr,
+    },
+    /// A connection is usable, or was found open when the capture began.
+    Open {
+        /// The socket.
+        socket: SocketId,
+        /// Which end the service has.
+        role: Role,
+        /// The service's address.
+        local: SocketAddr,
+        /// The other address. IPv4-mapped IPv6 addresses are given as IPv4.
+        peer: SocketAddr,
+        /// It was open before the capture began: its streams start in the middle.
+        joined: bool,
+    },
+    /// Bytes moved. One system call may give several events with rising positions.
+    Data {
+        /// The socket.
+        socket: SocketId,
+        /// Sent or received.
+        direction: Direction,
+        /// Offset in this direction's stream of the first byte, counted from the first byte seen. Advances by what
+        /// the system call returned, also where bytes were lost, so that a gap shows.
+        position: u64,
+        /// The bytes. Empty together with a non-zero `missing` where nothing could be read.
+        bytes: Bytes,
+        /// How many bytes follow `bytes` that the service moved and the source could not read.
+        missing: u64,
+    },
+    /// The peer finished sending (`Received`), or the service did (`Sent`, shutdown); the other way may go on.
+    Finished {
+        /// The socket.
+        socket: SocketId,
+        /// Which direction ended.
+        direction: Direction,
+    },
+    /// The connection is gone.
+    Close {
+        /// The socket.
+        socket: SocketId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A thread or process was born; the event's unit is the parent.
+    Born {
+        /// The new unit.
+        child: Unit,
+    },
+    /// A thread ended; the event's unit is the thread.
+    Gone,
+    /// A DNS answer that the service received over UDP (raw message bytes, RFC 1035).
+    Name {
+        /// The datagram's payload.
+        bytes: Bytes,
+    },
+    /// Something was lost.
+    Lost(Loss),
+}

@@ -1,0 +1,3 @@
+//! The sealed sandbox and the downstreams played inside it.
+
+pub mod sandbox;

@@ -1,0 +1,8 @@
+//! One file a command.
+
+pub mod cassette;
+pub mod demo;
+pub mod doctor;
+pub mod record;
+pub mod replay;
+pub mod review;

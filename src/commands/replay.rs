@@ -1,0 +1,12 @@
+//! `regress replay`.
+
+use crate::output::{Exit, Failure};
+
+/// Arguments of `regress replay`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Run it.
+pub fn run(_args: Args) -> Result<Exit, Failure> {
+    Err(Failure::new("not there yet"))
+}

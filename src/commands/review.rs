@@ -1,0 +1,12 @@
+//! `regress review`.
+
+use crate::output::{Exit, Failure};
+
+/// Arguments of `regress review`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Run it.
+pub fn run(_args: Args) -> Result<Exit, Failure> {
+    Err(Failure::new("not there yet"))
+}

@@ -1,0 +1,101 @@
+//! `regress.toml`: the settings of one service, meant to be committed beside its cassettes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::output::Failure;
+
+/// The file's name.
+pub const FILE_NAME: &str = "regress.toml";
+
+/// What `regress.toml` can say. Every key is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The service under test.
+    pub service: Service,
+    /// How long replay waits for it.
+    pub replay: Replay,
+}
+
+/// `[service]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// Its name, written into cassettes (default: the command's file name).
+    pub name: Option<String>,
+    /// The command that starts it, when none is given after `--`.
+    pub command: Vec<String>,
+    /// The ports its entries arrive on (default: every port it accepts connections on).
+    pub ports: Vec<u16>,
+    /// Environment added to regress's own when the command is started.
+    pub env: BTreeMap<String, String>,
+}
+
+/// `[replay]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replay {
+    /// Seconds until the service must accept connections.
+    pub ready_timeout: f64,
+    /// Seconds until an entry must be answered.
+    pub entry_timeout: f64,
+    /// Seconds to wait, after an answer, for recorded calls that have not been made yet.
+    pub settle: f64,
+}
+
+impl Default for Replay {
+    fn default() -> Replay {
+        Replay { ready_timeout: 30.0, entry_timeout: 30.0, settle: 1.0 }
+    }
+}
+
+impl Replay {
+    /// `ready_timeout` as a duration.
+    pub fn ready_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.ready_timeout)
+    }
+
+    /// `entry_timeout` as a duration.
+    pub fn entry_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.entry_timeout)
+    }
+
+    /// `settle` as a duration.
+    pub fn settle(&self) -> Duration {
+        Duration::from_secs_f64(self.settle)
+    }
+}
+
+impl Config {
+    /// Read the named file, or else the first `regress.toml` found in `beside` (the cassette folder) and the
+    /// current folder; without one, the defaults.
+    pub fn load(named: Option<&Path>, beside: Option<&Path>) -> Result<Config, Failure> {
+        let found = match named {
+            Some(path) => Some(path.to_path_buf()),
+            None => beside
+                .into_iter()
+                .map(Path::to_path_buf)
+                .chain([PathBuf::from(".")])
+                .map(|d| d.join(FILE_NAME))
+                .find(|p| p.is_file()),
+        };
+        let Some(path) = found else { return Ok(Config::default()) };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::new(format_args!("cannot read {}: {error}", path.display()))
+                .hint("name an existing file with --config")
+        })?;
+        let config: Config =
+            toml::from_str(&text).map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
+        let seconds = [config.replay.ready_timeout, config.replay.entry_timeout, config.replay.settle];
+        if seconds.iter().any(|s| !(0.0..=86_400.0).contains(s)) {
+            return Err(Failure::new(format_args!("{}: [replay] times are seconds from 0 to 86400", path.display())));
+        }
+        Ok(config)
+    }
+}

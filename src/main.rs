@@ -1,0 +1,15 @@
+//! The `regress` command: records what a service really did, proves that a new build still does it.
+
+mod cli;
+mod commands;
+mod config;
+mod output;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(code) = regress_mockserver::sandbox::helper_main() {
+        return code;
+    }
+    cli::run()
+}
