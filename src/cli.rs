@@ -30,6 +30,9 @@ enum Command {
     Doctor(commands::doctor::Args),
     /// The whole tour on a built-in sample shop
     Demo(commands::demo::Args),
+    /// The sample shop itself, one build of it
+    #[command(hide = true)]
+    SampleShop(commands::demo::ShopArgs),
 }
 
 /// Parse the arguments, run the command, render what went wrong.
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Cassette(args) => commands::cassette::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Demo(args) => commands::demo::run(args),
+        Command::SampleShop(args) => commands::demo::run_shop(args),
     };
     match result {
         Ok(exit) => exit.into(),
