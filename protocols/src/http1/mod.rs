@@ -1,5 +1,21 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
 
+mod assemble;
+mod compose;
+mod detect;
+mod error;
+mod framing;
+mod grammar;
+mod key;
 mod message;
+mod pair;
+mod parse;
+mod play;
 
+pub use detect::{Detected, detect};
+pub use error::{Fault, ParseError};
+pub use key::Operation;
 pub use message::{Chunk, Framing, Line, Message};
+pub use pair::{PairEnd, PairEvent, Paired, PairedContent, Pairer, Problem};
+pub use parse::{Limits, RequestReader, ResponseReader};
+pub use play::{Answer, Then, answer, answer_after};

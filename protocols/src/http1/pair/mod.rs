@@ -1,0 +1,379 @@
+//! Both directions of a connection become exchanges.
+
+mod dialogue;
+mod open;
+mod raw;
+mod seek;
+
+use std::{collections::VecDeque, mem};
+
+use bytes::Bytes;
+
+use self::{
+    dialogue::{Dialogue, Shift, Unsure},
+    open::Upgraded,
+    raw::{Raw, UNREADABLE},
+    seek::Seek,
+};
+use super::{Detected, Limits, Message, detect};
+use crate::{Mark, Side};
+
+/// What a [`Pairer`] found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairEvent {
+    /// The first byte of an exchange moved.
+    RequestBegan {
+        /// The number of the exchange on its connection, from 0 in order of beginning.
+        number: u64,
+        /// When.
+        mark: Mark,
+    },
+    /// The last byte of a request moved.
+    RequestComplete {
+        /// The number of the exchange.
+        number: u64,
+        /// When.
+        mark: Mark,
+    },
+    /// The head of a final response moved; the mark is that of its first byte.
+    ResponseBegan {
+        /// The number of the exchange.
+        number: u64,
+        /// When.
+        mark: Mark,
+    },
+    /// The last byte of a final response moved.
+    ResponseComplete {
+        /// The number of the exchange.
+        number: u64,
+        /// When.
+        mark: Mark,
+    },
+    /// Nothing more will be known of an exchange.
+    Done(Box<Paired>),
+}
+
+/// An exchange, with the marks of the bytes that began and ended its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paired {
+    /// The number of the exchange on its connection, from 0 in order of beginning.
+    pub number: u64,
+    /// What was said.
+    pub content: PairedContent,
+    /// The first byte.
+    pub request_began: Mark,
+    /// The last byte of the request.
+    pub request_complete: Option<Mark>,
+    /// The first byte of the final response.
+    pub response_began: Option<Mark>,
+    /// The last byte of the final response.
+    pub response_complete: Option<Mark>,
+    /// How the response's body came: mark, and body bytes (transfer coding removed) so far. Beyond 16,384 pieces the
+    /// last entry stands for all further ones.
+    pub arrivals: Vec<(Mark, u64)>,
+    /// How it ended.
+    pub end: PairEnd,
+    /// What is missing or uncertain.
+    pub problems: Vec<Problem>,
+}
+
+/// What was said in an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives in a boxed `Paired`, and opaque exchanges are rare")]
+pub enum PairedContent {
+    /// A request, its response, and what followed a switch of protocols.
+    Http1 {
+        /// The request.
+        request: Message,
+        /// The 1xx responses before the final one.
+        interim: Vec<Message>,
+        /// The final response, also where it was cut.
+        response: Option<Message>,
+        /// After 101, or 2xx to CONNECT: everything else, in turns.
+        upgraded: Vec<(Side, Bytes)>,
+    },
+    /// Not HTTP/1: the bytes in turns.
+    Opaque(Vec<(Side, Bytes)>),
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairEnd {
+    /// The whole response moved (or all of an opaque connection).
+    Complete,
+    /// The connection ended first.
+    ClosedEarly,
+    /// The recording ended first, or bytes were lost so that the end was not seen.
+    Unfinished,
+}
+
+/// What is missing from an exchange or uncertain in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Bytes that were not seen, or not kept.
+    Gap {
+        /// Whose.
+        from: Side,
+        /// Offset in that side's stream, counted from the first byte given to the pairer.
+        position: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// The exchange was under way when the recording joined the connection.
+    JoinedMidStream,
+    /// Bytes that could not be read as the protocol of the connection.
+    Garbage,
+    /// TLS: the content could not be read.
+    Encrypted,
+    /// A head, a body or a pipeline beyond the limits, so that not all of it was kept.
+    TooLarge,
+}
+
+/// Turns what both sides of one connection said into exchanges. It never fails: what it cannot read becomes an
+/// opaque exchange or a [`Problem`] of one.
+#[derive(Debug)]
+pub struct Pairer {
+    limits: Limits,
+    state: State,
+    positions: [u64; 2],
+    out: Out,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The client has not said enough to tell the protocol.
+    Fresh(Vec<Piece>),
+    Seeking(Seek),
+    Http(Box<Dialogue>),
+    Upgraded(Box<Upgraded>),
+    Opaque(Raw),
+    Over,
+}
+
+/// Bytes of one side, or (with no bytes) how many of its bytes were not seen.
+#[derive(Clone, Debug)]
+struct Piece {
+    mark: Mark,
+    from: Side,
+    position: u64,
+    bytes: Bytes,
+    missing: u64,
+}
+
+/// The events that wait to be taken, and the numbers of exchanges.
+#[derive(Debug, Default)]
+struct Out {
+    events: VecDeque<PairEvent>,
+    next_number: u64,
+}
+
+impl Out {
+    fn begin(&mut self, mark: Mark) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.events.push_back(PairEvent::RequestBegan { number, mark });
+        number
+    }
+
+    fn done(&mut self, paired: Paired) {
+        self.events.push_back(PairEvent::Done(Box::new(paired)));
+    }
+}
+
+/// Why nothing more will come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    Reset,
+    Stopped,
+}
+
+impl Pairer {
+    /// A pairer for one connection. One that was `joined` begins at an unknown place of both streams and waits for
+    /// the first bytes of the client that begin a request.
+    pub fn new(joined: bool, limits: Limits) -> Pairer {
+        let state = if joined {
+            let rest = Raw::new(UNREADABLE, vec![Problem::JoinedMidStream]);
+            State::Seeking(Seek::new(Some(rest), limits.head, Unsure { reason: Problem::JoinedMidStream, owed: false }))
+        } else {
+            State::Fresh(Vec::new())
+        };
+        Pairer { limits, state, positions: [0; 2], out: Out::default() }
+    }
+
+    /// Bytes moved.
+    pub fn data(&mut self, mark: Mark, from: Side, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let position = self.advance(from, bytes.len() as u64);
+        match &mut self.state {
+            State::Http(dialogue) => {
+                let shift = dialogue.data(mark, from, position, bytes, &mut self.out);
+                self.shift(shift);
+            }
+            State::Upgraded(upgraded) => upgraded.data(from, position, bytes),
+            State::Opaque(raw) => raw.push(mark, from, position, bytes, &mut self.out),
+            State::Fresh(_) | State::Seeking(_) => {
+                self.undecided(Piece { mark, from, position, bytes: Bytes::copy_from_slice(bytes), missing: 0 });
+            }
+            State::Over => {}
+        }
+    }
+
+    /// Bytes moved that nobody saw. Inside a body whose length is known they only leave a hole there. Elsewhere the
+    /// exchanges under way end here, and the next request is looked for; where requests were pipelined the rest of
+    /// the connection is given as opaque, since responses could no longer be told apart.
+    pub fn gap(&mut self, mark: Mark, from: Side, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let position = self.advance(from, bytes);
+        let gap = Problem::Gap { from, position, bytes };
+        match &mut self.state {
+            State::Fresh(pieces) => {
+                let mut rest = Raw::new(UNREADABLE, vec![gap]);
+                rest.start(pieces.first().map_or(mark, |piece| piece.mark), &mut self.out);
+                for piece in pieces {
+                    rest.push(piece.mark, piece.from, piece.position, &piece.bytes, &mut self.out);
+                }
+                self.state =
+                    State::Seeking(Seek::new(Some(rest), self.limits.head, Unsure { reason: gap, owed: false }));
+            }
+            State::Seeking(seek) => seek.gap(from, gap, &mut self.out),
+            State::Http(dialogue) => {
+                let shift = dialogue.gap(mark, from, position, bytes, &mut self.out);
+                self.shift(shift);
+            }
+            State::Upgraded(upgraded) => upgraded.problem(gap),
+            State::Opaque(raw) => raw.problems.push(gap),
+            State::Over => {}
+        }
+    }
+
+    /// One side will send no more; the other may go on.
+    pub fn finished(&mut self, mark: Mark, from: Side) {
+        if let State::Http(dialogue) = &mut self.state {
+            let shift = dialogue.finished(mark, from, &mut self.out);
+            self.shift(shift);
+        }
+    }
+
+    /// The connection is gone, in good order: a response that was to run until then is complete.
+    pub fn closed(&mut self, mark: Mark) {
+        self.end(mark, Ending::Closed);
+    }
+
+    /// The connection was reset: a response that was to run until its end is cut, unless the server had finished.
+    pub fn reset(&mut self, mark: Mark) {
+        self.end(mark, Ending::Reset);
+    }
+
+    /// The recording ends: what is open is given as unfinished.
+    pub fn stop(&mut self, mark: Mark) {
+        self.end(mark, Ending::Stopped);
+    }
+
+    /// The next thing found out, in order.
+    #[allow(clippy::should_implement_trait, reason = "more events may follow after None")]
+    pub fn next(&mut self) -> Option<PairEvent> {
+        self.out.events.pop_front()
+    }
+
+    fn advance(&mut self, from: Side, bytes: u64) -> u64 {
+        let position = &mut self.positions[from as usize];
+        mem::replace(position, position.saturating_add(bytes))
+    }
+
+    /// Bytes came while it is not known what the connection, or this place of it, speaks.
+    fn undecided(&mut self, piece: Piece) {
+        let pieces = match &mut self.state {
+            State::Seeking(seek) => seek.data(piece, &mut self.out),
+            State::Fresh(pieces) => {
+                let server = piece.from == Side::Server;
+                pieces.push(piece);
+                let first: Vec<u8> = pieces.iter().flat_map(|piece| piece.bytes.iter().copied()).take(24).collect();
+                let detected = if server { Detected::Other } else { detect(&first) };
+                if detected == Detected::NeedMore {
+                    return;
+                }
+                let pieces = mem::take(pieces);
+                if detected != Detected::Http1 {
+                    let raw = Raw::new(self.limits.body, Vec::new());
+                    return self.become_opaque(raw, pieces);
+                }
+                Some(pieces)
+            }
+            _ => None,
+        };
+        let Some(pieces) = pieces else { return };
+        let unsure = match mem::replace(&mut self.state, State::Over) {
+            State::Seeking(seek) => {
+                let unsure = seek.unsure;
+                seek.finish(PairEnd::Unfinished, &mut self.out);
+                Some(unsure)
+            }
+            _ => None,
+        };
+        self.state = State::Http(Box::new(Dialogue::new(self.limits, unsure)));
+        self.replay(pieces);
+    }
+
+    fn become_opaque(&mut self, raw: Raw, pieces: Vec<Piece>) {
+        self.state = State::Opaque(raw);
+        self.replay(pieces);
+    }
+
+    /// Hands on pieces that were held back, in whatever state the connection is by then.
+    fn replay(&mut self, pieces: Vec<Piece>) {
+        for Piece { mark, from, position, bytes, missing } in pieces {
+            match &mut self.state {
+                State::Http(dialogue) => {
+                    let shift = dialogue.data(mark, from, position, &bytes, &mut self.out);
+                    self.shift(shift);
+                }
+                State::Upgraded(upgraded) if missing > 0 => {
+                    upgraded.problem(Problem::Gap { from, position, bytes: missing });
+                }
+                State::Upgraded(upgraded) => upgraded.data(from, position, &bytes),
+                State::Opaque(raw) if missing > 0 => {
+                    raw.problems.push(Problem::Gap { from, position, bytes: missing });
+                }
+                State::Opaque(raw) => raw.push(mark, from, position, &bytes, &mut self.out),
+                State::Fresh(_) | State::Seeking(_) | State::Over => {}
+            }
+        }
+    }
+
+    fn shift(&mut self, shift: Option<Shift>) {
+        match shift {
+            None => {}
+            Some(Shift::Upgraded(upgraded, pieces)) => {
+                self.state = State::Upgraded(upgraded);
+                self.replay(pieces);
+            }
+            Some(Shift::Opaque(raw, pieces)) => self.become_opaque(raw, pieces),
+            Some(Shift::Seek(rest, unsure)) => self.state = State::Seeking(Seek::new(rest, self.limits.head, unsure)),
+        }
+    }
+
+    fn end(&mut self, mark: Mark, ending: Ending) {
+        if ending == Ending::Closed {
+            self.finished(mark, Side::Server);
+        }
+        let end = if ending == Ending::Stopped { PairEnd::Unfinished } else { PairEnd::Complete };
+        match mem::replace(&mut self.state, State::Over) {
+            State::Fresh(pieces) => {
+                self.become_opaque(Raw::new(self.limits.body, Vec::new()), pieces);
+                self.end(mark, ending);
+            }
+            State::Seeking(seek) => seek.finish(PairEnd::Unfinished, &mut self.out),
+            State::Http(dialogue) => dialogue.end(ending, &mut self.out),
+            State::Upgraded(upgraded) => upgraded.end(end, &mut self.out),
+            State::Opaque(raw) => {
+                raw.finish(if ending == Ending::Reset { PairEnd::ClosedEarly } else { end }, &mut self.out)
+            }
+            State::Over => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Reading one direction of a connection: requests, or the response to one request.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    assemble::{Assembler, Excess, Kind, Step},
+    error::ParseError,
+    framing::Answering,
+    message::{Framing, Message},
+};
+
+/// How large a message may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head, of a trailer section, and of one chunk line.
+    pub head: usize,
+    /// Bytes of a body. Every chunk counts its line and 64 bytes more.
+    pub body: u64,
+}
+
+impl Default for Limits {
+    /// 256 KiB of head, 1 GiB of body.
+    fn default() -> Self {
+        Limits { head: 256 << 10, body: 1 << 30 }
+    }
+}
+
+/// Reads the requests of one connection.
+///
+/// After a request that asks to leave HTTP ([`Message::asks_to_switch`]) the bytes behind it wait in
+/// [`RequestReader::remaining`], as only the response tells what they are. The next `feed` (it may be empty) reads
+/// them as requests.
+#[derive(Debug)]
+pub struct RequestReader {
+    assembler: Assembler,
+    waiting: BytesMut,
+    continues: Continue,
+    failed: Option<ParseError>,
+}
+
+/// Where the request in the making stands with `Expect: 100-continue`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Continue {
+    No,
+    Wanted,
+    Told,
+}
+
+impl RequestReader {
+    /// A reader at the first byte of a connection.
+    pub fn new(limits: Limits) -> RequestReader {
+        RequestReader {
+            assembler: Assembler::new(Kind::Request, limits, Excess::Refuse),
+            waiting: BytesMut::new(),
+            continues: Continue::No,
+            failed: None,
+        }
+    }
+
+    /// Reads more bytes and gives the requests that they complete.
+    ///
+    /// # Errors
+    /// Bytes that are not HTTP/1, or not in one meaning only. Requests before them are given first; the error then
+    /// comes with the next call, and with every later one.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Message>, ParseError> {
+        if self.waiting.is_empty() {
+            return self.read(bytes);
+        }
+        self.waiting.extend_from_slice(bytes);
+        let waiting = self.waiting.split();
+        self.read(&waiting)
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<Vec<Message>, ParseError> {
+        let mut messages = Vec::new();
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        loop {
+            match self.assembler.step(&mut bytes) {
+                Ok(Some(Step::Began)) => self.continues = Continue::No,
+                Ok(Some(Step::Head)) if self.assembler.head().expects_continue() => self.continues = Continue::Wanted,
+                Ok(Some(Step::Head)) => {}
+                Ok(Some(Step::Complete(message))) => {
+                    self.continues = Continue::No;
+                    let switch = message.asks_to_switch();
+                    messages.push(message);
+                    if switch {
+                        self.waiting.extend_from_slice(bytes);
+                        return Ok(messages);
+                    }
+                }
+                Ok(None) => return Ok(messages),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return if messages.is_empty() { Err(error) } else { Ok(messages) };
+                }
+            }
+        }
+    }
+
+    /// True once for a request whose head asks for `100 Continue` and whose body is not whole yet.
+    pub fn wants_continue(&mut self) -> bool {
+        let wanted = self.continues == Continue::Wanted;
+        if wanted {
+            self.continues = Continue::Told;
+        }
+        wanted
+    }
+
+    /// Bytes behind a request that asks to leave HTTP.
+    pub fn remaining(&self) -> &[u8] {
+        &self.waiting
+    }
+
+    /// Bytes held for a request that is not whole yet.
+    pub fn buffered(&self) -> usize {
+        self.assembler.held() + self.waiting.len()
+    }
+
+    /// The client will send no more: the request that was cut by that, truncated.
+    ///
+    /// # Errors
+    /// The one that [`RequestReader::feed`] had.
+    pub fn finish(mut self) -> Result<Option<Message>, ParseError> {
+        self.failed.map_or_else(|| Ok(self.assembler.end()), Err)
+    }
+}
+
+/// Reads the response to one request, with the interim responses before it.
+#[derive(Debug)]
+pub struct ResponseReader {
+    assembler: Assembler,
+    done: bool,
+    after: BytesMut,
+}
+
+impl ResponseReader {
+    /// A reader for the response to a request with that method.
+    pub fn new(method: &str, limits: Limits) -> ResponseReader {
+        let mut assembler = Assembler::new(Kind::Response, limits, Excess::Refuse);
+        assembler.answers(Answering::to(method));
+        ResponseReader { assembler, done: false, after: BytesMut::new() }
+    }
+
+    /// Reads more bytes and gives the responses that they complete: interim ones (1xx but 101), then the final one.
+    ///
+    /// # Errors
+    /// Bytes that are not HTTP/1, or not in one meaning only. Responses before them are given first; the error then
+    /// comes with the next call, and with every later one.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Vec<Message>, ParseError> {
+        let mut messages = Vec::new();
+        while !self.done {
+            match self.assembler.step(&mut bytes) {
+                Ok(Some(Step::Complete(message))) => {
+                    self.done = !is_interim(&message);
+                    messages.push(message);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(messages),
+                Err(error) if messages.is_empty() => return Err(error),
+                Err(_) => return Ok(messages),
+            }
+        }
+        self.after.extend_from_slice(bytes);
+        Ok(messages)
+    }
+
+    /// Whether the final response is whole.
+    pub fn done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether a response without a length is being read: it ends with the connection.
+    pub fn runs_until_close(&self) -> bool {
+        self.assembler.has_begun() && self.assembler.head().framing == Framing::Close
+    }
+
+    /// Bytes behind the final response.
+    pub fn remaining(&self) -> &[u8] {
+        &self.after
+    }
+
+    /// Takes the bytes behind the final response.
+    pub fn into_remaining(self) -> Bytes {
+        self.after.freeze()
+    }
+
+    /// The server will send no more: the response that was in the making, complete if it was to run until now,
+    /// else truncated.
+    pub fn finish(mut self) -> Option<Message> {
+        self.assembler.end()
+    }
+}
+
+/// Whether another response follows to the same request (RFC 9110 section 15.2).
+pub(super) fn is_interim(response: &Message) -> bool {
+    matches!(response.status(), 100 | 102..=199)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(bytes: &[u8]) -> Vec<Message> {
+        RequestReader::new(Limits::default()).feed(bytes).unwrap()
+    }
+
+    #[test]
+    fn requests_come_out_as_they_went_in() {
+        let wire = b"\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b HTTP/1.1\nContent-Length: 3\n\nabc\
+            POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n";
+        let messages = requests(wire);
+        assert_eq!(messages.iter().flat_map(Message::wire).collect::<Vec<_>>(), wire);
+        assert_eq!(messages.iter().map(Message::target).collect::<Vec<_>>(), ["/a", "/b", "/c"]);
+        assert_eq!(messages.iter().map(|message| &message.body[..]).collect::<Vec<_>>(), [&b""[..], b"abc", b"abc"]);
+    }
+
+    #[test]
+    fn a_response_after_an_interim_one() {
+        let mut reader = ResponseReader::new("GET", Limits::default());
+        let messages =
+            reader.feed(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore").unwrap();
+        assert_eq!(messages.iter().map(Message::status).collect::<Vec<_>>(), [103, 200]);
+        assert!(reader.done());
+        assert_eq!(reader.remaining(), b"more");
+    }
+}
