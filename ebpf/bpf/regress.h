@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * What the BPF programs share: integer types, the helpers they call, the few kernel structures they read, and the
+ * records they write. Self-contained on purpose: no system header takes part, so that the object depends on the
+ * compiler alone.
+ */
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long long u64;
+typedef long long s64;
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define NULL ((void *)0)
+
+/* Map definitions, as libbpf's BTF-defined maps. */
+#define MAP_UINT(name, val) int (*name)[val]
+#define MAP_TYPE(name, val) typeof(val) *name
+
+enum { /* enum bpf_map_type, include/uapi/linux/bpf.h */
+	MAP_HASH = 1,
+	MAP_PERCPU_ARRAY = 6,
+	MAP_SK_STORAGE = 24,
+	MAP_RINGBUF = 27,
+	MAP_TASK_STORAGE = 29,
+};
+enum { NO_PREALLOC = 1, STORAGE_CREATE = 1 };
+enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
+
+enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
+
+struct sock;
+struct task_struct;
+struct pt_regs;
+struct tcp_sock;
+
+/* Helper numbers: include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER. */
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
+static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
+static u64 (*bpf_get_socket_cookie)(void *sk) = (void *)46;
+static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
+static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static void *(*bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
+static void (*bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static void (*bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
+static u64 (*bpf_ringbuf_query)(void *ring, u64 flags) = (void *)134;
+static struct tcp_sock *(*bpf_skc_to_tcp_sock)(void *sk) = (void *)137;
+static void *(*bpf_task_storage_get)(void *map, struct task_struct *task, void *value, u64 flags) = (void *)156;
+static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
+static struct pt_regs *(*bpf_task_pt_regs)(struct task_struct *task) = (void *)175;
+static long (*bpf_loop)(u32 iterations, void *callback, void *context, u64 flags) = (void *)181;
+
+/* The kernel's structures, reduced to what is read; the loader fits the offsets to the running kernel (CO-RE). */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct in6_addr {
+	u8 address[16]; /* copied whole, never by member */
+};
+
+struct sock_common {
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	u16 skc_dport;
+	u16 skc_num;
+	u16 skc_family;
+	volatile u8 skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sk_buff_head {
+	u32 qlen;
+};
+
+struct file;
+
+struct socket {
+	struct file *file;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
+	int sk_err;
+	struct socket *sk_socket;
+	u8 sk_shutdown;
+	u16 sk_type;
+	u16 sk_protocol;
+};
+
+struct tcp_ulp_ops;
+
+struct inet_connection_sock {
+	const struct tcp_ulp_ops *icsk_ulp_ops;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	u32 copied_seq;
+	u32 write_seq;
+};
+
+struct thread_info {
+	u32 status;
+};
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	u32 flags;
+	int pid;
+	int tgid;
+	struct signal_struct *signal;
+};
+
+struct pt_regs { /* x86-64 */
+	unsigned long r8;
+	unsigned long ax;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long orig_ax;
+};
+
+#pragma clang attribute pop
+
+/* What user space hands to system calls: a fixed interface, so the layout is spelled out (x86-64). */
+struct user_iovec {
+	u64 base;
+	u64 length;
+};
+
+struct user_msghdr {
+	u64 name;
+	u64 name_length;
+	u64 vector;
+	u64 vector_length;
+	u64 control;
+	u64 control_length;
+	u64 flags;
+};
+
+struct user_mmsghdr {
+	struct user_msghdr header;
+	u32 length;
+	u32 padding;
+};
+
+/* ---- Records. `src/record.rs` decodes them; both files change together. ---- */
+
+enum kind {
+	CONNECTING = 1,
+	OPEN = 2,
+	DATA = 3,
+	FINISHED = 4,
+	CLOSE = 5,
+	BORN = 6,
+	GONE = 7,
+	NAME = 8,
+};
+
+enum direction { SENT = 0, RECEIVED = 1 };
+enum role { UNKNOWN = 0, SERVER = 1, CLIENT = 2 };
+enum cause { NOT_ENDED = 0, CLOSED = 1, RESET = 2, REFUSED = 3, TIMED_OUT = 4 };
+enum loss { BUFFER_FULL = 0, UNREADABLE = 1, TABLE_FULL = 2, LOSS_KINDS = 3 };
+
+struct record {
+	u64 at;      /* ns, CLOCK_MONOTONIC */
+	u64 socket;  /* cookie; 0 where there is none */
+	u32 process; /* 0: the kernel acted on its own */
+	u32 thread;
+	u8 kind;
+	u8 detail; /* DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
+	u16 padding;
+	u32 length; /* payload bytes that follow the fixed part of DATA and NAME */
+};
+
+struct data_record {
+	struct record head;
+	u64 position;
+	u64 missing;
+};
+
+struct address_record { /* CONNECTING, OPEN */
+	struct record head;
+	u16 family; /* AF_INET: 4 bytes of each address count, AF_INET6: 16 */
+	u16 local_port;
+	u16 peer_port;
+	u16 padding;
+	u8 local[16];
+	u8 peer[16];
+};
+
+struct born_record {
+	struct record head;
+	u32 process;
+	u32 thread;
+};
+
+struct loss_count {
+	u64 events;
+	u64 bytes;
+};
+
+/* What is known of one socket; lives and dies with it. `src/joined.rs` writes it for connections found open. */
+struct socket_state {
+	u64 position[2];
+	u64 owed[2];         /* bytes right before `position` that the ring refused and no record tells of */
+	u32 sequence[2]; /* TCP's own stream counters at the last event */
+	u8 role;
+	u8 cause;
+	u16 padding;
+	u32 flags;
+};
+
+enum socket_flag {
+	FOLLOWED = 1,           /* a followed process uses it */
+	ANNOUNCED = 2,          /* its OPEN is in the ring */
+	SEQUENCED = 4,          /* `sequence` is valid */
+	SENT_FINISHED = 8,      /* FINISHED was written */
+	RECEIVED_FINISHED = 16, /* FINISHED was written */
+	GONE_FOR_GOOD = 32,     /* CLOSE was written */
+	RESOLVER = 64,          /* UDP: it asks port 53 */
+};

@@ -1,0 +1,271 @@
+//! The capture itself: which processes, and their events in order.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, RingBuf};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::error::Error;
+use crate::event::{Event, EventKind, Loss, Role, SocketId, Unit};
+use crate::joined;
+use crate::listeners::Listeners;
+use crate::programs::{LOSS_KINDS, LossCount, Programs};
+use crate::record::{self, Record};
+
+/// What to capture, and with how much memory.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Process ids, as the initial PID namespace counts. All their threads and future children are captured as well.
+    pub pids: Vec<u32>,
+    /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
+    /// memory, at least 16 MiB and at most 256 MiB.
+    pub buffer_bytes: Option<u32>,
+}
+
+const BUFFER_BOUNDS: std::ops::RangeInclusive<u32> = 64 << 10..=1 << 30;
+const DEFAULT_BUFFER_BOUNDS: (u64, u64) = (16 << 20, 256 << 20);
+
+/// The longest time that events wait in the buffer: a nearly empty buffer wakes nobody.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Bounds one batch, so that a busy service cannot keep the caller waiting.
+const BATCH_EVENTS: usize = 16 << 10;
+const BATCH_BYTES: usize = 64 << 20;
+
+/// A running capture. The service is never stopped, changed or waited for. Dropping the capture ends it.
+///
+/// Events come in the order of the kernel's one buffer. For each socket: [`EventKind::Open`] before its data, data of
+/// one direction in stream order, [`EventKind::Close`] last. A socket that failed to connect may connect again under
+/// the same id. Times are taken before the place in the buffer, so that events of different CPUs may carry times
+/// slightly out of order.
+pub struct Capture {
+    programs: Programs,
+    ring: RingBuf<MapData>,
+    waiter: Epoll,
+    listeners: Listeners,
+    /// Sockets announced and not closed.
+    open: HashSet<SocketId>,
+    /// Events that user space itself found, to be handed out first.
+    found: Vec<Event>,
+    reported: [LossCount; LOSS_KINDS.len()],
+}
+
+impl Capture {
+    /// Attaches to the processes. Connections that they already have come first, as [`EventKind::Open`] with `joined`.
+    ///
+    /// # Errors
+    /// When this host does not let us, or a process does not exist; see [`Error::hint`].
+    pub fn start(options: Options) -> Result<Capture, Error> {
+        let buffer_bytes = match options.buffer_bytes {
+            Some(bytes) => checked_buffer(bytes)?,
+            None => default_buffer(memory_bytes()),
+        };
+        let (programs, ring) = Programs::load(buffer_bytes)?;
+        // Edge-triggered: a level would be up whenever the buffer is not empty, and there would be no batches.
+        let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| Error::Wait(e.into()))?;
+        waiter
+            .add(ring.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))
+            .map_err(|e| Error::Wait(e.into()))?;
+        let mut capture = Capture {
+            programs,
+            ring,
+            waiter,
+            listeners: Listeners::default(),
+            open: HashSet::new(),
+            found: Vec::new(),
+            reported: [LossCount::default(); LOSS_KINDS.len()],
+        };
+        capture.programs.attach()?;
+        for pid in options.pids {
+            capture.add_process(pid)?;
+        }
+        Ok(capture)
+    }
+
+    /// Captures one more process, its threads and future children.
+    ///
+    /// # Errors
+    /// When there is no such process, or its connections cannot be listed.
+    pub fn add_process(&mut self, pid: u32) -> Result<(), Error> {
+        let pid = thread_group(pid)?;
+        self.programs.follow(pid)?;
+        let first = self.found.len();
+        joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.found)?;
+        for event in &self.found[first..] {
+            if let EventKind::Open { socket, .. } = event.kind {
+                self.open.insert(socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
+    /// time is up.
+    ///
+    /// # Errors
+    /// When the kernel's buffer cannot be read.
+    pub fn next_batch(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        let before = out.len();
+        out.append(&mut self.found);
+        loop {
+            self.read(out)?;
+            self.report_losses(out)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if out.len() > before || left.is_zero() {
+                return Ok(());
+            }
+            self.wait(left.min(POLL))?;
+        }
+    }
+
+    /// Ends the capture and appends everything that is still buffered, and the last losses.
+    ///
+    /// # Errors
+    /// When the kernel's buffer cannot be read.
+    pub fn drain(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
+        self.programs.unload()?;
+        out.append(&mut self.found);
+        while self.read(out)? > 0 {}
+        self.report_losses(out)
+    }
+
+    /// Waits until enough is buffered to be worth a wake-up, or the time is up.
+    fn wait(&self, at_most: Duration) -> Result<(), Error> {
+        let timeout = EpollTimeout::try_from(at_most.max(Duration::from_millis(1))).unwrap_or(EpollTimeout::ZERO);
+        match self.waiter.wait(&mut [EpollEvent::empty()], timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(e) => Err(Error::Wait(e.into())),
+        }
+    }
+
+    /// Takes a batch out of the ring; returns how many records it had.
+    fn read(&mut self, out: &mut Vec<Event>) -> Result<usize, Error> {
+        let (mut records, mut bytes) = (0, 0);
+        while records < BATCH_EVENTS && bytes < BATCH_BYTES {
+            let Some(item) = self.ring.next() else { break };
+            let length = item.len();
+            let record = record::decode(&item).ok_or(Error::Record { length })?;
+            drop(item);
+            records += 1;
+            bytes += length;
+            out.extend(self.event(record));
+        }
+        Ok(records)
+    }
+
+    fn event(&mut self, record: Record) -> Option<Event> {
+        match record {
+            Record::Open { at, unit, socket, role, local, peer } => {
+                // Two threads that use a socket first at the same time both announce it.
+                if !self.open.insert(socket) {
+                    return None;
+                }
+                let joined = role.is_none();
+                let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
+                Some(Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } })
+            }
+            Record::Event(event) => {
+                if let EventKind::Close { socket, .. } = event.kind {
+                    self.open.remove(&socket);
+                }
+                Some(event)
+            }
+        }
+    }
+
+    /// The role of a connection that was established before the programs saw it.
+    fn role_of_old(&mut self, unit: Option<Unit>, local: std::net::SocketAddr) -> Role {
+        if let Some(unit) = unit {
+            self.listeners.look(unit.process);
+        }
+        self.listeners.role(local)
+    }
+
+    /// Appends what was lost since the last report.
+    fn report_losses(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
+        let totals = self.programs.losses()?;
+        for ((kind, total), reported) in LOSS_KINDS.into_iter().zip(totals).zip(&mut self.reported) {
+            let events = total.events - reported.events;
+            let bytes = total.bytes - reported.bytes;
+            if events > 0 {
+                let loss = Loss { kind, events, bytes };
+                out.push(Event { at: joined::monotonic_now(), unit: None, kind: EventKind::Lost(loss) });
+                *reported = total;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The process that a process or thread id belongs to.
+fn thread_group(pid: u32) -> Result<u32, Error> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::NoProcess { pid },
+        _ => Error::Inspect { pid, source },
+    })?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    if field("State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
+        return Err(Error::NoProcess { pid });
+    }
+    Ok(field("Tgid:").and_then(|value| value.parse().ok()).unwrap_or(pid))
+}
+
+fn checked_buffer(bytes: u32) -> Result<u32, Error> {
+    if !bytes.is_power_of_two() {
+        return Err(Error::Buffer { bytes, reason: "it is not a power of two" });
+    }
+    if !BUFFER_BOUNDS.contains(&bytes) {
+        return Err(Error::Buffer { bytes, reason: "it is out of bounds" });
+    }
+    Ok(bytes)
+}
+
+/// About 1/64 of the memory, rounded down to a power of two.
+fn default_buffer(memory_bytes: u64) -> u32 {
+    let (least, most) = DEFAULT_BUFFER_BOUNDS;
+    let share = (memory_bytes / 64).clamp(least, most);
+    1 << share.ilog2()
+}
+
+/// The machine's memory; 0 if the kernel does not say.
+fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_buffer_is_a_bounded_power_of_two() {
+        assert_eq!(default_buffer(0), 16 << 20);
+        assert_eq!(default_buffer(1 << 30), 16 << 20);
+        assert_eq!(default_buffer(4 << 30), 64 << 20);
+        assert_eq!(default_buffer(7 << 30), 64 << 20);
+        assert_eq!(default_buffer(1 << 40), 256 << 20);
+    }
+
+    #[test]
+    fn impossible_buffers_are_refused() {
+        assert!(checked_buffer(1 << 20).is_ok());
+        for bytes in [0, 4096, 100_000, 1 << 31] {
+            assert!(matches!(checked_buffer(bytes), Err(Error::Buffer { .. })), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_thread_id_gives_its_process() {
+        let thread = nix::unistd::gettid().as_raw().unsigned_abs();
+        assert_eq!(thread_group(thread).unwrap(), std::process::id());
+        assert!(matches!(thread_group(u32::MAX >> 1), Err(Error::NoProcess { .. })));
+    }
+}

@@ -1,0 +1,81 @@
+//! What this host allows.
+
+use aya::Btf;
+
+use crate::error::Error;
+use crate::programs::{Programs, kernel_release};
+
+/// What this host allows, for `doctor` and for choosing a source.
+#[derive(Debug)]
+pub struct Probe {
+    /// The running kernel, as `uname -r` says.
+    pub kernel: String,
+    /// Whether the kernel describes its own types, which programs are fitted to at load.
+    pub btf: Result<(), Error>,
+    /// Whether this process has the capabilities that the socket source needs.
+    pub capabilities: Result<(), Error>,
+    /// Whether the socket source really loads and attaches here.
+    pub socket_source: Result<(), Error>,
+}
+
+/// Asks the host: loads and attaches the programs for real, without following any process, and detaches them.
+#[must_use]
+pub fn probe() -> Probe {
+    Probe {
+        kernel: kernel_release(),
+        btf: Btf::from_sys_fs().map(drop).map_err(|e| Error::NoBtf(Box::new(e))),
+        capabilities: capabilities(),
+        socket_source: socket_source(),
+    }
+}
+
+fn socket_source() -> Result<(), Error> {
+    const SMALL_BUFFER: u32 = 64 << 10;
+    let (mut programs, _ring) = Programs::load(SMALL_BUFFER)?;
+    programs.attach()
+}
+
+/// The bits of `CapEff` in `/proc/self/status`: include/uapi/linux/capability.h.
+const SYS_PTRACE: u64 = 1 << 19;
+const SYS_ADMIN: u64 = 1 << 21;
+const PERFMON: u64 = 1 << 38;
+const BPF: u64 = 1 << 39;
+
+fn capabilities() -> Result<(), Error> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let missing = missing_capabilities(effective(&status));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Permission { what: "capture", source: format!("missing {}", missing.join(", ")).into() })
+}
+
+fn effective(status: &str) -> u64 {
+    let field = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    field.and_then(|value| u64::from_str_radix(value.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn missing_capabilities(effective: u64) -> Vec<&'static str> {
+    // CAP_SYS_ADMIN contained both before Linux 5.8, and still does.
+    let wanted = [("CAP_BPF", BPF | SYS_ADMIN), ("CAP_PERFMON", PERFMON | SYS_ADMIN), ("CAP_SYS_PTRACE", SYS_PTRACE)];
+    wanted.into_iter().filter(|(_, any_of)| effective & any_of == 0).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status_file() {
+        assert_eq!(effective("Name:\tx\nCapEff:\t000001fffeffffff\n"), 0x1ff_feff_ffff);
+        assert_eq!(effective("Name:\tx\n"), 0);
+    }
+
+    #[test]
+    fn admin_stands_for_bpf_and_perfmon() {
+        assert_eq!(missing_capabilities(SYS_ADMIN | SYS_PTRACE), Vec::<&str>::new());
+        assert_eq!(missing_capabilities(BPF | PERFMON | SYS_PTRACE), Vec::<&str>::new());
+        assert_eq!(missing_capabilities(BPF), ["CAP_PERFMON", "CAP_SYS_PTRACE"]);
+        assert_eq!(missing_capabilities(0), ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE"]);
+    }
+}

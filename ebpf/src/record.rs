@@ -1,0 +1,225 @@
+//! Decodes what the programs write into the ring. The layout is `struct record` and its kin in `bpf/regress.h`; both
+//! files change together.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
+
+/// A record that is an event, or becomes one once the role is known.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Record {
+    Event(Event),
+    /// A connection is used for the first time. Without a role it was established before the programs were there.
+    Open {
+        at: u64,
+        unit: Option<Unit>,
+        socket: SocketId,
+        role: Option<Role>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    },
+}
+
+/// `None` for what the programs never write.
+pub(crate) fn decode(record: &[u8]) -> Option<Record> {
+    let mut fields = Fields(record);
+    let at = fields.u64()?;
+    let socket = SocketId(fields.u64()?);
+    let unit = Some(Unit { process: fields.u32()?, thread: fields.u32()? }).filter(|unit| unit.process != 0);
+    let [kind, detail, _, _] = fields.take()?;
+    let length = usize::try_from(fields.u32()?).ok()?;
+    let kind = match kind {
+        1 => {
+            let (_, peer) = fields.addresses()?;
+            EventKind::Connecting { socket, peer }
+        }
+        2 => {
+            let (local, peer) = fields.addresses()?;
+            return Some(Record::Open { at, unit, socket, role: role(detail)?, local, peer });
+        }
+        3 => {
+            let position = fields.u64()?;
+            let missing = fields.u64()?;
+            let bytes = Bytes::copy_from_slice(fields.0.get(..length)?);
+            EventKind::Data { socket, direction: direction(detail)?, position, bytes, missing }
+        }
+        4 => EventKind::Finished { socket, direction: direction(detail)? },
+        5 => EventKind::Close { socket, cause: cause(detail)? },
+        6 => EventKind::Born { child: Unit { process: fields.u32()?, thread: fields.u32()? } },
+        7 => EventKind::Gone,
+        8 => {
+            let [_position, _missing] = [fields.u64()?, fields.u64()?];
+            EventKind::Name { bytes: Bytes::copy_from_slice(fields.0.get(..length)?) }
+        }
+        _ => return None,
+    };
+    Some(Record::Event(Event { at, unit, kind }))
+}
+
+fn direction(value: u8) -> Option<Direction> {
+    match value {
+        0 => Some(Direction::Sent),
+        1 => Some(Direction::Received),
+        _ => None,
+    }
+}
+
+fn role(value: u8) -> Option<Option<Role>> {
+    match value {
+        0 => Some(None),
+        1 => Some(Some(Role::Server)),
+        2 => Some(Some(Role::Client)),
+        _ => None,
+    }
+}
+
+fn cause(value: u8) -> Option<CloseCause> {
+    match value {
+        1 => Some(CloseCause::Closed),
+        2 => Some(CloseCause::Reset),
+        3 => Some(CloseCause::Refused),
+        4 => Some(CloseCause::TimedOut),
+        _ => None,
+    }
+}
+
+/// The rest of a record, read front to back.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_ne_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_ne_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_ne_bytes)
+    }
+
+    fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+        let family = self.u16()?;
+        let local_port = self.u16()?;
+        let peer_port = self.u16()?;
+        let _padding = self.u16()?;
+        let local = address(family, self.take()?)?;
+        let peer = address(family, self.take()?)?;
+        Some((SocketAddr::new(local, local_port), SocketAddr::new(peer, peer_port)))
+    }
+}
+
+fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
+    match i32::from(family) {
+        libc::AF_INET => bytes.first_chunk::<4>().map(|&v4| IpAddr::V4(Ipv4Addr::from(v4))),
+        libc::AF_INET6 => Some(IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(kind: u8, detail: u8, length: u32) -> Vec<u8> {
+        let mut record = Vec::new();
+        record.extend(7u64.to_ne_bytes());
+        record.extend(9u64.to_ne_bytes());
+        record.extend(100u32.to_ne_bytes());
+        record.extend(101u32.to_ne_bytes());
+        record.extend([kind, detail, 0, 0]);
+        record.extend(length.to_ne_bytes());
+        record
+    }
+
+    fn data(bytes: &[u8], missing: u64) -> Vec<u8> {
+        let mut record = head(3, 1, u32::try_from(bytes.len()).unwrap());
+        record.extend(5u64.to_ne_bytes());
+        record.extend(missing.to_ne_bytes());
+        record.extend(bytes);
+        record
+    }
+
+    fn open(family: u16, local: [u8; 16], peer: [u8; 16]) -> Vec<u8> {
+        let mut record = head(2, 1, 0);
+        for field in [family, 80, 4000, 0] {
+            record.extend(field.to_ne_bytes());
+        }
+        record.extend(local);
+        record.extend(peer);
+        record
+    }
+
+    #[test]
+    fn data_keeps_position_bytes_and_missing() {
+        let Some(Record::Event(event)) = decode(&data(b"abc", 4)) else { panic!("no event") };
+        assert_eq!(event.at, 7);
+        assert_eq!(event.unit, Some(Unit { process: 100, thread: 101 }));
+        assert_eq!(
+            event.kind,
+            EventKind::Data {
+                socket: SocketId(9),
+                direction: Direction::Received,
+                position: 5,
+                bytes: Bytes::from_static(b"abc"),
+                missing: 4
+            }
+        );
+    }
+
+    #[test]
+    fn mapped_addresses_are_version_4() {
+        let mapped = Ipv4Addr::new(127, 0, 0, 1).to_ipv6_mapped().octets();
+        let Some(Record::Open { local, peer, role, .. }) = decode(&open(10, mapped, Ipv6Addr::LOCALHOST.octets()))
+        else {
+            panic!("no open")
+        };
+        assert_eq!(local, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(peer, "[::1]:4000".parse().unwrap());
+        assert_eq!(role, Some(Role::Server));
+    }
+
+    #[test]
+    fn a_cut_record_is_nothing() {
+        for whole in [data(b"abcdef", 0), open(2, [1; 16], [2; 16]), head(4, 0, 0), head(5, 1, 0)] {
+            assert!(decode(&whole).is_some());
+            for length in 0..whole.len() {
+                assert_eq!(decode(&whole[..length]), None, "cut to {length} of {}", whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_values_are_nothing() {
+        for record in
+            [head(0, 0, 0), head(9, 0, 0), head(4, 2, 0), head(5, 0, 0), head(5, 5, 0), open(1, [0; 16], [0; 16])]
+        {
+            assert_eq!(decode(&record), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_not_but_never_panic(record in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&record);
+        }
+
+        #[test]
+        fn a_length_beyond_the_record_is_nothing(kept in 0usize..64, more in 1u32..u32::MAX - 64) {
+            let mut record = data(&vec![1; kept], 0);
+            let claimed = u32::try_from(kept).unwrap() + more;
+            record[28..32].copy_from_slice(&claimed.to_ne_bytes());
+            prop_assert_eq!(decode(&record), None);
+        }
+    }
+}
