@@ -2,9 +2,30 @@
 //!
 //! `FORMAT.md` beside this crate is the specification.
 
+pub mod diff;
+mod downstream;
+mod error;
+mod file;
+mod format;
 mod model;
+mod route;
+mod store;
+mod verify;
 
+pub use downstream::downstream_name;
+pub use error::Error;
+pub use file::{read, render};
 pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
+pub use route::route_slug;
+pub use store::{AMBIENT_FILE, Located, Pending, Store};
+pub use verify::verify;
+
+/// The cassette format that this crate writes, MAJOR.MINOR, apart from the program's version.
+///
+/// A newer MAJOR is refused; a newer MINOR is read, and what it adds is ignored and reported by [`verify()`].
+///
+/// * 1.0: the first.
+pub const FORMAT: (u16, u16) = (1, 0);

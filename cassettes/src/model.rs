@@ -96,6 +96,7 @@ pub struct Connection {
 
 /// What was said in an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost every exchange is HTTP; a box would save nothing")]
 pub enum Content {
     /// HTTP/1.0 or HTTP/1.1.
     Http1(HttpExchange),
@@ -209,4 +210,44 @@ pub enum Defect {
     Encrypted,
     /// Owner unknown: one of several entries caused it.
     AmbiguousOwner,
+}
+
+impl CassetteId {
+    /// The id of the ambient cassette.
+    pub const AMBIENT: &'static str = "ambient";
+
+    /// Whether it is safe as a file name: 1 to 128 of `[0-9A-Za-z.-]`, not starting with a dot.
+    pub fn is_valid(&self) -> bool {
+        let safe = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        (1..=128).contains(&self.0.len()) && !self.0.starts_with('.') && self.0.bytes().all(safe)
+    }
+}
+
+impl Cassette {
+    /// Whether anything is known to be missing or uncertain: in the cassette itself, its entry, or any downstream
+    /// exchange.
+    pub fn has_defects(&self) -> bool {
+        !self.defects.is_empty() || self.exchanges().any(Exchange::has_defects)
+    }
+
+    /// The entry, if there is one, and then the downstream exchanges.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.entry.iter().chain(&self.downstream)
+    }
+}
+
+impl Exchange {
+    /// What was said, if it was HTTP/1.
+    pub fn http(&self) -> Option<&HttpExchange> {
+        match &self.content {
+            Content::Http1(http) => Some(http),
+            Content::Opaque(_) | Content::Nothing => None,
+        }
+    }
+
+    /// Whether anything is known to be missing or uncertain, the owner included.
+    pub fn has_defects(&self) -> bool {
+        let ambiguous = self.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Ambiguous);
+        ambiguous || !self.defects.is_empty()
+    }
 }

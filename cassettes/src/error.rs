@@ -1,0 +1,146 @@
+//! What can go wrong with cassettes.
+
+use std::{io, path::PathBuf};
+
+use crate::FORMAT;
+
+/// An error of reading or writing cassettes.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system said no.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was attempted, for example `read`.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The file is not JSON: cut off, or damaged.
+    #[error("{}:{line}:{column}: {what}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The file is JSON that the format does not allow.
+    #[error("{}:{line}:{column}: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The file was written in a newer format than this program reads.
+    #[error("{}: cassette format {}.{} is newer than {}.{}, the newest that this regress reads",
+        path.display(), found.0, found.1, FORMAT.0, FORMAT.1)]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: (u16, u16),
+    },
+    /// The file is bigger than a cassette can be.
+    #[error("{}: {size} bytes, more than the {limit} that a file of a store may have", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A body file is not there.
+    #[error("{}: the body file bodies/{hash} is missing", path.display())]
+    BodyMissing {
+        /// The cassette that refers to it.
+        path: PathBuf,
+        /// Its SHA-256.
+        hash: String,
+    },
+    /// A body file does not hold what its name says.
+    #[error("{}: its content is not what the cassette recorded ({what})", body.display())]
+    BodyChanged {
+        /// The cassette that refers to it.
+        path: PathBuf,
+        /// The body file.
+        body: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A message does not read back from its own bytes.
+    #[error("{}: the head of {place} does not fit its body", path.display())]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// Which message, for example `downstream[2].response`.
+        place: String,
+    },
+    /// The cassette cannot be written so that reading gives the same again.
+    #[error("cassette {id} cannot be written to {}: {what}", path.display())]
+    Unwritable {
+        /// Where it was to be written.
+        path: PathBuf,
+        /// Its id.
+        id: String,
+        /// Why.
+        what: String,
+    },
+    /// There is no such cassette folder.
+    #[error("{}: there is no such cassette folder", path.display())]
+    NoStore {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::Io { source, .. } => return io_hint(source),
+            Error::Syntax { .. } => {
+                "the file was cut off or damaged: restore it from version control, or record it again"
+            }
+            Error::Format { .. } => "undo the edit, or see cassettes/FORMAT.md for what may stand there",
+            Error::Newer { .. } => "upgrade regress, or record the cassette again with this version",
+            Error::TooLarge { .. } => "record fewer entries at a time, or delete the file if it is not a cassette",
+            Error::BodyMissing { .. } => {
+                "commit the `bodies` folder together with the cassettes, or record the cassette again"
+            }
+            Error::BodyChanged { .. } => {
+                "body files are named by their content and must not be edited: restore the file from version control"
+            }
+            Error::Inconsistent { .. } => {
+                "after editing a body, set its Content-Length (or the sizes of its chunks) to the new length"
+            }
+            Error::Unwritable { .. } => "this is a defect of regress: please report it",
+            Error::NoStore { .. } => "name the folder that `regress record -o DIR` wrote",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn io_hint(source: &io::Error) -> Option<String> {
+    let hint = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space or choose another folder; nothing half-written was left behind"
+        }
+        io::ErrorKind::FileTooLarge => "raise the file size limit (ulimit -f); nothing half-written was left behind",
+        io::ErrorKind::PermissionDenied => "check who owns the folder, or choose another one",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written to",
+        io::ErrorKind::NotFound => "check the path",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

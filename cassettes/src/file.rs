@@ -1,0 +1,186 @@
+//! Cassette files: read whole, written atomically.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Error, FORMAT,
+    format::{self, Decoded, Fault, Flaw},
+    model::Cassette,
+};
+
+/// The biggest cassette file in bytes.
+const LIMIT: u64 = 256 << 20;
+
+/// The biggest body file in bytes.
+const BODY_LIMIT: u64 = 1 << 30;
+
+/// The folder of body files in a store.
+pub const BODIES: &str = "bodies";
+
+/// Read a cassette file together with the body files that it refers to (`bodies/` in its folder or the one above).
+pub fn read(path: &Path) -> Result<Cassette, Error> {
+    read_decoded(path).map(|decoded| decoded.cassette)
+}
+
+/// The text of a cassette file: what is written to disk, a pure function of the cassette.
+pub fn render(cassette: &Cassette) -> String {
+    format::encode(cassette).0
+}
+
+/// Read a cassette file; unknown fields are there only where its format is newer.
+pub fn read_decoded(path: &Path) -> Result<Decoded, Error> {
+    let text = read_text(path)?;
+    let decoded = format::decode(&text, &mut |hash, size| read_body(path, hash, size))
+        .map_err(|flaw| flaw_error(path, &text, flaw))?;
+    match decoded.unknown.first() {
+        Some(fault) if decoded.format <= FORMAT => Err(fault_error(path, &text, fault.clone())),
+        _ => Ok(decoded),
+    }
+}
+
+/// A cassette file's text.
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    let bytes = read_bounded(path, LIMIT)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        syntax(path, &text, Fault::new(valid, "bytes that are not UTF-8"))
+    })
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if size > limit {
+        return Err(Error::TooLarge { path: path.to_owned(), size, limit });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The error that a flaw of a cassette's text is.
+pub fn flaw_error(path: &Path, text: &str, flaw: Flaw) -> Error {
+    match flaw {
+        Flaw::Syntax(fault) => syntax(path, text, fault),
+        Flaw::Format(fault) => fault_error(path, text, fault),
+        Flaw::Newer(found) => Error::Newer { path: path.to_owned(), found },
+        Flaw::Error(error) => error,
+    }
+}
+
+fn syntax(path: &Path, text: &str, fault: Fault) -> Error {
+    let (line, column) = position(text, fault.at);
+    Error::Syntax { path: path.to_owned(), line, column, what: fault.what }
+}
+
+/// The error that a fault of the format is.
+pub fn fault_error(path: &Path, text: &str, fault: Fault) -> Error {
+    let (line, column) = position(text, fault.at);
+    Error::Format { path: path.to_owned(), line, column, what: fault.what }
+}
+
+/// Line and column, from 1, of a byte offset.
+pub fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+/// Read a body file and make sure that it holds what its name says.
+pub fn read_body(cassette: &Path, hash: &str, size: u64) -> Result<Bytes, Error> {
+    let folder = cassette.parent().unwrap_or(Path::new(""));
+    let candidates = [folder.join(BODIES).join(hash), folder.join("..").join(BODIES).join(hash)];
+    let Some(body) = candidates.into_iter().find(|body| body.is_file()) else {
+        return Err(Error::BodyMissing { path: cassette.to_owned(), hash: hash.to_owned() });
+    };
+    let bytes = read_bounded(&body, BODY_LIMIT)?;
+    let changed = |what| Err(Error::BodyChanged { path: cassette.to_owned(), body: body.clone(), what });
+    if bytes.len() as u64 != size {
+        return changed("another size");
+    }
+    if format::hash(&bytes) != hash {
+        return changed("another hash");
+    }
+    Ok(bytes.into())
+}
+
+/// Write a file so that it is there whole or not at all: a temporary file in the same folder, synchronised, renamed
+/// over the name, the folder synchronised.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".regress-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    sync_folder(folder)
+}
+
+/// Make a rename in a folder last.
+pub fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| Error::Io {
+        action: "synchronise",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Files and folders that were made for a cassette which is not written yet: removed again unless kept.
+#[derive(Default)]
+pub struct Unfinished {
+    made: Vec<PathBuf>,
+}
+
+impl Unfinished {
+    /// Make a folder and those above it, where they are missing.
+    pub fn folder(&mut self, folder: &Path) -> Result<(), Error> {
+        let missing: Vec<_> =
+            folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        for path in missing.into_iter().rev() {
+            match fs::create_dir(path) {
+                Ok(()) => self.made.push(path.to_owned()),
+                // Somebody else made it just now.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::Io { action: "make", path: path.to_owned(), source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Write a file that may be there already with the same content.
+    pub fn file(&mut self, path: &Path, content: &[u8]) -> Result<(), Error> {
+        if fs::metadata(path).is_ok_and(|found| found.len() == content.len() as u64) {
+            return Ok(());
+        }
+        write_atomically(path, content)?;
+        self.made.push(path.to_owned());
+        Ok(())
+    }
+
+    /// The cassette is written: keep everything.
+    pub fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for path in self.made.iter().rev() {
+            // An error already tells why the cassette is not there; a folder that others use meanwhile stays.
+            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+        }
+    }
+}

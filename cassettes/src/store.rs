@@ -1,0 +1,229 @@
+//! A folder of cassettes.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use walkdir::WalkDir;
+
+use crate::{
+    Error, FORMAT,
+    file::{self, BODIES, Unfinished},
+    format,
+    model::{Cassette, CassetteId},
+    route::route_slug,
+};
+
+/// The file of the ambient cassette.
+pub const AMBIENT_FILE: &str = "ambient.cassette.json";
+
+const SUFFIX: &str = ".cassette.json";
+const PENDING_SUFFIX: &str = ".cassette.json.new";
+
+/// A folder of cassettes: `<route-slug>/<id>.cassette.json`, `ambient.cassette.json`, big bodies under `bodies/`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A cassette in a store, not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its id.
+    pub id: CassetteId,
+    /// The slug of its route: the name of its folder.
+    pub route: String,
+}
+
+/// A proposed cassette beside the one that it would replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The cassette as it is.
+    pub original: PathBuf,
+    /// The proposal, `<original>.new`.
+    pub proposed: PathBuf,
+}
+
+impl Store {
+    /// Open a folder, made where it is missing.
+    pub fn create(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        let root = root.into();
+        match fs::create_dir_all(&root) {
+            Ok(()) => Ok(Store { root }),
+            Err(source) => Err(Error::Io { action: "make", path: root, source }),
+        }
+    }
+
+    /// Open a folder that is there.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
+        let root = root.into();
+        if root.is_dir() { Ok(Store { root }) } else { Err(Error::NoStore { path: root }) }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Write a cassette, atomically, and give its path. A cassette without an entry is the ambient one: where there
+    /// is one already from an earlier recording, its exchanges are appended to that.
+    ///
+    /// What is written has been read back and compared before; when anything fails, nothing of it stays on disk.
+    pub fn write(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
+        let Some(entry) = &cassette.entry else {
+            let path = self.root.join(AMBIENT_FILE);
+            let merged = if path.exists() { appended(&path, cassette)? } else { cassette.clone() };
+            return self.write_to(path, &merged);
+        };
+        let path = self.root.join(route_slug(entry)).join(format!("{}{SUFFIX}", cassette.id));
+        self.write_to(path, cassette)
+    }
+
+    /// Write a proposal beside the cassette that it would replace, and give its path.
+    pub fn write_pending(&self, original: &Path, cassette: &Cassette) -> Result<PathBuf, Error> {
+        let mut proposed = original.as_os_str().to_owned();
+        proposed.push(".new");
+        self.write_to(proposed.into(), cassette)
+    }
+
+    fn write_to(&self, path: PathBuf, cassette: &Cassette) -> Result<PathBuf, Error> {
+        let unwritable = |what: String| Error::Unwritable { path: path.clone(), id: cassette.id.to_string(), what };
+        if !cassette.id.is_valid() {
+            return Err(unwritable("its id is not safe as a file name".to_owned()));
+        }
+        let (text, files) = format::encode(cassette);
+        let read_back = format::decode(&text, &mut |hash, _| {
+            files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.clone(), hash: hash.to_owned() })
+        });
+        match read_back {
+            Ok(decoded) if decoded.cassette == *cassette => {}
+            Ok(_) => return Err(unwritable("reading it back gives another cassette".to_owned())),
+            Err(flaw) => return Err(unwritable(file::flaw_error(&path, &text, flaw).to_string())),
+        }
+        let mut unfinished = Unfinished::default();
+        if let Some(folder) = path.parent() {
+            unfinished.folder(folder)?;
+        }
+        self.write_bodies(&files, &mut unfinished)?;
+        file::write_atomically(&path, text.as_bytes())?;
+        unfinished.keep();
+        Ok(path)
+    }
+
+    fn write_bodies(&self, files: &format::BodyFiles, unfinished: &mut Unfinished) -> Result<(), Error> {
+        let folder = self.root.join(BODIES);
+        if !files.is_empty() {
+            unfinished.folder(&folder)?;
+        }
+        files.iter().try_for_each(|(hash, bytes): (&String, &Bytes)| unfinished.file(&folder.join(hash), bytes))
+    }
+
+    /// The cassettes in order of their ids, which is the order of time; the ambient one is not among them.
+    pub fn list(&self) -> Result<Vec<Located>, Error> {
+        let mut located: Vec<_> = self
+            .files(SUFFIX)?
+            .into_iter()
+            .filter_map(|path| {
+                let name = path.file_name()?.to_str()?;
+                let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
+                let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+                (name != AMBIENT_FILE).then_some(Located { path, id, route })
+            })
+            .collect();
+        located.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
+        Ok(located)
+    }
+
+    /// Read one of them.
+    pub fn read(&self, located: &Located) -> Result<Cassette, Error> {
+        file::read(&located.path)
+    }
+
+    /// The ambient cassette, if there is one.
+    pub fn ambient(&self) -> Result<Option<Cassette>, Error> {
+        let path = self.root.join(AMBIENT_FILE);
+        if path.exists() { file::read(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// The proposals that wait for review, in order of their paths.
+    pub fn pending(&self) -> Result<Vec<Pending>, Error> {
+        let proposed = self.files(PENDING_SUFFIX)?;
+        Ok(proposed.into_iter().map(|proposed| Pending { original: proposed.with_extension(""), proposed }).collect())
+    }
+
+    /// The files of the folder, and of the folders in it, whose names end so; in order of their paths.
+    fn files(&self, suffix: &str) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        let walk = WalkDir::new(&self.root).max_depth(2).sort_by_file_name();
+        for found in walk.into_iter().filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name())) {
+            let found = found.map_err(|error| Error::Io {
+                action: "list",
+                path: error.path().unwrap_or(&self.root).to_owned(),
+                source: error.into(),
+            })?;
+            if found.file_type().is_file() && found.file_name().to_string_lossy().ends_with(suffix) {
+                files.push(found.into_path());
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// The ambient cassette of an earlier recording with the exchanges of another recording after its own. Times stay
+/// relative to the first recording, connections keep different numbers.
+fn appended(path: &Path, later: &Cassette) -> Result<Cassette, Error> {
+    let decoded = file::read_decoded(path)?;
+    if !decoded.unknown.is_empty() {
+        // Appending would drop what this version does not know.
+        return Err(Error::Newer { path: path.to_owned(), found: decoded.format.max(FORMAT) });
+    }
+    let mut merged = decoded.cassette;
+    let connections = merged.downstream.iter().map(|exchange| exchange.connection.id + 1).max().unwrap_or(0);
+    let shift = microseconds_between(&merged.recorded.at, &later.recorded.at);
+    merged.downstream.extend(later.downstream.iter().cloned().map(|mut exchange| {
+        exchange.connection.id = exchange.connection.id.saturating_add(connections);
+        exchange.at = exchange.at.saturating_add(shift);
+        exchange
+    }));
+    merged.defects.extend(later.defects.iter().cloned());
+    Ok(merged)
+}
+
+/// From one RFC 3339 time to another; 0 where either is not one, which writing the cassette then refuses.
+fn microseconds_between(from: &str, to: &str) -> i64 {
+    let micros = |text: &str| text.parse::<jiff::Timestamp>().map(|time| time.as_microsecond());
+    match (micros(from), micros(to)) {
+        (Ok(from), Ok(to)) => to - from,
+        _ => 0,
+    }
+}
+
+impl Pending {
+    /// Take the proposal: it replaces the cassette.
+    pub fn accept(&self) -> Result<(), Error> {
+        fs::rename(&self.proposed, &self.original).map_err(|source| Error::Io {
+            action: "accept",
+            path: self.proposed.clone(),
+            source,
+        })?;
+        file::sync_folder(self.original.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Drop the proposal: the cassette stays as it is.
+    pub fn reject(&self) -> Result<(), Error> {
+        fs::remove_file(&self.proposed).map_err(|source| Error::Io {
+            action: "reject",
+            path: self.proposed.clone(),
+            source,
+        })
+    }
+}

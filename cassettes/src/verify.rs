@@ -1,0 +1,89 @@
+//! Finding every problem of a cassette file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use regress_protocols::http1::{Limits, Message, RequestReader, ResponseReader};
+
+use crate::{
+    Error, FORMAT, file,
+    format::{self, Fault},
+    model::{Cassette, HttpExchange},
+};
+
+/// Every problem of a cassette file: its schema, unknown fields, body files, decoded views, and whether writing it
+/// again gives the same text; also messages whose framing does not fit their body, which an edited body leaves
+/// behind. Empty when there is none.
+pub fn verify(path: &Path) -> Vec<Error> {
+    let text = match file::read_text(path) {
+        Ok(text) => text,
+        Err(error) => return vec![error],
+    };
+    let mut problems = Vec::new();
+    let decoded = format::decode(&text, &mut |hash, size| {
+        file::read_body(path, hash, size).or_else(|error| {
+            problems.push(error);
+            Ok(Bytes::new())
+        })
+    });
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(flaw) => {
+            problems.push(file::flaw_error(path, &text, flaw));
+            return problems;
+        }
+    };
+    let faults = decoded.unknown.into_iter().chain(decoded.false_views);
+    problems.extend(faults.map(|fault| file::fault_error(path, &text, fault)));
+    if problems.is_empty() {
+        problems.extend(inconsistent(path, &decoded.cassette));
+    }
+    // Only a text of this very format, read without loss, can be written again.
+    if problems.is_empty() && decoded.format <= FORMAT {
+        let again = file::render(&decoded.cassette);
+        if again != text {
+            let at = again.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+            let what = "regress would write this otherwise: the text differs from here on";
+            problems.push(file::fault_error(path, &text, Fault::new(at, what)));
+        }
+    }
+    problems
+}
+
+/// The messages that do not read back from their own bytes.
+fn inconsistent(path: &Path, cassette: &Cassette) -> Vec<Error> {
+    let entry = cassette.entry.iter().map(|entry| ("entry".to_owned(), entry));
+    let downstream = cassette.downstream.iter().enumerate().map(|(index, call)| (format!("downstream[{index}]"), call));
+    let mut problems = Vec::new();
+    for (place, exchange) in entry.chain(downstream) {
+        // A message that is known to lack bytes cannot be expected to read back.
+        let Some(http) = exchange.http().filter(|_| exchange.defects.is_empty()) else { continue };
+        for (message, readable) in [("request", request_reads_back(http)), ("response", response_reads_back(http))] {
+            if !readable {
+                let place = format!("{place}.{message}");
+                problems.push(Error::Inconsistent { path: path.to_owned(), place });
+            }
+        }
+    }
+    problems
+}
+
+fn request_reads_back(http: &HttpExchange) -> bool {
+    if !http.request.is_complete() {
+        return true;
+    }
+    let mut reader = RequestReader::new(Limits::default());
+    let read = reader.feed(&http.request.wire());
+    read.is_ok_and(|messages| messages == [http.request.clone()]) && matches!(reader.finish(), Ok(None))
+}
+
+fn response_reads_back(http: &HttpExchange) -> bool {
+    let Some(response) = http.response.as_ref().filter(|response| response.is_complete()) else { return true };
+    let expected: Vec<&Message> = http.interim.iter().chain([response]).collect();
+    let wire: Vec<u8> = expected.iter().flat_map(|message| message.wire()).collect();
+    let mut reader = ResponseReader::new(http.request.method(), Limits::default());
+    let Ok(mut read) = reader.feed(&wire) else { return false };
+    let rest = reader.remaining().len();
+    read.extend(reader.finish());
+    rest == 0 && read.iter().eq(expected)
+}
