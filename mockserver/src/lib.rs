@@ -1,3 +1,15 @@
 //! The sealed sandbox and the downstreams played inside it.
 
+pub mod dns;
+mod error;
+pub mod intercept;
+mod journal;
+pub mod library;
+mod matching;
+mod miss;
+pub mod mock;
+mod playback;
 pub mod sandbox;
+pub mod tls;
+
+pub use error::Error;

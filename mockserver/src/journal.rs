@@ -1,0 +1,185 @@
+//! What the service called, and what the mock decided about each call.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use regress_cassettes::{CassetteId, diff::Difference};
+use regress_protocols::http1::Message;
+
+/// How many calls are kept until they are taken.
+const MOST_CALLS: usize = 20_000;
+
+/// How many payload bytes the kept calls may hold.
+const MOST_BYTES: u64 = 512 << 20;
+
+/// How many bytes of an attempt that is not HTTP are kept.
+pub const PREFIX: usize = 256;
+
+/// Whose recorded exchanges are played.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Those that no entry caused: the service starts up, or stands between two entries.
+    Ambient,
+    /// Those of the cassette with this id first, then the ambient ones.
+    Entry(CassetteId),
+}
+
+/// One thing that the service tried to do to the world outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The scope it fell into.
+    pub scope: Scope,
+    /// Where it went to; for a query the unspecified address, as every resolver is the sandbox's own.
+    pub destination: SocketAddr,
+    /// The downstream it was meant for: the logical name where one was said, else the destination.
+    pub downstream: String,
+    /// Whether it came inside TLS.
+    pub tls: bool,
+    /// What it was.
+    pub what: Attempted,
+    /// What the mock decided.
+    pub matched: Match,
+    /// The final response that was played; `None` where there was none (a recorded reset, hang or early close, or
+    /// an attempt that cannot be answered).
+    pub answered: Option<Message>,
+}
+
+/// What was attempted.
+#[expect(clippy::large_enum_variant, reason = "nearly all calls are the large one")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempted {
+    /// An HTTP/1 request.
+    Http(Message),
+    /// A connection that said something else, with its first bytes (at most [`PREFIX`]; empty when nothing was
+    /// said on a connection to an unknown destination).
+    Opaque(Bytes),
+    /// A UDP datagram.
+    Datagram,
+    /// A query for a name that nobody recorded.
+    Name(String),
+    /// This many calls more, of which nothing was kept because the journal was full.
+    Unkept(u64),
+}
+
+/// What the mock decided about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// A recorded exchange was played.
+    Hit {
+        /// Its cassette.
+        cassette: CassetteId,
+        /// Its index among the downstream exchanges of the cassette.
+        exchange: usize,
+        /// Whose it is.
+        scope: HitScope,
+        /// How well it fits.
+        rung: Rung,
+    },
+    /// Nothing recorded says the same.
+    Miss {
+        /// Why.
+        reason: MissReason,
+        /// The recorded requests that come nearest, best first; at most three.
+        nearest: Vec<NearMiss>,
+    },
+}
+
+/// Whose exchange was played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HitScope {
+    /// The entry's.
+    Entry,
+    /// One that no entry caused.
+    Ambient,
+}
+
+/// How well a recorded request fits the one that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rung {
+    /// `diff::requests` finds no difference.
+    Exact,
+}
+
+/// Why nothing recorded fits. The first that applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MissReason {
+    /// Nothing recorded in this scope went to this downstream, at this port, address and with or without TLS.
+    UnknownDestination,
+    /// The downstream was never asked with this method and path.
+    UnknownOperation,
+    /// It was, but not with this query, these headers or this body.
+    DifferentRequest,
+    /// The same was asked, but fewer times.
+    AllUsed,
+    /// The recording has bytes of no known protocol here, which cannot be played; or bytes that followed a switch of
+    /// protocols were not the recorded ones.
+    Opaque,
+    /// The recording has HTTP/1 here and something else came.
+    NotHttp,
+    /// It was not judged, because the journal was full ([`Attempted::Unkept`]).
+    NotKept,
+}
+
+/// A recorded request that is like the one that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearMiss {
+    /// Its cassette.
+    pub cassette: CassetteId,
+    /// Its index among the downstream exchanges of the cassette.
+    pub exchange: usize,
+    /// Where the request that came differs from it; a different downstream is told with the path `downstream`.
+    /// Empty when they say the same, but it was played already.
+    pub differences: Vec<Difference>,
+}
+
+/// The calls since they were last taken, in bounded space.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    calls: Vec<Call>,
+    bytes: u64,
+    unkept: Option<Box<Call>>,
+}
+
+impl Journal {
+    /// Adds a call; past the bounds it is only counted.
+    pub(crate) fn note(&mut self, call: Call) {
+        let bytes = weight(&call);
+        if self.unkept.is_none() && self.calls.len() < MOST_CALLS && self.bytes.saturating_add(bytes) <= MOST_BYTES {
+            self.bytes += bytes;
+            self.calls.push(call);
+            return;
+        }
+        let unkept = self.unkept.get_or_insert_with(|| {
+            Box::new(Call {
+                what: Attempted::Unkept(0),
+                matched: Match::Miss { reason: MissReason::NotKept, nearest: Vec::new() },
+                answered: None,
+                ..call
+            })
+        });
+        if let Attempted::Unkept(count) = &mut unkept.what {
+            *count += 1;
+        }
+    }
+
+    /// Takes all calls, in order. Where some were not kept, the last one says how many.
+    pub(crate) fn take(&mut self) -> Vec<Call> {
+        self.bytes = 0;
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.extend(self.unkept.take().map(|call| *call));
+        calls
+    }
+}
+
+/// The payload bytes that only this call keeps alive (recorded bodies live in their cassettes anyway).
+fn weight(call: &Call) -> u64 {
+    let bytes = match &call.what {
+        Attempted::Http(request) => {
+            request.body.len() + request.headers.iter().map(|line| line.0.len()).sum::<usize>() + request.start.0.len()
+        }
+        Attempted::Opaque(prefix) => prefix.len(),
+        Attempted::Name(name) => name.len(),
+        Attempted::Datagram | Attempted::Unkept(_) => 0,
+    };
+    bytes as u64
+}

@@ -1,0 +1,195 @@
+//! The cassettes that a mock plays, indexed for one look-up a call.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use regress_cassettes::{Cassette, CassetteId, Content, Ended, Exchange};
+use regress_protocols::Side;
+
+use crate::{dns::RecordedNames, matching::Key};
+
+/// Everything that can be played. It never changes and is shared by all mocks of a run.
+#[derive(Debug)]
+pub struct Library {
+    entries: HashMap<CassetteId, Shelf>,
+    ambient: Option<Shelf>,
+    /// Host (a name or an address, without the port) to the addresses that it had in the recordings.
+    addresses: HashMap<String, BTreeSet<IpAddr>>,
+}
+
+impl Library {
+    /// A library of the given cassettes and the exchanges that no entry caused. Of two cassettes with one id the
+    /// later one is played.
+    pub fn new(cassettes: impl IntoIterator<Item = Arc<Cassette>>, ambient: Option<Arc<Cassette>>) -> Library {
+        let entries: HashMap<_, _> =
+            cassettes.into_iter().map(|cassette| (cassette.id.clone(), Shelf::new(cassette))).collect();
+        let mut library = Library { entries, ambient: ambient.map(Shelf::new), addresses: HashMap::new() };
+        let mut addresses: HashMap<String, BTreeSet<IpAddr>> = HashMap::new();
+        for exchange in library.exchanges() {
+            if let Some(name) = &exchange.downstream {
+                let host = host(name);
+                let ip = exchange.connection.peer.ip().to_canonical();
+                match addresses.get_mut(host) {
+                    Some(known) => drop(known.insert(ip)),
+                    None => drop(addresses.insert(host.to_owned(), BTreeSet::from([ip]))),
+                }
+            }
+        }
+        library.addresses = addresses;
+        library
+    }
+
+    /// The names that the recordings called, with the addresses they had: what DNS answers inside the sandbox.
+    pub fn names(&self) -> RecordedNames {
+        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        self.addresses
+            .iter()
+            .filter(|(host, _)| is_name(host))
+            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)))
+            .collect()
+    }
+
+    /// Where connections were always refused: at least once, and none was ever established.
+    pub fn refused(&self) -> Vec<SocketAddr> {
+        let mut refused = BTreeSet::new();
+        let mut others = HashSet::new();
+        for exchange in self.exchanges() {
+            let peer = canonical(exchange.connection.peer);
+            match (&exchange.content, exchange.ended) {
+                (Content::Nothing, Ended::Refused | Ended::Reset) => drop(refused.insert(peer)),
+                _ => drop(others.insert(peer)),
+            }
+        }
+        refused.into_iter().filter(|peer| !others.contains(peer)).collect()
+    }
+
+    /// Whether the host in `name` had that address in any recording. The addresses of the loopback are one: which of
+    /// them `localhost` is, a file of the host says and not the recording.
+    pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
+        let host = host(name);
+        self.addresses.get(host).is_some_and(|known| {
+            known.contains(&address)
+                || (host == "localhost" && address.is_loopback() && known.iter().any(IpAddr::is_loopback))
+        })
+    }
+
+    /// What is played for the entry with that id.
+    pub(crate) fn entry(&self, id: &CassetteId) -> Option<&Shelf> {
+        self.entries.get(id)
+    }
+
+    /// What is played in every scope.
+    pub(crate) fn ambient(&self) -> Option<&Shelf> {
+        self.ambient.as_ref()
+    }
+
+    fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.entries.values().chain(&self.ambient).flat_map(|shelf| &shelf.cassette.downstream)
+    }
+}
+
+/// One cassette, and its index once it is needed.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    pub cassette: Arc<Cassette>,
+    index: OnceLock<Index>,
+}
+
+/// Where things stand in `Cassette::downstream`.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// HTTP/1 exchanges by what identifies their request, in recorded order.
+    pub exact: HashMap<Key, Vec<usize>>,
+    /// Addresses to which a connection was tried and not established.
+    pub unreached: HashSet<SocketAddr>,
+    /// Addresses of servers that spoke first in no protocol we know. None of them was also spoken to in HTTP/1.
+    pub server_first: HashSet<SocketAddr>,
+    /// Addresses with bytes of no protocol we know.
+    pub opaque: HashSet<SocketAddr>,
+    /// How many HTTP/1 exchanges there are.
+    pub playable: usize,
+}
+
+impl Shelf {
+    fn new(cassette: Arc<Cassette>) -> Shelf {
+        Shelf { cassette, index: OnceLock::new() }
+    }
+
+    /// The index, made at the first call.
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::of(&self.cassette))
+    }
+
+    /// The exchanges with that address, in recorded order, with their indexes.
+    pub(crate) fn with_peer(&self, peer: SocketAddr) -> impl Iterator<Item = (usize, &Exchange)> {
+        self.cassette.downstream.iter().enumerate().filter(move |(_, found)| canonical(found.connection.peer) == peer)
+    }
+}
+
+impl Index {
+    fn of(cassette: &Cassette) -> Index {
+        let mut index = Index::default();
+        let mut spoke_http = HashSet::new();
+        for (number, exchange) in cassette.downstream.iter().enumerate() {
+            let peer = canonical(exchange.connection.peer);
+            match &exchange.content {
+                Content::Http1(http) => {
+                    let name = exchange.downstream.as_deref().unwrap_or_default();
+                    let key = Key::of(name, peer.port(), exchange.connection.tls, &http.request);
+                    index.exact.entry(key).or_default().push(number);
+                    index.playable += 1;
+                    spoke_http.insert(peer);
+                }
+                Content::Opaque(turns) => {
+                    index.opaque.insert(peer);
+                    if turns.first().is_some_and(|turn| turn.from == Side::Server) {
+                        index.server_first.insert(peer);
+                    }
+                }
+                Content::Nothing => drop(index.unreached.insert(peer)),
+            }
+        }
+        index.server_first.retain(|peer| !spoke_http.contains(peer));
+        index
+    }
+}
+
+/// The same address with IPv4 written as IPv4, without flow and scope.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A downstream's name without its port.
+fn host(name: &str) -> &str {
+    if name.starts_with('[') {
+        return name.find(']').map_or(name, |end| &name[..=end]);
+    }
+    match name.split_once(':') {
+        // More than one colon without brackets is an IPv6 address.
+        Some((host, port)) if !port.contains(':') => host,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_names() {
+        for (name, expected) in [
+            ("inventory", "inventory"),
+            ("inventory:8080", "inventory"),
+            ("10.0.0.1:80", "10.0.0.1"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("::1", "::1"),
+            ("", ""),
+        ] {
+            assert_eq!(host(name), expected);
+        }
+    }
+}

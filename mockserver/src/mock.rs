@@ -1,0 +1,454 @@
+//! The mock: what is played, to whom, and the journal of it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use regress_cassettes::{Cassette, CassetteId, Exchange};
+use regress_protocols::http1::Message;
+use tokio::{
+    sync::{Notify, mpsc::UnboundedReceiver, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+pub use crate::journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope};
+use crate::{
+    Error,
+    dns::Names,
+    intercept::{self, Intercepted},
+    journal::Journal,
+    library::{Library, Shelf, canonical},
+    matching::{self, Asked, Candidate, Claim, Unreached, Usage},
+    miss, playback,
+    sandbox::{DNS_PORT, Listeners, Step},
+    tls::Authority,
+};
+
+/// What is done with a request that nothing recorded answers. The journal calls it a miss in either mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// It is answered `502 Bad Gateway` with the reason.
+    #[default]
+    Strict,
+    /// It is answered by the nearest recorded exchange of the same downstream, method and path that answered nothing
+    /// yet, so that one can see what the service goes on to do. Without one it is answered as in `Strict`.
+    Propose,
+}
+
+/// Plays recorded exchanges to one service. Clones are handles to the same mock; with the last one it stops serving.
+#[derive(Clone, Debug)]
+pub struct Mock {
+    shared: Arc<Shared>,
+    /// Tells what was spawned to end: by saying `true`, or by going away.
+    open: Arc<watch::Sender<bool>>,
+}
+
+impl Mock {
+    /// A mock in the ambient scope that serves nobody yet.
+    pub fn new(library: Arc<Library>, mode: Mode) -> Mock {
+        let ambient = library.ambient().map(Usage::new).unwrap_or_default();
+        let state = State { scope: Scope::Ambient, entry: Usage::default(), ambient, journal: Journal::default() };
+        let shared =
+            Shared { library, mode, state: Mutex::new(state), in_flight: AtomicUsize::new(0), changed: Notify::new() };
+        Mock { shared: Arc::new(shared), open: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Serves everything that arrives at `listeners`, in the background, until the mock is closed.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the listeners.
+    pub async fn serve(&self, listeners: Listeners, authority: Arc<Authority>) -> Result<(), Error> {
+        let names = Names::Recorded(Arc::new(self.shared.library.names()));
+        let (interception, seen) =
+            intercept::spawn(listeners, names).map_err(|source| Error::Sandbox { step: Step::Listeners, source })?;
+        let serving = self.serve_seen(seen, authority);
+        tokio::spawn(async move {
+            serving.await;
+            drop(interception);
+        });
+        Ok(())
+    }
+
+    /// Serves what is seen until nothing more can be and all connections are done, or the mock is closed.
+    fn serve_seen(
+        &self,
+        mut seen: UnboundedReceiver<Intercepted>,
+        authority: Arc<Authority>,
+    ) -> impl Future<Output = ()> + use<> {
+        let shared = Arc::clone(&self.shared);
+        let mut closed = self.open.subscribe();
+        async move {
+            // Dropped at the end, which ends every connection.
+            let mut connections = JoinSet::new();
+            let mut more = true;
+            while more || !connections.is_empty() {
+                tokio::select! {
+                    _ = closed.wait_for(|closed| *closed) => return,
+                    what = seen.recv(), if more => match what {
+                        Some(Intercepted::Connection(arrival)) => {
+                            let (shared, authority) = (Arc::clone(&shared), Arc::clone(&authority));
+                            connections.spawn(async move { playback::serve(arrival, &shared, &authority).await });
+                        }
+                        Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
+                        Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
+                        Some(Intercepted::Query(_)) => {}
+                        None => more = false,
+                    },
+                    Some(ended) = connections.join_next() => if let Err(error) = ended {
+                        tracing::error!(%error, "a played connection broke down");
+                    },
+                }
+            }
+        }
+    }
+
+    /// Ends all connections and takes no more.
+    pub fn close(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// From now on calls belong to `scope`. Entering an entry again begins it anew; exchanges of the ambient cassette
+    /// stay used.
+    pub fn enter(&self, scope: Scope) {
+        let usage = match &scope {
+            Scope::Entry(id) => self.shared.library.entry(id).map(Usage::new),
+            Scope::Ambient => None,
+        };
+        let mut state = self.shared.state();
+        state.scope = scope;
+        state.entry = usage.unwrap_or_default();
+    }
+
+    /// The calls since this was last asked, in the order in which they were judged.
+    pub fn take_journal(&self) -> Vec<Call> {
+        self.shared.state().journal.take()
+    }
+
+    /// Indexes into the downstream exchanges of the cassette that were not asked for since it was entered (ambient:
+    /// since the mock began). Connections that were never established in the recording are left out, as the sandbox
+    /// refuses them unseen. Nothing of a cassette that is not the one entered.
+    pub fn unused(&self, id: &CassetteId) -> Vec<usize> {
+        let state = self.shared.state();
+        let library = &self.shared.library;
+        match library.entry(id) {
+            Some(shelf) if state.scope == Scope::Entry(id.clone()) => state.entry.unused(shelf),
+            Some(_) => Vec::new(),
+            None => match library.ambient() {
+                Some(shelf) if shelf.cassette.id == *id => state.ambient.unused(shelf),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// Waits until every HTTP/1 exchange of the entered cassette was played and no call is in flight, or until
+    /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight.
+    pub async fn wait_quiet(&self, id: &CassetteId, at_most: Duration) {
+        let quiet = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.shared.is_quiet(id) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Being over is no failure: what was not played is told by the journal and `unused`.
+        let _ = timeout(at_most, quiet).await;
+    }
+}
+
+/// What all connections of a mock share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    library: Arc<Library>,
+    mode: Mode,
+    state: Mutex<State>,
+    in_flight: AtomicUsize,
+    /// Told when an exchange was played or a call is no longer in flight.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    scope: Scope,
+    /// Of the entry that `scope` names.
+    entry: Usage,
+    ambient: Usage,
+    journal: Journal,
+}
+
+/// What is said to a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// What was recorded.
+    Recorded(Recorded),
+    /// That nothing was.
+    Miss(Box<Message>),
+}
+
+/// An exchange of a cassette that somebody keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    cassette: Arc<Cassette>,
+    number: usize,
+}
+
+impl Recorded {
+    /// The exchange.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.cassette.downstream[self.number]
+    }
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// What the client says.
+    Client,
+    /// The reset that stands for a refused connection.
+    Reset,
+    /// Silence that stands for a connection that was never established.
+    Silence,
+    /// Its end: the server of the recording spoke first, in no protocol that can be played.
+    End,
+}
+
+/// Where a connection went and how it came there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub destination: SocketAddr,
+    pub tls: bool,
+}
+
+/// A call that is being received or answered, until this is dropped.
+pub(crate) struct Flight<'s>(&'s Shared);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the state whole: every change to it is made by calls that do not panic half-way.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_quiet(&self, id: &CassetteId) -> bool {
+        let state = self.state();
+        let done = state.scope != Scope::Entry(id.clone()) || state.entry.is_done();
+        done && self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Begins a call.
+    pub(crate) fn flight(&self) -> Flight<'_> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Flight(self)
+    }
+
+    /// The cassettes that are played in `scope`, in the order they are asked.
+    fn shelves(&self, scope: &Scope) -> Vec<(HitScope, &Shelf)> {
+        let entry = match scope {
+            Scope::Entry(id) => self.library.entry(id),
+            Scope::Ambient => None,
+        };
+        let entry = entry.map(|shelf| (HitScope::Entry, shelf));
+        entry.into_iter().chain(self.library.ambient().map(|shelf| (HitScope::Ambient, shelf))).collect()
+    }
+
+    /// Decides how a connection to `destination` begins.
+    pub(crate) fn opening(&self, destination: SocketAddr) -> Opening {
+        let mut state = self.state();
+        let scope = state.scope.clone();
+        let shelves = self.shelves(&scope);
+        for (whose, shelf) in &shelves {
+            let Some(unreached) = matching::claim_unreached(shelf, state.usage(*whose), destination) else { continue };
+            let (exchange, opening) = match unreached {
+                Unreached::Refused(exchange) => (exchange, Opening::Reset),
+                Unreached::TimedOut(exchange) => (exchange, Opening::Silence),
+            };
+            let cassette = shelf.cassette.id.clone();
+            let matched = Match::Hit { cassette, exchange, scope: *whose, rung: Rung::Exact };
+            state.note(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
+            return opening;
+        }
+        if shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&destination)) {
+            let place = Place { destination, tls: false };
+            state.note(place, Attempted::Opaque(Bytes::new()), missed(MissReason::Opaque));
+            return Opening::End;
+        }
+        Opening::Client
+    }
+
+    /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
+    pub(crate) fn silent(&self, place: Place) {
+        let mut state = self.state();
+        if self.reason(&state.scope, place) == MissReason::UnknownDestination {
+            let matched = missed(MissReason::UnknownDestination);
+            state.note(place, Attempted::Opaque(Bytes::new()), matched);
+        }
+    }
+
+    /// Takes note of something that is not HTTP/1.
+    pub(crate) fn not_http(&self, place: Place, first: &[u8]) {
+        let mut state = self.state();
+        let reason = self.reason(&state.scope, place);
+        state.note(place, Attempted::Opaque(prefix(first)), missed(reason));
+    }
+
+    /// Takes note of bytes after a switch of protocols that are not the recorded ones.
+    pub(crate) fn deviated(&self, place: Place, bytes: &[u8]) {
+        self.state().note(place, Attempted::Opaque(prefix(bytes)), missed(MissReason::Opaque));
+    }
+
+    /// Takes note of a datagram.
+    pub(crate) fn datagram(&self, destination: SocketAddr) {
+        let matched = missed(MissReason::UnknownDestination);
+        self.state().note(Place { destination, tls: false }, Attempted::Datagram, matched);
+    }
+
+    /// Takes note of a query for a name that nobody recorded.
+    pub(crate) fn unknown_name(&self, name: String) {
+        let mut state = self.state();
+        let scope = state.scope.clone();
+        state.journal.note(Call {
+            scope,
+            destination: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DNS_PORT),
+            downstream: name.clone(),
+            tls: false,
+            what: Attempted::Name(name),
+            matched: missed(MissReason::UnknownDestination),
+            answered: None,
+        });
+    }
+
+    /// Why something that is not HTTP/1 missed.
+    fn reason(&self, scope: &Scope, place: Place) -> MissReason {
+        let shelves = self.shelves(scope);
+        let peer = canonical(place.destination);
+        if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
+            MissReason::Opaque
+        } else if shelves.iter().any(|(_, shelf)| shelf.with_peer(peer).next().is_some()) {
+            MissReason::NotHttp
+        } else {
+            MissReason::UnknownDestination
+        }
+    }
+
+    /// Decides what is said to a request, and takes note of it.
+    pub(crate) fn judge(&self, place: Place, request: &Message) -> Reply {
+        let asked = Asked::new(request, place.destination, place.tls);
+        let mut exhausted = false;
+        let scope = {
+            let mut state = self.state();
+            let scope = state.scope.clone();
+            for (whose, shelf) in self.shelves(&scope) {
+                match matching::claim(&self.library, shelf, whose, state.usage(whose), &asked) {
+                    Claim::Exchange(number) => {
+                        let recorded = Recorded { cassette: Arc::clone(&shelf.cassette), number };
+                        let cassette = shelf.cassette.id.clone();
+                        let matched = Match::Hit { cassette, exchange: number, scope: whose, rung: Rung::Exact };
+                        state.journal.note(call(scope, &asked, matched, recorded_response(&recorded)));
+                        drop(state);
+                        self.changed.notify_waiters();
+                        return Reply::Recorded(recorded);
+                    }
+                    Claim::Exhausted => exhausted = true,
+                    Claim::Unknown => {}
+                }
+            }
+            scope
+        };
+        self.miss(scope, &asked, exhausted)
+    }
+
+    /// The way of a request that nothing answers. The comparisons are made without holding the state.
+    fn miss(&self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
+        let shelves = self.shelves(&scope);
+        let (reason, candidates) = matching::explain(&self.library, &shelves, asked, exhausted);
+        let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| *shelf);
+        let lent = match self.mode {
+            Mode::Strict => None,
+            Mode::Propose => self.lend(&scope, &candidates),
+        };
+        let recorded = lent
+            .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
+        let nearest = matching::nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
+        let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
+        let answered = match &recorded {
+            Some(recorded) => recorded_response(recorded),
+            None => Some(refusal.clone()),
+        };
+        self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
+        self.changed.notify_waiters();
+        recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
+    }
+
+    /// Takes the first candidate of the same operation that answered nothing yet.
+    fn lend(&self, scope: &Scope, candidates: &[Candidate]) -> Option<(HitScope, usize)> {
+        let mut state = self.state();
+        // Another entry may have begun since the candidates were found.
+        let usable = |whose: HitScope| whose == HitScope::Ambient || state.scope == *scope;
+        let usable: Vec<_> = candidates.iter().filter(|found| found.same_operation && usable(found.scope)).collect();
+        let found = usable.into_iter().find(|found| state.usage(found.scope).lend(found.exchange))?;
+        Some((found.scope, found.exchange))
+    }
+}
+
+impl State {
+    fn usage(&mut self, whose: HitScope) -> &mut Usage {
+        match whose {
+            HitScope::Entry => &mut self.entry,
+            HitScope::Ambient => &mut self.ambient,
+        }
+    }
+
+    /// Takes note of something that named no downstream.
+    fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        let destination = canonical(place.destination);
+        self.journal.note(Call {
+            scope: self.scope.clone(),
+            destination,
+            downstream: destination.to_string(),
+            tls: place.tls,
+            what,
+            matched,
+            answered: None,
+        });
+    }
+}
+
+fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
+    Call {
+        scope,
+        destination: asked.destination,
+        downstream: asked.name.clone(),
+        tls: asked.tls,
+        what: Attempted::Http(asked.request.clone()),
+        matched,
+        answered,
+    }
+}
+
+fn missed(reason: MissReason) -> Match {
+    Match::Miss { reason, nearest: Vec::new() }
+}
+
+fn recorded_response(recorded: &Recorded) -> Option<Message> {
+    recorded.exchange().http()?.response.clone()
+}
+
+fn prefix(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&bytes[..bytes.len().min(PREFIX)])
+}
