@@ -1,1 +1,23 @@
-//! TODO
+//! Replay: drive the new build with recorded entries, judge its responses and its calls, report, propose, review.
+
+mod drive;
+mod error;
+mod json_edit;
+mod judge;
+mod merge;
+mod outcome;
+mod pairing;
+mod pending;
+mod plan;
+pub mod report;
+pub mod review;
+mod run;
+mod target;
+#[cfg(test)]
+mod testing;
+
+pub use error::Error;
+pub use outcome::{
+    CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
+};
+pub use run::{Settings, replay};

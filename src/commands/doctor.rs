@@ -1,12 +1,148 @@
-//! `regress doctor`.
+//! `regress doctor`: what this host can do, what is missing, and what to do about it.
 
-use crate::output::{Exit, Failure};
+use std::error::Error;
+
+use serde::Serialize;
+
+use crate::output::{Exit, Failure, data};
 
 /// Arguments of `regress doctor`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// One JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
 
-/// Run it.
-pub fn run(_args: Args) -> Result<Exit, Failure> {
-    Err(Failure::new("not there yet"))
+/// One thing that was tried on this host.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// Stable name, for scripts.
+    name: &'static str,
+    /// What it is needed for.
+    purpose: &'static str,
+    works: bool,
+    /// Why it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    kernel: String,
+    architecture: &'static str,
+    checks: Vec<Check>,
+    /// What `record --via auto` takes: `ebpf`, `proxy`, or nothing.
+    record: Option<&'static str>,
+    /// Whether `replay` works.
+    replay: bool,
+}
+
+/// Try everything and tell. Exit code 0 when record and replay both work in some way, else 2.
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let diagnosis = diagnose();
+    if args.json {
+        let json = serde_json::to_string_pretty(&diagnosis).map_err(Failure::from_error)?;
+        data(json + "\n");
+    } else {
+        data(render(&diagnosis));
+    }
+    let usable = diagnosis.record.is_some() && diagnosis.replay;
+    Ok(if usable { Exit::Same } else { Exit::CouldNotTell })
+}
+
+fn diagnose() -> Diagnosis {
+    let probe = regress_ebpf::probe();
+    let hint_of = |error: &regress_ebpf::Error| error.hint();
+    let checks = vec![
+        check("btf", "the kernel describes its types, so that one program fits every kernel", &probe.btf, hint_of),
+        check("capabilities", "this user may load BPF programs", &probe.capabilities, hint_of),
+        check(
+            "socket-source",
+            "record by eBPF: attach to running processes, owners by thread",
+            &probe.socket_source,
+            hint_of,
+        ),
+        check(
+            "sandbox",
+            "replay, and record --via proxy: namespaces in which nothing escapes",
+            &regress_mockserver::sandbox::probe(),
+            regress_mockserver::Error::hint,
+        ),
+    ];
+    let works = |name| checks.iter().any(|check: &Check| check.name == name && check.works);
+    let replay = works("sandbox");
+    let record = if works("socket-source") { Some("ebpf") } else { replay.then_some("proxy") };
+    Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, replay }
+}
+
+fn check<E: Error>(
+    name: &'static str,
+    purpose: &'static str,
+    result: &Result<(), E>,
+    hint: impl Fn(&E) -> Option<String>,
+) -> Check {
+    let error = result.as_ref().err();
+    Check { name, purpose, works: error.is_none(), why: error.map(with_causes), hint: error.and_then(hint) }
+}
+
+fn with_causes(error: &impl Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Some errors repeat their cause.
+        let reason = error.to_string();
+        if !text.ends_with(&reason) {
+            text += &format!(": {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn render(diagnosis: &Diagnosis) -> String {
+    let mut text = format!("kernel {}, {}\n\n", diagnosis.kernel, diagnosis.architecture);
+    for check in &diagnosis.checks {
+        let mark = if check.works { "ok" } else { "NO" };
+        text += &format!("{mark:<4}{:<14} {}\n", check.name, check.purpose);
+        for (label, detail) in [("why", &check.why), ("hint", &check.hint)] {
+            if let Some(detail) = detail {
+                text += &format!("    {label}: {detail}\n");
+            }
+        }
+    }
+    let record = match diagnosis.record {
+        Some("ebpf") => "works by eBPF (--pid and -- COMMAND)",
+        Some(_) => "works by proxy only (-- COMMAND; see the hints above for eBPF)",
+        None => "does not work here",
+    };
+    let replay = if diagnosis.replay { "works" } else { "does not work here" };
+    text + &format!("\nrecord {record}\nreplay {replay}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_says_why_and_what_to_do() {
+        let checks = vec![Check {
+            name: "sandbox",
+            purpose: "replay",
+            works: false,
+            why: Some("user namespaces are off".into()),
+            hint: Some("sysctl kernel.unprivileged_userns_clone=1".into()),
+        }];
+        let diagnosis =
+            Diagnosis { kernel: "6.18.0".into(), architecture: "x86_64", checks, record: None, replay: false };
+        assert_eq!(
+            render(&diagnosis),
+            "kernel 6.18.0, x86_64\n\nNO  sandbox        replay\n    why: user namespaces are off\n    \
+             hint: sysctl kernel.unprivileged_userns_clone=1\n\nrecord does not work here\nreplay does not work here\n"
+        );
+    }
 }

@@ -1,12 +1,194 @@
 //! `regress replay`.
 
-use crate::output::{Exit, Failure};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, IsTerminal},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use regress_cassettes::Store;
+use regress_replayer::{
+    Outcome, Report, Settings, Verdict,
+    report::{self, Colour},
+    review::Proposal,
+};
+
+use crate::{
+    commands::review,
+    config::Config,
+    output::{self, Exit, Failure},
+};
 
 /// Arguments of `regress replay`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The folder of cassettes
+    #[arg(value_name = "DIR")]
+    store: PathBuf,
+    /// Write a report: text, json or junit, to a file or to stdout (-); repeatable [default: text=-]
+    #[arg(long = "report", value_name = "FORMAT=PATH")]
+    reports: Vec<Destination>,
+    /// How many sandboxes work side by side
+    #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
+    jobs: NonZeroUsize,
+    /// Only entries whose route or id contains this, or matches it as a pattern with * and ?
+    #[arg(long, value_name = "PATTERN", env = "REGRESS_FILTER")]
+    filter: Option<String>,
+    /// Accept every difference at once (the exit code still says what this replay found)
+    #[arg(long, conflicts_with = "no_pending")]
+    update: bool,
+    /// Write no proposals (*.new) beside the cassettes
+    #[arg(long)]
+    no_pending: bool,
+    /// The port the service takes entries on, where it is not the recorded one
+    #[arg(long, value_name = "PORT", env = "REGRESS_ENTRY_PORT")]
+    entry_port: Option<u16>,
+    /// The settings [default: regress.toml in DIR or in the current folder]
+    #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+    config: Option<PathBuf>,
+    /// The command that starts the new build [default: the one in regress.toml]
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// A report's format and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Destination {
+    format: Format,
+    /// `None` = stdout.
+    path: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+    Junit,
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Destination, String> {
+        let (format, path) = text.split_once('=').unwrap_or((text, "-"));
+        let format = match format {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            "junit" => Format::Junit,
+            other => return Err(format!("{other:?} is not a format: text, json, junit")),
+        };
+        if path.is_empty() {
+            return Err("the path is empty: FORMAT=PATH, or FORMAT=- for stdout".to_owned());
+        }
+        Ok(Destination { format, path: (path != "-").then(|| PathBuf::from(path)) })
+    }
+}
 
 /// Run it.
-pub fn run(_args: Args) -> Result<Exit, Failure> {
-    Err(Failure::new("not there yet"))
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let config = Config::load(args.config.as_deref(), Some(&args.store))?;
+    let command = if args.command.is_empty() {
+        config.service.command.iter().map(OsString::from).collect()
+    } else {
+        args.command
+    };
+    if command.is_empty() {
+        return Err(Failure::new("no command to start the service with")
+            .hint("give it after --, or as `command` under [service] in regress.toml"));
+    }
+    let settings = Settings {
+        store: args.store.clone(),
+        command,
+        env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cwd: None,
+        jobs: args.jobs.get(),
+        filter: args.filter,
+        entry_port: args.entry_port,
+        ready_timeout: config.replay.ready_timeout(),
+        entry_timeout: config.replay.entry_timeout(),
+        settle: config.replay.settle(),
+        propose: !args.no_pending,
+        helper: PathBuf::from("/proc/self/exe"),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format_args!("cannot start the runtime: {error}")))?;
+    let colour = colour(&io::stderr());
+    let progress = |outcome: &Outcome| output::say(report::line(outcome, colour));
+    let report = runtime.block_on(regress_replayer::replay(settings, progress)).map_err(review::failure)?;
+
+    let destinations = match args.reports.is_empty() {
+        true => vec![Destination { format: Format::Text, path: None }],
+        false => args.reports,
+    };
+    for destination in &destinations {
+        deliver(&report, destination)?;
+    }
+    if args.update {
+        update(&args.store, &report)?;
+    }
+    Ok(match report.verdict() {
+        Verdict::Same => Exit::Same,
+        Verdict::Different => Exit::Different,
+        Verdict::Inconclusive => Exit::CouldNotTell,
+    })
+}
+
+fn deliver(report: &Report, to: &Destination) -> Result<(), Failure> {
+    let colour = if to.path.is_none() { colour(&io::stdout()) } else { Colour::No };
+    let text = match to.format {
+        Format::Text => report::text(report, colour),
+        Format::Json => report::json(report),
+        Format::Junit => report::junit(report),
+    };
+    match &to.path {
+        None => output::data(text),
+        Some(path) => write(path, &text)?,
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| {
+        Failure::new(format_args!("cannot write the report {}: {error}", path.display()))
+            .hint("name a file in a folder that exists")
+    })
+}
+
+/// Accept the proposals of this replay.
+fn update(store: &Path, report: &Report) -> Result<(), Failure> {
+    let store = Store::open(store).map_err(|error| review::failure(error.into()))?;
+    for proposal in Proposal::all(&store).map_err(review::failure)? {
+        if report.outcomes.iter().any(|outcome| outcome.pending.is_some() && outcome.cassette == *proposal.id()) {
+            review::warn_of_unanswered(&proposal);
+            let id = proposal.id().clone();
+            proposal.accept().map_err(review::failure)?;
+            output::say(format_args!("accepted  {id}"));
+        }
+    }
+    Ok(())
+}
+
+/// Colours for a terminal, unless `NO_COLOR` is set to anything (no-color.org).
+pub(crate) fn colour(stream: &impl IsTerminal) -> Colour {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if stream.is_terminal() && !unwanted { Colour::Yes } else { Colour::No }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_a_format_and_a_path() {
+        let parsed = "junit=out/a=b.xml".parse::<Destination>().unwrap();
+        assert_eq!(parsed, Destination { format: Format::Junit, path: Some("out/a=b.xml".into()) });
+        assert_eq!("json=-".parse::<Destination>().unwrap(), Destination { format: Format::Json, path: None });
+        assert!("html=x".parse::<Destination>().is_err());
+        assert!("json=".parse::<Destination>().is_err());
+    }
 }

@@ -1,0 +1,69 @@
+//! What can go wrong in a replay or a review.
+
+use std::path::PathBuf;
+
+use regress_cassettes::CassetteId;
+
+/// Why a replay or a review could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store or a cassette in it.
+    #[error("cannot use the cassettes")]
+    Cassettes(#[from] regress_cassettes::Error),
+    /// The store holds no cassette.
+    #[error("no cassettes in {}", .0.display())]
+    NoCassettes(PathBuf),
+    /// No entry is selected.
+    #[error("no entry matches the filter {pattern:?}; there are {total}, the first is {first}")]
+    NothingMatches {
+        /// The filter.
+        pattern: String,
+        /// How many entries there are.
+        total: usize,
+        /// Id and route of the first.
+        first: String,
+    },
+    /// The sandbox, the command in it or the certificates it has to trust.
+    #[error("cannot run the service in a sandbox")]
+    Sandbox(#[from] regress_mockserver::Error),
+    /// A folder for the run's own files.
+    #[error("cannot make a temporary folder")]
+    Folder(#[source] std::io::Error),
+    /// A worker died.
+    #[error("a replay worker ended early")]
+    Worker(#[source] tokio::task::JoinError),
+    /// A path that names no difference.
+    #[error("nothing differs at {path} in {cassette}")]
+    NoSuchChange {
+        /// The cassette.
+        cassette: CassetteId,
+        /// The path.
+        path: String,
+        /// The paths there are.
+        paths: Vec<String>,
+    },
+    /// Differences that cannot be taken apart.
+    #[error("cannot accept {} apart from the rest of the message", .paths.join(", "))]
+    NotAlone {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Cassettes(error) => error.hint(),
+            Error::NoCassettes(_) => Some("record some first: regress record -o DIR -- COMMAND".to_owned()),
+            Error::NothingMatches { .. } => {
+                Some("the filter is a part of the route or id, or a pattern with * and ?".to_owned())
+            }
+            Error::Sandbox(error) => error.hint(),
+            Error::Folder(_) => Some("check TMPDIR".to_owned()),
+            Error::Worker(_) => None,
+            Error::NoSuchChange { paths, .. } => Some(format!("what differs: {}", paths.join(", "))),
+            Error::NotAlone { .. } => Some("accept the whole body, the whole message or the whole cassette".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
+
+use regress_cassettes::{Cassette, Content, Defect, Ended, Exchange, HttpExchange, diff};
+use regress_mockserver::mock::{Call, HitScope, Match};
+use regress_protocols::http1::Message;
+
+use crate::{
+    outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
+    pairing::{self, Pairing},
+};
+
+/// What came back for an entry's request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A whole response.
+    Response(Message),
+    /// No whole response.
+    Nothing {
+        /// How the wait for it ended.
+        end: End,
+        /// The part of a response that came.
+        part: Option<Message>,
+    },
+}
+
+/// How an entry's connection ended without a whole response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The service accepts no connection on the port any more.
+    Refused,
+    /// The service reset the connection.
+    Reset,
+    /// The service closed the connection.
+    Closed,
+    /// What came is not an HTTP/1 response.
+    Garbage,
+    /// Nothing, for this many milliseconds.
+    Hung(u128),
+}
+
+/// The verdict on one entry and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What differs.
+    pub findings: Vec<Finding>,
+    /// Why it could not be told.
+    pub doubts: Vec<String>,
+    /// The calls that were made.
+    pub calls: Vec<Served>,
+}
+
+/// Judge one entry.
+///
+/// `journal` holds the calls made while the entry was open; `exited` says how the service's process ended, if it did.
+/// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
+pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+    let doubts = doubts(cassette);
+    let pairing = Pairing::of(cassette, journal);
+    let mut findings = Vec::new();
+    if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
+        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen));
+    }
+    if let Some(how) = exited {
+        findings.push(Finding::Exited(how.to_owned()));
+    }
+    findings.extend(call_findings(cassette, &pairing));
+    let verdict = match (doubts.is_empty(), findings.is_empty()) {
+        (false, _) => Verdict::Inconclusive,
+        (true, false) => Verdict::Different,
+        (true, true) => Verdict::Same,
+    };
+    Judgement { verdict, findings, doubts, calls: served(journal) }
+}
+
+/// Why a cassette cannot be judged, whatever the service does.
+pub fn doubts(cassette: &Cassette) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if cassette.has_defects() {
+        doubts.push(format!("the recording is not complete: {}", defects(cassette).join(", ")));
+    }
+    match cassette.entry.as_ref().map(|entry| (&entry.content, entry.connection.tls)) {
+        None => doubts.push("the cassette has no entry".to_owned()),
+        Some((Content::Http1(_), true)) => doubts.push("the entry came over TLS, which is not driven".to_owned()),
+        Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
+            doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
+        }
+        Some((Content::Http1(_), false)) => {}
+        Some(_) => doubts.push("the entry is not HTTP/1".to_owned()),
+    }
+    if cassette.entry.as_ref().is_some_and(|entry| entry.connection.local.is_none()) {
+        doubts.push("the recording does not say on which port the entry came".to_owned());
+    }
+    for (number, call) in cassette.downstream.iter().enumerate() {
+        if matches!(call.content, Content::Opaque(_)) {
+            doubts.push(format!("downstream/{number} ({}) is not HTTP/1, which cannot be played", downstream(call)));
+        }
+    }
+    doubts
+}
+
+fn defects(cassette: &Cassette) -> Vec<String> {
+    let exchange = |at: String, exchange: &Exchange| {
+        exchange.defects.iter().map(|defect| format!("{at} {}", words(defect))).collect::<Vec<_>>()
+    };
+    let mut all: Vec<String> = cassette.defects.iter().map(words).collect();
+    all.extend(cassette.entry.iter().flat_map(|entry| exchange("entry".to_owned(), entry)));
+    for (number, call) in cassette.downstream.iter().enumerate() {
+        all.extend(exchange(format!("downstream/{number}"), call));
+    }
+    all
+}
+
+fn words(defect: &Defect) -> String {
+    match defect {
+        Defect::Gap { bytes, .. } => format!("lacks {bytes} bytes"),
+        Defect::JoinedMidStream => "began before the recording".to_owned(),
+        Defect::Unfinished => "had not ended when the recording did".to_owned(),
+        Defect::LostEvents { events, .. } => format!("{events} events were lost"),
+        Defect::Garbage => "could not be read as HTTP".to_owned(),
+        Defect::Encrypted => "is encrypted".to_owned(),
+        Defect::AmbiguousOwner => "may belong to another entry".to_owned(),
+    }
+}
+
+fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen) -> Vec<Finding> {
+    let whole = recorded.response.as_ref().filter(|response| response.is_complete());
+    let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
+    match (whole, seen) {
+        (Some(expected), Seen::Response(actual)) => {
+            diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+        }
+        (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
+            (None, None) => Vec::new(),
+            (Some(expected), Some(actual)) => {
+                diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+            }
+            _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
+        },
+        _ => vec![Finding::Ended { expected: recorded_end(recorded.response.as_ref(), ended), actual: seen_end(seen) }],
+    }
+}
+
+/// Whether a wait that ended without a whole response ended as the recorded one did.
+fn ended_alike(recorded: Option<Ended>, seen: End) -> bool {
+    matches!(
+        (recorded, seen),
+        (Some(Ended::Reset | Ended::Closed), End::Reset | End::Closed) | (Some(Ended::Timeout), End::Hung(_))
+    )
+}
+
+fn recorded_end(response: Option<&Message>, ended: Option<Ended>) -> String {
+    if let Some(response) = response.filter(|response| response.is_complete()) {
+        return format!("a response with status {}", response.status());
+    }
+    let what = if response.is_some() { "a part of a response" } else { "no response" };
+    let end = match ended {
+        None | Some(Ended::Ok) => return what.to_owned(),
+        Some(Ended::Reset) => "a reset connection",
+        Some(Ended::Refused) => "a refused connection",
+        Some(Ended::Timeout) => "a timeout",
+        Some(Ended::Closed) => "a closed connection",
+        Some(Ended::Unfinished) => "the recording's end",
+    };
+    format!("{what} before {end}")
+}
+
+fn seen_end(seen: &Seen) -> String {
+    match seen {
+        Seen::Response(response) => format!("a response with status {}", response.status()),
+        Seen::Nothing { end, part } => {
+            let what = if part.is_some() { "a part of a response" } else { "no response" };
+            match end {
+                End::Refused => "no response: the connection was refused".to_owned(),
+                End::Reset => format!("{what}: the connection was reset"),
+                End::Closed => format!("{what}: the connection was closed"),
+                End::Garbage => "something that is not an HTTP/1 response".to_owned(),
+                End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
+            }
+        }
+    }
+}
+
+fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
+    let mut findings: Vec<CallFinding> = Vec::new();
+    let recorded = |number: usize, change| {
+        let exchange = &cassette.downstream[number];
+        CallFinding {
+            number,
+            downstream: downstream(exchange),
+            destination: Some(exchange.connection.peer),
+            request: request_line(exchange),
+            change,
+        }
+    };
+    findings.extend(pairing.omitted.iter().map(|&number| recorded(number, CallChange::Omitted)));
+    findings.extend(pairing.changed.iter().map(|c| recorded(c.number, CallChange::Changed(c.differences.clone()))));
+    findings.sort_by_key(|finding| finding.number);
+    let first = cassette.downstream.len();
+    findings.extend(pairing.novel.iter().enumerate().map(|(index, call)| novel(first + index, call)));
+    findings.into_iter().map(Finding::Call).collect()
+}
+
+/// The finding for a call that nobody recorded.
+pub fn novel(number: usize, call: &Call) -> CallFinding {
+    let (reason, nearest) = match &call.matched {
+        Match::Miss { reason, nearest } => (pairing::reason(reason).to_owned(), nearest.first()),
+        Match::Hit { .. } => ("it was not recorded for this entry".to_owned(), None),
+    };
+    CallFinding {
+        number,
+        downstream: call.downstream.clone(),
+        destination: Some(call.destination),
+        request: pairing::attempt(&call.what),
+        change: CallChange::Novel {
+            reason,
+            nearest: nearest.map(|near| Nearest {
+                cassette: near.cassette.clone(),
+                number: near.exchange,
+                differences: near.differences.clone(),
+            }),
+        },
+    }
+}
+
+fn served(journal: &[Call]) -> Vec<Served> {
+    let by = |matched: &Match| match matched {
+        Match::Miss { .. } => None,
+        Match::Hit { cassette, exchange, scope, .. } => Some(ServedBy {
+            cassette: cassette.clone(),
+            number: *exchange,
+            ambient: matches!(scope, HitScope::Ambient),
+        }),
+    };
+    let one = |call: &Call| Served {
+        downstream: call.downstream.clone(),
+        destination: call.destination,
+        request: pairing::attempt(&call.what),
+        by: by(&call.matched),
+    };
+    journal.iter().map(one).collect()
+}
+
+/// The logical name of an exchange's other side.
+pub(crate) fn downstream(exchange: &Exchange) -> String {
+    exchange.downstream.clone().unwrap_or_else(|| exchange.connection.peer.to_string())
+}
+
+/// What an exchange asked, in one line.
+pub(crate) fn request_line(exchange: &Exchange) -> String {
+    match &exchange.content {
+        Content::Http1(http) => format!("{} {}", http.request.method(), http.request.target()),
+        Content::Opaque(_) => "bytes of no recognised protocol".to_owned(),
+        Content::Nothing => "a connection that was never established".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use regress_mockserver::mock::Attempted;
+
+    use super::*;
+    use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
+
+    fn paths(judgement: &Judgement) -> Vec<String> {
+        let one = |finding: &Finding| match finding {
+            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
+            Finding::Ended { expected, actual } => vec![format!("response: {expected} / {actual}")],
+            Finding::Exited(how) => vec![format!("process {how}")],
+            Finding::Call(call) => match &call.change {
+                CallChange::Omitted => vec![format!("{} omitted", call.path())],
+                CallChange::Changed(all) => all.iter().map(|d| format!("{}/request/{}", call.path(), d.path)).collect(),
+                CallChange::Novel { .. } => vec![format!("{} novel {}", call.path(), call.request)],
+            },
+        };
+        judgement.findings.iter().flat_map(one).collect()
+    }
+
+    fn ok() -> Seen {
+        Seen::Response(created("12.50"))
+    }
+
+    fn nothing(end: End) -> Seen {
+        Seen::Nothing { end, part: None }
+    }
+
+    #[test]
+    fn the_same_response_and_calls_are_the_same() {
+        let cassette = cassette();
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), None);
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
+        assert_eq!(judgement.calls.len(), 2);
+    }
+
+    #[test]
+    fn calls_in_another_order_are_the_same() {
+        let cassette = cassette();
+        let journal = [hit(&cassette, 1), hit(&cassette, 0)];
+        assert_eq!(judge(&cassette, &ok(), &journal, None).verdict, Verdict::Same);
+    }
+
+    #[test]
+    fn each_field_of_the_response_is_a_finding() {
+        let cassette = cassette();
+        let seen = Seen::Response(json(200, r#"{"id": 7, "total": 13}"#));
+        let judgement = judge(&cassette, &seen, &hits(&cassette), None);
+        assert_eq!(judgement.verdict, Verdict::Different);
+        assert_eq!(paths(&judgement), ["response/status", "response/body/total"]);
+    }
+
+    #[test]
+    fn omitted_changed_and_novel_calls_are_told_apart() {
+        let cassette = cassette();
+        let journal = [
+            miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered()),
+            miss("audit", "10.0.0.10:80", Attempted::Http(reserve(2)), unanswered()),
+            miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
+            miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
+        ];
+        let judgement = judge(&cassette, &ok(), &journal, None);
+        assert_eq!(judgement.verdict, Verdict::Different);
+        assert_eq!(
+            paths(&judgement),
+            [
+                "downstream/0/request/body/qty",
+                "downstream/1 omitted",
+                "downstream/2 novel POST /reserve",
+                "downstream/3 novel a DNS query for db.example"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_miss_takes_the_recorded_call_most_like_it() {
+        let mut cassette = cassette();
+        let mut other = cassette.downstream[0].clone();
+        if let Content::Http1(http) = &mut other.content {
+            http.request = reserve(9);
+            http.request.headers.push(regress_protocols::http1::Line::new("X-Extra: 1"));
+        }
+        cassette.downstream.insert(0, other);
+        let journal = [miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered()), hit(&cassette, 2)];
+        let judgement = judge(&cassette, &ok(), &journal, None);
+        assert_eq!(paths(&judgement), ["downstream/0 omitted", "downstream/1/request/body/qty"]);
+        let same_port_only =
+            [miss("inventory", "10.0.0.8:81", Attempted::Http(reserve(2)), unanswered()), hit(&cassette, 2)];
+        assert_eq!(
+            paths(&judge(&cassette, &ok(), &same_port_only, None)),
+            ["downstream/0 omitted", "downstream/1 omitted", "downstream/3 novel POST /reserve"]
+        );
+    }
+
+    #[test]
+    fn no_answer_where_there_was_one_is_different() {
+        let cassette = cassette();
+        for (end, told) in [
+            (End::Refused, "no response: the connection was refused"),
+            (End::Reset, "no response: the connection was reset"),
+            (End::Closed, "no response: the connection was closed"),
+            (End::Garbage, "something that is not an HTTP/1 response"),
+            (End::Hung(30_000), "no response within 30 s"),
+        ] {
+            let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);
+            assert_eq!(judgement.verdict, Verdict::Different);
+            assert_eq!(paths(&judgement), [format!("response: a response with status 201 / {told}")]);
+        }
+    }
+
+    #[test]
+    fn a_service_that_ends_after_its_answer_is_different() {
+        let cassette = cassette();
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), Some("exited with 139"));
+        assert_eq!(judgement.verdict, Verdict::Different);
+        assert_eq!(paths(&judgement), ["process exited with 139"]);
+    }
+
+    #[test]
+    fn an_end_without_answer_is_the_same_when_it_was_recorded() {
+        let mut cassette = cassette();
+        let entry = cassette.entry.as_mut().unwrap();
+        entry.ended = Ended::Reset;
+        if let Content::Http1(http) = &mut entry.content {
+            http.response = None;
+        }
+        let calls = hits(&cassette);
+        assert_eq!(judge(&cassette, &nothing(End::Closed), &calls, None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &nothing(End::Hung(1)), &calls, None).verdict, Verdict::Different);
+        let answered = judge(&cassette, &ok(), &calls, None);
+        assert_eq!(paths(&answered), ["response: no response before a reset connection / a response with status 201"]);
+    }
+
+    #[test]
+    fn what_a_cassette_lacks_makes_it_inconclusive_whatever_happens() {
+        let mut cassette = cassette();
+        cassette.downstream[1].defects.push(Defect::AmbiguousOwner);
+        let calls = hits(&cassette);
+        let same = judge(&cassette, &ok(), &calls, None);
+        assert_eq!(same.verdict, Verdict::Inconclusive);
+        assert_eq!(same.doubts, ["the recording is not complete: downstream/1 may belong to another entry"]);
+        let other = judge(&cassette, &nothing(End::Reset), &calls, None);
+        assert_eq!((other.verdict, other.findings.len()), (Verdict::Inconclusive, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_inconclusive_and_what_was_refused_is_no_omission() {
+        let mut cassette = cassette();
+        cassette.downstream[0].content = Content::Nothing;
+        cassette.downstream[0].ended = Ended::Refused;
+        let calls = [hit(&cassette, 1)];
+        assert_eq!(judge(&cassette, &ok(), &calls, None).verdict, Verdict::Same);
+
+        cassette.downstream[0].content = Content::Opaque(Vec::new());
+        let opaque = miss("10.0.0.8:80", "10.0.0.8:80", Attempted::Opaque(Bytes::from_static(b"PING")), unanswered());
+        let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], None);
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        assert_eq!(paths(&judgement), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,204 @@
+//! The result of one entry, and of a whole replay. Values only: the renderers under `report` decide nothing.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use regress_cassettes::{CassetteId, diff::Difference};
+
+/// What was found out about an entry or about a whole replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The response and every call were what was recorded.
+    Same,
+    /// The response or a call was not.
+    Different,
+    /// It could not be told.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The word used in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Same => "same",
+            Verdict::Different => "different",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// The result of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The cassette's id.
+    pub cassette: CassetteId,
+    /// The cassette's file.
+    pub file: PathBuf,
+    /// The entry's method and target, or what kind of entry it is.
+    pub entry: String,
+    /// What was found out.
+    pub verdict: Verdict,
+    /// What differs, the response first. Not empty = different.
+    pub findings: Vec<Finding>,
+    /// Why it could not be told, or not wholly. Not empty = never the same.
+    pub doubts: Vec<String>,
+    /// The calls the service made meanwhile, in order, and what answered them.
+    pub calls: Vec<Served>,
+    /// The end of what the service printed, where it died or never answered.
+    pub last_output: Option<String>,
+    /// From the first request byte sent to the last response byte read.
+    pub took: Option<Duration>,
+    /// The proposal that waits for review.
+    pub pending: Option<PathBuf>,
+}
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A field of the response; the path is relative to the response (`status`, `body/total`).
+    Response(Difference),
+    /// A response came where none was recorded, or none where one was, or it ended otherwise.
+    Ended {
+        /// What was recorded.
+        expected: String,
+        /// What happened.
+        actual: String,
+    },
+    /// A call to a downstream.
+    Call(CallFinding),
+    /// The service's process ended; how.
+    Exited(String),
+}
+
+/// A call that was not made as recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFinding {
+    /// Its number: the index in the cassette; calls that are not recorded are numbered on after the last recorded one.
+    pub number: usize,
+    /// The downstream's logical name.
+    pub downstream: String,
+    /// The address the service called, or had called in the recording.
+    pub destination: Option<SocketAddr>,
+    /// What was called: method and target, or the kind of attempt.
+    pub request: String,
+    /// What is wrong with it.
+    pub change: CallChange,
+}
+
+impl CallFinding {
+    /// The call's path in reports and for `regress review --accept`.
+    pub fn path(&self) -> String {
+        format!("downstream/{}", self.number)
+    }
+}
+
+/// What is wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallChange {
+    /// It was recorded and not made.
+    Omitted,
+    /// It was made with other content; the fields of the request that differ.
+    Changed(Vec<Difference>),
+    /// It was made and not recorded.
+    Novel {
+        /// Why no recorded call answers it.
+        reason: String,
+        /// The recorded call that is most like it.
+        nearest: Option<Nearest>,
+    },
+}
+
+/// The recorded call that is most like one that missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// The cassette it is in.
+    pub cassette: CassetteId,
+    /// Its index there.
+    pub number: usize,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+/// A call the service made, and what answered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The downstream's logical name.
+    pub downstream: String,
+    /// The address the service called.
+    pub destination: SocketAddr,
+    /// What was called: method and target, or the kind of attempt.
+    pub request: String,
+    /// The recorded exchange that answered; `None` = a miss.
+    pub by: Option<ServedBy>,
+}
+
+/// The recorded exchange that answered a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedBy {
+    /// The cassette it is in.
+    pub cassette: CassetteId,
+    /// Its index there.
+    pub number: usize,
+    /// It is one that no entry caused.
+    pub ambient: bool,
+}
+
+/// The result of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The results, in recorded order.
+    pub outcomes: Vec<Outcome>,
+    /// Cassettes that could not be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Calls that missed while the service started, before its first entry.
+    pub startup: Vec<CallFinding>,
+}
+
+/// A cassette that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its file.
+    pub file: PathBuf,
+    /// Why.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How many entries had which verdict. Unreadable cassettes count as inconclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All of them.
+    pub total: usize,
+    /// The same.
+    pub same: usize,
+    /// Different.
+    pub different: usize,
+    /// Could not tell.
+    pub inconclusive: usize,
+}
+
+impl Report {
+    /// Count the verdicts.
+    pub fn summary(&self) -> Summary {
+        let count = |verdict| self.outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
+        Summary {
+            total: self.outcomes.len() + self.unreadable.len(),
+            same: count(Verdict::Same),
+            different: count(Verdict::Different),
+            inconclusive: count(Verdict::Inconclusive) + self.unreadable.len(),
+        }
+    }
+
+    /// The verdict on the whole: different when any entry is, else inconclusive when anything could not be told
+    /// (an entry, an unreadable cassette, an unrecorded call at start-up, nothing replayed at all), else same.
+    pub fn verdict(&self) -> Verdict {
+        let summary = self.summary();
+        if summary.different > 0 {
+            Verdict::Different
+        } else if summary.inconclusive > 0 || summary.total == 0 || !self.startup.is_empty() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Same
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Which recorded call each call of the service stands for.
+
+use std::collections::BTreeSet;
+
+use regress_cassettes::{
+    Cassette, Content, Exchange,
+    diff::{self, Difference},
+};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason};
+use regress_protocols::http1::{Message, Operation};
+
+/// The calls made while an entry was open, set against the calls recorded for it.
+#[derive(Debug, Default)]
+pub(crate) struct Pairing<'a> {
+    /// Recorded calls that were made as recorded.
+    pub hit: BTreeSet<usize>,
+    /// Calls that stand for a recorded one with other content.
+    pub changed: Vec<Changed<'a>>,
+    /// Recorded calls that were not made.
+    pub omitted: Vec<usize>,
+    /// Calls that stand for no recorded one, in the order they were made.
+    pub novel: Vec<&'a Call>,
+}
+
+/// A call with other content than the recorded one.
+#[derive(Debug)]
+pub(crate) struct Changed<'a> {
+    /// The call.
+    pub call: &'a Call,
+    /// What it said.
+    pub request: &'a Message,
+    /// The recorded call it stands for.
+    pub number: usize,
+    /// What differs in the request.
+    pub differences: Vec<Difference>,
+}
+
+impl<'a> Pairing<'a> {
+    /// Pair the journal of one entry with its cassette. Each miss takes the recorded call of the same downstream and
+    /// operation that nobody made and that is most like it; what the mock answered with decides between equals.
+    pub(crate) fn of(cassette: &Cassette, journal: &'a [Call]) -> Pairing<'a> {
+        let mut pairing = Pairing::default();
+        for call in journal {
+            if let Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } = &call.matched
+                && *id == cassette.id
+            {
+                pairing.hit.insert(*exchange);
+            }
+        }
+        let mut free: BTreeSet<usize> = BTreeSet::new();
+        // What is not HTTP cannot be played (the entry is inconclusive), and a connection that was refused in the
+        // recording is refused by the sandbox's kernel, unseen: neither is a call that could be missing.
+        for (number, exchange) in cassette.downstream.iter().enumerate() {
+            if exchange.http().is_some() && !pairing.hit.contains(&number) {
+                free.insert(number);
+            }
+        }
+        let misses: Vec<&'a Call> = journal.iter().filter(|call| matches!(call.matched, Match::Miss { .. })).collect();
+        let mut candidates = Vec::new();
+        for (order, call) in misses.iter().enumerate() {
+            let Attempted::Http(request) = &call.what else { continue };
+            for &number in &free {
+                let recorded = &cassette.downstream[number];
+                if let Some(differences) = likeness(call, request, recorded) {
+                    let other_answer = call.answered != recorded.http().and_then(|http| http.response.clone());
+                    candidates.push((other_answer, differences.len(), order, number, request, differences));
+                }
+            }
+        }
+        candidates.sort_by_key(|(other_answer, count, order, number, ..)| (*other_answer, *count, *order, *number));
+        let mut paired = BTreeSet::new();
+        for (_, _, order, number, request, differences) in candidates {
+            if free.contains(&number) && paired.insert(order) {
+                free.remove(&number);
+                pairing.changed.push(Changed { call: misses[order], request, number, differences });
+            }
+        }
+        pairing.changed.sort_by_key(|changed| changed.number);
+        pairing.omitted = free.into_iter().collect();
+        for (order, call) in misses.into_iter().enumerate() {
+            if paired.contains(&order) {
+                continue;
+            }
+            match &call.what {
+                Attempted::Opaque(_) if recorded_opaque(cassette, call) => {}
+                Attempted::Name(_) if pairing.novel.iter().any(|other| other.what == call.what) => {}
+                _ => pairing.novel.push(call),
+            }
+        }
+        pairing
+    }
+}
+
+/// What differs between a call and a recorded one, when both are the same operation of the same downstream.
+fn likeness(call: &Call, request: &Message, recorded: &Exchange) -> Option<Vec<Difference>> {
+    let http = recorded.http()?;
+    let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
+        && recorded.connection.peer.port() == call.destination.port()
+        && Operation::of(&http.request) == Operation::of(request);
+    same.then(|| diff::requests(&http.request, request))
+}
+
+fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
+    cassette
+        .downstream
+        .iter()
+        .any(|exchange| matches!(exchange.content, Content::Opaque(_)) && exchange.connection.peer == call.destination)
+}
+
+/// What was attempted, in one line.
+pub(crate) fn attempt(what: &Attempted) -> String {
+    match what {
+        Attempted::Http(request) => format!("{} {}", request.method(), request.target()),
+        Attempted::Opaque(said) if said.is_empty() => "a connection on which nothing was said".to_owned(),
+        Attempted::Opaque(_) => "a connection that does not speak HTTP".to_owned(),
+        Attempted::Datagram => "a UDP datagram".to_owned(),
+        Attempted::Name(name) => format!("a DNS query for {name}"),
+        Attempted::Unkept(count) => format!("{count} calls more, too many to keep"),
+    }
+}
+
+/// Why a call missed, in words.
+pub(crate) fn reason(reason: &MissReason) -> &'static str {
+    match reason {
+        MissReason::UnknownDestination => "no recorded call went to this destination",
+        MissReason::UnknownOperation => "no recorded call of this downstream is this operation",
+        MissReason::DifferentRequest => "no recorded call says the same",
+        MissReason::AllUsed => "it was made more often than recorded",
+        MissReason::Opaque => "what was recorded here is not HTTP and cannot be played",
+        MissReason::NotHttp => "it does not speak HTTP/1, and what was recorded here does",
+        MissReason::NotKept => "it was not judged",
+    }
+}

@@ -1,0 +1,171 @@
+//! What a cassette would be if the service's new behaviour were right.
+
+use std::time::Duration;
+
+use regress_cassettes::{
+    Cassette, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Micros, Rule,
+};
+use regress_mockserver::mock::{Attempted, Call};
+use regress_protocols::http1::Message;
+
+use crate::{merge::merge, pairing::Pairing};
+
+/// The header that marks an answer the mock made up because nothing recorded fits.
+const MISS: (&str, &[u8]) = ("x-regress", b"miss");
+
+/// The cassette with the response and the calls that were seen, everything that did not change as it was.
+///
+/// Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
+/// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are not
+/// HTTP cannot be proposed and stay differences.
+pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal: &[Call]) -> Cassette {
+    let pairing = Pairing::of(cassette, journal);
+    let mut proposed = cassette.clone();
+    if let Some(entry) = &mut proposed.entry {
+        set_response(entry, response, took);
+    }
+    for changed in &pairing.changed {
+        let exchange = &mut proposed.downstream[changed.number];
+        if let Content::Http1(http) = &mut exchange.content {
+            http.request = whole(&http.request, changed.request);
+        }
+        if let Some(answered) = changed.call.answered.as_ref().filter(|answered| !is_miss(answered)) {
+            let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
+            set_response(exchange, answered, took);
+        }
+    }
+    let mut number = 0;
+    proposed.downstream.retain(|_| {
+        number += 1;
+        !pairing.omitted.contains(&(number - 1))
+    });
+    let connection = cassette.downstream.iter().chain(&cassette.entry).map(|exchange| exchange.connection.id).max();
+    let at = cassette.downstream.iter().map(|exchange| exchange.at).max().unwrap_or(0);
+    let novel = pairing.novel.iter().filter_map(|call| match (&call.what, &call.answered) {
+        (Attempted::Http(request), Some(answered)) => Some((*call, request, answered)),
+        _ => None,
+    });
+    for (index, (call, request, answered)) in novel.enumerate() {
+        proposed.downstream.push(Exchange {
+            downstream: Some(call.downstream.clone()),
+            connection: Connection {
+                id: connection.unwrap_or(0) + 1 + index as u64,
+                local: None,
+                peer: call.destination,
+                tls: call.tls,
+            },
+            at,
+            took: Some(0),
+            content: Content::Http1(HttpExchange {
+                request: request.clone(),
+                interim: Vec::new(),
+                response: Some(answered.clone()),
+                streamed: Vec::new(),
+                upgraded: Vec::new(),
+            }),
+            ended: Ended::Ok,
+            cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),
+            defects: Vec::new(),
+        });
+    }
+    proposed
+}
+
+/// Whether an exchange's response is only what the mock says when nothing recorded fits.
+pub fn is_unanswered(exchange: &Exchange) -> bool {
+    exchange.http().and_then(|http| http.response.as_ref()).is_some_and(is_miss)
+}
+
+fn is_miss(response: &Message) -> bool {
+    response.header(MISS.0) == Some(MISS.1)
+}
+
+fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration) {
+    let Content::Http1(http) = &mut exchange.content else { return };
+    let response = match &http.response {
+        Some(recorded) if recorded.is_complete() => whole(recorded, actual),
+        _ => {
+            exchange.took = Some(took.as_micros() as Micros);
+            exchange.ended = Ended::Ok;
+            actual.clone()
+        }
+    };
+    if http.response.as_ref().is_none_or(|recorded| recorded.body.len() != response.body.len()) {
+        http.streamed.clear();
+    }
+    http.response = Some(response);
+}
+
+/// `old` with every difference to `new`; what does not count as a difference stays as it was recorded.
+fn whole(old: &Message, new: &Message) -> Message {
+    merge(old, new, |_| true).unwrap_or_else(|_| new.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        review::changes,
+        testing::{cassette, created, hit, hits, json, miss, reserve, unanswered},
+    };
+
+    fn paths(original: &Cassette, proposed: &Cassette) -> Vec<String> {
+        changes(original, proposed).into_iter().map(|change| change.path).collect()
+    }
+
+    #[test]
+    fn the_same_behaviour_proposes_the_same_cassette() {
+        let cassette = cassette();
+        let mut response = created("12.50");
+        response.headers.push(regress_protocols::http1::Line::new("Connection: close"));
+        assert_eq!(propose(&cassette, &response, Duration::from_secs(9), &hits(&cassette)), cassette);
+    }
+
+    #[test]
+    fn only_the_fields_that_differ_change() {
+        let cassette = cassette();
+        let journal = [
+            hit(&cassette, 1),
+            miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
+        ];
+        let proposed = propose(&cassette, &created("13"), Duration::ZERO, &journal);
+        assert_eq!(paths(&cassette, &proposed), ["response/body/total", "downstream/0/request/body/qty"]);
+        let entry = proposed.entry.as_ref().and_then(Exchange::http).unwrap();
+        assert_eq!(entry.response, Some(created("13")));
+        assert_eq!(proposed.downstream[0].at, cassette.downstream[0].at);
+        assert_eq!(proposed.downstream[1], cassette.downstream[1]);
+    }
+
+    #[test]
+    fn omitted_calls_go_and_novel_ones_come_last() {
+        let cassette = cassette();
+        let journal = [
+            miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
+            miss("10.0.0.10:53", "10.0.0.10:53", Attempted::Name("audit".to_owned()), unanswered()),
+            hit(&cassette, 1),
+        ];
+        let proposed = propose(&cassette, &created("12.50"), Duration::ZERO, &journal);
+        let changes = changes(&cassette, &proposed);
+        let told: Vec<_> = changes.iter().map(|change| (change.path.as_str(), change.unanswered)).collect();
+        assert_eq!(told, [("downstream/0", false), ("downstream/2", true)]);
+        assert_eq!(proposed.downstream[0], cassette.downstream[1]);
+        let novel = &proposed.downstream[1];
+        assert_eq!(novel.downstream.as_deref(), Some("audit"));
+        assert_eq!((novel.connection.id, novel.at), (3, 2000));
+        assert!(is_unanswered(novel));
+    }
+
+    #[test]
+    fn an_entry_that_had_no_answer_gets_one() {
+        let mut cassette = cassette();
+        let entry = cassette.entry.as_mut().unwrap();
+        (entry.ended, entry.took) = (Ended::Closed, None);
+        if let Content::Http1(http) = &mut entry.content {
+            http.response = None;
+        }
+        let proposed = propose(&cassette, &created("1"), Duration::from_millis(2), &hits(&cassette));
+        let entry = proposed.entry.as_ref().unwrap();
+        assert_eq!((entry.ended, entry.took), (Ended::Ok, Some(2000)));
+        assert_eq!(paths(&cassette, &proposed), ["response"]);
+    }
+}

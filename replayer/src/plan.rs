@@ -1,0 +1,133 @@
+//! Which entries are driven, in which order, by which worker.
+
+use std::{path::PathBuf, sync::Arc};
+
+use regress_cassettes::{Cassette, Store};
+
+use crate::{Error, outcome::Unreadable};
+
+/// An entry to drive.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// The cassette's file.
+    pub file: PathBuf,
+    /// What it holds.
+    pub cassette: Arc<Cassette>,
+}
+
+/// The entries to drive, in recorded order, and the cassettes that nobody can read.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub entries: Vec<Planned>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Plan {
+    /// Read the selected cassettes of a store.
+    pub(crate) fn read(store: &Store, filter: Option<&str>) -> Result<Plan, Error> {
+        let listed = store.list()?;
+        let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
+        let is_selected = |id: &str, route: &str| filter.is_none_or(|p| matches(p, route) || matches(p, id));
+        let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
+        let mut plan = Plan { entries: Vec::new(), unreadable: Vec::new() };
+        for located in listed {
+            if !is_selected(&located.id.0, &located.route) {
+                continue;
+            }
+            match store.read(&located) {
+                Ok(cassette) => plan.entries.push(Planned { file: located.path, cassette: Arc::new(cassette) }),
+                Err(error) => plan.unreadable.push(unreadable(located.path, &error)),
+            }
+        }
+        if plan.entries.is_empty() && plan.unreadable.is_empty() {
+            return Err(Error::NothingMatches { pattern: filter.unwrap_or_default().to_owned(), total, first });
+        }
+        Ok(plan)
+    }
+}
+
+/// What to report about a cassette that cannot be read.
+pub(crate) fn unreadable(file: PathBuf, error: &regress_cassettes::Error) -> Unreadable {
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        why = format!("{why}: {error}");
+        cause = error.source();
+    }
+    Unreadable { file, why, hint: error.hint() }
+}
+
+/// Whether a filter selects a route or an id: a part of it, or with `*` and `?` a pattern for all of it.
+fn matches(pattern: &str, text: &str) -> bool {
+    if pattern.contains(['*', '?']) { glob(pattern.as_bytes(), text.as_bytes()) } else { text.contains(pattern) }
+}
+
+/// `*` stands for any bytes, `?` for one. Backtracks to the last star only, so that it takes at most |p|·|t| steps.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            star = Some((p, t));
+            p += 1;
+        } else if pattern.get(p).is_some_and(|&c| c == b'?' || c == text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((star_p, star_t)) = star {
+            star = Some((star_p, star_t + 1));
+            p = star_p + 1;
+            t = star_t + 1;
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// Cut a list into at most `workers` contiguous parts whose lengths differ by at most one; none is empty.
+pub(crate) fn split<T: Clone>(list: &[T], workers: usize) -> Vec<Vec<T>> {
+    let workers = workers.clamp(1, list.len().max(1));
+    let (each, more) = (list.len() / workers, list.len() % workers);
+    let mut rest = list;
+    let mut parts = Vec::new();
+    for worker in 0..workers {
+        let (part, after) = rest.split_at(each + usize::from(worker < more));
+        rest = after;
+        parts.push(part.to_vec());
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_part_or_a_pattern_for_the_whole() {
+        assert!(matches("orders", "post-orders"));
+        assert!(!matches("orders", "get-items"));
+        assert!(matches("post-*", "post-orders"));
+        assert!(!matches("post-*", "get-post-orders"));
+        assert!(matches("*-0007", "20261122T101502.123456Z-0007"));
+        assert!(matches("*T??????.*-000?", "20261122T101502.123456Z-0007"));
+        assert!(matches("*", ""));
+        assert!(!matches("?", ""));
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_ends() {
+        assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
+        assert!(!matches(&format!("{}b", "*a".repeat(40)), &"a".repeat(20_000)));
+    }
+
+    #[test]
+    fn parts_are_contiguous_and_even() {
+        let list: Vec<u32> = (0..10).collect();
+        assert_eq!(split(&list, 4), [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7], vec![8, 9]]);
+        assert_eq!(split(&list, 1), [list.clone()]);
+        assert_eq!(split(&list[..2], 8), [vec![0], vec![1]]);
+        assert_eq!(split(&list, 0), [list.clone()]);
+        assert!(split::<u32>(&[], 3).is_empty());
+    }
+}

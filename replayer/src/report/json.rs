@@ -1,0 +1,139 @@
+//! The report for programs; `docs/report-schema.md` describes it.
+
+use regress_cassettes::diff::{Difference, Kind};
+use serde_json::{Value, json};
+
+use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
+
+/// The version of the schema, MAJOR.MINOR. A new MINOR only adds keys.
+///
+/// - 1.0: the first one.
+pub const VERSION: &str = "1.0";
+
+/// The report as pretty-printed JSON with a trailing newline.
+pub fn json(report: &Report) -> String {
+    let summary = report.summary();
+    let whole = json!({
+        "version": VERSION,
+        "verdict": report.verdict().word(),
+        "summary": {
+            "total": summary.total,
+            "same": summary.same,
+            "different": summary.different,
+            "inconclusive": summary.inconclusive,
+        },
+        "outcomes": report.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        "startup": report.startup.iter().flat_map(|one| call("startup", one)).collect::<Vec<_>>(),
+        "unreadable": report.unreadable.iter().map(|unreadable| json!({
+            "file": unreadable.file.to_string_lossy(),
+            "why": unreadable.why,
+            "hint": unreadable.hint,
+        })).collect::<Vec<_>>(),
+    });
+    format!("{whole:#}\n")
+}
+
+fn outcome(outcome: &Outcome) -> Value {
+    json!({
+        "cassette": outcome.cassette.0,
+        "file": outcome.file.to_string_lossy(),
+        "entry": outcome.entry,
+        "verdict": outcome.verdict.word(),
+        "microseconds": outcome.took.map(|took| took.as_micros() as u64),
+        "doubts": outcome.doubts,
+        "differences": outcome.findings.iter().flat_map(finding).collect::<Vec<_>>(),
+        "matches": outcome.calls.iter().map(served).collect::<Vec<_>>(),
+        "last_output": outcome.last_output,
+        "pending": outcome.pending.as_ref().map(|path| path.to_string_lossy()),
+    })
+}
+
+fn finding(finding: &Finding) -> Vec<Value> {
+    match finding {
+        Finding::Response(one) => vec![difference("response", kind(one.kind), &format!("response/{}", one.path), one)],
+        Finding::Ended { expected, actual } => vec![json!({
+            "where": "response", "kind": "changed", "path": "response",
+            "expected": expected, "actual": actual, "noise": null,
+        })],
+        Finding::Exited(how) => vec![json!({
+            "where": "response", "kind": "exited", "path": "process",
+            "expected": null, "actual": how, "noise": null,
+        })],
+        Finding::Call(one) => call(&one.path(), one),
+    }
+}
+
+fn call(path: &str, call: &CallFinding) -> Vec<Value> {
+    let of = json!({
+        "downstream": call.downstream,
+        "destination": call.destination.map(|address| address.to_string()),
+        "request": call.request,
+    });
+    let with_call = |mut value: Value| {
+        value["call"] = of.clone();
+        value
+    };
+    match &call.change {
+        CallChange::Omitted => vec![with_call(json!({
+            "where": "downstream", "kind": "omitted", "path": path,
+            "expected": call.request, "actual": null, "noise": null,
+        }))],
+        CallChange::Changed(differences) => differences
+            .iter()
+            .map(|one| {
+                let path = format!("{path}/request/{}", one.path);
+                with_call(difference("downstream", kind(one.kind), &path, one))
+            })
+            .collect(),
+        CallChange::Novel { reason, nearest } => {
+            let mut value = with_call(json!({
+                "where": "downstream", "kind": "novel", "path": path,
+                "expected": null, "actual": call.request, "noise": null,
+            }));
+            value["reason"] = json!(reason);
+            value["nearest"] = json!(nearest.as_ref().map(near));
+            vec![value]
+        }
+    }
+}
+
+fn near(nearest: &Nearest) -> Value {
+    json!({
+        "cassette": nearest.cassette.0,
+        "exchange": nearest.number,
+        "differences": nearest
+            .differences
+            .iter()
+            .map(|one| difference("downstream", kind(one.kind), &format!("request/{}", one.path), one))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn difference(place: &str, kind: &str, path: &str, difference: &Difference) -> Value {
+    json!({
+        "where": place, "kind": kind, "path": path,
+        "expected": difference.expected, "actual": difference.actual, "noise": null,
+    })
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Changed => "changed",
+        Kind::Added => "added",
+        Kind::Removed => "removed",
+        Kind::Type => "type",
+    }
+}
+
+fn served(served: &Served) -> Value {
+    let by = served.by.as_ref();
+    json!({
+        "match": if by.is_some() { "hit" } else { "miss" },
+        "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
+        "cassette": by.map(|by| &by.cassette.0),
+        "exchange": by.map(|by| by.number),
+        "downstream": served.downstream,
+        "destination": served.destination.to_string(),
+        "request": served.request,
+    })
+}

@@ -1,0 +1,110 @@
+//! The report for CI servers: JUnit XML, one test case an entry.
+
+use std::fmt::Write;
+
+use super::{Colour, text};
+use crate::{Outcome, Report, Verdict};
+
+/// The report as JUnit XML: different = failure, inconclusive = error, the text report as their content. Unreadable
+/// cassettes and unrecorded calls at start-up are test cases that end in an error.
+pub fn junit(report: &Report) -> String {
+    let summary = report.summary();
+    let startup = usize::from(!report.startup.is_empty());
+    let time: f64 = report.outcomes.iter().filter_map(|outcome| outcome.took).map(|took| took.as_secs_f64()).sum();
+    let counts = format!(
+        r#"tests="{}" failures="{}" errors="{}" time="{time:.3}""#,
+        summary.total + startup,
+        summary.different,
+        summary.inconclusive + startup,
+    );
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "<testsuites name=\"regress\" {counts}>");
+    let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
+    for outcome in &report.outcomes {
+        let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
+        let (class, name) = (class(outcome), format!("{} {}", outcome.cassette, outcome.entry));
+        case(
+            &mut out,
+            &class,
+            &name,
+            time,
+            result(outcome.verdict),
+            message(outcome),
+            &text::entry(outcome, Colour::No),
+        );
+    }
+    for unreadable in &report.unreadable {
+        let name = unreadable.file.to_string_lossy();
+        case(
+            &mut out,
+            "cassettes",
+            &name,
+            0.0,
+            Some("error"),
+            "cannot be read",
+            &text::unreadable(unreadable, Colour::No),
+        );
+    }
+    if startup == 1 {
+        case(
+            &mut out,
+            "startup",
+            "start-up",
+            0.0,
+            Some("error"),
+            "unrecorded calls",
+            &text::startup(&report.startup, Colour::No),
+        );
+    }
+    out += "  </testsuite>\n</testsuites>\n";
+    out
+}
+
+/// The folder of the cassette, which is the route's.
+fn class(outcome: &Outcome) -> String {
+    let folder = outcome.file.parent().and_then(|folder| folder.file_name());
+    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn result(verdict: Verdict) -> Option<&'static str> {
+    match verdict {
+        Verdict::Same => None,
+        Verdict::Different => Some("failure"),
+        Verdict::Inconclusive => Some("error"),
+    }
+}
+
+fn message(outcome: &Outcome) -> &str {
+    outcome.doubts.first().map_or(outcome.verdict.word(), String::as_str)
+}
+
+fn case(out: &mut String, class: &str, name: &str, time: f64, result: Option<&str>, message: &str, detail: &str) {
+    let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\" time=\"{time:.3}\"", xml(class), xml(name));
+    let _ = match result {
+        None => writeln!(out, "/>"),
+        Some(result) => writeln!(
+            out,
+            ">\n      <{result} message=\"{}\">{}</{result}>\n    </testcase>",
+            xml(message),
+            xml(detail.trim_end())
+        ),
+    };
+}
+
+/// Escaped for XML 1.0, which cannot hold most control characters at all (section 2.2).
+fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\n' | '\t' => out.push(c),
+            '\0'..='\x1f' | '\x7f' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,194 @@
+//! The report for people.
+
+use std::fmt::Write;
+
+use regress_cassettes::diff::Difference;
+
+use super::shown;
+use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Unreadable, Verdict};
+
+/// How many lines of the service's output are shown.
+const OUTPUT_LINES: usize = 20;
+
+/// Whether to use the terminal's colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text.
+    No,
+    /// ANSI colours.
+    Yes,
+}
+
+impl Colour {
+    /// A verdict's word in its colour: green, red or yellow.
+    pub fn verdict(self, verdict: Verdict) -> String {
+        let code = match verdict {
+            Verdict::Same => "32",
+            Verdict::Different => "31",
+            Verdict::Inconclusive => "33",
+        };
+        self.paint(code, verdict.word())
+    }
+
+    /// Text that stands out.
+    pub fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Colour::No => text.to_owned(),
+            Colour::Yes => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// The report for people: every entry that is not the same, then one line that sums up.
+pub fn text(report: &Report, colour: Colour) -> String {
+    let mut out = String::new();
+    for outcome in report.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Same) {
+        out += &entry(outcome, colour);
+    }
+    if !report.startup.is_empty() {
+        out += &startup(&report.startup, colour);
+    }
+    for cassette in &report.unreadable {
+        out += &unreadable(cassette, colour);
+    }
+    let waiting = report.outcomes.iter().filter(|outcome| outcome.pending.is_some()).count();
+    if waiting > 0 {
+        let proposals = if waiting == 1 { "proposal waits" } else { "proposals wait" };
+        out += &format!("{waiting} {proposals} for `regress review`\n");
+    }
+    out + &summary(report, colour) + "\n"
+}
+
+/// All there is to say about one entry, ending in an empty line.
+pub(super) fn entry(outcome: &Outcome, colour: Colour) -> String {
+    let mut out = Text { out: String::new(), colour };
+    out.outcome(outcome);
+    out.out
+}
+
+/// The calls at start-up that missed.
+pub(super) fn startup(calls: &[CallFinding], colour: Colour) -> String {
+    let mut out = Text { out: String::new(), colour };
+    out.line(0, &format!("{}  calls at start-up that nobody recorded", colour.verdict(Verdict::Inconclusive)));
+    calls.iter().for_each(|call| out.call("startup", call));
+    out.line(1, "hint: record the service from its start (regress record -- COMMAND), so that these calls are known");
+    out.line(0, "");
+    out.out
+}
+
+/// A cassette that cannot be read.
+pub(super) fn unreadable(unreadable: &Unreadable, colour: Colour) -> String {
+    let mut out = Text { out: String::new(), colour };
+    let file = shown(&unreadable.file.display().to_string());
+    out.line(0, &format!("{}  {file}", colour.verdict(Verdict::Inconclusive)));
+    out.line(1, &format!("cannot be read: {}", shown(&unreadable.why)));
+    if let Some(hint) = &unreadable.hint {
+        out.line(1, &format!("hint: {}", shown(hint)));
+    }
+    out.line(0, "");
+    out.out
+}
+
+/// One line about an outcome, for progress.
+pub fn line(outcome: &Outcome, colour: Colour) -> String {
+    let took = outcome.took.map(|took| format!("  {} ms", took.as_millis())).unwrap_or_default();
+    format!("{}  {}  {}{took}", colour.verdict(outcome.verdict), outcome.cassette, shown(&outcome.entry))
+}
+
+fn summary(report: &Report, colour: Colour) -> String {
+    let summary = report.summary();
+    let entries = if summary.total == 1 { "entry" } else { "entries" };
+    format!(
+        "{}: {} {entries}: {} same, {} different, {} inconclusive",
+        colour.verdict(report.verdict()),
+        summary.total,
+        summary.same,
+        summary.different,
+        summary.inconclusive
+    )
+}
+
+struct Text {
+    out: String,
+    colour: Colour,
+}
+
+impl Text {
+    fn line(&mut self, depth: usize, text: &str) {
+        let indent = if text.is_empty() { 0 } else { depth * 2 };
+        // Writing to a string does not fail.
+        let _ = writeln!(self.out, "{:indent$}{text}", "");
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        let title = self.colour.bold(&shown(&outcome.entry));
+        self.line(0, &format!("{}  {}  {title}", self.colour.verdict(outcome.verdict), outcome.cassette));
+        for doubt in &outcome.doubts {
+            self.line(1, &format!("could not tell: {}", shown(doubt)));
+        }
+        for finding in &outcome.findings {
+            match finding {
+                Finding::Response(difference) => self.difference(1, "response/", difference),
+                Finding::Ended { expected, actual } => {
+                    self.line(1, "response");
+                    self.line(2, &format!("expected  {expected}"));
+                    self.line(2, &format!("actual    {actual}"));
+                }
+                Finding::Exited(how) => self.line(1, &format!("the service {}", shown(how))),
+                Finding::Call(call) => self.call(&call.path(), call),
+            }
+        }
+        if let Some(output) = &outcome.last_output {
+            self.line(1, "last output of the service");
+            let lines: Vec<&str> = output.lines().collect();
+            for line in &lines[lines.len().saturating_sub(OUTPUT_LINES)..] {
+                self.line(2, &format!("| {}", shown(line)));
+            }
+        }
+        if let Some(pending) = &outcome.pending {
+            self.line(1, &format!("proposed  {}", shown(&pending.display().to_string())));
+        }
+        self.line(0, "");
+    }
+
+    fn difference(&mut self, depth: usize, prefix: &str, difference: &Difference) {
+        self.line(depth, &format!("{prefix}{}", shown(&difference.path)));
+        self.line(depth + 1, &format!("expected  {}", value(difference.expected.as_deref())));
+        self.line(depth + 1, &format!("actual    {}", value(difference.actual.as_deref())));
+    }
+
+    fn call(&mut self, path: &str, call: &CallFinding) {
+        let word = match call.change {
+            CallChange::Omitted => "omitted",
+            CallChange::Changed(_) => "changed",
+            CallChange::Novel { .. } => "novel",
+        };
+        let address = match call.destination {
+            Some(address) if address.to_string() != call.downstream => format!(" ({address})"),
+            _ => String::new(),
+        };
+        let downstream = shown(&call.downstream);
+        self.line(1, &format!("{path}  {word} call: {downstream}{address}  {}", shown(&call.request)));
+        match &call.change {
+            CallChange::Omitted => {}
+            CallChange::Changed(differences) => {
+                differences.iter().for_each(|difference| self.difference(2, "request/", difference));
+            }
+            CallChange::Novel { reason, nearest } => {
+                self.line(2, reason);
+                if let Some(Nearest { cassette, number, differences }) = nearest {
+                    self.line(2, &format!("nearest recorded call: downstream/{number} of {cassette}"));
+                    differences.iter().for_each(|difference| self.difference(3, "request/", difference));
+                }
+            }
+        }
+    }
+}
+
+fn value(value: Option<&str>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), shown)
+}

@@ -1,0 +1,422 @@
+//! Accepting and rejecting proposals, whole or by path.
+
+use std::path::Path;
+
+use regress_cassettes::{
+    Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store,
+    diff::{self, Difference, Kind},
+};
+use regress_protocols::http1::Message;
+use similar::{Algorithm, DiffOp};
+
+use crate::{Error, judge, merge::merge, pending::is_unanswered};
+
+/// One difference between a cassette and the proposal beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its path: `response/body/total`, `downstream/2`, `downstream/0/request/body/qty`.
+    pub path: String,
+    /// How it differs.
+    pub kind: Kind,
+    /// What the cassette has.
+    pub expected: Option<String>,
+    /// What the proposal has.
+    pub actual: Option<String>,
+    /// The call it is about: downstream and request line. `None` = the response.
+    pub call: Option<String>,
+    /// It is a new call to which no real answer is known: record it anew before it is relied on.
+    pub unanswered: bool,
+}
+
+/// A proposal and the cassette it is beside.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The cassette as it is.
+    pub original: Cassette,
+    /// What it would be.
+    pub proposed: Cassette,
+    files: Pending,
+}
+
+impl Proposal {
+    /// Every proposal of a store, in the order of their ids.
+    ///
+    /// # Errors
+    /// When a cassette or a proposal cannot be read.
+    pub fn all(store: &Store) -> Result<Vec<Proposal>, Error> {
+        let mut all = Vec::new();
+        for files in store.pending()? {
+            let original = regress_cassettes::read(&files.original)?;
+            let proposed = regress_cassettes::read(&files.proposed)?;
+            all.push(Proposal { original, proposed, files });
+        }
+        all.sort_by(|a, b| a.original.id.cmp(&b.original.id));
+        Ok(all)
+    }
+
+    /// The cassette's id.
+    pub fn id(&self) -> &CassetteId {
+        &self.original.id
+    }
+
+    /// The cassette's file.
+    pub fn file(&self) -> &Path {
+        &self.files.original
+    }
+
+    /// The entry's method and target.
+    pub fn entry(&self) -> String {
+        self.original.entry.as_ref().map(judge::request_line).unwrap_or_default()
+    }
+
+    /// What it would change.
+    pub fn changes(&self) -> Vec<Change> {
+        changes(&self.original, &self.proposed)
+    }
+
+    /// The proposal becomes the cassette.
+    ///
+    /// # Errors
+    /// When the file cannot be renamed.
+    pub fn accept(self) -> Result<(), Error> {
+        Ok(self.files.accept()?)
+    }
+
+    /// The proposal is deleted.
+    ///
+    /// # Errors
+    /// When the file cannot be deleted.
+    pub fn reject(self) -> Result<(), Error> {
+        Ok(self.files.reject()?)
+    }
+
+    /// Accept the changes at or below some paths, reject those at or below others, and leave the rest waiting.
+    ///
+    /// # Errors
+    /// When nothing differs at one of the paths, when a part cannot be taken alone, or when a file cannot be written.
+    pub fn settle(self, store: &Store, accepted: &[String], rejected: &[String]) -> Result<(), Error> {
+        let known: Vec<String> = self.changes().into_iter().map(|change| change.path).collect();
+        for path in accepted.iter().chain(rejected) {
+            if !known.iter().any(|known| covers(path, known)) {
+                return Err(Error::NoSuchChange { cassette: self.id().clone(), path: path.clone(), paths: known });
+            }
+        }
+        let among = |paths: &[String], path: &str| paths.iter().any(|taken| covers(taken, path));
+        let original = take(&self.original, &self.proposed, |path| among(accepted, path))?;
+        let proposed = take(&self.original, &self.proposed, |path| !among(rejected, path) || among(accepted, path))?;
+        if original != self.original {
+            // By way of the proposal's file, so that the cassette is replaced in one step, wherever it lies.
+            store.write_pending(&self.files.original, &original)?;
+            self.files.accept()?;
+        } else if proposed != self.proposed {
+            self.files.reject()?;
+        }
+        if !changes(&original, &proposed).is_empty() {
+            store.write_pending(&self.files.original, &proposed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path given by the user means the one of a difference: the same or one above it.
+fn covers(given: &str, path: &str) -> bool {
+    path.strip_prefix(given).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What differs between a cassette and its proposal, the response first, then the calls.
+pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let (Some(old), Some(new)) = (entry_http(original), entry_http(proposed)) {
+        response_changes("response", None, old, new, &mut changes);
+    }
+    for place in align(original, proposed) {
+        let path = format!("downstream/{}", place.number);
+        let title = |exchange: &Exchange| format!("{}  {}", judge::downstream(exchange), judge::request_line(exchange));
+        let whole = |kind, exchange: &Exchange| Change {
+            path: path.clone(),
+            kind,
+            expected: (kind == Kind::Removed).then(|| judge::request_line(exchange)),
+            actual: (kind == Kind::Added).then(|| judge::request_line(exchange)),
+            call: Some(title(exchange)),
+            unanswered: kind == Kind::Added && is_unanswered(exchange),
+        };
+        match (place.old, place.new) {
+            (Some(old), None) => changes.push(whole(Kind::Removed, old)),
+            (None, Some(new)) => changes.push(whole(Kind::Added, new)),
+            (Some(old), Some(new)) => {
+                let call = Some(title(old));
+                if let (Some(old), Some(new)) = (old.http(), new.http()) {
+                    let request = diff::requests(&old.request, &new.request);
+                    changes.extend(
+                        request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
+                    );
+                    response_changes(&format!("{path}/response"), call, old, new, &mut changes);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    changes
+}
+
+fn response_changes(path: &str, call: Option<String>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
+    let status = |response: &Message| format!("a response with status {}", response.status());
+    match (&old.response, &new.response) {
+        (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
+            let differences = diff::responses(old, new);
+            out.extend(differences.into_iter().map(|d| change(format!("{path}/{}", d.path), d, call.clone())));
+        }
+        (old, new) if old == new => {}
+        (old, new) => out.push(Change {
+            path: path.to_owned(),
+            kind: if old.is_none() { Kind::Added } else { Kind::Changed },
+            expected: old.as_ref().map(status),
+            actual: new.as_ref().map(status),
+            call,
+            unanswered: false,
+        }),
+    }
+}
+
+fn change(path: String, difference: Difference, call: Option<String>) -> Change {
+    let Difference { kind, expected, actual, .. } = difference;
+    Change { path, kind, expected, actual, call, unanswered: false }
+}
+
+/// The original with those changes whose path `accept` says yes to.
+fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
+    let together = |prefix: String| {
+        move |paths: Vec<String>| Error::NotAlone {
+            paths: paths.into_iter().map(|path| format!("{prefix}/{path}")).collect(),
+        }
+    };
+    let mut taken = original.clone();
+    if let (Some(old), Some(new)) = (&mut taken.entry, &proposed.entry) {
+        take_response(old, new, "response", &accept).map_err(together("response".to_owned()))?;
+    }
+    taken.downstream.clear();
+    for place in align(original, proposed) {
+        let path = format!("downstream/{}", place.number);
+        match (place.old, place.new) {
+            (Some(old), None) if !accept(&path) => taken.downstream.push(old.clone()),
+            (None, Some(new)) if accept(&path) => taken.downstream.push(new.clone()),
+            (Some(old), Some(new)) => {
+                let mut exchange = old.clone();
+                if let (Content::Http1(old), Some(new)) = (&mut exchange.content, new.http()) {
+                    let request = format!("{path}/request");
+                    old.request = merge(&old.request, &new.request, |field| accept(&format!("{request}/{field}")))
+                        .map_err(together(request))?;
+                }
+                let response = format!("{path}/response");
+                take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
+                taken.downstream.push(exchange);
+            }
+            _ => {}
+        }
+    }
+    Ok(taken)
+}
+
+fn take_response(
+    exchange: &mut Exchange,
+    new: &Exchange,
+    path: &str,
+    accept: impl Fn(&str) -> bool,
+) -> Result<(), Vec<String>> {
+    let (Content::Http1(http), Some(proposed)) = (&mut exchange.content, new.http()) else { return Ok(()) };
+    match (&http.response, &proposed.response) {
+        (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
+            let merged = merge(old, new, |field| accept(&format!("{path}/{field}")))?;
+            if merged.body.len() != old.body.len() {
+                http.streamed.clear();
+            }
+            http.response = Some(merged);
+        }
+        (old, new) if old == new => {}
+        _ if accept(path) => {
+            exchange.content = Content::Http1(proposed.clone());
+            exchange.took = new.took;
+            exchange.ended = new.ended;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn entry_http(cassette: &Cassette) -> Option<&HttpExchange> {
+    cassette.entry.as_ref().and_then(Exchange::http)
+}
+
+/// A call of the original, of the proposal, or of both.
+struct Place<'a> {
+    number: usize,
+    old: Option<&'a Exchange>,
+    new: Option<&'a Exchange>,
+}
+
+/// Set the calls of a proposal against those of the original. A proposal keeps time, connection and operation of the
+/// calls it keeps, and their order, so that these say which is which.
+fn align<'a>(original: &'a Cassette, proposed: &'a Cassette) -> Vec<Place<'a>> {
+    let identity = |exchange: &Exchange| {
+        let operation = judge::request_line(exchange).split('?').next().unwrap_or_default().to_owned();
+        (exchange.connection.id, exchange.at, judge::downstream(exchange), operation)
+    };
+    let olds: Vec<_> = original.downstream.iter().map(identity).collect();
+    let news: Vec<_> = proposed.downstream.iter().map(identity).collect();
+    let mut places = Vec::new();
+    let mut novel = olds.len();
+    for op in similar::capture_diff_slices(Algorithm::Myers, &olds, &news) {
+        if let DiffOp::Equal { old_index, new_index, len } = op {
+            places.extend((0..len).map(|i| Place {
+                number: old_index + i,
+                old: original.downstream.get(old_index + i),
+                new: proposed.downstream.get(new_index + i),
+            }));
+            continue;
+        }
+        let (_, old, new) = op.as_tag_tuple();
+        places.extend(old.map(|n| Place { number: n, old: original.downstream.get(n), new: None }));
+        for n in new {
+            places.push(Place { number: novel, old: None, new: proposed.downstream.get(n) });
+            novel += 1;
+        }
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use regress_mockserver::mock::Attempted;
+
+    use super::*;
+    use crate::{
+        pending::propose,
+        testing::{cassette, created, hit, json, miss, reserve, unanswered},
+    };
+
+    /// A store with the cassette and a proposal that changes the total, one call's qty, leaves out one call and adds one.
+    fn waiting() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let original = cassette();
+        let file = store.write(&original).unwrap();
+        let journal = [
+            miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
+            miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
+        ];
+        let proposed = propose(&original, &created("13"), Duration::ZERO, &journal);
+        store.write_pending(&file, &proposed).unwrap();
+        (folder, store)
+    }
+
+    fn the_one(store: &Store) -> Proposal {
+        let mut all = Proposal::all(store).unwrap();
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    fn paths(proposal: &Proposal) -> Vec<String> {
+        proposal.changes().into_iter().map(|change| change.path).collect()
+    }
+
+    fn settle(store: &Store, accepted: &[&str], rejected: &[&str]) -> Result<(), Error> {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        the_one(store).settle(store, &owned(accepted), &owned(rejected))
+    }
+
+    const ALL: [&str; 4] = ["response/body/total", "downstream/0/request/body/qty", "downstream/1", "downstream/2"];
+
+    #[test]
+    fn what_waits_is_told_by_path() {
+        let (_folder, store) = waiting();
+        assert_eq!(paths(&the_one(&store)), ALL);
+        assert_eq!(the_one(&store).entry(), "POST /orders");
+    }
+
+    #[test]
+    fn an_accepted_proposal_is_the_cassette() {
+        let (_folder, store) = waiting();
+        let proposed = the_one(&store).proposed;
+        the_one(&store).accept().unwrap();
+        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
+    }
+
+    #[test]
+    fn a_rejected_proposal_is_gone() {
+        let (_folder, store) = waiting();
+        the_one(&store).reject().unwrap();
+        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), cassette());
+    }
+
+    #[test]
+    fn accepting_by_path_leaves_the_rest_waiting() {
+        for taken in ALL {
+            let (_folder, store) = waiting();
+            settle(&store, &[taken], &[]).unwrap();
+            let proposal = the_one(&store);
+            assert_eq!(proposal.changes().len(), 3, "after {taken}: {:?}", paths(&proposal));
+            let changed = changes(&cassette(), &proposal.original);
+            assert_eq!(changed.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), [taken]);
+        }
+    }
+
+    #[test]
+    fn a_path_takes_what_is_below_it() {
+        let (_folder, store) = waiting();
+        settle(&store, &["downstream/0", "response"], &[]).unwrap();
+        assert_eq!(paths(&the_one(&store)), ["downstream/1", "downstream/2"]);
+        let taken = the_one(&store).original;
+        let entry = taken.entry.as_ref().and_then(Exchange::http).unwrap();
+        assert_eq!(entry.response, Some(created("13")));
+    }
+
+    #[test]
+    fn all_paths_one_by_one_are_the_whole() {
+        let (_folder, store) = waiting();
+        let proposed = the_one(&store).proposed;
+        settle(&store, &ALL, &[]).unwrap();
+        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
+    }
+
+    #[test]
+    fn rejecting_by_path_leaves_the_cassette_alone() {
+        for left in ALL {
+            let (_folder, store) = waiting();
+            settle(&store, &[], &[left]).unwrap();
+            let proposal = the_one(&store);
+            assert_eq!(proposal.original, cassette());
+            assert_eq!(proposal.changes().len(), 3, "after {left}: {:?}", paths(&proposal));
+        }
+        let (_folder, store) = waiting();
+        settle(&store, &["response"], &["downstream"]).unwrap();
+        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_path_where_nothing_differs_is_an_error_and_changes_nothing() {
+        let (_folder, store) = waiting();
+        for path in ["response/status", "downstream/9", "downstream/0/request/body/q", ""] {
+            let error = settle(&store, &["response", path], &[]).unwrap_err();
+            assert!(matches!(&error, Error::NoSuchChange { path: named, .. } if named == path), "{error}");
+        }
+        assert_eq!(paths(&the_one(&store)), ALL);
+        assert_eq!(the_one(&store).original, cassette());
+    }
+
+    #[test]
+    fn equal_calls_are_kept_apart_by_their_time() {
+        let mut original = cassette();
+        let mut again = original.downstream[0].clone();
+        again.at += 10;
+        original.downstream.insert(1, again);
+        let journal = [hit(&original, 0), hit(&original, 2)];
+        let proposed = propose(&original, &created("12.50"), Duration::ZERO, &journal);
+        let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
+        assert_eq!(paths, ["downstream/1"]);
+    }
+}

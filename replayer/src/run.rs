@@ -1,0 +1,390 @@
+//! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
+
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use regress_cassettes::Store;
+use regress_mockserver::{
+    library::Library,
+    mock::{Call, Match, Mode},
+    tls::Authority,
+};
+use regress_protocols::http1::Message;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    Error,
+    drive::drive,
+    judge::{self, End, Judgement, Seen},
+    outcome::{CallFinding, Outcome, Report, Verdict},
+    pending,
+    plan::{self, Plan, Planned},
+    review,
+    target::{Launch, Target, Unready},
+};
+
+/// What to replay, against what, and how long to wait.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of cassettes.
+    pub store: PathBuf,
+    /// The command that starts the service.
+    pub command: Vec<OsString>,
+    /// Variables added to the environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The folder the service starts in; `None` = the current one.
+    pub cwd: Option<PathBuf>,
+    /// How many sandboxes work side by side.
+    pub jobs: usize,
+    /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
+    pub filter: Option<String>,
+    /// The port the service takes entries on, where it is another one than in the recording.
+    pub entry_port: Option<u16>,
+    /// How long the service may take until it accepts connections.
+    pub ready_timeout: Duration,
+    /// How long an entry may take.
+    pub entry_timeout: Duration,
+    /// How long to wait, after an answer, for recorded calls that were not made yet.
+    pub settle: Duration,
+    /// Whether proposals (`*.new`) are written beside cassettes that differ.
+    pub propose: bool,
+    /// The program whose `main` calls `sandbox::helper_main` first.
+    pub helper: PathBuf,
+}
+
+/// Replay a folder of cassettes. `progress` is told each outcome once, as soon as it is known.
+///
+/// # Errors
+/// When nothing can be replayed at all: no cassettes, no sandbox, no such command. Whatever concerns single entries is
+/// in the report.
+pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
+    let store = Store::open(&settings.store)?;
+    let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    let ambient = match store.ambient() {
+        Ok(ambient) => ambient.map(Arc::new),
+        Err(error) => {
+            plan.unreadable.push(plan::unreadable(store.root().join("ambient.cassette.json"), &error));
+            None
+        }
+    };
+    let cassettes = plan.entries.iter().map(|planned| Arc::clone(&planned.cassette));
+    let authority = Arc::new(Authority::new()?);
+    let folder = tempfile::Builder::new().prefix("regress-").tempdir().map_err(Error::Folder)?;
+    let launch = Launch {
+        command: settings.command.clone(),
+        env: settings.env.clone(),
+        cwd: settings.cwd.clone(),
+        helper: settings.helper.clone(),
+        library: Arc::new(Library::new(cassettes, ambient)),
+        trust: authority.trust_files(folder.path())?,
+        authority,
+    };
+    let run = Arc::new(Run { settings, launch });
+    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
+    let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
+    if run.settings.propose {
+        // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
+        // made from a second pass in which the nearest recorded answer is given.
+        let seen = if missed { run.pass(&plan.entries, Mode::Propose, &|_| {}).await? } else { strict.clone() };
+        propose(&store, &plan.entries, &seen.played, &mut outcomes)?;
+    }
+    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup })
+}
+
+struct Run {
+    settings: Settings,
+    launch: Launch,
+}
+
+/// What a pass over the whole plan brought.
+#[derive(Clone)]
+struct Pass {
+    /// In the order of the plan.
+    played: Vec<Played>,
+    /// Calls that missed before a first entry, each once.
+    startup: Vec<CallFinding>,
+}
+
+/// An entry with its outcome and what a proposal needs.
+#[derive(Clone)]
+struct Played {
+    outcome: Outcome,
+    /// The response, where one came and the service lived on.
+    response: Option<Message>,
+    journal: Vec<Call>,
+}
+
+/// Worker to the pass that waits for it: the place in the plan, and what happened there.
+type Sender = mpsc::UnboundedSender<(usize, Played)>;
+
+impl Run {
+    async fn pass(
+        self: &Arc<Run>,
+        entries: &[Planned],
+        mode: Mode,
+        progress: &impl Fn(&Outcome),
+    ) -> Result<Pass, Error> {
+        let numbered: Vec<(usize, Planned)> = entries.iter().cloned().enumerate().collect();
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let mut workers = JoinSet::new();
+        for part in plan::split(&numbered, self.settings.jobs) {
+            let worker = Worker {
+                run: Arc::clone(self),
+                mode,
+                sender: sender.clone(),
+                target: None,
+                lost: None,
+                deaf: BTreeMap::new(),
+                open: None,
+                startup: Vec::new(),
+            };
+            workers.spawn(worker.work(part));
+        }
+        drop(sender);
+        let mut played = BTreeMap::new();
+        while let Some((number, one)) = receiver.recv().await {
+            progress(&one.outcome);
+            played.insert(number, one);
+        }
+        let mut startup: Vec<CallFinding> = Vec::new();
+        while let Some(worker) = workers.join_next().await {
+            for finding in worker.map_err(Error::Worker)?? {
+                if !startup
+                    .iter()
+                    .any(|known| (&known.request, known.destination) == (&finding.request, finding.destination))
+                {
+                    startup.push(CallFinding { number: startup.len(), ..finding });
+                }
+            }
+        }
+        Ok(Pass { played: played.into_values().collect(), startup })
+    }
+}
+
+/// Drives a part of the plan, one entry after the other.
+struct Worker {
+    run: Arc<Run>,
+    mode: Mode,
+    sender: Sender,
+    target: Option<Target>,
+    /// Why no further target is started, with the last one's output.
+    lost: Option<(String, Option<String>)>,
+    /// Ports that the service never listened on, and what there is to say about it.
+    deaf: BTreeMap<u16, (String, Option<String>)>,
+    /// The entry driven last. It stays open until the next one begins, so that what the service does late still counts
+    /// as its doing.
+    open: Option<Driven>,
+    startup: Vec<CallFinding>,
+}
+
+/// An entry whose request was sent.
+struct Driven {
+    number: usize,
+    planned: Planned,
+    seen: Seen,
+    took: Duration,
+    journal: Vec<Call>,
+    exited: Option<String>,
+    last_output: Option<String>,
+}
+
+impl Worker {
+    async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<Vec<CallFinding>, Error> {
+        for (number, planned) in part {
+            self.entry(number, planned).await?;
+        }
+        self.close();
+        if let Some(target) = self.target.take() {
+            target.stop().await;
+        }
+        Ok(self.startup)
+    }
+
+    async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
+        let Some((request, local)) = drivable(&planned, self.run.settings.entry_port) else {
+            let doubts = judge::doubts(&planned.cassette);
+            self.tell(number, planned, doubts, None);
+            return Ok(());
+        };
+        let stream = loop {
+            if let Some((why, output)) = self.lost.clone().or_else(|| self.deaf.get(&local.port()).cloned()) {
+                self.tell(number, planned, vec![why], output);
+                return Ok(());
+            }
+            let target = match &mut self.target {
+                Some(target) => target,
+                none => none.insert(Target::start(&self.run.launch, self.mode).await?),
+            };
+            match target.connect(local, self.run.settings.ready_timeout).await {
+                Ok(stream) => break Some(stream),
+                Err(Unready::Refuses) => break None,
+                Err(Unready::Died(how)) => {
+                    let output = target.last_output();
+                    match &mut self.open {
+                        // It died of what it did last.
+                        Some(open) => {
+                            open.exited = Some(how);
+                            open.last_output = output;
+                        }
+                        None => self.lost = Some((format!("the service {how} before it took an entry"), output)),
+                    }
+                    self.close();
+                    self.discard().await;
+                }
+                Err(Unready::Deaf(others)) => {
+                    let why = not_listening(local.port(), self.run.settings.ready_timeout, &others);
+                    self.deaf.insert(local.port(), (why, target.last_output()));
+                }
+            }
+        };
+        self.close();
+        let Some(target) = &mut self.target else { return Ok(()) };
+        let id = planned.cassette.id.clone();
+        target.enter(&id);
+        let (seen, took) = match stream {
+            None => (Seen::Nothing { end: End::Refused, part: None }, Duration::ZERO),
+            Some(mut stream) => {
+                let (read, write) = stream.split();
+                drive(read, write, &request, self.run.settings.entry_timeout).await
+            }
+        };
+        let exited = match seen {
+            Seen::Response(_) | Seen::Nothing { end: End::Hung(_), .. } => {
+                target.settle(&id, self.run.settings.settle).await;
+                target.exit()
+            }
+            Seen::Nothing { .. } => match target.dying().await {
+                Some(how) => Some(how),
+                None => {
+                    target.settle(&id, self.run.settings.settle).await;
+                    target.exit()
+                }
+            },
+        };
+        let broken = exited.is_some() || matches!(seen, Seen::Nothing { end: End::Hung(_) | End::Refused, .. });
+        let last_output = match seen {
+            Seen::Response(_) if exited.is_none() => None,
+            _ => target.last_output(),
+        };
+        let journal = target.take_journal();
+        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        if broken {
+            // What follows gets a service that works.
+            self.close();
+            self.discard().await;
+        }
+        Ok(())
+    }
+
+    /// The entry driven last is over: judge it, and what was called before any entry with it.
+    fn close(&mut self) {
+        let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let Some(mut driven) = self.open.take() else {
+            let misses = late.iter().filter(|call| is_miss(call));
+            self.startup.extend(misses.map(|call| judge::novel(0, call)));
+            return;
+        };
+        driven.journal.extend(late);
+        let Judgement { verdict, findings, doubts, calls } =
+            judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
+        let response = match driven.seen {
+            Seen::Response(response) if driven.exited.is_none() => Some(response),
+            _ => None,
+        };
+        let outcome = Outcome {
+            cassette: driven.planned.cassette.id.clone(),
+            entry: entry_line(&driven.planned),
+            file: driven.planned.file,
+            verdict,
+            findings,
+            doubts,
+            calls,
+            last_output: driven.last_output,
+            took: Some(driven.took),
+            pending: None,
+        };
+        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+    }
+
+    /// An entry that was not driven.
+    fn tell(&mut self, number: usize, planned: Planned, doubts: Vec<String>, last_output: Option<String>) {
+        let outcome = Outcome {
+            cassette: planned.cassette.id.clone(),
+            entry: entry_line(&planned),
+            file: planned.file,
+            verdict: Verdict::Inconclusive,
+            findings: Vec::new(),
+            doubts,
+            calls: Vec::new(),
+            last_output,
+            took: None,
+            pending: None,
+        };
+        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+    }
+
+    fn send(&self, number: usize, played: Played) {
+        // The pass reads until every worker is done; it stops earlier only when it is itself given up.
+        let _ = self.sender.send((number, played));
+    }
+
+    async fn discard(&mut self) {
+        if let Some(target) = self.target.take() {
+            target.stop().await;
+        }
+    }
+}
+
+/// The request of an entry that can be sent, and the address it was recorded on.
+fn drivable(planned: &Planned, port: Option<u16>) -> Option<(Message, SocketAddr)> {
+    let entry = planned.cassette.entry.as_ref()?;
+    let mut local = entry.connection.local?;
+    if let Some(port) = port {
+        local.set_port(port);
+    }
+    let http = entry.http()?;
+    let is_known = http.request.is_complete() || entry.defects.is_empty();
+    (is_known && !entry.connection.tls).then(|| (http.request.clone(), local))
+}
+
+fn entry_line(planned: &Planned) -> String {
+    planned.cassette.entry.as_ref().map(judge::request_line).unwrap_or_else(|| "no entry".to_owned())
+}
+
+fn not_listening(port: u16, after: Duration, others: &[SocketAddr]) -> String {
+    let others = match others {
+        [] => "nothing".to_owned(),
+        others => others.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
+    };
+    format!(
+        "the service was not listening on {port} within {}; it listens on {others}",
+        crate::report::seconds(after.as_millis())
+    )
+}
+
+fn is_miss(call: &Call) -> bool {
+    matches!(call.matched, Match::Miss { .. })
+}
+
+/// Write a proposal beside every cassette whose entry differs, and remove those that no longer apply.
+fn propose(store: &Store, plan: &[Planned], seen: &[Played], outcomes: &mut [Outcome]) -> Result<(), Error> {
+    let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
+        store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
+    for ((planned, played), outcome) in plan.iter().zip(seen).zip(outcomes) {
+        if outcome.verdict == Verdict::Inconclusive {
+            continue;
+        }
+        let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
+            pending::propose(&planned.cassette, response, played.outcome.took.unwrap_or_default(), &played.journal)
+        });
+        match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
+            Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),
+            None => {
+                if let Some(stale) = stale.remove(&planned.file) {
+                    stale.reject()?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

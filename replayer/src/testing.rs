@@ -1,0 +1,124 @@
+//! Cassettes and calls for the unit tests.
+
+use std::net::SocketAddr;
+
+use regress_cassettes::{
+    Cassette, CassetteId, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Rule, Via,
+};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Rung, Scope};
+use regress_protocols::http1::Message;
+
+/// The id of [`cassette`].
+pub fn id() -> CassetteId {
+    CassetteId("20261122T101502.123456Z-0007".to_owned())
+}
+
+/// `POST /orders` answered 201 with a total, and two calls: `POST inventory /reserve`, `GET prices:9000 /sku/1`.
+pub fn cassette() -> Cassette {
+    let mut entry = exchange(0, None, "192.0.2.7:40000", order(), created("12.50"));
+    entry.connection.local = Some(address("10.0.0.5:8080"));
+    entry.cause = None;
+    Cassette {
+        id: id(),
+        recorded: Recorded {
+            at: "2026-11-22T10:15:02.123456Z".to_owned(),
+            service: "shop".to_owned(),
+            by: "regress 0.1.0".to_owned(),
+            via: Via::Socket,
+            kernel: "6.18.0".to_owned(),
+        },
+        entry: Some(entry),
+        downstream: vec![
+            exchange(1, Some("inventory"), "10.0.0.8:80", reserve(2), json(200, r#"{"reserved": true}"#)),
+            exchange(2, Some("prices:9000"), "10.0.0.9:9000", price(), json(200, r#"{"price": 6.25}"#)),
+        ],
+        defects: Vec::new(),
+    }
+}
+
+pub fn order() -> Message {
+    Message::request("POST", "/orders", &[("Host", "shop"), ("Content-Type", "application/json")], r#"{"sku":1}"#)
+}
+
+pub fn created(total: &str) -> Message {
+    json(201, &format!("{{\"id\": 7, \"total\": {total}}}"))
+}
+
+pub fn reserve(qty: u32) -> Message {
+    let body = format!("{{\"sku\": 1, \"qty\": {qty}}}");
+    Message::request("POST", "/reserve", &[("Host", "inventory"), ("Content-Type", "application/json")], body)
+}
+
+pub fn price() -> Message {
+    Message::request("GET", "/sku/1", &[("Host", "prices:9000")], "")
+}
+
+pub fn json(status: u16, body: &str) -> Message {
+    let reason = if status == 201 { "Created" } else { "OK" };
+    let headers = [("Content-Type", "application/json"), ("Date", "Sun, 22 Nov 2026 10:15:02 GMT")];
+    Message::response(status, reason, &headers, body.to_owned())
+}
+
+pub fn exchange(number: u64, downstream: Option<&str>, peer: &str, request: Message, response: Message) -> Exchange {
+    Exchange {
+        downstream: downstream.map(str::to_owned),
+        connection: Connection { id: number, local: None, peer: address(peer), tls: false },
+        at: number as i64 * 1000,
+        took: Some(500),
+        content: Content::Http1(HttpExchange {
+            request,
+            interim: Vec::new(),
+            response: Some(response),
+            streamed: Vec::new(),
+            upgraded: Vec::new(),
+        }),
+        ended: Ended::Ok,
+        cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),
+        defects: Vec::new(),
+    }
+}
+
+/// Calls as the cassette has them.
+pub fn hits(cassette: &Cassette) -> Vec<Call> {
+    (0..cassette.downstream.len()).map(|number| hit(cassette, number)).collect()
+}
+
+pub fn hit(cassette: &Cassette, number: usize) -> Call {
+    let exchange = &cassette.downstream[number];
+    let http = exchange.http().unwrap();
+    Call {
+        scope: Scope::Entry(cassette.id.clone()),
+        destination: exchange.connection.peer,
+        downstream: exchange.downstream.clone().unwrap(),
+        tls: false,
+        what: Attempted::Http(http.request.clone()),
+        matched: Match::Hit {
+            cassette: cassette.id.clone(),
+            exchange: number,
+            scope: HitScope::Entry,
+            rung: Rung::Exact,
+        },
+        answered: http.response.clone(),
+    }
+}
+
+pub fn miss(downstream: &str, destination: &str, what: Attempted, answered: Message) -> Call {
+    Call {
+        scope: Scope::Entry(id()),
+        destination: address(destination),
+        downstream: downstream.to_owned(),
+        tls: false,
+        what,
+        matched: Match::Miss { reason: MissReason::UnknownDestination, nearest: Vec::new() },
+        answered: Some(answered),
+    }
+}
+
+/// What the mock says when nothing recorded fits.
+pub fn unanswered() -> Message {
+    Message::response(502, "Bad Gateway", &[("x-regress", "miss")], "nothing recorded fits")
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
