@@ -78,6 +78,14 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The file has the name of another cassette.
+    #[error("{}: what it holds is the cassette {id}", path.display())]
+    Misnamed {
+        /// The file.
+        path: PathBuf,
+        /// The id that it holds.
+        id: String,
+    },
     /// A message does not read back from its own bytes.
     #[error("{}: the head of {place} does not fit its body", path.display())]
     Inconsistent {
@@ -121,6 +129,7 @@ impl Error {
             Error::BodyChanged { .. } => {
                 "body files are named by their content and must not be edited: restore the file from version control"
             }
+            Error::Misnamed { id, .. } => return Some(format!("name the file {id}.cassette.json, or correct the id")),
             Error::Inconsistent { .. } => {
                 "after editing a body, set its Content-Length (or the sizes of its chunks) to the new length"
             }

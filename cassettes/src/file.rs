@@ -118,7 +118,7 @@ pub fn read_body(cassette: &Path, hash: &str, size: u64) -> Result<Bytes, Error>
 /// over the name, the folder synchronised.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut file = tempfile::Builder::new()
         .prefix(".regress-")
         .permissions(Permissions::from_mode(0o666))
@@ -127,6 +127,11 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
     file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     sync_folder(folder)
+}
+
+/// The folder that a path is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Make a rename in a folder last.
@@ -151,7 +156,10 @@ impl Unfinished {
             folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
         for path in missing.into_iter().rev() {
             match fs::create_dir(path) {
-                Ok(()) => self.made.push(path.to_owned()),
+                Ok(()) => {
+                    self.made.push(path.to_owned());
+                    sync_folder(folder_of(path))?;
+                }
                 // Somebody else made it just now.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(Error::Io { action: "make", path: path.to_owned(), source }),
@@ -162,7 +170,7 @@ impl Unfinished {
 
     /// Write a file that may be there already with the same content.
     pub fn file(&mut self, path: &Path, content: &[u8]) -> Result<(), Error> {
-        if fs::metadata(path).is_ok_and(|found| found.len() == content.len() as u64) {
+        if fs::read(path).is_ok_and(|found| found == content) {
             return Ok(());
         }
         write_atomically(path, content)?;

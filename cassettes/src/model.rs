@@ -251,3 +251,23 @@ impl Exchange {
         ambiguous || !self.defects.is_empty()
     }
 }
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Defect::Gap { from, position, bytes } => {
+                let side = match from {
+                    Side::Client => "client",
+                    Side::Server => "server",
+                };
+                write!(f, "{bytes} bytes from the {side} were not seen, from byte {position} of its stream on")
+            }
+            Defect::JoinedMidStream => f.write_str("already under way when the recording began"),
+            Defect::Unfinished => f.write_str("not over when the recording ended"),
+            Defect::LostEvents { events, bytes } => write!(f, "{events} events lost ({bytes} bytes)"),
+            Defect::Garbage => f.write_str("bytes that are not of the connection's protocol"),
+            Defect::Encrypted => f.write_str("encrypted: its content could not be read"),
+            Defect::AmbiguousOwner => f.write_str("owner unknown: one of several entries caused it"),
+        }
+    }
+}

@@ -20,8 +20,11 @@ use crate::{
 /// The file of the ambient cassette.
 pub const AMBIENT_FILE: &str = "ambient.cassette.json";
 
-const SUFFIX: &str = ".cassette.json";
-const PENDING_SUFFIX: &str = ".cassette.json.new";
+/// How the file name of every cassette ends.
+pub const SUFFIX: &str = ".cassette.json";
+
+/// How the file name of every proposal ends.
+pub const PENDING_SUFFIX: &str = ".cassette.json.new";
 
 /// A folder of cassettes: `<route-slug>/<id>.cassette.json`, `ambient.cassette.json`, big bodies under `bodies/`.
 #[derive(Clone, Debug)]
@@ -77,7 +80,8 @@ impl Store {
     pub fn write(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
         let Some(entry) = &cassette.entry else {
             let path = self.root.join(AMBIENT_FILE);
-            let merged = if path.exists() { appended(&path, cassette)? } else { cassette.clone() };
+            let mut merged = if path.exists() { appended(&path, cassette)? } else { cassette.clone() };
+            merged.id = CassetteId(CassetteId::AMBIENT.to_owned());
             return self.write_to(path, &merged);
         };
         let path = self.root.join(route_slug(entry)).join(format!("{}{SUFFIX}", cassette.id));
@@ -96,6 +100,9 @@ impl Store {
         if !cassette.id.is_valid() {
             return Err(unwritable("its id is not safe as a file name".to_owned()));
         }
+        if cassette.entry.is_some() && cassette.id.0 == CassetteId::AMBIENT {
+            return Err(unwritable("its id is that of the ambient cassette".to_owned()));
+        }
         let (text, files) = format::encode(cassette);
         let read_back = format::decode(&text, &mut |hash, _| {
             files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.clone(), hash: hash.to_owned() })
@@ -106,9 +113,7 @@ impl Store {
             Err(flaw) => return Err(unwritable(file::flaw_error(&path, &text, flaw).to_string())),
         }
         let mut unfinished = Unfinished::default();
-        if let Some(folder) = path.parent() {
-            unfinished.folder(folder)?;
-        }
+        unfinished.folder(file::folder_of(&path))?;
         self.write_bodies(&files, &mut unfinished)?;
         file::write_atomically(&path, text.as_bytes())?;
         unfinished.keep();
@@ -215,7 +220,7 @@ impl Pending {
             path: self.proposed.clone(),
             source,
         })?;
-        file::sync_folder(self.original.parent().unwrap_or(Path::new(".")))
+        file::sync_folder(file::folder_of(&self.original))
     }
 
     /// Drop the proposal: the cassette stays as it is.

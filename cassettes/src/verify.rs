@@ -9,10 +9,11 @@ use crate::{
     Error, FORMAT, file,
     format::{self, Fault},
     model::{Cassette, HttpExchange},
+    store::{PENDING_SUFFIX, SUFFIX},
 };
 
-/// Every problem of a cassette file: its schema, unknown fields, body files, decoded views, and whether writing it
-/// again gives the same text; also messages whose framing does not fit their body, which an edited body leaves
+/// Every problem of a cassette file: its schema, unknown fields, body files, decoded views, its name, and
+/// whether writing it again gives the same text; also messages whose framing does not fit their body, which an edited body leaves
 /// behind. Empty when there is none.
 pub fn verify(path: &Path) -> Vec<Error> {
     let text = match file::read_text(path) {
@@ -36,6 +37,7 @@ pub fn verify(path: &Path) -> Vec<Error> {
     let faults = decoded.unknown.into_iter().chain(decoded.false_views);
     problems.extend(faults.map(|fault| file::fault_error(path, &text, fault)));
     if problems.is_empty() {
+        problems.extend(misnamed(path, &decoded.cassette));
         problems.extend(inconsistent(path, &decoded.cassette));
     }
     // Only a text of this very format, read without loss, can be written again.
@@ -48,6 +50,13 @@ pub fn verify(path: &Path) -> Vec<Error> {
         }
     }
     problems
+}
+
+/// A store tells a cassette's id by the name of its file.
+fn misnamed(path: &Path, cassette: &Cassette) -> Option<Error> {
+    let name = path.file_name()?.to_str()?;
+    let id = [PENDING_SUFFIX, SUFFIX].iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    (id != cassette.id.0).then(|| Error::Misnamed { path: path.to_owned(), id: cassette.id.to_string() })
 }
 
 /// The messages that do not read back from their own bytes.

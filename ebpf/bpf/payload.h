@@ -174,6 +174,7 @@ enum { /* arch/x86/entry/syscalls/syscall_64.tbl */
 	NR_RECVFROM = 45,
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
+	NR_SHUTDOWN = 48,
 	NR_RECVMMSG = 299,
 	NR_SENDMMSG = 307,
 	NR_PREADV2 = 327,
@@ -206,6 +207,14 @@ INLINE struct batch *current_batch(u64 vector, u32 count, s32 result)
 	batch->last = result;
 	batch->next++;
 	return batch;
+}
+
+/* shutdown(2) leaves the socket to be read from; close(2) does not. */
+INLINE int is_shutting_down(void)
+{
+	struct pt_regs *regs = bpf_task_pt_regs(bpf_get_current_task_btf());
+
+	return regs->orig_ax == NR_SHUTDOWN;
 }
 
 /* An error ends the call that the current thread is in. */

@@ -89,6 +89,7 @@ struct file;
 
 struct socket {
 	struct file *file;
+	struct sock *sk;
 };
 
 struct sock {

@@ -52,12 +52,13 @@ INLINE int is_stream(struct sock *sk)
 	return (family == AF_INET || family == AF_INET6) && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-/* Sockets that the kernel keeps for itself, as network file systems do, have no file. */
+/* Sockets that the kernel keeps for itself, as network file systems do, have no file. Those that carry an MPTCP
+ * connection show its file, but are not what is behind it. */
 INLINE int belongs_to_user(struct sock *sk)
 {
 	struct socket *socket = sk->sk_socket;
 
-	return socket && socket->file;
+	return socket && socket->file && socket->sk == sk;
 }
 
 /* TCP's own counters, from which bytes show that passed none of our hooks (splice from a socket, zero-copy receive,
@@ -327,7 +328,7 @@ INLINE void message(struct sock *sk, s32 length, int flags, u32 direction)
 	}
 	if (length < 0)
 		end_batch();
-	else if (length > 0 || direction == SENT)
+	else
 		moved(sk, length, flags, direction, task);
 	if (length <= 0 && direction == RECEIVED && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		nothing_received(sk, length, task);
@@ -363,7 +364,9 @@ INLINE void began_connecting(struct sock *sk)
 	__builtin_memset(state, 0, sizeof(*state));
 	state->role = CLIENT;
 	state->flags = FOLLOWED;
-	emit_addresses(sk, CONNECTING, CLIENT, task);
+	/* An MPTCP socket learns where to only afterwards. */
+	if (sk->__sk_common.skc_dport)
+		emit_addresses(sk, CONNECTING, CLIENT, task);
 }
 
 INLINE void established(struct sock *sk, int from)
@@ -409,7 +412,7 @@ INLINE void finished_sending(struct sock *sk)
 	if (!task)
 		task = followed_task();
 	emit_finished(sk, state, SENT, SENT_FINISHED, task);
-	if (sk->sk_shutdown == SHUTDOWN_MASK)
+	if (sk->sk_shutdown == SHUTDOWN_MASK && !is_shutting_down())
 		end(sk, state, CLOSED, task);
 }
 
@@ -422,15 +425,10 @@ INLINE void closed(struct sock *sk, int from)
 	end(sk, state, cause_of(sk->sk_err, from), 0);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int inet_sock_set_state(u64 *ctx)
+INLINE void state_changed(struct sock *sk, int from, int to)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-	int from = (int)ctx[1];
-	int to = (int)ctx[2];
-
 	if (!is_stream(sk))
-		return 0;
+		return;
 	if (to == SYN_SENT)
 		began_connecting(sk);
 	else if (to == ESTABLISHED)
@@ -439,18 +437,76 @@ int inet_sock_set_state(u64 *ctx)
 		finished_sending(sk);
 	else if (to == TCP_CLOSED)
 		closed(sk, from);
-	return 0;
 }
 
 /* Where a connection had ended before its socket was closed, no state changes any more: this is the last that is seen. */
-SEC("tp_btf/tcp_destroy_sock")
-int tcp_destroy_sock(u64 *ctx)
+INLINE void destroyed(struct sock *sk)
 {
-	struct sock *sk = (struct sock *)ctx[0];
 	struct socket_state *state = bpf_sk_storage_get(&sockets, sk, NULL, 0);
 
 	if (state && state->flags & FOLLOWED)
 		emit_close(sk, state, 0);
+}
+
+/* A system call that changes a socket's state may be interrupted by packets that change another's on the same CPU. The
+ * kernel then skips a program that is running (__bpf_trace_run, kernel/trace/bpf_trace.c), so each of these has a second that
+ * takes over while the first runs. It goes no deeper: packets do not interrupt packets. */
+enum { STATE_PROGRAM = 0, DESTROY_PROGRAM = 1 };
+
+struct {
+	MAP_UINT(type, MAP_PERCPU_ARRAY);
+	MAP_UINT(max_entries, 2);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u32);
+} running SEC(".maps");
+
+SEC("tp_btf/inet_sock_set_state")
+int inet_sock_set_state(u64 *ctx)
+{
+	u32 program = STATE_PROGRAM;
+	volatile u32 *depth = bpf_map_lookup_elem(&running, &program);
+
+	if (!depth)
+		return 0;
+	*depth = 1;
+	state_changed((struct sock *)ctx[0], (int)ctx[1], (int)ctx[2]);
+	*depth = 0;
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int set_state_nested(u64 *ctx)
+{
+	u32 program = STATE_PROGRAM;
+	volatile u32 *depth = bpf_map_lookup_elem(&running, &program);
+
+	if (depth && *depth)
+		state_changed((struct sock *)ctx[0], (int)ctx[1], (int)ctx[2]);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int tcp_destroy_sock(u64 *ctx)
+{
+	u32 program = DESTROY_PROGRAM;
+	volatile u32 *depth = bpf_map_lookup_elem(&running, &program);
+
+	if (!depth)
+		return 0;
+	*depth = 1;
+	destroyed((struct sock *)ctx[0]);
+	*depth = 0;
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int destroy_sock_nested(u64 *ctx)
+{
+	u32 program = DESTROY_PROGRAM;
+	volatile u32 *depth = bpf_map_lookup_elem(&running, &program);
+
+	if (depth && *depth)
+		destroyed((struct sock *)ctx[0]);
 	return 0;
 }
 

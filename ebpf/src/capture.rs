@@ -9,7 +9,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::error::Error;
-use crate::event::{Event, EventKind, Loss, Role, SocketId, Unit};
+use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
 use crate::listeners::Listeners;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
@@ -38,9 +38,10 @@ const BATCH_BYTES: usize = 64 << 20;
 /// A running capture. The service is never stopped, changed or waited for. Dropping the capture ends it.
 ///
 /// Events come in the order of the kernel's one buffer. For each socket: [`EventKind::Open`] before its data, data of
-/// one direction in stream order, [`EventKind::Close`] last. A socket that failed to connect may connect again under
-/// the same id. Times are taken before the place in the buffer, so that events of different CPUs may carry times
-/// slightly out of order.
+/// one direction in the order of the calls that moved it, [`EventKind::Close`] last. Of two threads that send on one
+/// socket at the same time either may come first. A socket that failed to connect may connect again under the same id.
+/// Times are taken before the place in the buffer, so that events of different CPUs may carry times slightly out of
+/// order.
 pub struct Capture {
     programs: Programs,
     ring: RingBuf<MapData>,
@@ -168,12 +169,23 @@ impl Capture {
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
                 Some(Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } })
             }
-            Record::Event(event) => {
-                if let EventKind::Close { socket, .. } = event.kind {
-                    self.open.remove(&socket);
-                }
-                Some(event)
+            Record::Event(event) => Some(self.checked(event)),
+        }
+    }
+
+    /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a
+    /// thread is on its way out of a read may overtake what it read.
+    fn checked(&mut self, event: Event) -> Event {
+        match &event.kind {
+            EventKind::Connecting { socket, .. } | EventKind::Close { socket, .. } => {
+                self.open.remove(socket);
+                event
             }
+            EventKind::Data { socket, bytes, missing, .. } if !self.open.contains(socket) => {
+                let loss = Loss { kind: LossKind::TableFull, events: 1, bytes: bytes.len() as u64 + missing };
+                Event { kind: EventKind::Lost(loss), ..event }
+            }
+            _ => event,
         }
     }
 

@@ -56,7 +56,8 @@ pub enum LossKind {
     BufferFull,
     /// Memory of the service could not be read.
     Unreadable,
-    /// A table of the capture source was full, so that a socket or a process was not followed.
+    /// A table of the capture source was full, or the kernel skipped one of its programs, so that a socket or a process
+    /// was not followed, or not in time.
     TableFull,
 }
 

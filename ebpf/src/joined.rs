@@ -3,7 +3,8 @@
 //! Each socket is borrowed for a moment (`pidfd_getfd(2)`), which gives its addresses and its cookie whatever network
 //! namespace it lives in, and the key to hand the kernel side its state. The state is created only if the socket has
 //! none: one that has was used or established since the programs were attached, and announces itself in the ring. So each
-//! connection is announced exactly once, and nothing that moved in between is lost.
+//! connection is announced exactly once, and nothing that moved in between is lost. A socket that the process closes
+//! at the very moment it is borrowed is closed those microseconds later.
 #![allow(unsafe_code, reason = "pidfd_open, pidfd_getfd, getsockopt: no safe wrapper in our dependencies")]
 
 use std::fs;

@@ -12,20 +12,29 @@ use crate::event::{LossKind, Role};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/socket.bpf.o");
 
-/// Every program is named as its tracepoint.
-const TRACEPOINTS: [&str; 6] = [
-    "sock_send_length",
-    "sock_recv_length",
-    "inet_sock_set_state",
-    "tcp_destroy_sock",
-    "sched_process_fork",
-    "sched_process_exit",
+/// A program by its name in the object, and where it goes.
+struct Program {
+    name: &'static str,
+    tracepoint: &'static str,
+    /// A run that the kernel skips is a loss. The programs that come in pairs stand in for each other.
+    alone: bool,
+}
+
+const PROGRAMS: [Program; 8] = [
+    Program { name: "sock_send_length", tracepoint: "sock_send_length", alone: true },
+    Program { name: "sock_recv_length", tracepoint: "sock_recv_length", alone: true },
+    Program { name: "inet_sock_set_state", tracepoint: "inet_sock_set_state", alone: false },
+    Program { name: "set_state_nested", tracepoint: "inet_sock_set_state", alone: false },
+    Program { name: "tcp_destroy_sock", tracepoint: "tcp_destroy_sock", alone: false },
+    Program { name: "destroy_sock_nested", tracepoint: "tcp_destroy_sock", alone: false },
+    Program { name: "sched_process_fork", tracepoint: "sched_process_fork", alone: true },
+    Program { name: "sched_process_exit", tracepoint: "sched_process_exit", alone: true },
 ];
 
 /// The first kernel with `sock_send_length` and `sock_recv_length` (6e6eda44b939).
 const FIRST_KERNEL: (u32, u32) = (6, 3);
 
-/// The inode of the PID namespace that the kernel starts with: PROC_PID_INIT_INO, include/linux/proc_ns.h.
+/// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Bytes that must wait before the reader is woken; less waits for its poll.
@@ -98,12 +107,11 @@ impl Programs {
     }
 
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
-        for name in TRACEPOINTS {
-            let program = tracepoint(&mut self.ebpf, name)?;
-            program.load(name, &self.btf)?;
+        for Program { name, tracepoint, .. } in PROGRAMS {
+            loaded(&mut self.ebpf, name)?.load(tracepoint, &self.btf)?;
         }
-        for name in TRACEPOINTS {
-            tracepoint(&mut self.ebpf, name)?.attach()?;
+        for Program { name, .. } in PROGRAMS {
+            loaded(&mut self.ebpf, name)?.attach()?;
         }
         Ok(())
     }
@@ -148,8 +156,8 @@ impl Programs {
     /// Detaches the programs and waits for those that are running.
     pub(crate) fn unload(&mut self) -> Result<(), Error> {
         self.missed_before_unload += self.missed_runs();
-        for name in TRACEPOINTS {
-            tracepoint(&mut self.ebpf, name)?.unload()?;
+        for Program { name, .. } in PROGRAMS {
+            loaded(&mut self.ebpf, name)?.unload()?;
         }
         const GLOBAL: libc::c_long = 1; // MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
         // SAFETY: integers only. The call returns after an RCU grace period; the programs run inside RCU.
@@ -159,9 +167,10 @@ impl Programs {
 
     /// Runs that the kernel refused because the same program was running on that CPU, of all programs.
     fn missed_runs(&self) -> u64 {
-        TRACEPOINTS
+        PROGRAMS
             .iter()
-            .filter_map(|name| <&BtfTracePoint>::try_from(self.ebpf.program(name)?).ok())
+            .filter(|program| program.alone)
+            .filter_map(|program| <&BtfTracePoint>::try_from(self.ebpf.program(program.name)?).ok())
             .filter_map(|program| program.fd().ok())
             .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
             .sum()
@@ -173,8 +182,8 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'s
     T::try_from(map).map_err(|e| Error::table(name, e))
 }
 
-fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, Error> {
-    let program = ebpf.program_mut(name).expect("the object defines a program of each tracepoint's name");
+fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, Error> {
+    let program = ebpf.program_mut(name).expect("the object defines its programs");
     Ok(program.try_into()?)
 }
 

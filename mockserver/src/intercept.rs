@@ -1,12 +1,12 @@
 //! The accept loop: turns what arrives at a sandbox's listeners into values.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
-use tokio::io::unix::AsyncFd;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -81,7 +81,7 @@ pub fn spawn(listeners: Listeners, names: Names) -> io::Result<(Interception, Un
         tasks.spawn(dns::serve_udp(socket, names.clone(), seen.clone()));
     }
     for socket in listeners.datagrams {
-        tasks.spawn(drop_datagrams(AsyncFd::new(socket)?, seen.clone()));
+        tasks.spawn(drop_datagrams(UdpSocket::from_std(socket)?, seen.clone()));
     }
     Ok((Interception { _tasks: tasks }, sees))
 }
@@ -110,10 +110,9 @@ async fn accept(listener: TcpListener, names: Names, seen: UnboundedSender<Inter
     }
 }
 
-async fn drop_datagrams(socket: AsyncFd<StdUdpSocket>, seen: UnboundedSender<Intercepted>) -> io::Result<()> {
+async fn drop_datagrams(socket: UdpSocket, seen: UnboundedSender<Intercepted>) -> io::Result<()> {
     while !seen.is_closed() {
-        let mut ready = socket.readable().await?;
-        if let Ok(Ok(Some(attempt))) = ready.try_io(|socket| datagram(socket.get_ref())) {
+        if let Ok(Some(attempt)) = socket.async_io(Interest::READABLE, || datagram(&socket)).await {
             let _ = seen.send(Intercepted::Datagram(attempt));
         }
     }
@@ -121,7 +120,7 @@ async fn drop_datagrams(socket: AsyncFd<StdUdpSocket>, seen: UnboundedSender<Int
 }
 
 /// Takes one datagram; the kernel names its destination in `IP_ORIGDSTADDR`.
-fn datagram(socket: &StdUdpSocket) -> io::Result<Option<Attempt>> {
+fn datagram(socket: &UdpSocket) -> io::Result<Option<Attempt>> {
     // Only the length is of interest.
     let mut byte = [0];
     let mut control = nix::cmsg_space!(libc::sockaddr_in6);

@@ -183,3 +183,6 @@ fn weight(call: &Call) -> u64 {
     };
     bytes as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod matching;
 mod miss;
 pub mod mock;
 mod playback;
+#[cfg(test)]
+mod samples;
 pub mod sandbox;
 pub mod tls;
 

@@ -177,6 +177,7 @@ fn host(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{answered, ask, at, exchange, library, ok, request};
 
     #[test]
     fn hosts_of_names() {
@@ -191,5 +192,26 @@ mod tests {
         ] {
             assert_eq!(host(name), expected);
         }
+    }
+
+    #[test]
+    fn names_and_refusals_of_a_library() {
+        let library = library(
+            vec![
+                answered(ask("GET", "/a", ""), ok("")),
+                at("10.0.0.7:80", request("GET /a HTTP/1.0\r\n\r\n"), ok("")),
+                exchange("10.0.0.8:1", false, Content::Nothing, Ended::Refused),
+                exchange("10.0.0.8:2", false, Content::Nothing, Ended::Refused),
+                exchange("10.0.0.8:3", false, Content::Nothing, Ended::Timeout),
+            ],
+            vec![
+                at("10.0.0.6:8080", ask("GET", "/b", ""), ok("")),
+                exchange("10.0.0.8:2", false, Content::Opaque(Vec::new()), Ended::Ok),
+            ],
+        );
+        let addresses = ["10.0.0.5", "10.0.0.6"].map(|address| address.parse::<IpAddr>().unwrap());
+        assert_eq!(library.names().addresses("payments"), addresses);
+        assert!(library.names().addresses("10.0.0.7").is_empty());
+        assert_eq!(library.refused(), ["10.0.0.8:1".parse().unwrap()]);
     }
 }

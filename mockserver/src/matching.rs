@@ -276,3 +276,6 @@ fn steps_apart(a: &str, b: &str) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub enum Mode {
 /// Plays recorded exchanges to one service. Clones are handles to the same mock; with the last one it stops serving.
 #[derive(Clone, Debug)]
 pub struct Mock {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Tells what was spawned to end: by saying `true`, or by going away.
     open: Arc<watch::Sender<bool>>,
 }
@@ -77,7 +77,7 @@ impl Mock {
     }
 
     /// Serves what is seen until nothing more can be and all connections are done, or the mock is closed.
-    fn serve_seen(
+    pub(crate) fn serve_seen(
         &self,
         mut seen: UnboundedReceiver<Intercepted>,
         authority: Arc<Authority>,
@@ -245,7 +245,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_quiet(&self, id: &CassetteId) -> bool {
+    pub(crate) fn is_quiet(&self, id: &CassetteId) -> bool {
         let state = self.state();
         let done = state.scope != Scope::Entry(id.clone()) || state.entry.is_done();
         done && self.in_flight.load(Ordering::Acquire) == 0

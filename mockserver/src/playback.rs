@@ -115,6 +115,8 @@ pub(crate) struct Conversation<'c, S> {
     reader: RequestReader,
     /// Whether the client of the request in the making was told to continue.
     told: bool,
+    /// Ends with each answer that no request waits behind.
+    flight: Option<Flight<'c>>,
 }
 
 /// What follows an answer.
@@ -130,21 +132,19 @@ enum Next {
 impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
     /// A conversation at its first byte.
     pub(crate) fn new(stream: &'c mut S, place: Place, shared: &'c Shared) -> Conversation<'c, S> {
-        Conversation { stream, place, shared, reader: RequestReader::new(Limits::default()), told: false }
+        Conversation { stream, place, shared, reader: RequestReader::new(Limits::default()), told: false, flight: None }
     }
 
     /// Answers requests until the connection is to end.
     pub(crate) async fn play(mut self) -> Ending {
         let mut buffer = vec![0; READ];
         let mut undecided = Some(Vec::new());
-        // Ends with each answer that no request waits behind.
-        let mut flight: Option<Flight<'c>> = None;
         loop {
             let count = match self.stream.read(&mut buffer).await {
                 Ok(count @ 1..) => count,
                 Ok(0) | Err(_) => return self.gone(undecided.unwrap_or_default()),
             };
-            flight.get_or_insert_with(|| self.shared.flight());
+            self.flight.get_or_insert_with(|| self.shared.flight());
             let ending = match undecided.take() {
                 None => self.answer_all(&buffer[..count]).await,
                 Some(mut seen) => {
@@ -172,7 +172,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
                 }
             }
             if self.reader.buffered() <= STRAY {
-                flight = None;
+                self.flight = None;
             }
         }
     }
@@ -278,6 +278,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         if ending == Ending::Close {
             drop(self.stream.shutdown().await);
         }
+        self.flight = None;
         let mut more = [0; PREFIX];
         if said.is_empty()
             && let Ok(count @ 1..) = self.stream.read(&mut more).await
@@ -317,3 +318,6 @@ fn early(ended: Ended) -> Ending {
         Ended::Ok | Ended::Closed | Ended::Refused => Ending::Close,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,25 @@
-//! TODO
+//! Events to connections, exchanges, owners and cassettes.
+//!
+//! A capture source ([`regress_ebpf`], or the proxy here) emits events; a pure pipeline turns them into two byte
+//! streams a connection, those into exchanges, decides which entry caused which downstream exchange, and hands out a
+//! cassette as soon as its entry has settled. [`record()`] runs a source, the pipeline and the store together.
+
+mod assemble;
+mod clock;
+mod connections;
+mod correlate;
+mod error;
+mod launch;
+mod pipeline;
+mod proxy;
+mod record;
+mod settings;
+mod sink;
+mod source;
+mod summary;
+mod wall;
+
+pub use error::Error;
+pub use record::record;
+pub use settings::{Settings, Started, Stop, Target, ViaChoice};
+pub use summary::{Counts, Summary};

@@ -37,7 +37,7 @@ pub(crate) async fn drive(
     };
     let received = timeout(at_most, talk).await;
     let seen = match received {
-        Ok(Received::Response(response)) => Seen::Response(response),
+        Ok(Received::Response(response)) => Seen::Response(*response),
         Ok(Received::Ended(End::Closed)) => match reader.finish() {
             Some(message) if message.is_complete() => Seen::Response(message),
             part => Seen::Nothing { end: End::Closed, part },
@@ -49,7 +49,7 @@ pub(crate) async fn drive(
 }
 
 enum Received {
-    Response(Message),
+    Response(Box<Message>),
     Ended(End),
 }
 
@@ -67,7 +67,7 @@ async fn receive(mut read: impl AsyncRead + Unpin, reader: &mut ResponseReader, 
                 go_on.notify_one();
             }
             if reader.done() && message.status() >= 101 {
-                return Received::Response(message);
+                return Received::Response(Box::new(message));
             }
         }
     }

@@ -211,7 +211,8 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
     CallFinding {
         number,
         downstream: call.downstream.clone(),
-        destination: Some(call.destination),
+        // Whichever resolver was asked, it was the sandbox's.
+        destination: Some(call.destination).filter(|address| !address.ip().is_unspecified()),
         request: pairing::attempt(&call.what),
         change: CallChange::Novel {
             reason,
@@ -266,14 +267,13 @@ mod tests {
 
     fn paths(judgement: &Judgement) -> Vec<String> {
         let one = |finding: &Finding| match finding {
-            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
             Finding::Ended { expected, actual } => vec![format!("response: {expected} / {actual}")],
             Finding::Exited(how) => vec![format!("process {how}")],
-            Finding::Call(call) => match &call.change {
-                CallChange::Omitted => vec![format!("{} omitted", call.path())],
-                CallChange::Changed(all) => all.iter().map(|d| format!("{}/request/{}", call.path(), d.path)).collect(),
-                CallChange::Novel { .. } => vec![format!("{} novel {}", call.path(), call.request)],
-            },
+            Finding::Call(CallFinding { change: CallChange::Novel { .. }, request, number, .. }) => {
+                vec![format!("downstream/{number} novel {request}")]
+            }
+            Finding::Call(call) if call.change == CallChange::Omitted => vec![format!("{} omitted", call.path())],
+            finding => finding.paths(),
         };
         judgement.findings.iter().flat_map(one).collect()
     }

@@ -39,6 +39,9 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What differs, the response first. Not empty = different.
     pub findings: Vec<Finding>,
+    /// Where calls missed: what would still differ had each been answered as the recorded call most like it. The rest
+    /// of `findings` follows from the misses. `None` where no call missed, or nobody looked.
+    pub if_answered: Option<Vec<Finding>>,
     /// Why it could not be told, or not wholly. Not empty = never the same.
     pub doubts: Vec<String>,
     /// The calls the service made meanwhile, in order, and what answered them.
@@ -67,6 +70,21 @@ pub enum Finding {
     Call(CallFinding),
     /// The service's process ended; how.
     Exited(String),
+}
+
+impl Finding {
+    /// The paths that differ, as reports and `regress review --accept` have them.
+    pub fn paths(&self) -> Vec<String> {
+        match self {
+            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
+            Finding::Ended { .. } => vec!["response".to_owned()],
+            Finding::Exited(_) => vec!["process".to_owned()],
+            Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
+                fields.iter().map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
+            }
+            Finding::Call(call) => vec![call.path()],
+        }
+    }
 }
 
 /// A call that was not made as recorded.
@@ -151,6 +169,8 @@ pub struct Report {
     pub unreadable: Vec<Unreadable>,
     /// Calls that missed while the service started, before its first entry.
     pub startup: Vec<CallFinding>,
+    /// Why proposals could not be written, where that was asked for. It changes nothing of what was found.
+    pub not_proposed: Option<String>,
 }
 
 /// A cassette that could not be read.

@@ -1,8 +1,12 @@
 //! Which entries are driven, in which order, by which worker.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use regress_cassettes::{Cassette, Store};
+use regress_cassettes::{Cassette, CassetteId, Store};
 
 use crate::{Error, outcome::Unreadable};
 
@@ -30,12 +34,23 @@ impl Plan {
         let is_selected = |id: &str, route: &str| filter.is_none_or(|p| matches(p, route) || matches(p, id));
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
         let mut plan = Plan { entries: Vec::new(), unreadable: Vec::new() };
+        let mut files: BTreeMap<CassetteId, PathBuf> = BTreeMap::new();
         for located in listed {
             if !is_selected(&located.id.0, &located.route) {
                 continue;
             }
             match store.read(&located) {
-                Ok(cassette) => plan.entries.push(Planned { file: located.path, cassette: Arc::new(cassette) }),
+                Ok(cassette) => match files.entry(cassette.id.clone()) {
+                    Entry::Vacant(free) => {
+                        free.insert(located.path.clone());
+                        plan.entries.push(Planned { file: located.path, cassette: Arc::new(cassette) });
+                    }
+                    Entry::Occupied(taken) => plan.unreadable.push(Unreadable {
+                        file: located.path,
+                        why: format!("its id {} is that of {}", cassette.id, taken.get().display()),
+                        hint: Some("delete one of the two".to_owned()),
+                    }),
+                },
                 Err(error) => plan.unreadable.push(unreadable(located.path, &error)),
             }
         }
@@ -48,13 +63,18 @@ impl Plan {
 
 /// What to report about a cassette that cannot be read.
 pub(crate) fn unreadable(file: PathBuf, error: &regress_cassettes::Error) -> Unreadable {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    Unreadable { file, why: in_full(error), hint: error.hint() }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
-        why = format!("{why}: {error}");
+        text = format!("{text}: {error}");
         cause = error.source();
     }
-    Unreadable { file, why, hint: error.hint() }
+    text
 }
 
 /// Whether a filter selects a route or an id: a part of it, or with `*` and `?` a pattern for all of it.
@@ -102,6 +122,22 @@ pub(crate) fn split<T: Clone>(list: &[T], workers: usize) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cassette;
+
+    #[test]
+    fn what_cannot_be_read_does_not_hide_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        assert!(matches!(Plan::read(&store, None), Err(Error::NoCassettes(_))));
+        let file = store.write(&cassette()).unwrap();
+        std::fs::copy(&file, file.with_file_name("copy.cassette.json")).unwrap();
+        std::fs::write(file.with_file_name("broken.cassette.json"), "{").unwrap();
+        let plan = Plan::read(&store, None).unwrap();
+        assert_eq!(plan.entries.iter().map(|entry| &entry.file).collect::<Vec<_>>(), [&file]);
+        let names = plan.unreadable.iter().map(|one| one.file.file_name().unwrap().to_string_lossy().into_owned());
+        assert_eq!(names.collect::<Vec<_>>(), ["broken.cassette.json", "copy.cassette.json"]);
+        assert!(matches!(Plan::read(&store, Some("nothing")), Err(Error::NothingMatches { total: 3, .. })));
+    }
 
     #[test]
     fn a_filter_is_a_part_or_a_pattern_for_the_whole() {
@@ -125,9 +161,9 @@ mod tests {
     fn parts_are_contiguous_and_even() {
         let list: Vec<u32> = (0..10).collect();
         assert_eq!(split(&list, 4), [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7], vec![8, 9]]);
-        assert_eq!(split(&list, 1), [list.clone()]);
+        assert_eq!(split(&list, 1), vec![list.clone()]);
         assert_eq!(split(&list[..2], 8), [vec![0], vec![1]]);
-        assert_eq!(split(&list, 0), [list.clone()]);
+        assert_eq!(split(&list, 0), vec![list.clone()]);
         assert!(split::<u32>(&[], 3).is_empty());
     }
 }

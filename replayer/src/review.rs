@@ -119,7 +119,7 @@ impl Proposal {
 }
 
 /// Whether a path given by the user means the one of a difference: the same or one above it.
-fn covers(given: &str, path: &str) -> bool {
+pub fn covers(given: &str, path: &str) -> bool {
     path.strip_prefix(given).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

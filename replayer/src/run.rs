@@ -82,13 +82,20 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
+    let mut not_proposed = None;
     if run.settings.propose {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
         // made from a second pass in which the nearest recorded answer is given.
         let seen = if missed { run.pass(&plan.entries, Mode::Propose, &|_| {}).await? } else { strict.clone() };
-        propose(&store, &plan.entries, &seen.played, &mut outcomes)?;
+        for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen.played)) {
+            if strict.journal.iter().any(is_miss) {
+                outcome.if_answered = Some(seen.outcome.findings.clone());
+            }
+        }
+        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes);
+        not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup })
+    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed })
 }
 
 struct Run {
@@ -297,6 +304,7 @@ impl Worker {
             file: driven.planned.file,
             verdict,
             findings,
+            if_answered: None,
             doubts,
             calls,
             last_output: driven.last_output,
@@ -314,6 +322,7 @@ impl Worker {
             file: planned.file,
             verdict: Verdict::Inconclusive,
             findings: Vec::new(),
+            if_answered: None,
             doubts,
             calls: Vec::new(),
             last_output,
@@ -367,7 +376,12 @@ fn is_miss(call: &Call) -> bool {
 }
 
 /// Write a proposal beside every cassette whose entry differs, and remove those that no longer apply.
-fn propose(store: &Store, plan: &[Planned], seen: &[Played], outcomes: &mut [Outcome]) -> Result<(), Error> {
+fn propose(
+    store: &Store,
+    plan: &[Planned],
+    seen: &[Played],
+    outcomes: &mut [Outcome],
+) -> Result<(), regress_cassettes::Error> {
     let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
         store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
     for ((planned, played), outcome) in plan.iter().zip(seen).zip(outcomes) {

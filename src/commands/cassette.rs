@@ -1,12 +1,175 @@
-//! `regress cassette`.
+//! `regress cassette`: look at cassettes, and check them.
 
-use crate::output::{Exit, Failure};
+mod show;
+mod tables;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Store};
+
+use crate::output::{self, Exit, Failure};
 
 /// Arguments of `regress cassette`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// What was recorded: the entry, its response, the calls with their owners, what is missing
+    Show {
+        /// Print the canonical documents instead
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// One line a cassette
+    List {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Counts by route, by downstream and by defect
+    Stats {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Every problem of the files; exit code 2 when there is any
+    Verify {
+        #[command(flatten)]
+        files: Files,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// Cassette folders or cassette files
+    #[arg(required = true, value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+}
+
+/// A cassette with its file's size.
+struct Read {
+    /// In bytes.
+    size: u64,
+    cassette: Cassette,
+}
 
 /// Run it.
-pub fn run(_args: Args) -> Result<Exit, Failure> {
-    Err(Failure::new("not there yet"))
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    match args.action {
+        Action::Show { json, files } => {
+            let shown = |read: &Read| match json {
+                true => regress_cassettes::render(&read.cassette),
+                false => show::summary(&read.cassette),
+            };
+            let separator = if json { "" } else { "\n" };
+            print(files, |read| read.iter().map(shown).collect::<Vec<_>>().join(separator))
+        }
+        Action::List { files } => print(files, tables::list),
+        Action::Stats { files } => print(files, tables::stats),
+        Action::Verify { files } => verify(&files.all(true)?),
+    }
 }
+
+/// Print what `render` makes of the readable cassettes; the others are reported and end in 2.
+fn print(files: Files, render: impl FnOnce(&[Read]) -> String) -> Result<Exit, Failure> {
+    let mut exit = Exit::Same;
+    let mut readable = Vec::new();
+    for path in files.all(false)? {
+        match read(path) {
+            Ok(read) => readable.push(read),
+            Err(failure) => {
+                output::report_failure(&failure);
+                exit = Exit::CouldNotTell;
+            }
+        }
+    }
+    output::data(render(&readable));
+    Ok(exit)
+}
+
+fn verify(paths: &[PathBuf]) -> Result<Exit, Failure> {
+    let problems: Vec<Error> = paths.iter().flat_map(|path| regress_cassettes::verify(path)).collect();
+    output::data(report(&problems));
+    let cassettes = counted(paths.len(), "cassette");
+    match problems.len() {
+        0 => output::say(format_args!("{cassettes} verified, no problem found")),
+        count => output::say(format_args!("{} in {cassettes}", counted(count, "problem"))),
+    }
+    Ok(if problems.is_empty() { Exit::Same } else { Exit::CouldNotTell })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The problems one after the other, each with what to do about it.
+fn report(problems: &[Error]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        text.push_str(&format!("{problem}\n"));
+        let source = std::error::Error::source(problem).map(|source| format!("  caused by: {source}\n"));
+        text.push_str(&source.unwrap_or_default());
+        text.push_str(&problem.hint().map(|hint| format!("  hint: {hint}\n")).unwrap_or_default());
+    }
+    text
+}
+
+fn read(path: PathBuf) -> Result<Read, Failure> {
+    let cassette = regress_cassettes::read(&path).map_err(failure)?;
+    let size = fs::metadata(&path).map(|file| file.len()).unwrap_or_default();
+    Ok(Read { size, cassette })
+}
+
+fn failure(error: Error) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::from_error(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+impl Files {
+    /// The cassette files that are meant, each once: of a folder the ambient cassette, then the others by id, and
+    /// last (if asked for) the proposals that wait for review.
+    fn all(&self, with_pending: bool) -> Result<Vec<PathBuf>, Failure> {
+        let mut all = Vec::new();
+        for path in &self.paths {
+            if path.is_dir() {
+                all.extend(in_folder(path, with_pending).map_err(failure)?);
+            } else {
+                all.push(path.clone());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        all.retain(|path| seen.insert(path.clone()));
+        if all.is_empty() {
+            let folders: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
+            return Err(Failure::new(format_args!("no cassettes in {}", folders.join(", ")))
+                .hint("record some with `regress record -o DIR`"));
+        }
+        Ok(all)
+    }
+}
+
+fn in_folder(folder: &Path, with_pending: bool) -> Result<Vec<PathBuf>, Error> {
+    let store = Store::open(folder)?;
+    let ambient = folder.join(AMBIENT_FILE);
+    let mut all: Vec<_> = ambient.is_file().then_some(ambient).into_iter().collect();
+    all.extend(store.list()?.into_iter().map(|located| located.path));
+    if with_pending {
+        all.extend(store.pending()?.into_iter().map(|pending| pending.proposed));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;

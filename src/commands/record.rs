@@ -1,12 +1,283 @@
 //! `regress record`.
 
-use crate::output::{Exit, Failure};
+use std::{
+    ffi::OsString,
+    fmt::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use regress_cassettes::Via;
+use regress_recorder::{Settings, Started, Stop, Summary, Target, ViaChoice};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::Config,
+    output::{self, Exit, Failure},
+};
 
 /// Arguments of `regress record`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Folder for the cassettes
+    #[arg(short, long = "output", value_name = "DIR", default_value = "cassettes", env = "REGRESS_OUTPUT")]
+    output: PathBuf,
+    /// Record this running process, with its threads and children (repeatable)
+    #[arg(long = "pid", value_name = "P", conflicts_with = "command")]
+    pids: Vec<u32>,
+    /// Record entries that arrive on this port only (repeatable; default: every port the service accepts on)
+    #[arg(long = "port", value_name = "N", env = "REGRESS_PORT", value_delimiter = ',')]
+    ports: Vec<u16>,
+    /// How to capture: from the kernel, or as a proxy around a command
+    #[arg(long, value_enum, default_value_t, env = "REGRESS_VIA")]
+    via: ViaArg,
+    /// Stop after this time, for example 90, 60s, 5m or 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "REGRESS_DURATION")]
+    duration: Option<Duration>,
+    /// Stop after this many entries
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
+    max_entries: Option<u64>,
+    /// The service's name in the cassettes (default: the program's file name)
+    #[arg(long, value_name = "NAME", env = "REGRESS_SERVICE")]
+    service: Option<String>,
+    /// Settings file (default: regress.toml in the cassette folder or here)
+    #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+    config: Option<PathBuf>,
+    /// The command that starts the service, recorded from its first instruction
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum ViaArg {
+    /// The kernel where it is allowed, else the proxy where there is a command
+    #[default]
+    Auto,
+    /// The kernel
+    Ebpf,
+    /// A proxy around the command
+    Proxy,
+}
 
 /// Run it.
-pub fn run(_args: Args) -> Result<Exit, Failure> {
-    Err(Failure::new("not there yet"))
+pub fn run(args: Args) -> Result<Exit, Failure> {
+    let config = Config::load(args.config.as_deref(), Some(&args.output))?;
+    let settings = settings(args, config)?;
+    let out = settings.out.clone();
+    let what = describe(&settings.target);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(error).hint("raise the limits on threads and open files"))?;
+    let recorded = runtime.block_on(async {
+        let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::from_error)?;
+        let mut terminations = signal(SignalKind::terminate()).map_err(Failure::from_error)?;
+        let stop = async {
+            tokio::select! {
+                _ = interrupts.recv() => Stop::Interrupt,
+                _ = terminations.recv() => Stop::Terminate,
+            }
+        };
+        let on_ready = |started: &Started| {
+            output::say(format_args!(
+                "recording {what} by {} ({}) to {}",
+                via_name(started.via),
+                started.why,
+                out.display()
+            ));
+        };
+        regress_recorder::record(settings, on_ready, stop).await.map_err(|error| {
+            let hint = error.hint();
+            let failure = Failure::from_error(error);
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
+    });
+    // A forwarded connection that hangs must not keep the program.
+    runtime.shutdown_background();
+    let summary = recorded?;
+    output::say(table(&summary, &out));
+    if summary.complete() { Ok(Exit::Same) } else { Ok(Exit::CouldNotTell) }
+}
+
+fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
+    let command = if args.command.is_empty() && args.pids.is_empty() {
+        config.service.command.iter().map(OsString::from).collect()
+    } else {
+        args.command
+    };
+    if command.is_empty() && args.pids.is_empty() {
+        return Err(
+            Failure::new("nothing to record").hint("give --pid, or the command that starts the service after `--`")
+        );
+    }
+    let service = args.service.or(config.service.name).unwrap_or_else(|| match (command.first(), args.pids.first()) {
+        (Some(program), _) => file_name(Path::new(program)),
+        (None, Some(pid)) => process_name(*pid),
+        (None, None) => String::new(),
+    });
+    let target = if args.pids.is_empty() {
+        let env = config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Target::Command { command, env, cwd: None }
+    } else {
+        Target::Pids(args.pids)
+    };
+    Ok(Settings {
+        out: args.output,
+        service,
+        ports: if args.ports.is_empty() { config.service.ports } else { args.ports },
+        duration: args.duration,
+        max_entries: args.max_entries,
+        via: match args.via {
+            ViaArg::Auto => ViaChoice::Auto,
+            ViaArg::Ebpf => ViaChoice::Ebpf,
+            ViaArg::Proxy => ViaChoice::Proxy,
+        },
+        target,
+        helper: PathBuf::from("/proc/self/exe"),
+    })
+}
+
+fn file_name(program: &Path) -> String {
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn process_name(pid: u32) -> String {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.map_or_else(|_| format!("process {pid}"), |path| file_name(&path))
+}
+
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Pids(pids) => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            format!("process {}", pids.join(", "))
+        }
+        Target::Command { command, .. } => {
+            command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+fn via_name(via: Via) -> &'static str {
+    match via {
+        Via::Socket => "eBPF",
+        Via::Proxy => "proxy",
+    }
+}
+
+/// A number of seconds, or a number with `ms`, `s`, `m` or `h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("a time is a number with ms, s, m or h".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "a time is a number with ms, s, m or h".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "the time must be more than nothing".to_owned())
+}
+
+/// The summary for people.
+fn table(summary: &Summary, out: &Path) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_table(&mut text, summary, out);
+    text
+}
+
+fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Result {
+    if let Some(exit) = &summary.exit {
+        writeln!(text, "{exit}")?;
+    }
+    write!(text, "{} recorded to {}", plural(summary.entries, "entry", "entries"), out.display())?;
+    if summary.defective > 0 {
+        write!(text, ", {} of them incomplete or uncertain (they replay as inconclusive)", summary.defective)?;
+    }
+    let width = summary.downstream.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("downstream".len());
+    if !summary.downstream.is_empty() {
+        write!(text, "\n\n{:width$}  {:>8}  {:>9}  {:>8}", "downstream", "of entry", "ambiguous", "ambient")?;
+        for (name, counts) in &summary.downstream {
+            write!(text, "\n{name:width$}  {:>8}  {:>9}  {:>8}", counts.certain, counts.ambiguous, counts.ambient)?;
+        }
+        writeln!(text)?;
+    }
+    let notes = [
+        (
+            summary.ambiguous(),
+            "exchange has",
+            "exchanges have",
+            "an unknown owner: record with fewer requests at a time",
+        ),
+        (summary.lost_events, "event was", "events were", "lost: the recording is incomplete"),
+        (summary.lost_bytes, "byte was", "bytes were", "lost: the recording is incomplete"),
+        (summary.gaps, "gap in a stream means", "gaps in streams mean", "bytes that moved unseen"),
+        (summary.unfinished, "entry was", "entries were", "still open at the end"),
+        (
+            summary.opaque,
+            "connection into the service was",
+            "connections into the service were",
+            "encrypted or not HTTP/1: no cassette was written for what came over them",
+        ),
+    ];
+    for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
+        write!(text, "\n{} {what}", plural(count, one, many))?;
+    }
+    if summary.entries == 0 {
+        write!(text, "\nnothing was recorded\nhint: send requests to the service while it is recorded")?;
+        if summary.opaque > 0 {
+            write!(text, "; encrypted entries cannot be read yet, use a plain port")?;
+        }
+    }
+    Ok(())
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use regress_recorder::Counts;
+
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "s", "5 m", "-1", "1d", "0", "9999999999999999999999h"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_what_is_missing() {
+        let mut summary = Summary { entries: 2, defective: 1, lost_events: 1, gaps: 2, ..Summary::default() };
+        summary.downstream.insert("stock:8081".into(), Counts { certain: 3, ambiguous: 0, ambient: 12 });
+        insta::assert_snapshot!(table(&summary, Path::new("tapes")), @r"
+        2 entries recorded to tapes, 1 of them incomplete or uncertain (they replay as inconclusive)
+
+        downstream  of entry  ambiguous   ambient
+        stock:8081         3          0        12
+
+        1 event was lost: the recording is incomplete
+        2 gaps in streams mean bytes that moved unseen
+        ");
+        insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
+        0 entries recorded to tapes
+        nothing was recorded
+        hint: send requests to the service while it is recorded
+        ");
+    }
 }

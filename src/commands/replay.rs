@@ -16,6 +16,8 @@ use regress_replayer::{
     review::Proposal,
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::{
     commands::review,
     config::Config,
@@ -119,7 +121,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(format_args!("cannot start the runtime: {error}")))?;
     let colour = colour(&io::stderr());
     let progress = |outcome: &Outcome| output::say(report::line(outcome, colour));
-    let report = runtime.block_on(regress_replayer::replay(settings, progress)).map_err(review::failure)?;
+    // Ended by dropping the replay, which takes its sandboxes and files with it.
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = regress_replayer::replay(settings, progress) => report.map_err(review::failure),
+            signal = asked_to_end() => Err(Failure::new(format_args!("ended by {signal}"))),
+        }
+    })?;
 
     let destinations = match args.reports.is_empty() {
         true => vec![Destination { format: Format::Text, path: None }],
@@ -127,6 +135,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     };
     for destination in &destinations {
         deliver(&report, destination)?;
+    }
+    if let Some(why) = &report.not_proposed {
+        output::say(format_args!("warning: no proposals (*.new) for review: {}", report::shown(why)));
     }
     if args.update {
         update(&args.store, &report)?;
@@ -136,6 +147,19 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Verdict::Different => Exit::Different,
         Verdict::Inconclusive => Exit::CouldNotTell,
     })
+}
+
+/// The signal that asks this process to end, once one comes.
+async fn asked_to_end() -> &'static str {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        // Then the signal does what it does by default.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => "SIGINT",
+        () = wait(SignalKind::terminate()) => "SIGTERM",
+    }
 }
 
 fn deliver(report: &Report, to: &Destination) -> Result<(), Failure> {
@@ -164,7 +188,7 @@ fn update(store: &Path, report: &Report) -> Result<(), Failure> {
     let store = Store::open(store).map_err(|error| review::failure(error.into()))?;
     for proposal in Proposal::all(&store).map_err(review::failure)? {
         if report.outcomes.iter().any(|outcome| outcome.pending.is_some() && outcome.cassette == *proposal.id()) {
-            review::warn_of_unanswered(&proposal);
+            review::warn_of_unanswered(&proposal, |_| true);
             let id = proposal.id().clone();
             proposal.accept().map_err(review::failure)?;
             output::say(format_args!("accepted  {id}"));

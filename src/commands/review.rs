@@ -10,7 +10,7 @@ use regress_cassettes::Store;
 use regress_replayer::{
     Error,
     report::{Colour, shown},
-    review::{Change, Proposal},
+    review::{Change, Proposal, covers},
 };
 
 use crate::{
@@ -50,15 +50,17 @@ struct Decision {
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let store = Store::open(&args.store).map_err(|error| failure(error.into()))?;
+    if args.reject_all {
+        return reject_all(&store);
+    }
     let proposals = Proposal::all(&store).map_err(failure)?;
     let named = !args.accept.is_empty() || !args.reject.is_empty();
     if proposals.is_empty() && !named {
         output::say("nothing waits for review");
         return Ok(Exit::Same);
     }
-    let decisions = if args.accept_all || args.reject_all {
-        let all = |proposal: &Proposal| (proposal.id().0.clone(), Decision::whole(args.accept_all));
-        proposals.iter().map(all).collect()
+    let decisions = if args.accept_all {
+        proposals.iter().map(|proposal| (proposal.id().0.clone(), Decision::whole(true))).collect()
     } else if named {
         decided(&args, &proposals)?
     } else if io::stdin().is_terminal() && io::stderr().is_terminal() {
@@ -74,6 +76,15 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         if let Some(decision) = decisions.get(&proposal.id().0) {
             carry_out(&store, proposal, decision)?;
         }
+    }
+    Ok(Exit::Same)
+}
+
+/// Unlike everything else this works on proposals that nobody can read.
+fn reject_all(store: &Store) -> Result<Exit, Failure> {
+    for pending in store.pending().map_err(|error| failure(error.into()))? {
+        pending.reject().map_err(|error| failure(error.into()))?;
+        output::say(format_args!("rejected  {}", pending.proposed.display()));
     }
     Ok(Exit::Same)
 }
@@ -122,7 +133,7 @@ fn carry_out(store: &Store, proposal: Proposal, decision: &Decision) -> Result<(
     let id = proposal.id().clone();
     match decision.whole {
         Some(true) => {
-            warn_of_unanswered(&proposal);
+            warn_of_unanswered(&proposal, |_| true);
             proposal.accept().map_err(failure)?;
             output::say(format_args!("accepted  {id}"));
         }
@@ -131,9 +142,7 @@ fn carry_out(store: &Store, proposal: Proposal, decision: &Decision) -> Result<(
             output::say(format_args!("rejected  {id}"));
         }
         None => {
-            if !decision.accepted.is_empty() {
-                warn_of_unanswered(&proposal);
-            }
+            warn_of_unanswered(&proposal, |path| decision.accepted.iter().any(|accepted| covers(accepted, path)));
             proposal.settle(store, &decision.accepted, &decision.rejected).map_err(failure)?;
             let told = [("accepted", &decision.accepted), ("rejected", &decision.rejected)];
             for (word, path) in told.iter().flat_map(|(word, paths)| paths.iter().map(move |path| (word, path))) {
@@ -144,9 +153,9 @@ fn carry_out(store: &Store, proposal: Proposal, decision: &Decision) -> Result<(
     Ok(())
 }
 
-/// Say which of a proposal's new calls nobody knows a real answer to.
-pub(crate) fn warn_of_unanswered(proposal: &Proposal) {
-    for change in proposal.changes().into_iter().filter(|change| change.unanswered) {
+/// Say which of a proposal's new calls, where `accepted`, nobody knows a real answer to.
+pub(crate) fn warn_of_unanswered(proposal: &Proposal, accepted: impl Fn(&str) -> bool) {
+    for change in proposal.changes().into_iter().filter(|change| change.unanswered && accepted(&change.path)) {
         output::say(format_args!(
             "warning: {}  {}  {}: nobody knows the real answer to this new call; the cassette holds the mock's 502 \
              until the entry is recorded again",

@@ -1,5 +1,7 @@
 //! The words that stand for the model's plain values in a cassette.
 
+use std::fmt;
+
 use regress_protocols::Side;
 
 use super::json::{Fault, Node};
@@ -56,4 +58,28 @@ impl Word for Rule {
 impl Word for Confidence {
     const WORDS: &'static [(&'static str, Confidence)] =
         &[("certain", Confidence::Certain), ("ambiguous", Confidence::Ambiguous)];
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }

@@ -269,12 +269,9 @@ fn recorded() -> BoxedStrategy<Recorded> {
 
 pub fn cassette() -> impl Strategy<Value = Cassette> {
     ("[0-9A-Za-z-][0-9A-Za-z.-]{0,127}", recorded(), option::of(exchange()), vec(exchange(), 0..3), defects()).prop_map(
-        |(id, recorded, entry, downstream, defects)| Cassette {
-            id: CassetteId(id),
-            recorded,
-            entry,
-            downstream,
-            defects,
+        |(id, recorded, entry, downstream, defects)| {
+            let id = if entry.is_some() { id } else { CassetteId::AMBIENT.to_owned() };
+            Cassette { id: CassetteId(id), recorded, entry, downstream, defects }
         },
     )
 }

@@ -1,13 +1,17 @@
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
+use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use regress_cassettes::{Cassette, Error, read, render, verify};
+use regress_cassettes::{Cassette, Content, Error, read, render, verify};
+use regress_protocols::http1::Message;
 
-use crate::order;
+use crate::{call, http, order};
+
+const NAME: &str = "20261122T101502.123456Z-0001.cassette.json";
 
 fn read_text(text: impl AsRef<[u8]>) -> Result<Cassette, Error> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.cassette.json");
+    let path = folder.path().join(NAME);
     fs::write(&path, text).unwrap();
     let result = read(&path);
     let problems = verify(&path);
@@ -49,7 +53,7 @@ fn the_place_of_a_problem_is_told() {
     assert_eq!(what, "expected one of `ok`, `reset`, `refused`, `timeout`, `closed`, `unfinished`");
 
     let error = read_text(&text).unwrap_err().to_string();
-    assert!(error.contains(&format!("a.cassette.json:{line}:{column}: expected one of")), "{error}");
+    assert!(error.contains(&format!("{NAME}:{line}:{column}: expected one of")), "{error}");
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn a_newer_minor_is_read_and_what_it_adds_is_reported() {
         edited("\"regress\": \"1.0\"", "\"regress\": \"1.7\", \"mood\": [1]").replace("\"rule\"", "\"x\":1,\"rule\"");
     assert_eq!(read_text(&text).unwrap(), order());
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.cassette.json");
+    let path = folder.path().join(NAME);
     fs::write(&path, text).unwrap();
     let problems: Vec<_> = verify(&path).iter().map(Error::to_string).collect();
     assert_eq!(problems.len(), 2, "{problems:?}");
@@ -125,7 +129,7 @@ fn a_layout_that_does_not_fit_is_refused() {
 fn verify_reports_an_edited_body_whose_length_is_not_told() {
     let text = edited("\"total\": 10.50", "\"total\": 10.500");
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.cassette.json");
+    let path = folder.path().join(NAME);
     fs::write(&path, text).unwrap();
     let problems = verify(&path);
     assert!(matches!(&problems[..], [Error::Inconsistent { place, .. }] if place == "entry.response"), "{problems:?}");
@@ -135,11 +139,39 @@ fn verify_reports_an_edited_body_whose_length_is_not_told() {
 #[test]
 fn verify_reports_a_file_that_regress_would_write_otherwise() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.cassette.json");
+    let path = folder.path().join(NAME);
     fs::write(&path, edited("\"via\": \"socket\"", "\"via\":\"socket\"")).unwrap();
     assert_eq!(read(&path).unwrap(), order());
     let problems = verify(&path);
     assert!(matches!(&problems[..], [Error::Format { line: 8, .. }]), "{problems:?}");
+}
+
+#[test]
+fn verify_reports_a_file_with_the_name_of_another_cassette() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.cassette.json");
+    fs::write(&path, render(&order())).unwrap();
+    let problems = verify(&path);
+    assert!(matches!(&problems[..], [Error::Misnamed { id, .. }] if *id == order().id.0), "{problems:?}");
+}
+
+#[test]
+fn verify_reports_a_decoded_view_that_is_not_what_the_body_says() {
+    let headers = [("Content-Encoding", "gzip")];
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(b"true words").unwrap();
+    let mut cassette = order();
+    let response = Message::response(200, "OK", &headers, encoder.finish().unwrap());
+    cassette.downstream = vec![call(Content::Http1(http(Message::request("GET", "/", &[], ""), response)))];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+
+    fs::write(&path, render(&cassette)).unwrap();
+    assert!(verify(&path).is_empty(), "{:?}", verify(&path));
+    fs::write(&path, render(&cassette).replace("true words", "false words")).unwrap();
+    assert_eq!(read(&path).unwrap(), cassette, "the raw body counts");
+    let problems = verify(&path);
+    assert!(matches!(&problems[..], [Error::Format { what, .. }] if what.contains("decoded view")), "{problems:?}");
 }
 
 #[test]

@@ -29,8 +29,6 @@ fn answering(body: impl Into<bytes::Bytes>) -> Cassette {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn any_cassette_survives(cassette in arbitrary::cassette()) {
         survives(&cassette)?;

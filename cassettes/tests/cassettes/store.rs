@@ -115,7 +115,7 @@ fn a_big_body_is_a_file_shared_by_its_content() {
 fn an_unsafe_id_never_becomes_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(folder.path().join("store")).unwrap();
-    for id in ["../out", "", ".hidden", "a/b", "a\0b", &"x".repeat(129)] {
+    for id in ["../out", "", "ambient", ".hidden", "a/b", "a\0b", &"x".repeat(129)] {
         let error = store.write(&Cassette { id: CassetteId(id.to_owned()), ..order() }).unwrap_err();
         assert!(matches!(error, Error::Unwritable { .. }), "{id:?}: {error}");
     }

@@ -6,9 +6,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Names, Query};
@@ -34,25 +33,23 @@ pub(crate) async fn serve_udp<O: From<Query> + Send + 'static>(
     names: Names,
     observer: UnboundedSender<O>,
 ) -> io::Result<()> {
-    let socket = Arc::new(AsyncFd::new(socket)?);
+    let socket = Arc::new(UdpSocket::from_std(socket)?);
     while !observer.is_closed() {
-        let mut ready = socket.readable().await?;
-        let Ok(received) = ready.try_io(|socket| receive(socket.get_ref())) else { continue };
         // An answer to a service that has closed its socket may come back as an error; the next query is not affected.
-        let Ok(Some(datagram)) = received else { continue };
+        let Ok(Some(datagram)) = socket.async_io(Interest::READABLE, || receive(&socket)).await else { continue };
         let (socket, names, observer) = (Arc::clone(&socket), names.clone(), observer.clone());
         tokio::spawn(async move {
             if let Some((reply, query)) = names.answer(&datagram.bytes, true).await {
                 // The observer first: whoever acts on the answer finds the query in its journal.
                 let _ = observer.send(query.into());
-                let _ = answer(socket.get_ref(), &reply, &datagram);
+                let _ = answer(&socket, &reply, &datagram);
             }
         });
     }
     Ok(())
 }
 
-fn receive(socket: &StdUdpSocket) -> io::Result<Option<Datagram>> {
+fn receive(socket: &UdpSocket) -> io::Result<Option<Datagram>> {
     let mut bytes = [0; MAX_DATAGRAM];
     let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     let (length, from, at) = {
@@ -69,7 +66,7 @@ fn receive(socket: &StdUdpSocket) -> io::Result<Option<Datagram>> {
     Ok(from.zip(at).map(|(from, at)| Datagram { bytes: bytes[..length].to_vec(), from, at }))
 }
 
-fn answer(socket: &StdUdpSocket, reply: &[u8], datagram: &Datagram) -> io::Result<()> {
+fn answer(socket: &UdpSocket, reply: &[u8], datagram: &Datagram) -> io::Result<()> {
     let send = |source: ControlMessage<'_>| {
         sendmsg(socket.as_raw_fd(), &[IoSlice::new(reply)], &[source], MsgFlags::empty(), Some(&datagram.from))
     };

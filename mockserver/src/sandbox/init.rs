@@ -18,6 +18,9 @@ use super::namespaces;
 use super::seccomp;
 use super::wire::{AtStep, Failure, Instructions, Status, Step, frame};
 
+/// `linux/close_range.h`.
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+
 /// Process id of the service, for the signal handler; 0 while there is none.
 static SERVICE: AtomicI32 = AtomicI32::new(0);
 
@@ -73,6 +76,9 @@ extern "C" fn forward_terminate(_: libc::c_int) {
 
 fn start(instructions: &Instructions) -> Result<i32, Failure> {
     let (program, arguments) = instructions.command.split_first().ok_or(Errno::ENOENT).step(Step::Program)?;
+    // What the caller left open for its children is not for the service. Kernels before 5.11 cannot say so at once.
+    // SAFETY: sets a flag on descriptors, which closes none of them here.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, CLOSE_RANGE_CLOEXEC) };
     // Standard output of this process is the status pipe; the service writes both of its streams to our standard error.
     let output: OwnedFd = std::io::stderr().as_fd().try_clone_to_owned().step(Step::Program)?;
     let service = Command::new(program)

@@ -5,8 +5,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::AbortHandle;
 
 /// Bytes that are kept.
@@ -21,22 +20,22 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 struct Ring {
-    pipe: AsyncFd<PipeReader>,
+    pipe: PipeReader,
     kept: Mutex<VecDeque<u8>>,
 }
 
 impl Output {
     /// Starts to read; must be called in a Tokio runtime.
     pub(super) fn keep(pipe: PipeReader) -> io::Result<Self> {
-        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let ring = Arc::new(Ring { pipe: AsyncFd::new(pipe)?, kept: Mutex::default() });
+        // The same pipe twice: one descriptor tells when there is something, the other is read, by whoever comes first.
+        let arrivals = Receiver::from_owned_fd(pipe.try_clone()?.into())?;
+        let ring = Arc::new(Ring { pipe, kept: Mutex::default() });
         let reading = Arc::clone(&ring);
         let reader = tokio::spawn(async move {
-            while let Ok(mut ready) = reading.pipe.readable().await {
-                match reading.drain() {
-                    Ok(()) => break,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                    Err(_) => break,
+            while arrivals.readable().await.is_ok() {
+                let read = reading.drain(|chunk| arrivals.try_read(chunk));
+                if !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                    break;
                 }
             }
         });
@@ -46,7 +45,7 @@ impl Output {
     /// What was written last, up to 64 KiB, including what is still in the pipe.
     pub(super) fn last(&self) -> String {
         // Either everything is read now or the pipe has nothing more: both leave what there is in the ring.
-        let _ = self.ring.drain();
+        let _ = self.ring.drain(|chunk| (&self.ring.pipe).read(chunk));
         let mut kept = self.ring.kept.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(kept.make_contiguous()).into_owned()
     }
@@ -60,11 +59,11 @@ impl Drop for Output {
 
 impl Ring {
     /// Reads until the end (`Ok`) or until the pipe is empty (`WouldBlock`).
-    fn drain(&self) -> io::Result<()> {
+    fn drain(&self, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chunk = [0; 16 * 1024];
         loop {
-            match self.pipe.get_ref().read(&mut chunk)? {
+            match read(&mut chunk)? {
                 0 => return Ok(()),
                 length => keep_last(&mut kept, &chunk[..length]),
             }

@@ -52,12 +52,13 @@ fn http1(first: &[u8]) -> Detected {
     let Some(after) = line.get(method.len()) else {
         return if method.len() > LONGEST_METHOD { Detected::Other } else { Detected::NeedMore };
     };
-    if *after != b' ' || method.is_empty() || method.len() > LONGEST_METHOD || method == b"PRI" {
+    if *after != b' ' || method.is_empty() || method.len() > LONGEST_METHOD {
         return Detected::Other;
     }
     let target = &line[method.len() + 1..];
     match target.first() {
         None => Detected::NeedMore,
+        Some(b'*') if method == b"PRI" => Detected::Other,
         Some(b'/' | b'*') => Detected::Http1,
         Some(byte) if method == b"CONNECT" && (byte.is_ascii_alphanumeric() || *byte == b'[') => Detected::Http1,
         Some(_) => {

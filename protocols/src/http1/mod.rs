@@ -11,6 +11,8 @@ mod message;
 mod pair;
 mod parse;
 mod play;
+#[cfg(test)]
+mod properties;
 
 pub use detect::{Detected, detect};
 pub use error::{Fault, ParseError};

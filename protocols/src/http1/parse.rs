@@ -201,6 +201,7 @@ pub(super) fn is_interim(response: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::Fault;
 
     fn requests(bytes: &[u8]) -> Vec<Message> {
         RequestReader::new(Limits::default()).feed(bytes).unwrap()
@@ -224,5 +225,149 @@ mod tests {
         assert_eq!(messages.iter().map(Message::status).collect::<Vec<_>>(), [103, 200]);
         assert!(reader.done());
         assert_eq!(reader.remaining(), b"more");
+    }
+
+    fn refusal(bytes: &[u8]) -> Option<Fault> {
+        RequestReader::new(Limits { head: 100, body: 200 }).feed(bytes).err().map(|error| error.fault)
+    }
+
+    #[test]
+    fn what_readers_could_take_in_two_ways_is_refused() {
+        let post = |rest: &str| refusal(format!("POST / HTTP/1.1\r\n{rest}").as_bytes());
+        let chunked = |rest: &str| post(&format!("Transfer-Encoding: chunked\r\n\r\n{rest}"));
+        assert_eq!(refusal(b"GET /\r\n"), Some(Fault::RequestLine));
+        assert_eq!(refusal(b"\rGET / HTTP/1.1\r\n"), Some(Fault::ControlCharacter));
+        assert_eq!(post("A: b\rC: d\r\n"), Some(Fault::ControlCharacter));
+        assert_eq!(post("A: b\0\r\n"), Some(Fault::ControlCharacter));
+        assert_eq!(post(" A: b\r\n"), Some(Fault::Field));
+        assert_eq!(post("A : b\r\n"), Some(Fault::Field));
+        assert_eq!(post("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), Some(Fault::ContentLength));
+        assert_eq!(post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), Some(Fault::AmbiguousLength));
+        assert_eq!(post("Transfer-Encoding: gzip\r\n\r\n"), Some(Fault::TransferEncoding));
+        assert_eq!(chunked("x\r\n"), Some(Fault::Chunk));
+        assert_eq!(chunked("1;a\nb\r\n"), Some(Fault::Chunk));
+        assert_eq!(chunked("1\r\nab\r\n"), Some(Fault::Chunk));
+        assert_eq!(chunked("1\r\na\n0\r\n\r\n"), Some(Fault::Chunk));
+        assert_eq!(chunked("0\r\n A: b\r\n"), Some(Fault::Field));
+        assert_eq!(chunked("1\na\r\n0\n\n"), None);
+    }
+
+    #[test]
+    fn limits_hold_for_every_part() {
+        let post = |rest: String| refusal(format!("POST / HTTP/1.1\r\n{rest}").as_bytes());
+        let chunked = |rest: String| post(format!("Transfer-Encoding: chunked\r\n\r\n{rest}"));
+        assert_eq!(refusal("\r\n".repeat(60).as_bytes()), Some(Fault::HeadTooLarge));
+        assert_eq!(post(format!("A: {}", "b".repeat(100))), Some(Fault::HeadTooLarge));
+        assert_eq!(post("A: b\r\n".repeat(20)), Some(Fault::HeadTooLarge));
+        assert_eq!(post("Content-Length: 201\r\n\r\n".to_owned()), Some(Fault::BodyTooLarge));
+        assert_eq!(post(format!("Content-Length: 200\r\n\r\n{}", "b".repeat(200))), None);
+        assert_eq!(chunked(format!("96\r\n{}", "b".repeat(150))), Some(Fault::BodyTooLarge));
+        assert_eq!(chunked("1\r\na\r\n".repeat(4)), Some(Fault::BodyTooLarge));
+        assert_eq!(chunked(format!("1;{}", "b".repeat(100))), Some(Fault::HeadTooLarge));
+        assert_eq!(chunked(format!("0\r\n{}", "A: b\r\n".repeat(20))), Some(Fault::HeadTooLarge));
+    }
+
+    #[test]
+    fn requests_before_the_bad_one_are_given_first() {
+        let mut reader = RequestReader::new(Limits::default());
+        assert_eq!(reader.feed(b"GET / HTTP/1.1\r\n\r\nbad line\r\n").unwrap().len(), 1);
+        let error = reader.feed(b"").unwrap_err();
+        assert_eq!(error, ParseError { offset: 28, fault: Fault::RequestLine });
+        assert_eq!(error.to_string(), "not an HTTP/1 request line (before byte 28 of the stream)");
+        assert_eq!(reader.feed(b"GET / HTTP/1.1\r\n\r\n"), Err(error));
+        assert_eq!(reader.finish(), Err(error));
+    }
+
+    #[test]
+    fn continue_is_wanted_once_and_only_while_the_body_is_out() {
+        let head = b"PUT / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
+        let mut reader = RequestReader::new(Limits::default());
+        reader.feed(&head[..30]).unwrap();
+        assert!(!reader.wants_continue());
+        reader.feed(&head[30..]).unwrap();
+        assert!(reader.wants_continue());
+        assert!(!reader.wants_continue());
+        assert_eq!(reader.feed(b"ab").unwrap().len(), 1);
+        reader.feed(&[&head[..], b"ab"].concat()).unwrap();
+        assert!(!reader.wants_continue());
+        reader.feed(b"GET / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n").unwrap();
+        assert!(!reader.wants_continue());
+        reader.feed(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").unwrap();
+        assert!(!reader.wants_continue());
+    }
+
+    #[test]
+    fn bytes_behind_a_request_to_switch_wait() {
+        let mut reader = RequestReader::new(Limits::default());
+        assert_eq!(reader.feed(b"CONNECT h:1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n").unwrap().len(), 1);
+        assert_eq!(reader.remaining(), b"GET / HTTP/1.1\r\n");
+        assert_eq!(reader.feed(b"\r\n").unwrap()[0].method(), "GET");
+        assert_eq!(reader.remaining(), b"");
+    }
+
+    #[test]
+    fn what_is_held_is_counted() {
+        let mut reader = RequestReader::new(Limits::default());
+        assert_eq!(reader.buffered(), 0);
+        reader.feed(b"GET / HTTP/1.1\r\nA").unwrap();
+        assert_eq!(reader.buffered(), 17);
+        reader.feed(b": b\r\n\r\n").unwrap();
+        assert_eq!(reader.buffered(), 0);
+    }
+
+    #[test]
+    fn the_end_of_a_connection_completes_or_cuts() {
+        let finish = |bytes: &[u8]| {
+            let mut reader = ResponseReader::new("GET", Limits::default());
+            assert!(reader.feed(bytes).unwrap().is_empty());
+            reader.finish()
+        };
+        assert_eq!(finish(b""), None);
+        let whole = finish(b"HTTP/1.0 200 OK\r\n\r\nbody").unwrap();
+        assert_eq!((&whole.body[..], whole.is_complete(), whole.framing), (&b"body"[..], true, Framing::Close));
+        for bytes in [
+            &b"HT"[..],
+            b"HTTP/1.1 200 OK\r\nA: b\r\nC",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nA: b\r\nC",
+        ] {
+            let cut = finish(bytes).unwrap();
+            assert!(!cut.is_complete());
+            assert_eq!(cut.wire(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_folded_field_is_one_line() {
+        let messages = requests(b"GET / HTTP/1.1\r\nA: b\r\n\t c\r\nD: e\r\n\r\n");
+        assert_eq!(messages[0].headers.len(), 2);
+        assert_eq!(messages[0].header_text("a").unwrap(), "b c");
+    }
+
+    #[test]
+    fn composed_messages_read_back_as_they_are() {
+        let composed = [
+            Message::request("GET", "/", &[("Host", "x")], ""),
+            Message::request("POST", "/", &[], "abc"),
+            Message::request("POST", "/", &[("Transfer-Encoding", "chunked")], "abc"),
+            Message::request("POST", "/", &[("transfer-encoding", "chunked")], ""),
+        ];
+        for message in composed {
+            assert_eq!(requests(&message.wire()), [message]);
+        }
+        for message in [
+            Message::response(200, "OK", &[], "abc"),
+            Message::response(200, "OK", &[], ""),
+            Message::response(204, "No Content", &[], "dropped"),
+            Message::response(200, "OK", &[("Transfer-Encoding", "chunked")], "abc"),
+        ] {
+            let mut reader = ResponseReader::new("GET", Limits::default());
+            assert_eq!(reader.feed(&message.wire()).unwrap(), [message]);
+        }
     }
 }

@@ -42,6 +42,7 @@ fn outcome(outcome: &Outcome) -> Value {
         "microseconds": outcome.took.map(|took| took.as_micros() as u64),
         "doubts": outcome.doubts,
         "differences": outcome.findings.iter().flat_map(finding).collect::<Vec<_>>(),
+        "if_answered": outcome.if_answered.as_ref().map(|all| all.iter().flat_map(finding).collect::<Vec<_>>()),
         "matches": outcome.calls.iter().map(served).collect::<Vec<_>>(),
         "last_output": outcome.last_output,
         "pending": outcome.pending.as_ref().map(|path| path.to_string_lossy()),

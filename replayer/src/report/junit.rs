@@ -31,7 +31,7 @@ pub fn junit(report: &Report) -> String {
             time,
             result(outcome.verdict),
             message(outcome),
-            &text::entry(outcome, Colour::No),
+            &text::entries(&[outcome], Colour::No),
         );
     }
     for unreadable in &report.unreadable {

@@ -59,6 +59,7 @@ mod tests {
             entry: entry.to_owned(),
             verdict,
             findings: Vec::new(),
+            if_answered: None,
             doubts: Vec::new(),
             calls: Vec::new(),
             last_output: None,
@@ -113,6 +114,7 @@ mod tests {
             request: "GET /sku/2".to_owned(),
             by: None,
         });
+        different.if_answered = Some(different.findings[3..].to_vec());
         different.pending = Some("cassettes/post-orders/x.cassette.json.new".into());
         let mut crashed = outcome(3, "POST /orders", Verdict::Different);
         crashed.findings = vec![
@@ -126,13 +128,16 @@ mod tests {
         let mut unknown = outcome(4, "GET /items", Verdict::Inconclusive);
         unknown.doubts.push("the recording is not complete: entry lacks 12 bytes".to_owned());
         unknown.took = None;
+        let mut alike = unknown.clone();
+        alike.cassette = CassetteId("20261122T101502.123456Z-0005".to_owned());
         Report {
-            outcomes: vec![same, different, crashed, unknown],
+            outcomes: vec![same, different, crashed, unknown, alike],
             unreadable: vec![Unreadable {
                 file: "cassettes/x/y.cassette.json".into(),
                 why: "line 3: expected `,`".to_owned(),
                 hint: Some("restore it from version control".to_owned()),
             }],
+            not_proposed: None,
             startup: vec![call(
                 0,
                 "config",

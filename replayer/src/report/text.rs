@@ -46,8 +46,9 @@ impl Colour {
 /// The report for people: every entry that is not the same, then one line that sums up.
 pub fn text(report: &Report, colour: Colour) -> String {
     let mut out = String::new();
-    for outcome in report.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Same) {
-        out += &entry(outcome, colour);
+    let told: Vec<&Outcome> = report.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Same).collect();
+    for alike in told.chunk_by(|a, b| is_alike(a, b)) {
+        out += &entries(alike, colour);
     }
     if !report.startup.is_empty() {
         out += &startup(&report.startup, colour);
@@ -63,16 +64,26 @@ pub fn text(report: &Report, colour: Colour) -> String {
     out + &summary(report, colour) + "\n"
 }
 
-/// All there is to say about one entry, ending in an empty line.
-pub(super) fn entry(outcome: &Outcome, colour: Colour) -> String {
-    let mut out = Text { out: String::new(), colour };
-    out.outcome(outcome);
+/// Whether two entries were not judged for the same reason, which is then told once.
+fn is_alike(a: &Outcome, b: &Outcome) -> bool {
+    let reason = |outcome: &Outcome| (outcome.doubts.clone(), outcome.last_output.clone());
+    [a, b].iter().all(|outcome| outcome.findings.is_empty()) && reason(a) == reason(b)
+}
+
+/// All there is to say about entries that are alike, ending in an empty line.
+pub(super) fn entries(alike: &[&Outcome], colour: Colour) -> String {
+    let mut out = Text::default();
+    for outcome in alike {
+        let title = colour.bold(&shown(&outcome.entry));
+        out.line(0, &format!("{}  {}  {title}", colour.verdict(outcome.verdict), outcome.cassette));
+    }
+    alike.iter().take(1).for_each(|outcome| out.outcome(outcome));
     out.out
 }
 
 /// The calls at start-up that missed.
 pub(super) fn startup(calls: &[CallFinding], colour: Colour) -> String {
-    let mut out = Text { out: String::new(), colour };
+    let mut out = Text::default();
     out.line(0, &format!("{}  calls at start-up that nobody recorded", colour.verdict(Verdict::Inconclusive)));
     calls.iter().for_each(|call| out.call("startup", call));
     out.line(1, "hint: record the service from its start (regress record -- COMMAND), so that these calls are known");
@@ -82,7 +93,7 @@ pub(super) fn startup(calls: &[CallFinding], colour: Colour) -> String {
 
 /// A cassette that cannot be read.
 pub(super) fn unreadable(unreadable: &Unreadable, colour: Colour) -> String {
-    let mut out = Text { out: String::new(), colour };
+    let mut out = Text::default();
     let file = shown(&unreadable.file.display().to_string());
     out.line(0, &format!("{}  {file}", colour.verdict(Verdict::Inconclusive)));
     out.line(1, &format!("cannot be read: {}", shown(&unreadable.why)));
@@ -112,9 +123,9 @@ fn summary(report: &Report, colour: Colour) -> String {
     )
 }
 
+#[derive(Default)]
 struct Text {
     out: String,
-    colour: Colour,
 }
 
 impl Text {
@@ -125,8 +136,6 @@ impl Text {
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
-        let title = self.colour.bold(&shown(&outcome.entry));
-        self.line(0, &format!("{}  {}  {title}", self.colour.verdict(outcome.verdict), outcome.cassette));
         for doubt in &outcome.doubts {
             self.line(1, &format!("could not tell: {}", shown(doubt)));
         }
@@ -141,6 +150,11 @@ impl Text {
                 Finding::Exited(how) => self.line(1, &format!("the service {}", shown(how))),
                 Finding::Call(call) => self.call(&call.path(), call),
             }
+        }
+        if let Some(left) = &outcome.if_answered {
+            let left: Vec<String> = left.iter().flat_map(Finding::paths).map(|path| shown(&path)).collect();
+            let left = if left.is_empty() { "nothing".to_owned() } else { left.join(", ") };
+            self.line(1, &format!("with the misses answered as the nearest recorded calls, what differs: {left}"));
         }
         if let Some(output) = &outcome.last_output {
             self.line(1, "last output of the service");

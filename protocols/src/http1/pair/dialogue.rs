@@ -188,9 +188,10 @@ impl Dialogue {
         let Some(request) = self.requests.cut() else {
             return Some(self.give_up(problem_of(error), out));
         };
+        let first = self.open.len() == 1;
         let open = self.open.back_mut()?;
         let unanswered = !self.responses.has_begun() && open.interim.is_empty() && open.response.is_none();
-        if !self.understood && unanswered && request.start.0.is_empty() {
+        if !self.understood && first && unanswered && request.start.0.is_empty() {
             let raw = Raw::new(self.limits.body, Vec::new()).with_number(open.number, open.request_began);
             let bytes = Bytes::from(request.wire());
             let position = input.position.saturating_sub(bytes.len() as u64);
@@ -412,7 +413,7 @@ impl Dialogue {
         self.open.iter_mut().for_each(|open| open.problem(problem));
         let earlier = self.open.len().saturating_sub(1);
         for open in self.open.drain(..earlier) {
-            open.done_as_it_is(PairEnd::Unfinished, out);
+            open.done_as_it_is(Turns::new(0), PairEnd::Unfinished, out);
         }
     }
 
@@ -429,8 +430,9 @@ impl Dialogue {
 
     /// Leaves for good: what follows cannot be told apart, or is no HTTP/1.
     fn give_up(&mut self, problem: Problem, out: &mut Out) -> Shift {
+        let waiting = mem::take(&mut self.waiting);
         self.flush(problem, out);
-        Shift::Opaque(Raw::new(UNREADABLE, vec![problem]), mem::take(&mut self.waiting))
+        Shift::Opaque(Raw::new(UNREADABLE, vec![problem]), waiting)
     }
 
     /// Gives everything that is open as it is.
@@ -448,8 +450,17 @@ impl Dialogue {
         if let Some(tail) = self.response_tail.take() {
             tail.attach(Side::Server, &mut self.open);
         }
-        for open in self.open.drain(..) {
-            open.done_as_it_is(incomplete, out);
+        while let Some(mut open) = self.open.pop_front() {
+            let mut said = Turns::new(self.limits.body);
+            // Only behind the last request can the client have gone on while a switch was not answered.
+            let waiting = if self.open.is_empty() { mem::take(&mut self.waiting) } else { Vec::new() };
+            for Piece { from, position, bytes, missing, .. } in waiting {
+                said.push(from, position, &bytes);
+                if missing > 0 {
+                    open.problem(Problem::Gap { from, position, bytes: missing });
+                }
+            }
+            open.done_as_it_is(said, incomplete, out);
         }
     }
 

@@ -4,6 +4,8 @@ mod dialogue;
 mod open;
 mod raw;
 mod seek;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, mem};
 
@@ -89,7 +91,8 @@ pub enum PairedContent {
         interim: Vec<Message>,
         /// The final response, also where it was cut.
         response: Option<Message>,
-        /// After 101, or 2xx to CONNECT: everything else, in turns.
+        /// After 101, or 2xx to CONNECT: everything else, in turns. Where such an answer did not come before the
+        /// end: what the client said already behind its request.
         upgraded: Vec<(Side, Bytes)>,
     },
     /// Not HTTP/1: the bytes in turns.

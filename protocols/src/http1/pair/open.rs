@@ -102,9 +102,9 @@ impl Open {
     }
 
     /// Gives it without more of it to come; `incomplete` is how it ended if its response is not whole.
-    pub fn done_as_it_is(self, incomplete: PairEnd, out: &mut Out) {
+    pub fn done_as_it_is(self, said: Turns, incomplete: PairEnd, out: &mut Out) {
         let end = if self.response_complete.is_some() { PairEnd::Complete } else { incomplete };
-        self.done(Turns::new(0), end, out);
+        self.done(said, end, out);
     }
 
     /// Gives it, with what was said after a switch of protocols.

@@ -30,6 +30,9 @@ impl Turns {
     }
 
     pub fn push(&mut self, from: Side, position: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let turned = self.turns.last().is_none_or(|(side, _)| *side != from);
         if turned {
             self.room = self.room.saturating_sub(TURN_COST);
@@ -95,6 +98,9 @@ impl Raw {
     }
 
     pub fn push(&mut self, mark: Mark, from: Side, position: u64, bytes: &[u8], out: &mut Out) {
+        if bytes.is_empty() {
+            return;
+        }
         let first = self.turns.turns.is_empty() && self.turns.dropped.is_empty();
         if first && detect(bytes) == Detected::Tls && !self.problems.contains(&Problem::Encrypted) {
             self.problems.push(Problem::Encrypted);

@@ -1,0 +1,21 @@
+//! The socket source against real sockets on loopback. The test process captures itself, so that both ends of each
+//! connection are recorded and can be compared with what was really sent.
+//!
+//! - `transfers`: every system call that moves stream bytes, every size
+//! - `batches`: iovec arrays, sendmmsg and recvmmsg
+//! - `connections`: who opened, how it ended, which addresses
+//! - `processes`: connections found open, forks, threads, attach and detach
+//! - `losses`: what cannot be read, and a buffer that overflows
+//! - `names`: DNS answers
+//! - `refusals`: hosts that do not let us
+#![allow(clippy::print_stdout, reason = "skipped tests say why")]
+
+mod batches;
+mod connections;
+mod harness;
+mod io_uring;
+mod losses;
+mod names;
+mod processes;
+mod refusals;
+mod transfers;

@@ -1,0 +1,41 @@
+use super::*;
+
+fn name(name: &str) -> Call {
+    Call {
+        scope: Scope::Ambient,
+        destination: "10.0.0.1:53".parse().unwrap(),
+        downstream: name.to_owned(),
+        tls: false,
+        what: Attempted::Name(name.to_owned()),
+        matched: Match::Miss { reason: MissReason::UnknownDestination, nearest: Vec::new() },
+        answered: None,
+    }
+}
+
+#[test]
+fn a_full_journal_counts_what_it_does_not_keep() {
+    let mut journal = Journal::default();
+    for number in 0..25_000 {
+        journal.note(name(&number.to_string()));
+    }
+    let calls = journal.take();
+    assert_eq!(calls.len(), 20_001);
+    assert_eq!(calls[19_999].what, Attempted::Name("19999".to_owned()));
+    assert_eq!(calls[20_000].what, Attempted::Unkept(5_000));
+    assert!(matches!(calls[20_000].matched, Match::Miss { reason: MissReason::NotKept, .. }));
+    journal.note(name("again"));
+    assert_eq!(journal.take(), [name("again")]);
+    assert_eq!(journal.take(), []);
+}
+
+#[test]
+fn the_journal_is_bounded_in_bytes_too() {
+    let mut journal = Journal::default();
+    let large = "x".repeat(200 << 20);
+    for _ in 0..4 {
+        journal.note(name(&large));
+    }
+    let calls = journal.take();
+    assert_eq!(calls.len(), 3);
+    assert_eq!(calls[2].what, Attempted::Unkept(2));
+}

@@ -1,0 +1,369 @@
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+use regress_cassettes::{Content, Ended, Exchange};
+use regress_protocols::http1::Message;
+
+use crate::{
+    mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Reply, Scope},
+    samples::{AMBIENT, ENTRY, PAYMENTS, answered, ask, at, entry_id, exchange, http, mock, ok},
+};
+
+fn place(destination: &str) -> Place {
+    Place { destination: destination.parse().unwrap(), tls: false }
+}
+
+/// What the mock decides about a request that goes to `place`.
+fn judged(mock: &Mock, place: Place, request: &Message) -> Call {
+    let before = mock.take_journal();
+    assert_eq!(before, [], "the journal was read before");
+    let reply = mock.shared.judge(place, request);
+    let call = mock.take_journal().pop().expect("every request is a call");
+    let is_hit = matches!(call.matched, Match::Hit { .. });
+    assert!(is_hit || matches!(call.matched, Match::Miss { .. }));
+    if let Reply::Miss(refusal) = reply {
+        assert_eq!((refusal.status(), refusal.header("x-regress")), (502, Some(&b"miss"[..])));
+        assert_eq!(call.answered.as_ref(), Some(&*refusal));
+        assert!(!is_hit);
+    }
+    assert_eq!(call.what, Attempted::Http(request.clone()));
+    call
+}
+
+fn asked(mock: &Mock, request: &Message) -> Call {
+    judged(mock, place(PAYMENTS), request)
+}
+
+/// Scope and index of a hit.
+fn hit(call: &Call) -> Option<(HitScope, usize)> {
+    match &call.matched {
+        Match::Hit { exchange, scope, .. } => Some((*scope, *exchange)),
+        Match::Miss { .. } => None,
+    }
+}
+
+fn reason(call: &Call) -> Option<MissReason> {
+    match &call.matched {
+        Match::Miss { reason, .. } => Some(*reason),
+        Match::Hit { .. } => None,
+    }
+}
+
+/// Index and paths of the differences of each near miss.
+fn nearest(call: &Call) -> Vec<(usize, Vec<&str>)> {
+    match &call.matched {
+        Match::Hit { .. } => panic!("a hit: {call:?}"),
+        Match::Miss { nearest, .. } => nearest
+            .iter()
+            .map(|near| (near.exchange, near.differences.iter().map(|found| found.path.as_str()).collect()))
+            .collect(),
+    }
+}
+
+fn strict(entry: Vec<Exchange>) -> Mock {
+    mock(entry, Vec::new(), Mode::Strict)
+}
+
+#[test]
+fn requests_that_are_easily_confused_are_misses() {
+    let users = "/users?id=17";
+    let select = |verb: &str, id: u8| {
+        Message::request("POST", "/sql", &[("Host", "payments:8080")], format!("{verb} FROM user WHERE id={id}"))
+    };
+    let elsewhere = Message::request("GET", users, &[("Host", "refunds:8080")], "");
+    let tenant = |tenant: &str| Message::request("GET", users, &[("Host", "payments:8080"), ("X-Tenant", tenant)], "");
+    let cases = [
+        (ask("POST", "/charge", r#"{"amount":100}"#), ask("POST", "/charge", r#"{"amount":9900}"#)),
+        (ask("GET", users, ""), ask("GET", "/users?id=18", "")),
+        (ask("GET", "/users/17", ""), ask("GET", "/users/18", "")),
+        (ask("POST", "/charge", "{}"), ask("POST", "/refund", "{}")),
+        (ask("GET", users, ""), ask("DELETE", users, "")),
+        (ask("GET", users, ""), elsewhere),
+        (select("SELECT *", 17), select("SELECT *", 18)),
+        (select("SELECT *", 17), select("DELETE", 17)),
+        (ask("GET", "/u/1", ""), ask("GET", "/inventory/list", "")),
+        (ask("POST", "/charge", r#"{"amount":1}"#), ask("POST", "/charge", r#"{"amount":1.0}"#)),
+        (ask("POST", "/charge", r#"{"a":1}"#), ask("POST", "/charge", r#"{"a":1,"a":1}"#)),
+        (ask("POST", "/charge", "[1,2]"), ask("POST", "/charge", "[2,1]")),
+        (tenant("a"), tenant("b")),
+    ];
+    for (recorded, came) in cases {
+        let mock = strict(vec![answered(recorded.clone(), ok("recorded"))]);
+        let call = asked(&mock, &came);
+        assert!(reason(&call).is_some(), "{recorded:?} answered {came:?}");
+        assert_eq!(mock.unused(&entry_id()), [0]);
+        assert_eq!(hit(&asked(&mock, &recorded)), Some((HitScope::Entry, 0)));
+    }
+}
+
+#[test]
+fn what_is_volatile_does_not_make_a_miss() {
+    let mock = strict(vec![answered(ask("POST", "/charge", r#"{"a":1,"b":2}"#), ok(""))]);
+    let headers = [
+        ("host", "Payments:8080"),
+        ("user-agent", "new/2"),
+        ("traceparent", "00-1"),
+        ("transfer-encoding", "chunked"),
+        ("content-type", "application/json"),
+    ];
+    let came = Message::request("POST", "/charge", &headers, r#"{ "b":2, "a":1 }"#);
+    assert_eq!(hit(&asked(&mock, &came)), Some((HitScope::Entry, 0)));
+}
+
+#[test]
+fn identical_requests_are_answered_in_sequence_and_then_no_more() {
+    let again = || ask("GET", "/next", "");
+    let mock = strict(vec![
+        answered(again(), ok("1")),
+        answered(ask("GET", "/other", ""), ok("x")),
+        answered(again(), ok("2")),
+    ]);
+    assert_eq!(hit(&asked(&mock, &again())), Some((HitScope::Entry, 0)));
+    assert_eq!(mock.unused(&entry_id()), [1, 2]);
+    let second = asked(&mock, &again());
+    assert_eq!(hit(&second), Some((HitScope::Entry, 2)));
+    assert_eq!(second.answered, Some(ok("2")));
+    let third = asked(&mock, &again());
+    assert_eq!(reason(&third), Some(MissReason::AllUsed));
+    assert_eq!(nearest(&third)[..2], [(0, vec![]), (2, vec![])]);
+    assert_eq!(mock.unused(&entry_id()), [1]);
+}
+
+#[test]
+fn an_entry_that_is_entered_again_begins_anew() {
+    let mock = strict(vec![answered(ask("GET", "/a", ""), ok(""))]);
+    assert!(hit(&asked(&mock, &ask("GET", "/a", ""))).is_some());
+    mock.enter(Scope::Ambient);
+    assert_eq!(mock.unused(&entry_id()), [] as [usize; 0]);
+    assert_eq!(reason(&asked(&mock, &ask("GET", "/a", ""))), Some(MissReason::UnknownDestination));
+    mock.enter(Scope::Entry(entry_id()));
+    assert_eq!(mock.unused(&entry_id()), [0]);
+    assert!(hit(&asked(&mock, &ask("GET", "/a", ""))).is_some());
+}
+
+#[test]
+fn ambient_exchanges_come_second_and_the_last_is_repeated() {
+    let config = || ask("GET", "/config", "");
+    let mock = mock(
+        vec![answered(config(), ok("entry"))],
+        vec![answered(config(), ok("first")), answered(config(), ok("last"))],
+        Mode::Strict,
+    );
+    let answers: Vec<_> = (0..5).map(|_| asked(&mock, &config())).collect();
+    assert_eq!(
+        answers.iter().map(|call| hit(call).unwrap()).collect::<Vec<_>>(),
+        [
+            (HitScope::Entry, 0),
+            (HitScope::Ambient, 0),
+            (HitScope::Ambient, 1),
+            (HitScope::Ambient, 1),
+            (HitScope::Ambient, 1)
+        ]
+    );
+    assert_eq!(mock.unused(&regress_cassettes::CassetteId(AMBIENT.to_owned())), [] as [usize; 0]);
+    mock.enter(Scope::Ambient);
+    let call = asked(&mock, &config());
+    assert_eq!((hit(&call), call.scope), (Some((HitScope::Ambient, 1)), Scope::Ambient));
+}
+
+#[test]
+fn exchanges_of_another_entry_are_never_played() {
+    let other = crate::samples::cassette("other", vec![answered(ask("GET", "/a", ""), ok("other"))]);
+    let entered = crate::samples::cassette(ENTRY, vec![answered(ask("GET", "/b", ""), ok(""))]);
+    let mock = Mock::new(std::sync::Arc::new(crate::library::Library::new([other, entered], None)), Mode::Strict);
+    mock.enter(Scope::Entry(entry_id()));
+    assert_eq!(reason(&asked(&mock, &ask("GET", "/a", ""))), Some(MissReason::UnknownOperation));
+}
+
+#[test]
+fn reasons_and_the_gates_they_name() {
+    let mock = strict(vec![answered(ask("POST", "/charge", r#"{"amount":100}"#), ok(""))]);
+    let same = ask("POST", "/charge", r#"{"amount":100}"#);
+    for wrong in ["10.0.0.6:8080", "10.0.0.5:8081", "[::1]:8080"] {
+        let call = judged(&mock, place(wrong), &same);
+        assert_eq!(reason(&call), Some(MissReason::UnknownDestination), "{wrong}");
+        assert_eq!(nearest(&call), [(0, vec!["downstream"])]);
+    }
+    let call = judged(&mock, Place { tls: true, ..place(PAYMENTS) }, &same);
+    assert_eq!(reason(&call), Some(MissReason::UnknownDestination));
+    assert_eq!(nearest(&call), [(0, vec!["downstream"])]);
+    let call = asked(&mock, &ask("POST", "/refund", r#"{"amount":100}"#));
+    assert_eq!(reason(&call), Some(MissReason::UnknownOperation));
+    assert_eq!(nearest(&call), [(0, vec!["target"])]);
+    let call = asked(&mock, &ask("POST", "/charge", r#"{"amount":9900}"#));
+    assert_eq!(reason(&call), Some(MissReason::DifferentRequest));
+    assert_eq!(nearest(&call), [(0, vec!["body/amount"])]);
+    let mapped = judged(&mock, place("[::ffff:10.0.0.5]:8080"), &same);
+    assert_eq!(hit(&mapped), Some((HitScope::Entry, 0)));
+    assert_eq!(mapped.destination, PAYMENTS.parse::<SocketAddr>().unwrap());
+}
+
+#[test]
+fn every_address_that_the_name_had_in_a_recording_is_its_own() {
+    let mock = mock(
+        vec![answered(ask("GET", "/a", ""), ok(""))],
+        vec![at("10.0.0.9:8080", ask("GET", "/health", ""), ok(""))],
+        Mode::Strict,
+    );
+    assert_eq!(hit(&judged(&mock, place("10.0.0.9:8080"), &ask("GET", "/a", ""))), Some((HitScope::Entry, 0)));
+}
+
+#[test]
+fn a_request_without_host_is_for_its_address() {
+    let old = crate::samples::request("GET /a HTTP/1.0\r\n\r\n");
+    let mock = strict(vec![at("10.0.0.7:80", old.clone(), ok(""))]);
+    let call = judged(&mock, place("10.0.0.7:80"), &old);
+    assert_eq!((hit(&call), call.downstream.as_str()), (Some((HitScope::Entry, 0)), "10.0.0.7"));
+}
+
+#[test]
+fn localhost_is_any_loopback_address() {
+    let to = |host: &str| Message::request("GET", "/", &[("Host", host)], "");
+    let mock = strict(vec![at("127.0.0.1:9001", to("localhost:9001"), ok(""))]);
+    assert!(hit(&judged(&mock, place("[::1]:9001"), &to("localhost:9001"))).is_some());
+    let call = judged(&mock, place("127.0.0.1:9001"), &to("127.0.0.1:9001"));
+    assert_eq!(reason(&call), Some(MissReason::UnknownDestination));
+}
+
+#[test]
+fn the_nearest_are_three_with_the_fewest_differences_and_the_same_downstream_first() {
+    let elsewhere = Message::request("POST", "/charge", &[("Host", "refunds:8080")], r#"{"a":9,"b":9}"#);
+    let mock = strict(vec![
+        at("10.0.0.6:8080", elsewhere, ok("")),
+        answered(ask("GET", "/health", ""), ok("")),
+        answered(ask("POST", "/charge", r#"{"a":1,"b":1}"#), ok("")),
+        answered(ask("POST", "/charge", r#"{"a":1,"b":9}"#), ok("")),
+    ]);
+    let call = asked(&mock, &ask("POST", "/charge", r#"{"a":9,"b":9}"#));
+    let found = nearest(&call);
+    assert_eq!(found[..2], [(3, vec!["body/a"]), (2, vec!["body/a", "body/b"])]);
+    assert_eq!((found.len(), found[2].0), (3, 1));
+    let told = call.answered.unwrap();
+    let text = std::str::from_utf8(&told.body).unwrap();
+    assert!(text.contains("POST /charge to payments:8080"), "{text}");
+    assert!(text.contains("body/a: recorded 1, came 9"), "{text}");
+}
+
+#[test]
+fn a_miss_among_very_many_recorded_ones_is_told_in_bounds() {
+    let many = (0..5000).map(|number| answered(ask("POST", "/charge", &format!("[{number}]")), ok(""))).collect();
+    let mock = strict(many);
+    let call = asked(&mock, &ask("POST", "/charge", "[5000]"));
+    assert_eq!(reason(&call), Some(MissReason::DifferentRequest));
+    assert_eq!(nearest(&call).len(), 3);
+    assert_eq!(hit(&asked(&mock, &ask("POST", "/charge", "[4999]"))), Some((HitScope::Entry, 4999)));
+}
+
+#[test]
+fn a_proposed_answer_is_the_nearest_of_the_operation_that_answered_nothing() {
+    let charge = |amount: u32| ask("POST", "/charge", &format!(r#"{{"amount":{amount},"currency":"EUR"}}"#));
+    let mock = mock(
+        vec![
+            answered(ask("POST", "/charge", r#"{"amount":1,"currency":"USD"}"#), ok("far")),
+            answered(charge(100), ok("near")),
+            answered(charge(200), ok("also near")),
+        ],
+        Vec::new(),
+        Mode::Propose,
+    );
+    let call = asked(&mock, &charge(9900));
+    assert_eq!((reason(&call), call.answered), (Some(MissReason::DifferentRequest), Some(ok("near"))));
+    assert_eq!(mock.unused(&entry_id()), [0, 1, 2], "what only helped out was not asked for");
+    let exact = asked(&mock, &charge(100));
+    assert_eq!(hit(&exact), Some((HitScope::Entry, 1)), "it still answers what it was recorded for");
+    assert_eq!(asked(&mock, &charge(7)).answered, Some(ok("also near")));
+    assert_eq!(asked(&mock, &charge(8)).answered, Some(ok("far")));
+    let call = asked(&mock, &charge(9));
+    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+    let call = asked(&mock, &ask("POST", "/refund", ""));
+    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+}
+
+#[test]
+fn a_proposal_never_crosses_a_gate() {
+    let mock = mock(vec![answered(ask("GET", "/a?x=1", ""), ok("a"))], Vec::new(), Mode::Propose);
+    let call = judged(&mock, place("10.0.0.6:8080"), &ask("GET", "/a?x=2", ""));
+    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+    let call = asked(&mock, &ask("GET", "/a?x=2", ""));
+    assert_eq!(call.answered, Some(ok("a")));
+}
+
+#[test]
+fn what_was_never_answered_is_played_without_a_response() {
+    let reset = exchange(PAYMENTS, false, http(ask("GET", "/a", ""), None), Ended::Reset);
+    let nothing = exchange(PAYMENTS, false, Content::Nothing, Ended::Refused);
+    let mock = strict(vec![nothing, reset]);
+    let call = asked(&mock, &ask("GET", "/a", ""));
+    assert_eq!((hit(&call), call.answered), (Some((HitScope::Entry, 1)), None));
+    assert_eq!(mock.unused(&entry_id()), [] as [usize; 0], "a refusal cannot be seen");
+}
+
+/// A request out of a small world.
+fn some_request() -> impl Strategy<Value = Message> {
+    let method = prop_oneof![Just("GET"), Just("POST")];
+    let target = prop_oneof![Just("/a"), Just("/a?b=1"), Just("/b")];
+    let header = prop::option::of(prop_oneof![Just("1"), Just("2")]);
+    let body = prop_oneof![Just(""), Just("{\"a\":1}"), Just("{\"a\":2}"), Just("{ \"a\": 1 }"), Just("text")];
+    (method, target, header, body).prop_map(|(method, target, header, body)| {
+        let mut headers = vec![("Host", "payments:8080")];
+        headers.extend(header.map(|value| ("X-Tenant", value)));
+        Message::request(method, target, &headers, body)
+    })
+}
+
+/// The request changed in one place that is not volatile, to something that no recorded one has.
+fn changed(request: &Message, way: u8) -> (Message, &'static str) {
+    let mut headers: Vec<(String, String)> = request
+        .fields()
+        .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()))
+        .collect();
+    headers.retain(|(name, _)| name != "Content-Length");
+    let (mut method, mut target) = (request.method().to_owned(), request.target().into_owned());
+    let mut body = request.body.to_vec();
+    let mut destination = PAYMENTS;
+    match way {
+        0 => method = "PUT".to_owned(),
+        1 => target.push_str("&new"),
+        2 => headers.push(("X-New".to_owned(), "1".to_owned())),
+        3 => match headers.iter_mut().find(|(name, _)| name == "X-Tenant") {
+            Some((_, value)) => *value = "3".to_owned(),
+            None => headers.push(("X-Tenant".to_owned(), String::new())),
+        },
+        4 => body.push(b'!'),
+        5 => body = br#"{"a":3}"#.to_vec(),
+        6 => headers[0].1 = "payments:8081".to_owned(),
+        _ => destination = "10.0.0.5:8081",
+    }
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    (Message::request(&method, &target, &headers, body), destination)
+}
+
+proptest! {
+    #[test]
+    fn one_changed_place_is_a_miss_and_the_same_again_is_the_hit_in_order(
+        recorded in prop::collection::vec(some_request(), 1..8),
+        picks in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..12),
+    ) {
+        let exchanges = recorded.iter().enumerate();
+        let mock = strict(exchanges.map(|(number, request)| answered(request.clone(), ok(&number.to_string()))).collect());
+        let mut left: Vec<usize> = (0..recorded.len()).collect();
+        for (pick, way) in picks {
+            let request = pick.get(&recorded);
+            let (other, destination) = changed(request, way);
+            let call = judged(&mock, place(destination), &other);
+            prop_assert!(reason(&call).is_some(), "{:?}", call);
+            prop_assert_eq!(mock.unused(&entry_id()), left.clone());
+
+            let says_same = |number: &usize| regress_cassettes::diff::requests(&recorded[*number], request).is_empty();
+            let next = left.iter().copied().find(says_same);
+            let call = asked(&mock, request);
+            match next {
+                Some(number) => {
+                    prop_assert_eq!(hit(&call), Some((HitScope::Entry, number)));
+                    left.retain(|other| *other != number);
+                }
+                None => prop_assert_eq!(reason(&call), Some(MissReason::AllUsed)),
+            }
+        }
+    }
+}

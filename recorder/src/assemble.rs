@@ -1,0 +1,177 @@
+//! What was paired becomes exchanges and cassettes.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+};
+
+use regress_cassettes::{
+    Cassette, CassetteId, Cause, Confidence, Connection as ConnectionInfo, Content, Defect, Ended, Exchange,
+    HttpExchange, Micros, Turn, downstream_name,
+};
+use regress_ebpf::CloseCause;
+use regress_protocols::{
+    Side,
+    http1::{Operation, PairEnd, Paired, PairedContent, Problem},
+};
+
+use crate::{connections::Connection, correlate::OperationHash};
+
+/// An exchange and when it began, before its place in a cassette is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Timed {
+    /// Monotonic nanoseconds of the first byte.
+    pub began: u64,
+    /// `at` is not set.
+    pub exchange: Exchange,
+}
+
+impl Timed {
+    /// The exchange as part of something that began at `start`.
+    pub(crate) fn since(mut self, start: u64) -> Exchange {
+        let nanoseconds = i128::from(self.began) - i128::from(start);
+        self.exchange.at = i64::try_from(nanoseconds.div_euclid(1000)).unwrap_or(0);
+        self.exchange
+    }
+}
+
+/// The connection as cassettes describe it.
+pub(crate) fn connection_info(connection: &Connection) -> ConnectionInfo {
+    ConnectionInfo { id: connection.number, local: connection.local, peer: connection.peer, tls: connection.tls }
+}
+
+/// An exchange out of what its connection gave.
+pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool) -> Timed {
+    let time = |mark| connection.moment(mark).at;
+    let began = time(paired.request_began);
+    let took = match (paired.end, paired.response_complete) {
+        (PairEnd::Complete, Some(complete)) => Some(micros(began, time(complete))),
+        _ => None,
+    };
+    let mut defects: Vec<Defect> = paired.problems.iter().map(defect).collect();
+    if paired.end == PairEnd::Unfinished {
+        defects.push(Defect::Unfinished);
+    }
+    defects.dedup();
+    let ended = match (paired.end, connection.cause) {
+        (PairEnd::Complete, _) => Ended::Ok,
+        (PairEnd::Unfinished, _) => Ended::Unfinished,
+        (PairEnd::ClosedEarly, Some(CloseCause::Reset)) => Ended::Reset,
+        (PairEnd::ClosedEarly, Some(CloseCause::TimedOut)) => Ended::Timeout,
+        (PairEnd::ClosedEarly, Some(CloseCause::Refused)) => Ended::Refused,
+        (PairEnd::ClosedEarly, Some(CloseCause::Closed) | None) => Ended::Closed,
+    };
+    let streamed = match (paired.response_began, &paired.arrivals[..]) {
+        (Some(response), pieces @ [_, _, ..]) => {
+            pieces.iter().map(|(mark, bytes)| (micros(time(response), time(*mark)), *bytes)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let content = match paired.content {
+        PairedContent::Http1 { request, interim, response, upgraded } => {
+            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded) })
+        }
+        PairedContent::Opaque(said) => Content::Opaque(turns(said)),
+    };
+    let downstream = downstream.then(|| name(connection, &content));
+    let connection = connection_info(connection);
+    Timed { began, exchange: Exchange { downstream, connection, at: 0, took, content, ended, cause: None, defects } }
+}
+
+/// A connection that was never established.
+pub(crate) fn never_established(connection: &Connection) -> Timed {
+    let ended = match connection.cause {
+        Some(CloseCause::Refused) => Ended::Refused,
+        Some(CloseCause::TimedOut) => Ended::Timeout,
+        Some(CloseCause::Reset) => Ended::Reset,
+        Some(CloseCause::Closed) => Ended::Closed,
+        None => Ended::Unfinished,
+    };
+    let defects = if ended == Ended::Unfinished { vec![Defect::Unfinished] } else { Vec::new() };
+    placeholder(connection, connection.begun.at, ended, defects)
+}
+
+/// A call whose content will not be known in time: its connection goes on.
+pub(crate) fn still_going(connection: &Connection, began: u64) -> Timed {
+    let mut defects = vec![Defect::Unfinished];
+    if connection.is_opaque() {
+        defects.push(Defect::Garbage);
+    }
+    placeholder(connection, began, Ended::Unfinished, defects)
+}
+
+fn placeholder(connection: &Connection, began: u64, ended: Ended, defects: Vec<Defect>) -> Timed {
+    let downstream = Some(name(connection, &Content::Nothing));
+    let connection = connection_info(connection);
+    let content = Content::Nothing;
+    Timed {
+        began,
+        exchange: Exchange { downstream, connection, at: 0, took: None, content, ended, cause: None, defects },
+    }
+}
+
+/// What the rule of being alone may mistake for one another: calls of one kind to one downstream.
+pub(crate) fn operation(exchange: &Exchange) -> OperationHash {
+    let mut hasher = DefaultHasher::new();
+    exchange.downstream.hash(&mut hasher);
+    if let Content::Http1(http) = &exchange.content {
+        let Operation { method, path } = Operation::of(&http.request);
+        (method, path).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The same for a connection whose content is not understood.
+pub(crate) fn opaque_operation(connection: &Connection) -> OperationHash {
+    let mut hasher = DefaultHasher::new();
+    Some(name(connection, &Content::Nothing)).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Say of a cassette that what was ruled in it relied on something that proved false.
+pub(crate) fn doubt(cassette: &mut Cassette) {
+    add(&mut cassette.defects, Defect::AmbiguousOwner);
+    for exchange in &mut cassette.downstream {
+        if let Some(cause) = &mut exchange.cause {
+            *cause = Cause { confidence: Confidence::Ambiguous, ..cause.clone() };
+            add(&mut exchange.defects, Defect::AmbiguousOwner);
+        }
+    }
+}
+
+/// Add a defect that is not there yet.
+pub(crate) fn add(defects: &mut Vec<Defect>, defect: Defect) {
+    if !defects.contains(&defect) {
+        defects.push(defect);
+    }
+}
+
+/// The id of the ambient cassette.
+pub(crate) fn ambient_id() -> CassetteId {
+    CassetteId("ambient".to_owned())
+}
+
+fn name(connection: &Connection, content: &Content) -> String {
+    let host = match content {
+        Content::Http1(http) => http.request.header_text("host"),
+        Content::Opaque(_) | Content::Nothing => None,
+    };
+    downstream_name(host.as_deref(), connection.peer, connection.tls)
+}
+
+fn micros(from: u64, to: u64) -> Micros {
+    to.saturating_sub(from) / 1000
+}
+
+fn turns(said: Vec<(Side, bytes::Bytes)>) -> Vec<Turn> {
+    said.into_iter().map(|(from, bytes)| Turn { from, bytes }).collect()
+}
+
+fn defect(problem: &Problem) -> Defect {
+    match *problem {
+        Problem::Gap { from, position, bytes } => Defect::Gap { from, position, bytes },
+        Problem::JoinedMidStream => Defect::JoinedMidStream,
+        Problem::Encrypted => Defect::Encrypted,
+        Problem::Garbage | Problem::TooLarge => Defect::Garbage,
+    }
+}

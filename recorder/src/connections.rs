@@ -1,0 +1,227 @@
+//! Sockets become connections: two ordered byte streams with explicit gaps, cut into exchanges.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use bytes::Bytes;
+use regress_ebpf::{CloseCause, Direction, Role, SocketId};
+use regress_protocols::{
+    Mark, Side,
+    http1::{Detected, Limits, PairEvent, Pairer, detect},
+};
+
+use crate::correlate::{CallKey, EntryKey, Moment};
+
+/// With these many bytes [`detect`] always knows.
+const ENOUGH_TO_DETECT: usize = 24;
+/// Moments of a connection beyond these are thinned out.
+const MOST_MOMENTS: usize = 40_000;
+/// Moments that are kept while no exchange is under way: bytes that do not tell their protocol yet.
+const IDLE_MOMENTS: usize = 32;
+
+/// What an exchange of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// An entry.
+    Entry(EntryKey),
+    /// A call.
+    Call(CallKey),
+    /// Something that was under way when the recording joined.
+    Joined,
+}
+
+/// One connection of the service.
+pub(crate) struct Connection {
+    pub socket: SocketId,
+    /// A small number in order of opening.
+    pub number: u64,
+    /// `None` until it is established.
+    pub role: Option<Role>,
+    pub local: Option<SocketAddr>,
+    pub peer: SocketAddr,
+    pub tls: bool,
+    pub joined: bool,
+    /// Both ends are in the service.
+    pub internal: bool,
+    /// When the service began to open it.
+    pub begun: Moment,
+    pub cause: Option<CloseCause>,
+    /// Its exchanges that are under way, by the pairer's number, and when they began.
+    pub parts: BTreeMap<u64, (Part, Mark)>,
+    /// Some exchange has begun on it.
+    pub used: bool,
+    pairer: Pairer,
+    expected: [u64; 2],
+    moments: VecDeque<Moment>,
+    /// The client's first bytes, until they tell the protocol.
+    opening: Vec<u8>,
+    /// Whether the content is not cut into exchanges; `None` while that is not known.
+    opaque: Option<bool>,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: SocketId, number: u64, peer: SocketAddr, begun: Moment) -> Connection {
+        Connection {
+            socket,
+            number,
+            role: None,
+            local: None,
+            peer,
+            tls: false,
+            joined: false,
+            internal: false,
+            begun,
+            cause: None,
+            parts: BTreeMap::new(),
+            used: false,
+            pairer: Pairer::new(false, Limits::default()),
+            expected: [0; 2],
+            moments: VecDeque::new(),
+            opening: Vec::new(),
+            opaque: None,
+        }
+    }
+
+    /// The connection is usable.
+    pub(crate) fn opened(&mut self, role: Role, local: SocketAddr, peer: SocketAddr, joined: bool) {
+        self.role = Some(role);
+        self.local = Some(local);
+        self.peer = peer;
+        if joined {
+            self.joined = true;
+            self.pairer = Pairer::new(true, Limits::default());
+        }
+    }
+
+    /// Which side of the conversation sent what moved this way.
+    fn side(&self, direction: Direction) -> Side {
+        match (self.role, direction) {
+            (Some(Role::Server), Direction::Received) | (Some(Role::Client) | None, Direction::Sent) => Side::Client,
+            (Some(Role::Server), Direction::Sent) | (Some(Role::Client) | None, Direction::Received) => Side::Server,
+        }
+    }
+
+    /// Bytes moved; gives how many bytes of this direction were not seen, here or before.
+    pub(crate) fn data(
+        &mut self,
+        now: Moment,
+        direction: Direction,
+        position: u64,
+        bytes: &Bytes,
+        missing: u64,
+    ) -> u64 {
+        let side = self.side(direction);
+        let expected = &mut self.expected[direction as usize];
+        let skipped = position.saturating_sub(*expected);
+        // Bytes that were given before are not given again.
+        let known = (expected.saturating_sub(position)).min(bytes.len() as u64) as usize;
+        *expected = (*expected).max(position + bytes.len() as u64 + missing);
+        let bytes = &bytes[known..];
+        self.remember(now);
+        if skipped > 0 {
+            self.pairer.gap(now.mark, side, skipped);
+        }
+        if !bytes.is_empty() {
+            self.look(side, bytes);
+            self.pairer.data(now.mark, side, bytes);
+        }
+        if missing > 0 {
+            self.pairer.gap(now.mark, side, missing);
+        }
+        skipped + missing
+    }
+
+    /// One direction ended.
+    pub(crate) fn finished(&mut self, now: Moment, direction: Direction) {
+        let side = self.side(direction);
+        self.remember(now);
+        self.pairer.finished(now.mark, side);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn closed(&mut self, now: Moment, cause: CloseCause) {
+        self.cause = Some(cause);
+        self.remember(now);
+        self.pairer.closed(now.mark);
+    }
+
+    /// The recording ends.
+    pub(crate) fn stop(&mut self, now: Moment) {
+        self.remember(now);
+        self.pairer.stop(now.mark);
+    }
+
+    /// What the bytes so far say.
+    pub(crate) fn next(&mut self) -> Option<PairEvent> {
+        self.pairer.next()
+    }
+
+    /// Whether the content is known not to be cut into exchanges.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.opaque == Some(true)
+    }
+
+    /// The moment of a mark, or of the last one before it where it is not remembered.
+    pub(crate) fn moment(&self, mark: Mark) -> Moment {
+        let after = self.moments.partition_point(|moment| moment.mark <= mark);
+        match after.checked_sub(1).and_then(|at| self.moments.get(at)) {
+            Some(moment) if moment.mark == mark => *moment,
+            Some(moment) => Moment { mark, at: moment.at, unit: None },
+            None => Moment { mark, at: self.begun.at, unit: None },
+        }
+    }
+
+    /// Forget moments that no exchange can ask for.
+    pub(crate) fn tidy(&mut self) {
+        match self.parts.values().next() {
+            Some(&(_, mark)) => {
+                while self.moments.front().is_some_and(|moment| moment.mark < mark) {
+                    self.moments.pop_front();
+                }
+            }
+            None => {
+                let surplus = self.moments.len().saturating_sub(IDLE_MOMENTS);
+                self.moments.drain(..surplus);
+            }
+        }
+        if self.moments.len() > MOST_MOMENTS {
+            self.moments.drain(1..MOST_MOMENTS / 2);
+        }
+    }
+
+    fn remember(&mut self, now: Moment) {
+        if self.moments.back().is_none_or(|last| last.mark < now.mark) {
+            self.moments.push_back(now);
+        }
+    }
+
+    /// Tell early whether this will be exchanges or one long conversation.
+    fn look(&mut self, side: Side, bytes: &[u8]) {
+        if self.opaque.is_some() {
+            return;
+        }
+        if side == Side::Server && self.opening.is_empty() && !self.joined {
+            // A request/response protocol that is understood never begins with the server.
+            self.opaque = Some(true);
+            return;
+        }
+        if side == Side::Client {
+            let wanted = ENOUGH_TO_DETECT - self.opening.len();
+            self.opening.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
+            match detect(&self.opening) {
+                Detected::Http1 => self.opaque = Some(false),
+                Detected::NeedMore => {}
+                // A joined connection may be in the middle of a request: the next one may tell.
+                Detected::Tls | Detected::Other if self.joined => self.opening.clear(),
+                Detected::Tls | Detected::Other => self.opaque = Some(true),
+            }
+        }
+    }
+
+    /// A request in a protocol that is understood began on it.
+    pub(crate) fn is_understood(&self) -> bool {
+        self.opaque == Some(false)
+    }
+}

@@ -1,0 +1,189 @@
+//! The ruling on one call.
+
+use regress_cassettes::{Cause, Confidence, Rule};
+use regress_ebpf::Unit;
+
+use super::{
+    Call, CallKey, Correlator, EntryKey, Ruling, Verdict,
+    threads::{Lineage, Shape},
+};
+
+/// What a verdict relies on.
+enum Because {
+    /// The threads of this process.
+    Threads(u32),
+    /// The entry being the only one.
+    Alone,
+    /// Nothing that could be refuted later.
+    Nothing,
+}
+
+/// What the rules say about a call at this moment.
+enum Opinion {
+    Verdict(Verdict, Because),
+    /// The threads of this process would decide, if they were trusted.
+    Await(u32),
+    /// Something is still to come.
+    Wait,
+}
+
+impl Correlator {
+    /// Decide a call if that can be done; `force`: now or never.
+    pub(super) fn rule(&mut self, key: CallKey, force: bool) {
+        let Some(call) = self.calls.get(&key) else { return };
+        if let Some((unit, entry)) = self.strayed_not(call) {
+            self.prove(unit, entry);
+        }
+        let Some(call) = self.calls.get(&key) else { return };
+        let (verdict, because) = match self.opinion(call, force) {
+            Opinion::Verdict(verdict, because) => (verdict, because),
+            Opinion::Wait => return,
+            Opinion::Await(process) => {
+                self.processes.entry(process).or_default().waiting.insert(key);
+                return;
+            }
+        };
+        let Some(call) = self.calls.remove(&key) else { return };
+        self.unwait(key, &call);
+        for process in call.unit.map(|unit| unit.process).into_iter().chain(call.lineage.map(|l| l.process)) {
+            if let Some(process) = self.processes.get_mut(&process) {
+                process.waiting.remove(&key);
+            }
+        }
+        match &verdict {
+            Verdict::Owner { entry, .. } => {
+                if call.opaque {
+                    self.opaque_owner.insert(key, *entry);
+                }
+                self.rely(&call, *entry, because);
+            }
+            Verdict::Ambient => self.loosen(call.operation),
+            Verdict::Ambiguous { among } => {
+                for entry in among {
+                    if let Some(entry) = self.entries.get_mut(entry) {
+                        entry.ambiguous = true;
+                    }
+                }
+            }
+        }
+        self.rulings.push_back(Ruling::Call { call: key, verdict });
+    }
+
+    fn opinion(&self, call: &Call, force: bool) -> Opinion {
+        let over = call.opaque || call.operation.is_some();
+        let holder = call.holder.and_then(|holder| self.entries.get(&holder));
+        if !force && (!over || holder.is_some_and(|holder| holder.ended.is_none())) {
+            return Opinion::Wait;
+        }
+        if let (Some(entry), Some(unit), true) = (call.holder, call.unit, self.kept_to_thread(call)) {
+            match self.shape(unit.process) {
+                Shape::Trusted => {
+                    let cause = certain(Rule::LastRead, false);
+                    return Opinion::Verdict(Verdict::Owner { entry, cause }, Because::Threads(unit.process));
+                }
+                Shape::Unproven(_) if call.open.len() > 1 && !force => return Opinion::Await(unit.process),
+                Shape::Unproven(_) | Shape::Refuted => {}
+            }
+        }
+        let lineage = call.lineage.filter(|lineage| self.shape(lineage.process) != Shape::Refuted);
+        if let Some(lineage) = lineage {
+            match self.by_lineage(call, lineage, force) {
+                Some(opinion) => return opinion,
+                None if !force && !call.lineage_over && !call.thread_gone => return Opinion::Wait,
+                None => {}
+            }
+        }
+        match call.open[..] {
+            [] => Opinion::Verdict(Verdict::Ambient, Because::Nothing),
+            [entry] if self.is_alone(call) && lineage.is_none_or(|l| l.entry == entry) => {
+                let rule = if call.last_read == Some(entry) {
+                    Rule::LastRead
+                } else if call.connected_for == Some(entry) {
+                    Rule::Connect
+                } else if lineage.is_some() {
+                    Rule::Lineage
+                } else {
+                    Rule::Alone
+                };
+                Opinion::Verdict(Verdict::Owner { entry, cause: certain(rule, false) }, Because::Alone)
+            }
+            _ => {
+                let mut among = call.open.clone();
+                among.extend(lineage.map(|lineage| lineage.entry).filter(|entry| !call.open.contains(entry)));
+                Opinion::Verdict(Verdict::Ambiguous { among }, Because::Nothing)
+            }
+        }
+    }
+
+    /// A thread that was born for an entry and is gone again worked for nobody else.
+    fn by_lineage(&self, call: &Call, lineage: Lineage, force: bool) -> Option<Opinion> {
+        if !call.thread_gone {
+            return None;
+        }
+        match self.shape(lineage.process) {
+            Shape::Refuted => None,
+            Shape::Unproven(_) if !lineage.alone && !force => Some(Opinion::Await(lineage.process)),
+            Shape::Unproven(_) if !lineage.alone => None,
+            Shape::Unproven(_) | Shape::Trusted => {
+                let ended = self.entries.get(&lineage.entry)?.ended;
+                let cause = certain(Rule::Lineage, ended.is_some_and(|(mark, _)| mark < call.began));
+                let verdict = Verdict::Owner { entry: lineage.entry, cause };
+                Some(Opinion::Verdict(verdict, Because::Threads(lineage.process)))
+            }
+        }
+    }
+
+    fn is_alone(&self, call: &Call) -> bool {
+        !call.unseen_entry && call.operation.is_none_or(|operation| !self.loose.contains(&operation))
+    }
+
+    /// The call and its entry were read and written by one thread, from end to end.
+    fn kept_to_thread(&self, call: &Call) -> bool {
+        let Some(entry) = call.holder.and_then(|holder| self.entries.get(&holder)) else { return false };
+        call.unit.is_some()
+            && !entry.pipelined
+            && entry.read_by == call.unit
+            && entry.answered_by == call.unit
+            && (call.answered_by.is_none() || call.answered_by == call.unit)
+    }
+
+    /// The thread and entry of a call that kept to its thread although other entries were open.
+    fn strayed_not(&self, call: &Call) -> Option<(Unit, EntryKey)> {
+        let entry = self.entries.get(&call.holder?)?;
+        let telling = call.open.len() > 1 && call.answered_by.is_some() && call.operation.is_some();
+        (telling && entry.ended.is_some() && self.kept_to_thread(call)).then_some((call.unit?, call.holder?))
+    }
+
+    fn rely(&mut self, call: &Call, owner: EntryKey, because: Because) {
+        match because {
+            Because::Threads(process) => {
+                // The other candidates rely on it too: without it the call might be theirs.
+                let relied = &mut self.processes.entry(process).or_default().relied;
+                relied.push(owner);
+                relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
+            }
+            Because::Alone => {
+                if let Some(operation) = call.operation {
+                    self.relied_on_operation.entry(operation).or_default().push(owner);
+                }
+                if call.relies_on_joined && !self.joined.is_empty() {
+                    self.relied_on_joined.push(owner);
+                }
+            }
+            Because::Nothing => {}
+        }
+    }
+
+    /// An operation that happens without an entry proves nothing by happening during one.
+    fn loosen(&mut self, operation: Option<u64>) {
+        let Some(operation) = operation else { return };
+        if self.loose.insert(operation) {
+            let relied = self.relied_on_operation.remove(&operation).unwrap_or_default();
+            self.doubt(relied);
+        }
+    }
+}
+
+fn certain(rule: Rule, after_response: bool) -> Cause {
+    Cause { rule, confidence: Confidence::Certain, after_response }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong while recording.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// An error of recording.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A process to watch does not exist.
+    #[error("no process with id {pid}")]
+    NoSuchProcess {
+        /// Its id.
+        pid: u32,
+    },
+    /// Nothing to record was named.
+    #[error("nothing to record: neither a process nor a command was given")]
+    NoTarget,
+    /// Watching a running process needs the kernel source.
+    #[error("a running process can only be recorded from the kernel, and this host does not allow that")]
+    NoSource {
+        /// What stands in the way.
+        why: String,
+    },
+    /// The proxy starts the service itself.
+    #[error("recording by proxy starts the service itself: it needs a command, not a process id")]
+    ProxyNeedsCommand,
+    /// The kernel source failed.
+    #[error("kernel capture failed")]
+    Capture(#[source] Box<regress_ebpf::Error>),
+    /// The sandbox for proxy recording failed.
+    #[error("the sandbox of the recorded service failed")]
+    Sandbox(#[source] Box<regress_mockserver::Error>),
+    /// The command could not be started.
+    #[error("cannot start {}", command.display())]
+    Command {
+        /// Its program.
+        command: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A port of the service is taken on the host.
+    #[error("cannot listen on {address} to forward entries to the service")]
+    PortInUse {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output folder cannot take cassettes.
+    #[error("cannot write to {}", path.display())]
+    Output {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A cassette could not be written or read.
+    #[error("cannot store a cassette")]
+    Cassette(#[from] regress_cassettes::Error),
+    /// The operating system refused something that always works.
+    #[error("cannot {action}")]
+    System {
+        /// What was attempted.
+        action: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::NoSuchProcess { .. } => {
+                "name the id of a running process (pgrep finds it), or start the service with `-- COMMAND`".into()
+            }
+            Error::NoTarget => "give --pid, or the command after `--`".into(),
+            Error::NoSource { why } => {
+                format!("{why}; run as root, or record by proxy: `regress record --via proxy -- COMMAND`")
+            }
+            Error::ProxyNeedsCommand => "give the command after `--`".into(),
+            Error::Capture(error) => return error.hint(),
+            Error::Sandbox(error) => return error.hint(),
+            Error::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "check the program's name and PATH".into()
+            }
+            Error::Command { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "the file must be executable".into()
+            }
+            Error::PortInUse { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "stop what listens there; the service itself runs in a sandbox and is reached through this port".into()
+            }
+            Error::PortInUse { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privilege".into()
+            }
+            Error::Output { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free some space or choose another folder with -o".into()
+            }
+            Error::Output { .. } => "choose a folder that can be written to with -o".into(),
+            Error::Cassette(error) => return error.hint(),
+            Error::Command { .. } | Error::PortInUse { .. } | Error::System { .. } => return None,
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! What to record and how.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use regress_cassettes::Via;
+
+/// What to record and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder that cassettes are written to; made where it is missing.
+    pub out: PathBuf,
+    /// The service's name.
+    pub service: String,
+    /// Ports on which entries arrive; empty: every port that the service accepts connections on.
+    pub ports: Vec<u16>,
+    /// How long to record at most.
+    pub duration: Option<Duration>,
+    /// How many entries to record at most; the recording ends when they are finished.
+    pub max_entries: Option<u64>,
+    /// Which capture source.
+    pub via: ViaChoice,
+    /// What to record.
+    pub target: Target,
+    /// The executable that acts as the sandbox helper of proxy recording (it calls
+    /// [`regress_mockserver::sandbox::helper_main`] first).
+    pub helper: PathBuf,
+}
+
+/// Which capture source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ViaChoice {
+    /// The kernel where it is allowed, else the proxy where there is a command to start.
+    #[default]
+    Auto,
+    /// The kernel.
+    Ebpf,
+    /// Regress in the data path of a command that it starts.
+    Proxy,
+}
+
+/// What to record.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Running processes, with their threads and future children.
+    Pids(Vec<u32>),
+    /// A service that is started for the recording and recorded from its first instruction.
+    Command {
+        /// Program and arguments.
+        command: Vec<OsString>,
+        /// Variables set on top of the environment of this process.
+        env: Vec<(OsString, OsString)>,
+        /// Working directory; that of this process if `None`.
+        cwd: Option<PathBuf>,
+    },
+}
+
+/// A recording that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Which source it uses.
+    pub via: Via,
+    /// Why that one.
+    pub why: String,
+}
+
+/// What ended a recording from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}

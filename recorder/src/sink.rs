@@ -1,0 +1,106 @@
+//! What the pipeline hands out goes to the store.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::mpsc::Receiver,
+};
+
+use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Store};
+
+use crate::{Error, Summary, assemble, pipeline::Output};
+
+/// Ambient exchanges that wait in memory to be written together.
+const AMBIENT_BATCH: usize = 256;
+
+/// Makes the folder and proves that it takes files.
+pub(crate) fn open(out: &Path) -> Result<Store, Error> {
+    let refused = |source| Error::Output { path: out.to_path_buf(), source };
+    let store = Store::create(out)?;
+    let mut probe = tempfile::Builder::new().prefix(".regress-").tempfile_in(out).map_err(refused)?;
+    // A full disk still makes empty files.
+    probe.write_all(&[0; 4096]).and_then(|()| probe.as_file().sync_all()).map_err(refused)?;
+    Ok(store)
+}
+
+/// Writes outputs until there are no more, and counts them.
+pub(crate) fn run(store: &Store, recorded: Recorded, outputs: Receiver<Output>) -> Result<Summary, Error> {
+    let mut sink = Sink {
+        store,
+        recorded,
+        summary: Summary::default(),
+        waiting: Vec::new(),
+        lost: Vec::new(),
+        ambient: None,
+        paths: HashMap::new(),
+    };
+    for output in outputs {
+        match output {
+            Output::Cassette(cassette) => sink.cassette(&cassette)?,
+            Output::Ambient(exchange) => sink.exchange(*exchange)?,
+            Output::Doubt(ids) => ids.iter().try_for_each(|id| sink.doubt(id))?,
+            Output::Lost(defect) => sink.lost.push(defect),
+        }
+    }
+    sink.flush()?;
+    sink.summary.cassettes.extend(sink.ambient);
+    Ok(sink.summary)
+}
+
+struct Sink<'a> {
+    store: &'a Store,
+    /// How the recording as a whole describes itself.
+    recorded: Recorded,
+    summary: Summary,
+    /// Ambient exchanges that are not written yet, and what was lost meanwhile.
+    waiting: Vec<Exchange>,
+    lost: Vec<Defect>,
+    ambient: Option<PathBuf>,
+    /// Where each cassette was written.
+    paths: HashMap<CassetteId, PathBuf>,
+}
+
+impl Sink<'_> {
+    fn cassette(&mut self, cassette: &Cassette) -> Result<(), Error> {
+        let path = self.store.write(cassette)?;
+        self.summary.count_entry(cassette);
+        self.summary.cassettes.push(path.clone());
+        self.paths.insert(cassette.id.clone(), path);
+        Ok(())
+    }
+
+    fn exchange(&mut self, exchange: Exchange) -> Result<(), Error> {
+        self.summary.count_ambient(&exchange);
+        self.waiting.push(exchange);
+        if self.waiting.len() >= AMBIENT_BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() && self.lost.is_empty() {
+            return Ok(());
+        }
+        let cassette = Cassette {
+            id: assemble::ambient_id(),
+            recorded: self.recorded.clone(),
+            entry: None,
+            downstream: std::mem::take(&mut self.waiting),
+            defects: std::mem::take(&mut self.lost),
+        };
+        self.ambient = Some(self.store.write(&cassette)?);
+        Ok(())
+    }
+
+    fn doubt(&mut self, id: &CassetteId) -> Result<(), Error> {
+        let Some(path) = self.paths.get(id) else { return Ok(()) };
+        let before = regress_cassettes::read(path)?;
+        let mut after = before.clone();
+        assemble::doubt(&mut after);
+        self.store.write(&after)?;
+        self.summary.count_doubt(&before, &after);
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! A cassette in words.
+
+use std::fmt::Write;
+
+use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange};
+use regress_protocols::http1::Message;
+
+/// Everything about a cassette that fits a screen.
+pub fn summary(cassette: &Cassette) -> String {
+    let recorded = &cassette.recorded;
+    let mut text = format!("{}\n", cassette.id);
+    let told = format!(
+        "{} at {} by {} via {}, kernel {}",
+        recorded.service, recorded.at, recorded.by, recorded.via, recorded.kernel
+    );
+    line(&mut text, 1, format!("recorded  {}", plain(&told)));
+    let label = if let Some(entry) = &cassette.entry {
+        line(&mut text, 1, format!("entry     {}", described(entry)));
+        defects(&mut text, entry);
+        "calls"
+    } else {
+        "ambient"
+    };
+    if !cassette.downstream.is_empty() {
+        line(&mut text, 1, format!("{label:<8}  {}", cassette.downstream.len()));
+    }
+    for (index, exchange) in cassette.downstream.iter().enumerate() {
+        let name = plain(exchange.downstream.as_deref().unwrap_or("-"));
+        line(&mut text, 2, format!("{}. {name}  {}", index + 1, described(exchange)));
+        line(&mut text, 3, format!("   {}", origin(exchange)));
+        defects(&mut text, exchange);
+    }
+    for defect in &cassette.defects {
+        line(&mut text, 1, format!("defect    {defect}"));
+    }
+    text
+}
+
+fn line(text: &mut String, depth: usize, content: String) {
+    let _ = writeln!(text, "{:1$}{content}", "", depth * 2);
+}
+
+fn defects(text: &mut String, exchange: &Exchange) {
+    for defect in &exchange.defects {
+        line(text, 3, format!("   defect: {defect}"));
+    }
+}
+
+/// Request and outcome of an exchange in one line.
+pub fn described(exchange: &Exchange) -> String {
+    let mut text = match &exchange.content {
+        Content::Http1(http) => format!("{} -> {}", request_line(&http.request), outcome(http)),
+        Content::Opaque(turns) => {
+            let bytes = turns.iter().map(|turn| turn.bytes.len() as u64).sum();
+            format!("{} of no known protocol in {} turns", size(bytes), turns.len())
+        }
+        Content::Nothing => "no connection".to_owned(),
+    };
+    if exchange.ended != Ended::Ok {
+        let _ = write!(text, ", {}", exchange.ended);
+    }
+    if let Some(took) = exchange.took {
+        let _ = write!(text, ", {}", duration(took));
+    }
+    text
+}
+
+fn request_line(request: &Message) -> String {
+    let body = match request.body.len() {
+        0 => String::new(),
+        bytes => format!(" ({})", size(bytes as u64)),
+    };
+    format!("{} {}{body}", plain(request.method()), plain(&request.target()))
+}
+
+fn outcome(http: &HttpExchange) -> String {
+    let Some(response) = &http.response else { return "no response".to_owned() };
+    let mut text = format!("{} {}", response.status(), plain(&response.reason())).trim_end().to_owned();
+    let _ = write!(text, ", {}", size(response.body.len() as u64));
+    if !response.is_complete() {
+        text.push_str(" and then cut");
+    }
+    if !http.streamed.is_empty() {
+        let _ = write!(text, " in {} pieces", http.streamed.len());
+    }
+    if !http.upgraded.is_empty() {
+        let _ = write!(text, ", then {} turns of another protocol", http.upgraded.len());
+    }
+    text
+}
+
+/// When it began, on which connection, and why it belongs to the entry.
+fn origin(exchange: &Exchange) -> String {
+    let sign = if exchange.at < 0 { '-' } else { '+' };
+    let connection = &exchange.connection;
+    let mut text =
+        format!("{sign}{}, connection {} to {}", duration(exchange.at.unsigned_abs()), connection.id, connection.peer);
+    if connection.tls {
+        text.push_str(" (TLS)");
+    }
+    if let Some(cause) = &exchange.cause {
+        let _ = write!(text, ", owner by {}: {}", cause.rule, cause.confidence);
+        if cause.after_response {
+            text.push_str(", after the response");
+        }
+    }
+    text
+}
+
+/// Recorded text without anything that a terminal would obey.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// Microseconds for a person.
+fn duration(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        _ => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
+    }
+}
+
+/// Bytes for a person.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}

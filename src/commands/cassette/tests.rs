@@ -1,0 +1,53 @@
+use std::path::{Path, PathBuf};
+
+use super::{Files, Read, read, report, show, tables};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.0")
+}
+
+fn cassettes() -> Vec<Read> {
+    let files = Files { paths: vec![golden(), golden()] };
+    files.all(false).unwrap().into_iter().map(|path| read(path).unwrap()).collect()
+}
+
+#[test]
+fn shown() {
+    let text: Vec<_> = cassettes().iter().map(|read| show::summary(&read.cassette)).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn listed() {
+    insta::assert_snapshot!(tables::list(&cassettes()));
+}
+
+#[test]
+fn counted() {
+    insta::assert_snapshot!(tables::stats(&cassettes()));
+}
+
+#[test]
+fn problems_are_reported_with_hints() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read_to_string(golden().join("ambient.cassette.json")).unwrap();
+    std::fs::write(folder.path().join("ambient.cassette.json"), whole.replace("\"at_us\"", "\"at\"")).unwrap();
+    std::fs::write(folder.path().join("cut.cassette.json"), &whole[..100]).unwrap();
+    std::fs::write(folder.path().join("newer.cassette.json.new"), whole.replace("\"1.0\"", "\"2.0\"")).unwrap();
+
+    let paths = Files { paths: vec![folder.path().to_owned()] }.all(true).unwrap();
+    let problems: Vec<_> = paths.iter().flat_map(|path| regress_cassettes::verify(path)).collect();
+    let text = report(&problems).replace(folder.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn recorded_text_cannot_steer_the_terminal() {
+    assert_eq!(show::plain("GET /\u{1b}[2J\r\n\u{9b}x é"), "GET /\\u{1b}[2J\\r\\n\\u{9b}x é");
+}
+
+#[test]
+fn sizes_are_for_people() {
+    let told = [0, 1023, 1024, 1536, 10 << 20, u64::MAX].map(show::size);
+    assert_eq!(told, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10.0 MiB", "1677721.5 TiB"]);
+}
