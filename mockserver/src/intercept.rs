@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use tokio::io::Interest;
@@ -12,6 +13,9 @@ use tokio::task::JoinSet;
 
 use crate::dns::{self, Names, Query};
 use crate::sandbox::{DNS_PORT, Listeners};
+
+/// Pause after a connection that could not be accepted.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// One connection that the service opened.
 #[derive(Debug)]
@@ -94,7 +98,7 @@ async fn accept(listener: TcpListener, names: Names, seen: UnboundedSender<Inter
             Ok(accepted) => accepted,
             // The connection was given up, or descriptors ran out for a while: the next one may do.
             Err(_) => {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(RETRY).await;
                 continue;
             }
         };

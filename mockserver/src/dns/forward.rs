@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
-use super::canonical;
 use super::message::{A, AAAA, Outcome, Question, is_truncated, read_reply};
+use super::names::canonical;
 
 /// How long one server has; what resolvers allow as a rule.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::canonical;
+use super::names::canonical;
 
 /// Record type of an IPv4 address.
 pub const A: u16 = 1;

@@ -445,6 +445,7 @@ async fn other_bytes_after_a_switch_are_a_miss() {
     let turns = vec![turn(Side::Client, b"who are you?"), turn(Side::Server, b"a recording")];
     for (said, ended, expected) in [
         (&b"who am I?"[..], Ended::Ok, &b"who am I?"[..]),
+        (b"who are yoU?", Ended::Ok, b"who are yoU?"),
         (b"who", Ended::Ok, b"who"),
         (b"who are you? And I?", Ended::Ok, b" And I?"),
         (b"who are you? And I?", Ended::Unfinished, b" And I?"),
@@ -617,8 +618,10 @@ async fn serving_ends_with_the_last_handle() {
 
 #[tokio::test]
 async fn quiet_comes_with_the_last_recorded_call_and_its_end() {
+    // More than the connection takes at once, so that it is in flight for a while after it was judged.
+    let large = Message::response(200, "OK", &[], vec![b'x'; 16 << 20]);
     let service =
-        Service::with(vec![answered(ask("GET", "/a", ""), ok("a")), answered(ask("GET", "/b", ""), ok("b"))]).await;
+        Service::with(vec![answered(ask("GET", "/a", ""), ok("a")), answered(ask("GET", "/b", ""), large)]).await;
     bounded(async {
         let (mock, id) = (service.mock().clone(), entry_id());
         mock.wait_quiet(&id, Duration::ZERO).await;
@@ -659,8 +662,8 @@ async fn datagrams_and_unknown_names_are_calls() {
         let query = |name: &str, outcome| crate::dns::Query { name: name.to_owned(), kind: crate::dns::A, outcome };
         for seen in [
             Intercepted::Datagram(Attempt { destination, from, protocol: Protocol::Udp, length: 3 }),
-            Intercepted::Query(query("known.example", crate::dns::QueryOutcome::Answered)),
-            Intercepted::Query(query("new.example", crate::dns::QueryOutcome::Unknown)),
+            Intercepted::Query(query("known.example", crate::dns::Outcome::Answered)),
+            Intercepted::Query(query("new.example", crate::dns::Outcome::Unknown)),
         ] {
             service.seen.send(seen).unwrap();
         }

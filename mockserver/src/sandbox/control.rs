@@ -49,7 +49,7 @@ impl Sandbox {
         Ok((sandbox, listeners))
     }
 
-    /// Runs the command; returns once its program is running.
+    /// Runs the command; returns once its program is running. A second call changes nothing.
     ///
     /// # Errors
     /// [`Error::Program`] when the kernel cannot run it.

@@ -74,6 +74,7 @@ fn obey(mut control: UnixStream, instructions: &Instructions) -> io::Result<()> 
     let mut byte = [0];
     while matches!(control.read(&mut byte), Ok(1)) {
         match Command::from_byte(byte[0]) {
+            Some(Command::Start) if first_process.is_some() => send(&control, &Reply::Ok(()), &[])?,
             // SAFETY: this process has one thread, so the child may do anything.
             Some(Command::Start) => match unsafe { fork() }.step(Step::Program) {
                 Ok(ForkResult::Parent { child }) => {

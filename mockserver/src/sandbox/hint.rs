@@ -52,6 +52,11 @@ fn hint_on(step: &Step, source: &io::Error, setting: impl Fn(&str) -> Option<Str
         Step::Routes if matches!(source.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {
             "IPv6 is off in this kernel; boot without `ipv6.disable=1` (`net.ipv6.conf.all.disable_ipv6` may stay set)".into()
         }
+        Step::Talk if source.kind() == io::ErrorKind::UnexpectedEof => {
+            "the helper ended early; it must be an executable that calls `sandbox::helper_main` first, and the host must not \
+             be out of memory or processes"
+                .into()
+        }
         _ if denied => {
             "the host's security policy refuses this inside a user namespace; run regress as root or outside the container".into()
         }

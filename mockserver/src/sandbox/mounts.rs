@@ -63,7 +63,7 @@ fn copy(mut source: &File, target: &Path) -> io::Result<()> {
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o644).open(target)?;
+    let mut target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(target)?;
     io::copy(&mut source, &mut target)?;
     Ok(())
 }
@@ -131,10 +131,11 @@ fn remember(directory: &Path, depth: usize, kept: &mut BTreeMap<PathBuf, Kept>) 
             if let Ok(to) = fs::read_link(&path) {
                 kept.insert(path, Kept::Link(to));
             }
-        } else if file_type.is_file() && metadata.len() <= MAX_FILE {
-            if let Ok(bytes) = fs::read(&path) {
-                kept.insert(path, Kept::File(mode, bytes));
-            }
+        } else if file_type.is_file()
+            && metadata.len() <= MAX_FILE
+            && let Ok(bytes) = fs::read(&path)
+        {
+            kept.insert(path, Kept::File(mode, bytes));
         }
     }
 }

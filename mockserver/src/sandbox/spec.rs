@@ -93,7 +93,10 @@ impl Spec {
 
     fn working_directory(&self) -> Result<PathBuf, Error> {
         let path = self.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-        let absolute = fs::canonicalize(&path).and_then(|absolute| fs::read_dir(&absolute).map(|_| absolute));
+        let absolute = fs::canonicalize(&path).and_then(|absolute| match absolute.is_dir() {
+            true => Ok(absolute),
+            false => Err(std::io::ErrorKind::NotADirectory.into()),
+        });
         absolute.map_err(|source| Error::WorkingDirectory { path, source })
     }
 

@@ -36,6 +36,8 @@ pub(super) fn install(
     let variable = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value));
     let mut places = Places::default();
     places.system();
+    let python_path = variable("PYTHONPATH").unwrap_or_default();
+    places.packages(std::env::split_paths(&python_path));
     places.python(program, cwd, variable("VIRTUAL_ENV"), variable("HOME"));
     places.java(program, variable("JAVA_HOME"));
     let bind = |(source, targets): (&Path, Vec<PathBuf>)| {
@@ -92,18 +94,21 @@ impl Places {
         // pyenv's programs are scripts that choose one of the versions beside them.
         prefixes.extend(home.iter().flat_map(|home| children(&home.join(".pyenv/versions"))));
         for prefix in prefixes {
-            for library in children(&prefix.join("lib")) {
-                for packages in ["site-packages", "dist-packages"] {
-                    for file in ["certifi/cacert.pem", "pip/_vendor/certifi/cacert.pem", "botocore/cacert.pem"] {
-                        self.bundle(&library.join(packages).join(file));
-                    }
-                }
-            }
-            let dist = prefix.join("lib/python3/dist-packages/certifi/cacert.pem");
-            self.bundle(&dist);
+            let libraries = children(&prefix.join("lib"));
+            self.packages(
+                libraries.iter().flat_map(|library| ["site-packages", "dist-packages"].map(|name| library.join(name))),
+            );
         }
         let mut left = MAX_ENTRIES;
         self.search(cwd, 1, &mut left);
+    }
+
+    fn packages(&mut self, directories: impl Iterator<Item = PathBuf>) {
+        for directory in directories {
+            for file in ["certifi/cacert.pem", "pip/_vendor/certifi/cacert.pem", "botocore/cacert.pem"] {
+                self.bundle(&directory.join(file));
+            }
+        }
     }
 
     fn search(&mut self, directory: &Path, depth: usize, left: &mut usize) {

@@ -162,3 +162,68 @@ impl Minter {
         Ok(CertifiedKey::new(chain, Arc::clone(&self.signer)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// The protocol agreed on by a client that trusts `authority` and expects `name`.
+    async fn agreed(
+        authority: &Authority,
+        trusted: &Authority,
+        name: &'static str,
+    ) -> std::io::Result<Option<Vec<u8>>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.minter.authority.clone()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let acceptor = authority.acceptor("203.0.113.9:443".parse().unwrap());
+        let connector = TlsConnector::from(Arc::new(config));
+        let (client, _) =
+            tokio::join!(connector.connect(ServerName::try_from(name).unwrap(), here), acceptor.accept(there));
+        client.map(|client| client.get_ref().1.alpn_protocol().map(<[u8]>::to_vec))
+    }
+
+    #[tokio::test]
+    async fn a_leaf_is_valid_for_the_name_asked_for_or_for_the_address() {
+        let authority = Authority::new().unwrap();
+        for name in ["api.example.com", "203.0.113.9", "Other.example"] {
+            assert_eq!(agreed(&authority, &authority, name).await.unwrap().unwrap(), b"http/1.1");
+        }
+        assert!(agreed(&authority, &Authority::new().unwrap(), "api.example.com").await.is_err());
+        assert!(agreed(&authority, &authority, "203.0.113.10").await.is_err(), "another address");
+    }
+
+    #[test]
+    fn the_files_hold_the_authority() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Authority::new().unwrap();
+        let files = authority.trust_files(directory.path()).unwrap();
+        assert!(std::fs::read_to_string(&files.bundle).unwrap().ends_with(&authority.pem));
+        assert_eq!(std::fs::read_to_string(&files.authority).unwrap(), authority.pem);
+        let store = std::fs::read(&files.java).unwrap();
+        let der = &authority.minter.authority;
+        assert!(
+            store.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) && store.windows(der.len()).any(|window| window == &**der)
+        );
+        assert!(authority.trust_files(&directory.path().join("missing")).unwrap_err().hint().is_some());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut kept = HashMap::new();
+        for key in 0..3000 {
+            keep_bounded(&mut kept, key, || key);
+        }
+        assert!(kept.len() <= MAX_KEPT);
+    }
+}

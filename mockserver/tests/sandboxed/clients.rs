@@ -74,7 +74,7 @@ fn command(program: &Path, arguments: &[&str]) -> Spec {
     spec(command)
 }
 
-/// The spec with the variables that name certificates set to something useless, as a service would that clears them.
+/// The command with an environment that names no certificates, as a service that clears it would have.
 fn without_variables(program: &Path, arguments: &[&str]) -> Spec {
     let mut all = vec!["-i", "PATH=/usr/bin:/bin", program.to_str().unwrap()];
     all.extend(arguments);

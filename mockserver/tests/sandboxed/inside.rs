@@ -15,12 +15,13 @@ pub fn run(scenario: &str, arguments: &[String]) -> ExitCode {
         "serve" => serve(&arguments[0]),
         "identity" => identity(),
         "resolve" => arguments.iter().for_each(|name| resolve(name)),
+        "ask" => arguments.iter().for_each(|server| ask(server)),
+        "become" => become_nobody(),
         "families" => families(),
         "unix" => arguments.iter().for_each(|path| unix(path)),
         "reuse" => reuse(&arguments[0]),
         "shout" => shout(),
         "wait" => wait(),
-        "terminate" => terminate(),
         "exit" => return ExitCode::from(arguments[0].parse::<u8>().unwrap()),
         other => panic!("no scenario {other}"),
     }
@@ -112,6 +113,25 @@ fn resolve(name: &str) {
     }
 }
 
+/// Asks one server for the address of `db`, on a socket that takes an answer from anywhere.
+fn ask(server: &str) {
+    let server: SocketAddr = server.parse().unwrap();
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.send_to(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x02db\0\0\x01\0\x01", server).unwrap();
+    let mut reply = [0; 512];
+    let (length, from) = socket.recv_from(&mut reply).unwrap();
+    assert_eq!(from, server);
+    println!("{:?}", &reply[length - 4..length]);
+}
+
+fn become_nobody() {
+    nix::unistd::setgroups(&[]).unwrap();
+    nix::unistd::setgid(65534.into()).unwrap();
+    nix::unistd::setuid(65534.into()).unwrap();
+    println!("uid {}", nix::unistd::getuid());
+}
+
 fn families() {
     for family in [libc::AF_VSOCK, libc::AF_UNIX, libc::AF_NETLINK] {
         // SAFETY: socket(2) takes no pointer.
@@ -168,14 +188,4 @@ fn wait() {
     loop {
         std::thread::park();
     }
-}
-
-/// Ends with code 7 on SIGTERM.
-fn terminate() {
-    let mut signals = nix::sys::signal::SigSet::empty();
-    signals.add(nix::sys::signal::Signal::SIGTERM);
-    signals.thread_block().unwrap();
-    let _ready = TcpStream::connect("10.1.1.1:1111");
-    signals.wait().unwrap();
-    std::process::exit(7);
 }

@@ -7,12 +7,14 @@ use std::process::{Command, ExitCode, Stdio};
 use regress_mockserver::Error;
 use regress_mockserver::intercept::Intercepted;
 use regress_mockserver::sandbox::{Sandbox, Spec};
+use tokio::io::AsyncReadExt;
 
 use crate::harness::{Ran, Running, Test, block_on, inside, spec};
 
 pub const TESTS: &[Test] = &[
     ("a_command_that_cannot_run_is_an_error_with_a_hint", a_command_that_cannot_run_is_an_error_with_a_hint),
     ("the_service_is_its_user_without_rights", the_service_is_its_user_without_rights),
+    ("a_service_of_root_can_change_its_user", a_service_of_root_can_change_its_user),
     ("the_end_of_the_output_is_kept", the_end_of_the_output_is_kept),
     ("the_exit_status_is_told", the_exit_status_is_told),
     ("stop_terminates_and_then_kills", stop_terminates_and_then_kills),
@@ -62,6 +64,17 @@ fn the_service_is_its_user_without_rights() -> Ran {
     Ok(())
 }
 
+fn a_service_of_root_can_change_its_user() -> Ran {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    block_on(async {
+        let mut running = Running::start(inside("become", &[]), &[]).await.unwrap();
+        assert_eq!(running.output().await, "uid 65534\n");
+    });
+    Ok(())
+}
+
 fn the_end_of_the_output_is_kept() -> Ran {
     block_on(async {
         let mut running = Running::start(inside("shout", &[]), &[]).await.unwrap();
@@ -87,21 +100,21 @@ fn the_exit_status_is_told() -> Ran {
 fn stop_terminates_and_then_kills() -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let told = directory.path().join("told");
-    let script = format!("trap 'echo terminated > {}; exit 0' TERM; while :; do sleep 0.01; done", told.display());
+    let alive = directory.path().join("alive");
+    nix::unistd::mkfifo(&alive, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // A shell that obeys, beside a child that ignores it.
+    let script = format!(
+        "trap 'echo terminated > {}; exit 0' TERM; (trap '' TERM; exec sleep 1000 > {}) & while :; do sleep 0.01; done",
+        told.display(),
+        alive.display()
+    );
     block_on(async {
-        let mut running = Running::start(inside("terminate", &[]), &[]).await.unwrap();
-        running.next().await;
-        running.sandbox.stop().await;
-
-        // A shell that is told so, beside a child that ignores it.
-        let ready = directory.path().join("ready");
-        let script = format!("(trap '' TERM; touch {}; exec sleep 1000) & {script}", ready.display());
         let running = Running::start(spec(vec!["sh".into(), "-c".into(), script.into()]), &[]).await.unwrap();
-        while !ready.exists() {
-            tokio::task::yield_now().await;
-        }
+        // Opens once the child writes to it, and ends with the child.
+        let mut alive = tokio::fs::File::open(alive).await.unwrap();
         running.sandbox.stop().await;
         assert_eq!(std::fs::read_to_string(&told).unwrap(), "terminated\n");
+        assert_eq!(alive.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     });
     Ok(())
 }

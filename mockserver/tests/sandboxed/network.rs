@@ -137,6 +137,13 @@ fn sockets_of_the_host_are_out_of_reach() -> Ran {
     block_on(async {
         let mut running = Running::start(inside("unix", &[path]), &[]).await.unwrap();
         assert_eq!(running.output().await, format!("{path}: ConnectionRefused\n"));
+        // Only root may write there, as a rule.
+        if let Ok(directory) = tempfile::tempdir_in("/run") {
+            let path = directory.path().join("engine.sock");
+            let _listener = UnixListener::bind(&path).unwrap();
+            let mut running = Running::start(inside("unix", &[path.to_str().unwrap()]), &[]).await.unwrap();
+            assert_eq!(running.output().await, format!("{}: NotFound\n", path.display()));
+        }
         let mut running = Running::start(inside("families", &[]), &[]).await.unwrap();
         let output = running.output().await;
         let refused = std::io::Error::from_raw_os_error(libc::EAFNOSUPPORT).kind();

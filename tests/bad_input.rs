@@ -1,0 +1,231 @@
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    harness::{Client, Finished, Need, Process, open_to_all, regress, regress_as_nobody, require},
+    services::{LISTENS, Language, PATIENT, RecordedShop, Shop, Source},
+};
+
+#[test]
+fn what_is_not_there_is_named() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let missing = folder.path().join("missing");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").expect("the folder can be written");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).expect("the folder can be written");
+
+    let as_text = |path: &Path| path.display().to_string();
+    let rows: &[(&str, &[&str])] = &[
+        ("a folder that does not exist", &["replay", &as_text(&missing), "--", "true"]),
+        ("a folder without cassettes", &["replay", &as_text(&empty), "--", "true"]),
+        ("a file where a folder belongs", &["replay", &as_text(&file), "--", "true"]),
+        ("review of nothing", &["review", &as_text(&missing), "--accept-all"]),
+        ("a cassette that does not exist", &["cassette", "show", &as_text(&missing)]),
+        ("cassettes into a file", &["record", "-o", &as_text(&file), "--via", "proxy", "--", "true"]),
+        ("nothing to record", &["record", "-o", &as_text(&missing)]),
+        ("settings that do not exist", &["replay", &as_text(&empty), "--config", &as_text(&missing), "--", "true"]),
+    ];
+    for (what, arguments) in rows {
+        refused(what, regress().args(*arguments));
+    }
+    assert!(!missing.exists(), "a refused command wrote");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    for text in ["[service]\ncolour = 1\n", "[service\n", "[replay]\nsettle = -1\n"] {
+        std::fs::write(&settings, text).expect("the folder can be written");
+        refused(text, regress().arg("replay").arg(folder.path()).arg("--config").arg(&settings).args(["--", "true"]));
+    }
+}
+
+#[test]
+fn a_process_that_is_gone_cannot_be_recorded() {
+    if !require("bad_input::dead_pid", &[Need::Ebpf]) {
+        return;
+    }
+    let mut child = Command::new("true").spawn().expect("there is `true`");
+    let gone = child.id().to_string();
+    child.wait().expect("a child can be waited for");
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let out = folder.path().join("cassettes");
+    refused("a dead process", regress().args(["record", "--pid", &gone, "--via", "ebpf", "-o"]).arg(&out));
+    assert_no_cassettes(&out);
+}
+
+#[test]
+fn the_kernel_cannot_be_asked_without_privilege() {
+    if !require("bad_input::no_privilege", &[Need::Nobody]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    open_to_all(folder.path());
+    let out = folder.path().join("cassettes");
+    let own = std::process::id().to_string();
+    let mut command = regress_as_nobody();
+    refused("no privilege", command.args(["record", "--pid", &own, "--via", "ebpf", "-o"]).arg(&out));
+    assert_no_cassettes(&out);
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_named() {
+    if !require("bad_input::command", &[Need::Go, Need::Sandbox]) {
+        return;
+    }
+    let recorded = RecordedShop::record(Language::Go, Source::Proxy);
+    let absent = "/no/such/command";
+    let finished = refused("replay", regress().arg("replay").arg(recorded.cassettes()).args(["--", absent]));
+    assert!(finished.stderr.contains(absent), "{}", finished.stderr);
+    let out = recorded.cassettes().with_file_name("other");
+    let finished = refused("record", regress().args(["record", "--via", "proxy", "-o"]).arg(&out).args(["--", absent]));
+    assert!(finished.stderr.contains(absent), "{}", finished.stderr);
+    assert_no_cassettes(&out);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    if !require("bad_input::port", &[Need::Go, Need::Sandbox]) {
+        return;
+    }
+    let shop = Shop::new(Language::Go);
+    let taken = TcpListener::bind(("127.0.0.1", shop.port)).expect("the port is free");
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let out = folder.path().join("cassettes");
+    let port = shop.port.to_string();
+    let mut command = regress();
+    command.args(["record", "--via", "proxy", "--port", &port, "-o"]).arg(&out).arg("--");
+    let finished = refused("port", command.args(shop.language.command()).envs(shop.environment("none")));
+    assert!(finished.stderr.contains(&port), "{}", finished.stderr);
+    assert_no_cassettes(&out);
+    drop(taken);
+}
+
+#[test]
+fn a_cassette_that_cannot_be_trusted_is_never_the_same() {
+    if !require("bad_input::cassettes", &[Need::Go, Need::Sandbox]) {
+        return;
+    }
+    let recorded = RecordedShop::record(Language::Go, Source::Proxy);
+    type Edit = fn(&str) -> String;
+    let edits: &[(&str, Edit)] = &[
+        ("empty", |_| String::new()),
+        ("truncated", |text| text[..text.len() / 2].to_owned()),
+        ("truncated by one brace", |text| text.trim_end().trim_end_matches('}').to_owned()),
+        ("a newer format", |text| text.replacen(r#""regress": "1.0""#, r#""regress": "2.0""#, 1)),
+        ("no format", |text| text.replacen(r#""regress": "1.0""#, r#""regress": """#, 1)),
+        ("not a cassette", |_| "[1, 2, 3]\n".to_owned()),
+    ];
+    let whole = cassettes_in(&recorded.cassettes());
+    for (what, edit) in edits {
+        let copy = tempfile::tempdir().expect("there is a temporary folder");
+        for file in &whole {
+            let to = copy.path().join(file.strip_prefix(recorded.cassettes()).expect("a file of the folder"));
+            std::fs::create_dir_all(to.parent().expect("a file has a folder")).expect("the folder can be written");
+            std::fs::copy(file, to).expect("the folder can be written");
+        }
+        let victim = cassettes_in(copy.path()).into_iter().find(|path| path.to_string_lossy().contains("health"));
+        let victim = victim.expect("the tour asks for /health");
+        let text = std::fs::read_to_string(&victim).expect("a cassette is text");
+        let edited = edit(&text);
+        assert_ne!(edited, text, "{what}: the edit changes something");
+        std::fs::write(&victim, edited).expect("the folder can be written");
+        refused(what, regress().args(["cassette", "verify"]).arg(&victim));
+
+        let (finished, _) = recorded.replay_from(copy.path(), "none", PATIENT, &[]);
+        finished.expect_code(2);
+        let name = victim.file_name().expect("a file has a name").to_string_lossy();
+        let said = [finished.stdout, finished.stderr].concat();
+        assert!(said.contains(&*name), "{what}: which file?\n{said}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    if !require("bad_input::disk", &[Need::Go, Need::Root, Need::Ebpf]) {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let shop = Shop::new(Language::Go);
+    let mut command = regress();
+    command
+        .args(["record", "--via", "ebpf", "--port", &shop.port.to_string(), "-o"])
+        .arg(disk.path().join("cassettes"));
+    command.arg("--").args(shop.language.command()).envs(shop.environment("none"));
+    let recording = Process::start(&mut command);
+    recording.wait_for_line("recording");
+    recording.wait_for_line(LISTENS);
+    let client = Client::new(shop.port);
+    // More than the disk holds: a cassette is larger than a block.
+    for order in 0..SmallDisk::BLOCKS * 2 {
+        client.get(&format!("/orders/{order}"));
+    }
+    recording.signal(nix::sys::signal::Signal::SIGINT);
+    let finished = recording.finish();
+    assert_explained("a full disk", &finished);
+    for file in files_in(disk.path()) {
+        let name = file.to_string_lossy().into_owned();
+        assert!(name.ends_with(".cassette.json"), "left over: {name}");
+        assert_eq!(regress_cassettes::verify(&file).len(), 0, "half-written: {name}");
+    }
+}
+
+/// A file system of a few blocks.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    const BLOCKS: u32 = 64;
+
+    fn mount() -> SmallDisk {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let size = format!("size={}k", SmallDisk::BLOCKS * 4);
+        let mut command = Command::new("mount");
+        Process::start(command.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path())).finish().expect_code(0);
+        SmallDisk(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+/// Run it: exit code 2, and it says what is wrong and what to do.
+#[track_caller]
+fn refused(what: &str, command: &mut Command) -> Finished {
+    let finished = Process::start(command).finish();
+    assert_explained(what, &finished);
+    finished
+}
+
+#[track_caller]
+fn assert_explained(what: &str, finished: &Finished) {
+    let Finished { code, stdout, stderr } = finished;
+    let explained = *code == 2 && stderr.contains("error:") && stderr.contains("hint:");
+    assert!(explained, "{what}: exit code {code}\n--- stdout\n{stdout}--- stderr\n{stderr}");
+}
+
+#[track_caller]
+fn assert_no_cassettes(folder: &Path) {
+    assert_eq!(files_in(folder), Vec::<PathBuf>::new());
+}
+
+fn cassettes_in(folder: &Path) -> Vec<PathBuf> {
+    files_in(folder).into_iter().filter(|path| path.to_string_lossy().ends_with(".cassette.json")).collect()
+}
+
+/// All files below a folder that may not exist, sorted.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
+}

@@ -1,0 +1,145 @@
+use std::{collections::BTreeMap, sync::Barrier};
+
+use regress_cassettes::{Cassette, Confidence, Exchange};
+
+use crate::{
+    harness::{Client, Corpus, Need, Recording, Reply, http, require},
+    services::{Language, Shop},
+};
+
+const CLIENTS: u32 = 10;
+const REQUESTS: u32 = 20;
+
+#[test]
+fn python_loses_nothing_and_knows_every_owner() {
+    let Some(owners) = record_under_load("capture::python", Language::Python) else { return };
+    assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+}
+
+#[test]
+fn node_loses_nothing_and_has_no_wrong_owner() {
+    let Some(owners) = record_under_load("capture::node", Language::Node) else { return };
+    assert_eq!(owners.wrong, 0, "{owners:?}");
+}
+
+#[test]
+fn go_loses_nothing_and_has_no_wrong_owner() {
+    let Some(owners) = record_under_load("capture::go", Language::Go) else { return };
+    assert_eq!(owners.wrong, 0, "{owners:?}");
+}
+
+/// Downstream exchanges by whether their cassette is the one of the entry that caused them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Owners {
+    right: u32,
+    wrong: u32,
+    unknown: u32,
+}
+
+/// Attach to a shop that already has connections on both sides, drive it, and compare what was recorded with what
+/// the clients and the downstreams saw.
+fn record_under_load(test: &str, language: Language) -> Option<Owners> {
+    if !require(test, &[language.need(), Need::Ebpf]) {
+        return None;
+    }
+    let shop = Shop::new(language);
+    let process = shop.run();
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
+    drive(&clients, 1);
+    shop.inventory.take_served();
+    shop.pricing.take_served();
+
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let arguments = ["--pid", &process.id().to_string(), "--via", "ebpf"];
+    let recording = Recording::start(out.path(), arguments, []);
+    let mut asked = drive(&clients, REQUESTS);
+    let finished = recording.stop();
+    process.stop();
+
+    let corpus = Corpus::read(out.path());
+    asked.sort();
+    let mut served = shop.inventory.take_served();
+    served.extend(shop.pricing.take_served());
+    served.sort();
+    assert_eq!(corpus.losses(), Vec::<&_>::new(), "{}", finished.stderr);
+    assert_same(&corpus.replies(), &asked);
+    assert_same(&corpus.served(), &served);
+
+    let owners = judge_owners(&corpus);
+    // Only an owner that cannot be told may keep a complete recording from being a good one.
+    finished.expect_code(if owners.unknown > 0 { 2 } else { 0 });
+    Some(owners)
+}
+
+/// Every client makes its requests one after the other, all clients at once.
+fn drive(clients: &[Client], requests: u32) -> Vec<Reply> {
+    let start = Barrier::new(clients.len());
+    std::thread::scope(|scope| {
+        let working: Vec<_> = (1000..)
+            .step_by(1000)
+            .zip(clients)
+            .map(|(first_order, client)| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    (first_order..first_order + requests).map(|order| ask(client, order)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        working.into_iter().flat_map(|client| client.join().expect("every client is answered")).collect()
+    })
+}
+
+fn ask(client: &Client, order: u32) -> Reply {
+    match order % 8 {
+        0 => client.get("/health"),
+        1 => client.get("/report"),
+        2 | 3 => client.post("/orders", &format!(r#"{{"id":"{order}","sku":"sku-{order}","quantity":2}}"#)),
+        _ => client.get(&format!("/orders/{order}")),
+    }
+}
+
+/// Equal, or a failure that names what is missing and what is too much instead of printing both.
+#[track_caller]
+fn assert_same<T: Ord + std::fmt::Debug>(recorded: &[T], truth: &[T]) {
+    let mut counts: BTreeMap<&T, i32> = BTreeMap::new();
+    truth.iter().for_each(|item| *counts.entry(item).or_default() += 1);
+    recorded.iter().for_each(|item| *counts.entry(item).or_default() -= 1);
+    let missing: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
+    let invented: Vec<_> = counts.iter().filter(|(_, count)| **count < 0).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:#?}\ninvented: {invented:#?}");
+}
+
+/// The truth about owners is the order that an entry names, which every call made for it repeats in `x-order`.
+/// No rule of the recorder looks at it.
+fn judge_owners(corpus: &Corpus) -> Owners {
+    let mut owners = Owners::default();
+    for cassette in &corpus.cassettes {
+        let order = order_of(cassette);
+        for exchange in &cassette.downstream {
+            let repeated = http(exchange).request.header_text("x-order").map(|order| order.into_owned());
+            match confidence(exchange) {
+                Confidence::Ambiguous => owners.unknown += 1,
+                Confidence::Certain if repeated == order => owners.right += 1,
+                Confidence::Certain => owners.wrong += 1,
+            }
+        }
+    }
+    // Every exchange of this load has an owner; one that was given to no entry is unknown.
+    owners.unknown += u32::try_from(corpus.ambient.len()).expect("a small number");
+    owners
+}
+
+fn confidence(exchange: &Exchange) -> Confidence {
+    exchange.cause.as_ref().map_or(Confidence::Ambiguous, |cause| cause.confidence)
+}
+
+/// The order that an entry is about; `None` for the routes without one.
+fn order_of(cassette: &Cassette) -> Option<String> {
+    let request = &http(cassette.entry.as_ref().expect("not the ambient cassette")).request;
+    if let Some(order) = request.target().strip_prefix("/orders/") {
+        return Some(order.to_owned());
+    }
+    let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    body["id"].as_str().map(str::to_owned)
+}

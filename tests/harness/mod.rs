@@ -1,0 +1,19 @@
+//! What the tests share.
+
+mod client;
+mod corpus;
+mod downstream;
+mod process;
+mod regress;
+mod replay;
+mod report;
+mod require;
+
+pub use client::{Client, Reply};
+pub use corpus::{Corpus, http, neutral};
+pub use downstream::{Answer, Downstream};
+pub use process::{Finished, Process, free_port};
+pub use regress::{Recording, open_to_all, regress, regress_as_nobody};
+pub use replay::Replay;
+pub use report::{Outcome, Report};
+pub use require::{Need, require, tools};

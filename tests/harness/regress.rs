@@ -1,0 +1,81 @@
+//! The `regress` command as a test runs it.
+
+use std::{
+    ffi::OsStr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use nix::sys::signal::Signal;
+
+use super::process::{Finished, Process};
+
+/// The command, in an environment without settings of its own.
+pub fn regress() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regress"));
+    without_settings(&mut command);
+    command
+}
+
+/// The command run by `nobody`, from a place where `nobody` may read it.
+pub fn regress_as_nobody() -> Command {
+    static COPIED: OnceLock<PathBuf> = OnceLock::new();
+    let copied = COPIED.get_or_init(|| {
+        let folder = tempfile::Builder::new().prefix("regress-bin-").tempdir().expect("there is a temporary folder");
+        open_to_all(folder.path());
+        let copied = folder.keep().join("regress");
+        std::fs::copy(env!("CARGO_BIN_EXE_regress"), &copied).expect("the command can be copied");
+        copied
+    });
+    let mut command = Command::new("runuser");
+    command.args(["-u", "nobody", "--"]).arg(copied);
+    without_settings(&mut command);
+    command.current_dir("/");
+    command
+}
+
+/// Let every user read and write in a folder.
+pub fn open_to_all(folder: &Path) {
+    let everyone = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder, everyone).expect("a folder of our own");
+}
+
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REGRESS_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1");
+}
+
+/// A running `regress record`.
+pub struct Recording(Process);
+
+impl Recording {
+    /// Start `regress record -o out ...` and wait until it records.
+    pub fn start<A: AsRef<OsStr>>(
+        out: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Recording {
+        let mut command = regress();
+        command.arg("record").arg("-o").arg(out).args(arguments).envs(environment);
+        let process = Process::start(&mut command);
+        process.wait_for_line("recording");
+        Recording(process)
+    }
+
+    /// Wait until the recorded command says this on its standard error.
+    pub fn wait_for_line(&self, words: &str) {
+        self.0.wait_for_line(words);
+    }
+
+    /// End the recording in good order.
+    pub fn stop(self) -> Finished {
+        self.0.signal(Signal::SIGINT);
+        self.0.finish()
+    }
+}

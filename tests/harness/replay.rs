@@ -1,0 +1,38 @@
+//! A replay, as a test asks for one.
+
+use std::path::Path;
+
+use super::{
+    process::{Finished, Process},
+    regress::regress,
+    report::Report,
+};
+
+/// What to replay against what.
+pub struct Replay<'a> {
+    /// The folder of cassettes.
+    pub cassettes: &'a Path,
+    /// The settings file.
+    pub settings: &'a Path,
+    /// The new build.
+    pub command: &'a [String],
+    /// Its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Further arguments of `regress replay`.
+    pub arguments: &'a [&'a str],
+}
+
+impl Replay<'_> {
+    /// Run it. The report is missing where replay could not begin.
+    pub fn run(self) -> (Finished, Option<Report>) {
+        let written = tempfile::tempdir().expect("there is a temporary folder");
+        let report = written.path().join("report.json");
+        let mut command = regress();
+        command.arg("replay").arg(self.cassettes).arg("--config").arg(self.settings);
+        command.arg("--report").arg(format!("json={}", report.display())).args(self.arguments);
+        command.arg("--").args(self.command).envs(self.environment);
+        let finished = Process::start(&mut command).finish();
+        let report = report.exists().then(|| Report::read(&report));
+        (finished, report)
+    }
+}

@@ -1,0 +1,93 @@
+//! What a test needs of the host, and the skip that must be earned.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Something a host may not have.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// CPython 3.
+    Python,
+    /// Node.js.
+    Node,
+    /// The Go toolchain.
+    Go,
+    /// nginx.
+    Nginx,
+    /// httpbin and gunicorn, as `tests/install.sh` puts them.
+    Httpbin,
+    /// verdaccio, as `tests/install.sh` puts it.
+    Verdaccio,
+    /// The rights to load and attach kernel programs.
+    Ebpf,
+    /// User namespaces in which a sandbox can be built.
+    Sandbox,
+    /// Root, and a user `nobody` to become.
+    Nobody,
+    /// Root, to mount.
+    Root,
+}
+
+/// Whether the host has all of it. If not, says so and returns false, so that the test can return; panics where
+/// `REGRESS_TEST_REQUIRE=all` forbids to skip.
+pub fn require(test: &str, needs: &[Need]) -> bool {
+    for need in needs {
+        if let Err(reason) = need.check() {
+            let everything = std::env::var("REGRESS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+            assert!(!everything, "{test} needs {need:?}: {reason}");
+            // Not `eprintln!`, which libtest hides when a test passes.
+            let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
+            return false;
+        }
+    }
+    true
+}
+
+impl Need {
+    fn check(self) -> Result<(), String> {
+        match self {
+            Need::Python => runs("python3", &["--version"]),
+            Need::Node => runs("node", &["--version"]),
+            Need::Go => runs("go", &["version"]),
+            Need::Nginx => runs("nginx", &["-v"]),
+            Need::Httpbin => installed("venv/bin/gunicorn"),
+            Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),
+            Need::Ebpf if !nix::unistd::geteuid().is_root() => Err("not root".into()),
+            Need::Ebpf => std::fs::metadata("/sys/kernel/btf/vmlinux")
+                .map(drop)
+                .map_err(|error| format!("/sys/kernel/btf/vmlinux: {error}")),
+            Need::Sandbox => runs("unshare", &["--user", "--map-root-user", "--net", "--mount", "true"]),
+            Need::Nobody => runs("runuser", &["-u", "nobody", "--", "true"]),
+            Need::Root if nix::unistd::geteuid().is_root() => Ok(()),
+            Need::Root => Err("not root".into()),
+        }
+    }
+}
+
+fn runs(program: &str, args: &[&str]) -> Result<(), String> {
+    let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} {}: {status}", args.join(" "))),
+        Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+/// The folder in which `tests/install.sh` puts what it installs.
+pub fn tools() -> PathBuf {
+    if let Some(named) = std::env::var_os("REGRESS_TEST_TOOLS") {
+        return named.into();
+    }
+    let caches = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    caches.unwrap_or_else(std::env::temp_dir).join("regress-tests")
+}
+
+fn installed(path: &str) -> Result<(), String> {
+    let path = tools().join(path);
+    if path.exists() { Ok(()) } else { Err(format!("no {}: run tests/install.sh", path.display())) }
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
+# HTTP clients into a Python virtual environment; verdaccio by npm. Can be run again: what is there is left alone.
+#
+# Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
+# (default: regress-tests in the user's cache folder; the tests look there, too).
+set -euo pipefail
+
+tools=${REGRESS_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-tests}
+packages=(nginx-light php-cli php-curl clang-14 llvm-14 libbpf-dev curl python3 python3-venv util-linux procps)
+httpbin=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1)
+verdaccio=6.1.6
+
+say() { printf 'install: %s\n' "$*"; }
+
+# apt starts the services it installs unless this policy says no; an existing policy is put back.
+policy=/usr/sbin/policy-rc.d
+forbid_services() {
+    if [ -e "$policy" ]; then mv "$policy" "$policy.before-regress"; fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    trap allow_services EXIT
+}
+allow_services() {
+    rm -f "$policy"
+    if [ -e "$policy.before-regress" ]; then mv "$policy.before-regress" "$policy"; fi
+}
+
+missing_packages() {
+    local package
+    for package in "${packages[@]}"; do
+        # shellcheck disable=SC2016 # ${Status} is for dpkg-query.
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || printf '%s\n' "$package"
+    done
+    command -v node >/dev/null || printf 'nodejs\n'
+    command -v npm >/dev/null || printf 'npm\n'
+    command -v go >/dev/null || printf 'golang-go\n'
+}
+
+mapfile -t missing < <(missing_packages)
+if [ ${#missing[@]} -gt 0 ]; then
+    say "apt packages ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    forbid_services
+    apt-get -qq update
+    apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
+    allow_services
+    trap - EXIT
+else
+    say "apt packages are there"
+fi
+
+mkdir -p "$tools"
+
+# A note of what was asked for makes a second run quick, and a changed version a new install.
+if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "${httpbin[*]}" ]; then
+    say "Python packages ${httpbin[*]} into $tools/venv"
+    rm -rf "$tools/venv"
+    python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${httpbin[@]}"
+    printf '%s' "${httpbin[*]}" >"$tools/venv/asked-for"
+else
+    say "Python packages are in $tools/venv"
+fi
+
+if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "verdaccio $verdaccio" ]; then
+    say "npm package verdaccio $verdaccio into $tools/node_modules"
+    rm -rf "$tools/node_modules" "$tools/package-lock.json"
+    # One of its dependencies asks for node-fetch by a tag that not every registry mirror has.
+    printf '{"private":true,"dependencies":{"verdaccio":"%s"},"overrides":{"node-fetch":"^2.7.0"}}\n' "$verdaccio" \
+        >"$tools/package.json"
+    (cd "$tools" && npm install --silent --no-audit --no-fund --ignore-scripts)
+    printf 'verdaccio %s' "$verdaccio" >"$tools/node_modules/asked-for"
+else
+    say "npm package verdaccio is in $tools/node_modules"
+fi
+
+say "done"

@@ -1,0 +1,33 @@
+//! The integration tests: the `regress` command as a user has it, real services, real sockets.
+//!
+//! A test that needs what a host may not have (a runtime, a privilege) says so with [`harness::require`] and is
+//! skipped, with the reason on stderr, where it is missing; `REGRESS_TEST_REQUIRE=all` makes that a failure.
+//! `tests/install.sh` installs everything.
+
+/// What the tests share: processes, downstreams, clients, reading cassettes.
+mod harness;
+/// The services under test.
+mod services;
+
+/// Bad input: every mistake ends in exit code 2, with `error:` and `hint:`, and nothing half-written.
+mod bad_input;
+/// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.
+mod capture;
+/// What the commands print.
+mod cli;
+/// HTTP at its edges, over real sockets.
+mod edges;
+/// The direction of the dependencies and the size of the files.
+mod house;
+/// The model table: what each change of a service must lead to.
+mod model;
+/// Kernel and proxy recording of the same traffic say the same.
+mod parity;
+/// Services made by others: nginx in front of httpbin, verdaccio.
+mod real;
+/// Accepting and rejecting differences.
+mod review;
+/// Nothing gets out of the sandbox.
+mod sealed;
+/// A recorded build is the same as itself, every time.
+mod stable;

@@ -1,0 +1,184 @@
+//! The shop as a service under test in three languages, with its two downstreams.
+
+mod recorded;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{LazyLock, OnceLock},
+};
+
+pub use recorded::{PATIENT, RecordedShop, Source, Waits};
+
+use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port};
+
+/// A language the shop is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Threads and a shared pool of connections.
+    Python,
+    /// One event loop.
+    Node,
+    /// Goroutines.
+    Go,
+}
+
+impl Language {
+    /// What the host must have to run it.
+    pub fn need(self) -> Need {
+        match self {
+            Language::Python => Need::Python,
+            Language::Node => Need::Node,
+            Language::Go => Need::Go,
+        }
+    }
+
+    /// The command that runs the shop.
+    pub fn command(self) -> Vec<String> {
+        match self {
+            Language::Python => vec![python(), source("shop.py")],
+            Language::Node => vec!["node".into(), source("shop.mjs")],
+            Language::Go => vec![go_shop()],
+        }
+    }
+}
+
+/// A file beside this one.
+pub fn source(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name).display().to_string()
+}
+
+/// The interpreter itself: what `python3` names may be a script that looks for it.
+pub fn python() -> String {
+    static FOUND: LazyLock<String> = LazyLock::new(|| {
+        let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        let answer = asked.expect("the test required python3").stdout;
+        String::from_utf8_lossy(&answer).trim().to_owned()
+    });
+    FOUND.clone()
+}
+
+/// The shop in Go, built once a test run; Go's own cache makes that quick.
+fn go_shop() -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop-go");
+        let mut build = Command::new("go");
+        build.env("CGO_ENABLED", "0").env("GO111MODULE", "off").env("GOTOOLCHAIN", "local");
+        Process::start(build.args(["build", "-o"]).arg(&program).arg(source("shop.go"))).finish().expect_code(0);
+        program
+    });
+    built.display().to_string()
+}
+
+/// The downstreams of one shop and the port it listens on.
+pub struct Shop {
+    /// The language it is written in.
+    pub language: Language,
+    /// The port it listens on.
+    pub port: u16,
+    /// Stock, reservations, settings.
+    pub inventory: Downstream,
+    /// Prices.
+    pub pricing: Downstream,
+}
+
+impl Shop {
+    /// Start the downstreams.
+    pub fn new(language: Language) -> Shop {
+        let inventory = Downstream::start(inventory);
+        let pricing = Downstream::start(pricing);
+        Shop { language, port: free_port(), inventory, pricing }
+    }
+
+    /// The environment in which the shop, with this change, finds its downstreams.
+    pub fn environment(&self, change: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("PORT", self.port.to_string()),
+            ("INVENTORY_URL", self.inventory.url()),
+            ("PRICING_URL", self.pricing.url()),
+            ("SHOP_CHANGE", change.to_owned()),
+        ]
+    }
+
+    /// Run it, unchanged, until it listens.
+    pub fn run(&self) -> Process {
+        let command = self.language.command();
+        let process = Process::start(Command::new(&command[0]).args(&command[1..]).envs(self.environment("none")));
+        process.wait_for_line(LISTENS);
+        process
+    }
+}
+
+/// The line on standard error with which a shop says that it listens.
+pub const LISTENS: &str = "shop listens";
+
+fn inventory(method: &str, target: &str, body: &[u8]) -> Answer {
+    match (method, target) {
+        ("GET", "/config") => json(r#"{"currency":"EUR","discount":5}"#.into()),
+        ("GET", "/levels") => Answer(200, "text/plain", "north 12\nsouth 7\n".into()),
+        ("POST", "/reserve") => {
+            let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            json(format!(r#"{{"reserved": true, "order": {}}}"#, asked["id"]))
+        }
+        ("GET", _) if target.starts_with("/stock/") => {
+            let sku = &target["/stock/".len()..];
+            json(format!(r#"{{"sku":"{sku}","available":{},"warehouse":"north"}}"#, number(sku) % 40 + 3))
+        }
+        _ => Answer(404, "text/plain", "no such path\n".into()),
+    }
+}
+
+fn pricing(method: &str, target: &str, body: &[u8]) -> Answer {
+    match (method, target) {
+        ("POST", "/quote") => {
+            let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let sku = asked["sku"].as_str().unwrap_or_default();
+            // 35 cents: with a discount of 5 % a total of 3 always has a fraction above one half.
+            let cents = 1035 + 100 * (number(sku) % 50);
+            json(format!(r#"{{"sku":"{sku}","unit_cents":{cents},"exact":{cents}.10}}"#))
+        }
+        ("POST", "/fail") => Answer(500, "text/plain", "pricing is down\n".into()),
+        _ => Answer(404, "text/plain", "no such path\n".into()),
+    }
+}
+
+fn json(text: String) -> Answer {
+    Answer(200, "application/json", text)
+}
+
+/// The number at the end of a name.
+fn number(name: &str) -> u64 {
+    name.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default()
+}
+
+/// One request of each kind that the shop knows, in this order, and two of the first.
+pub fn tour(port: u16) -> Vec<Reply> {
+    let client = Client::new(port);
+    let replies = vec![
+        client.get("/health"),
+        client.get("/orders/7"),
+        client.post("/orders", r#"{"id":"8","sku":"sku-8","quantity":3}"#),
+        client.get("/report"),
+        client.get("/broken"),
+        client.get("/orders/9"),
+    ];
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses, [200, 200, 201, 200, 502, 200], "the shop works: {replies:?}");
+    replies
+}
+
+#[test]
+fn the_shop_works_in_every_language() {
+    for language in [Language::Python, Language::Node, Language::Go] {
+        if !crate::harness::require(&format!("services::{language:?}"), &[language.need()]) {
+            continue;
+        }
+        let shop = Shop::new(language);
+        let process = shop.run();
+        let replies = tour(shop.port);
+        assert_eq!(replies[1].response, r#"{"id":"7","sku":"sku-7","available":10,"total":4944,"currency":"EUR"}"#);
+        assert_eq!(shop.inventory.take_served().len() + shop.pricing.take_served().len(), 1 + 2 + 2 + 1 + 1 + 2);
+        process.stop();
+    }
+}

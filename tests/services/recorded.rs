@@ -1,0 +1,120 @@
+//! A shop that was recorded once, to be replayed many times.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{LISTENS, Language, Shop, tour};
+use crate::harness::{Corpus, Finished, Recording, Replay, Report};
+
+/// The capture source to record by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel.
+    Ebpf,
+    /// Regress in the data path.
+    Proxy,
+}
+
+impl Source {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Ebpf => "ebpf",
+            Source::Proxy => "proxy",
+        }
+    }
+}
+
+/// A shop with the recording of one tour through it.
+pub struct RecordedShop {
+    /// The shop; its downstreams still run, so that a replay that reached them would be seen.
+    pub shop: Shop,
+    folder: TempDir,
+}
+
+/// How long a replay waits, in seconds; more than any working build needs unless the wait is what is tested.
+#[derive(Clone, Copy)]
+pub struct Waits {
+    /// For the service to listen.
+    pub ready: f64,
+    /// For an answer.
+    pub entry: f64,
+}
+
+/// The waits of a build that works.
+pub const PATIENT: Waits = Waits { ready: 60.0, entry: 60.0 };
+
+impl RecordedShop {
+    /// Start the shop under `regress record`, make the tour, stop.
+    pub fn record(language: Language, source: Source) -> RecordedShop {
+        RecordedShop::record_shop(Shop::new(language), source)
+    }
+
+    /// Record the same shop, on the same ports, into another folder by another source.
+    pub fn record_again(self, source: Source) -> RecordedShop {
+        RecordedShop::record_shop(self.shop, source)
+    }
+
+    fn record_shop(shop: Shop, source: Source) -> RecordedShop {
+        let language = shop.language;
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let recorded = RecordedShop { shop, folder };
+        let settings = recorded.settings("record", PATIENT);
+        let mut arguments = vec!["--via".into(), source.name().into()];
+        arguments.extend(["--config".into(), settings.display().to_string(), "--".into()]);
+        arguments.extend(language.command());
+        let recording = Recording::start(&recorded.cassettes(), arguments, recorded.shop.environment("none"));
+        recording.wait_for_line(LISTENS);
+        let asked = tour(recorded.shop.port);
+        recording.stop().expect_code(0);
+
+        let corpus = Corpus::read(&recorded.cassettes());
+        assert_eq!(corpus.cassettes.len(), asked.len(), "one cassette a request");
+        assert_eq!(corpus.losses(), Vec::<&_>::new());
+        recorded.shop.inventory.take_served();
+        recorded.shop.pricing.take_served();
+        recorded
+    }
+
+    /// Where the cassettes are.
+    pub fn cassettes(&self) -> PathBuf {
+        self.folder.path().join("cassettes")
+    }
+
+    /// Replay them against the shop with a change.
+    pub fn replay(&self, change: &str, waits: Waits, arguments: &[&str]) -> (Finished, Option<Report>) {
+        self.replay_from(&self.cassettes(), change, waits, arguments)
+    }
+
+    /// Replay the cassettes of another folder against the shop with a change.
+    pub fn replay_from(
+        &self,
+        cassettes: &Path,
+        change: &str,
+        waits: Waits,
+        arguments: &[&str],
+    ) -> (Finished, Option<Report>) {
+        let result = Replay {
+            cassettes,
+            settings: &self.settings(change, waits),
+            command: &self.shop.language.command(),
+            environment: self.shop.environment(change),
+            arguments,
+        }
+        .run();
+        let escaped = [self.shop.inventory.take_served(), self.shop.pricing.take_served()].concat();
+        assert!(escaped.is_empty(), "{change}: a replay reached the real downstreams: {escaped:?}");
+        result
+    }
+
+    fn settings(&self, name: &str, waits: Waits) -> PathBuf {
+        let path = self.folder.path().join(format!("{name}.toml"));
+        let text = format!(
+            "[service]\nname = \"shop\"\nports = [{}]\n\n[replay]\nready_timeout = {:?}\nentry_timeout = {:?}\nsettle = 0.5\n",
+            self.shop.port, waits.ready, waits.entry,
+        );
+        std::fs::write(&path, text).expect("the temporary folder can be written");
+        path
+    }
+}
