@@ -1,7 +1,7 @@
 //! The only place that prints: data to stdout, everything else to stderr.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that prints")]
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{error::Error, fmt, io::IsTerminal, process::ExitCode};
 
 use tracing_subscriber::EnvFilter;
 
@@ -76,8 +76,18 @@ pub fn say(text: impl fmt::Display) {
     eprintln!("{text}");
 }
 
+/// Whether stderr may be coloured.
+fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Send `tracing` to stderr; `REGRESS_LOG` sets the filter (default `warn`).
 pub fn start_logging() {
     let filter = EnvFilter::try_from_env("REGRESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour())
+        .without_time()
+        .try_init();
 }

@@ -23,7 +23,7 @@ fn nginx_in_front_of_httpbin() {
     let build = |name: &str, location: &str| -> Vec<String> {
         let settings = folder.path(name);
         let text = format!(
-            "daemon off;\nmaster_process off;\npid {pid};\nerror_log stderr notice;\nevents {{}}\nhttp {{\n  access_log off;\n  \
+            "daemon off;\nuser nobody nogroup;\npid {pid};\nerror_log stderr notice;\nevents {{}}\nhttp {{\n  access_log off;\n  \
              client_body_temp_path {temp}/body;\n  proxy_temp_path {temp}/proxy;\n  fastcgi_temp_path {temp}/fastcgi;\n  \
              uwsgi_temp_path {temp}/uwsgi;\n  scgi_temp_path {temp}/scgi;\n  server {{\n    listen 127.0.0.1:{port};\n    \
              location / {{\n      proxy_pass http://127.0.0.1:{upstream_port};\n      {location}\n    }}\n  }}\n}}\n",
@@ -49,7 +49,7 @@ fn nginx_in_front_of_httpbin() {
     service.replay(&service.build, 0);
     let changed = build("changed.conf", "proxy_set_header X-Shard 7;");
     let report = service.replay(&changed, 1);
-    assert_all_show(&report, 4, "downstream", "header/x-shard");
+    assert_changed_call(&report, 4, "header/x-shard");
 }
 
 #[test]
@@ -88,7 +88,8 @@ fn verdaccio_behind_verdaccio() {
 
     service.replay(&service.build, 0);
     let report = service.replay(&build("changed", ", headers: {X-Team: \"7\"}"), 1);
-    assert_all_show(&report, 4, "downstream", "header/x-team");
+    // Of a package whose manifest it could not get, verdaccio does not look for the tarball in the usual place.
+    assert_changed_call(&report, 3, "header/x-team");
 }
 
 /// A service that somebody else wrote, and where its recording goes.
@@ -106,7 +107,7 @@ impl Service<'_> {
             vec!["--via".to_owned(), "ebpf".into(), "--port".into(), self.port.to_string(), "--".into()];
         arguments.extend_from_slice(&self.build);
         let recording = Recording::start(&self.folder.path("cassettes"), arguments, []);
-        recording.wait_for_line(self.listens);
+        recording.wait_for_service(self.listens, self.port);
         let mut asked = drive(&Client::new(self.port));
         let finished = recording.stop();
         finished.expect_code(0);
@@ -128,10 +129,15 @@ impl Service<'_> {
     }
 }
 
+/// Every entry is different, and this field of a call is in so many of them.
 #[track_caller]
-fn assert_all_show(report: &Report, entries: usize, place: &str, path: &str) {
+fn assert_changed_call(report: &Report, entries: usize, field: &str) {
+    assert_eq!(report.summary.different, report.summary.total, "{report:#?}");
     let shows = report.outcomes.iter().filter(|outcome| {
-        outcome.differences.iter().any(|difference| difference.place == place && difference.path.ends_with(path))
+        outcome
+            .differences
+            .iter()
+            .any(|difference| difference.place == "downstream" && difference.path.ends_with(field))
     });
     assert_eq!(shows.count(), entries, "{report:#?}");
 }

@@ -141,7 +141,7 @@ fn record_health(cassettes: &std::path::Path, port: u16, command: &[String]) {
     let mut arguments = vec!["--via".to_owned(), "proxy".into(), "--port".into(), port.to_string(), "--".into()];
     arguments.extend_from_slice(command);
     let recording = Recording::start(cassettes, arguments, [("PORT", port.to_string())]);
-    recording.wait_for_line("probe listens");
+    recording.wait_for_service("probe listens", port);
     assert_eq!(Client::new(port).get("/health").response, "ok\n");
     recording.stop().expect_code(0);
 }

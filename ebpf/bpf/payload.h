@@ -274,6 +274,9 @@ INLINE void find_memory(struct call *call, struct transfer *t, u32 direction, s3
 		return;
 	}
 	if (number == (direction == SENT ? NR_SENDMMSG : NR_RECVMMSG)) {
+		/* A timeout ends a recvmmsg without a sign, and then the count would be wrong. */
+		if (direction == RECEIVED && regs->r8)
+			return;
 		call->batch = current_batch(address, regs->dx, result);
 		if (!call->batch)
 			return;
@@ -289,9 +292,9 @@ INLINE void find_memory(struct call *call, struct transfer *t, u32 direction, s3
 	call->readable = 1;
 }
 
-/* A message that moved less than its memory holds is the last of its call. */
-INLINE void end_partial_batch(struct call *call, struct transfer *t)
+/* A message that was sent in part is the last of its call (__sys_sendmmsg). */
+INLINE void end_partial_batch(struct call *call, struct transfer *t, u32 direction)
 {
-	if (call->batch && t->more)
+	if (call->batch && t->more && direction == SENT)
 		call->batch->next = call->batch->count;
 }

@@ -187,7 +187,8 @@ struct record {
 	u32 thread;
 	u8 kind;
 	u8 detail; /* DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
-	u16 padding;
+	u8 joined; /* OPEN: bytes moved before */
+	u8 padding;
 	u32 length; /* payload bytes that follow the fixed part of DATA and NAME */
 };
 
@@ -237,4 +238,5 @@ enum socket_flag {
 	RECEIVED_FINISHED = 16, /* FINISHED was written */
 	GONE_FOR_GOOD = 32,     /* CLOSE was written */
 	RESOLVER = 64,          /* UDP: it asks port 53 */
+	JOINED = 128,           /* it was used before it was followed */
 };

@@ -58,6 +58,7 @@ INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 t
 	head->thread = (u32)task;
 	head->kind = kind;
 	head->detail = detail;
+	head->joined = 0;
 	head->padding = 0;
 	head->length = 0;
 }
@@ -90,7 +91,7 @@ INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 	return 1;
 }
 
-INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u64 task)
+INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u8 joined, u64 task)
 {
 	struct address_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -99,6 +100,7 @@ INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u64 task)
 		return 0;
 	}
 	fill_head(&out->head, kind, role, bpf_get_socket_cookie(sk), task);
+	out->head.joined = joined;
 	out->family = sk->__sk_common.skc_family;
 	out->local_port = sk->__sk_common.skc_num;
 	out->peer_port = __builtin_bswap16(sk->__sk_common.skc_dport);

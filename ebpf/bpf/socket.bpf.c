@@ -109,8 +109,17 @@ INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 directi
 	return unseen > 0 ? unseen : 0;
 }
 
+/* Whether bytes moved besides the `sent` and `received` of the current call, since the connection was established. */
+INLINE int was_used(struct sock *sk, struct socket_state *state, u32 sent, u32 received)
+{
+	struct tcp_sock *tcp = stream_counters(sk);
+
+	return tcp && state->flags & SEQUENCED &&
+	       (tcp->write_seq - state->sequence[SENT] != sent || tcp->copied_seq - state->sequence[RECEIVED] != received);
+}
+
 /* The state of a socket that a followed process uses; its first use announces it. */
-INLINE struct socket_state *used_socket(struct sock *sk, u64 task)
+INLINE struct socket_state *used_socket(struct sock *sk, u32 sent, u32 received, u64 task)
 {
 	struct socket_state *state = bpf_sk_storage_get(&sockets, sk, NULL, 0);
 
@@ -126,10 +135,15 @@ INLINE struct socket_state *used_socket(struct sock *sk, u64 task)
 		}
 		/* TCP Fast Open hands an accepted socket out before it is established. */
 		state->role = sk->__sk_common.skc_state == SYN_RECV ? SERVER : UNKNOWN;
+		if (state->role == UNKNOWN)
+			state->flags = JOINED;
+	} else if (!(state->flags & FOLLOWED) && was_used(sk, state, sent, received)) {
+		/* Established before its process was followed: what moved until then is none of ours. */
+		state->flags = JOINED;
 	}
 	__sync_fetch_and_or(&state->flags, FOLLOWED);
 	/* Set after the record is in the ring: a thread that sees the flag writes behind it. Two threads may both announce. */
-	if (emit_addresses(sk, OPEN, state->role, task))
+	if (emit_addresses(sk, OPEN, state->role, !!(state->flags & JOINED), task))
 		__sync_fetch_and_or(&state->flags, ANNOUNCED);
 	return state;
 }
@@ -163,7 +177,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 		count_loss(UNREADABLE, t->left);
 	send_out(t, t->left);
 	state->owed[direction & 1] = t->owed;
-	end_partial_batch(call, t);
+	end_partial_batch(call, t, direction);
 }
 
 /* ---- The end of a connection ---- */
@@ -297,7 +311,7 @@ INLINE void moved(struct sock *sk, u32 length, int flags, u32 direction, u64 tas
 		return;
 	if (flags & MSG_TRUNC) /* discarded instead of copied, tcp(7) */
 		call.readable = 0;
-	state = used_socket(sk, task);
+	state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
 	if (state)
 		capture(sk, state, t, &call, direction, length, task);
 }
@@ -366,7 +380,7 @@ INLINE void began_connecting(struct sock *sk)
 	state->flags = FOLLOWED;
 	/* An MPTCP socket learns where to only afterwards. */
 	if (sk->__sk_common.skc_dport)
-		emit_addresses(sk, CONNECTING, CLIENT, task);
+		emit_addresses(sk, CONNECTING, CLIENT, 0, task);
 }
 
 INLINE void established(struct sock *sk, int from)
@@ -375,7 +389,7 @@ INLINE void established(struct sock *sk, int from)
 
 	if (state && state->role == CLIENT) {
 		start_counting(sk, state);
-		if (!(state->flags & ANNOUNCED) && emit_addresses(sk, OPEN, CLIENT, 0))
+		if (!(state->flags & ANNOUNCED) && emit_addresses(sk, OPEN, CLIENT, 0, 0))
 			__sync_fetch_and_or(&state->flags, ANNOUNCED);
 		return;
 	}
@@ -403,7 +417,7 @@ INLINE void finished_sending(struct sock *sk)
 		task = followed_task();
 		if (!task)
 			return;
-		state = used_socket(sk, task);
+		state = used_socket(sk, 0, 0, task);
 		if (!state)
 			return;
 	}

@@ -160,12 +160,11 @@ impl Capture {
 
     fn event(&mut self, record: Record) -> Option<Event> {
         match record {
-            Record::Open { at, unit, socket, role, local, peer } => {
+            Record::Open { at, unit, socket, role, local, peer, joined } => {
                 // Two threads that use a socket first at the same time both announce it.
                 if !self.open.insert(socket) {
                     return None;
                 }
-                let joined = role.is_none();
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
                 Some(Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } })
             }

@@ -1,5 +1,6 @@
 //! The listening TCP sockets of a process's network namespace, from `/proc/PID/net/tcp` and `tcp6` (proc_net_tcp in the
-//! kernel's documentation). They tell the accepted end of a connection from the connecting one.
+//! kernel's documentation). They tell the accepted end of a connection that was there before the capture from the
+//! connecting one; where the listener is gone by then, the end that it accepted passes for the connecting one.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

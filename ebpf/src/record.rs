@@ -11,7 +11,8 @@ use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit
 #[derive(Debug, PartialEq)]
 pub(crate) enum Record {
     Event(Event),
-    /// A connection is used for the first time. Without a role it was established before the programs were there.
+    /// A connection is used for the first time. Without a role it was established before the programs were there; joined,
+    /// it was used before its process was followed.
     Open {
         at: u64,
         unit: Option<Unit>,
@@ -19,6 +20,7 @@ pub(crate) enum Record {
         role: Option<Role>,
         local: SocketAddr,
         peer: SocketAddr,
+        joined: bool,
     },
 }
 
@@ -28,7 +30,7 @@ pub(crate) fn decode(record: &[u8]) -> Option<Record> {
     let at = fields.u64()?;
     let socket = SocketId(fields.u64()?);
     let unit = Some(Unit { process: fields.u32()?, thread: fields.u32()? }).filter(|unit| unit.process != 0);
-    let [kind, detail, _, _] = fields.take()?;
+    let [kind, detail, joined, _] = fields.take()?;
     let length = usize::try_from(fields.u32()?).ok()?;
     let kind = match kind {
         1 => {
@@ -37,7 +39,7 @@ pub(crate) fn decode(record: &[u8]) -> Option<Record> {
         }
         2 => {
             let (local, peer) = fields.addresses()?;
-            return Some(Record::Open { at, unit, socket, role: role(detail)?, local, peer });
+            return Some(Record::Open { at, unit, socket, role: role(detail)?, local, peer, joined: joined != 0 });
         }
         3 => {
             let position = fields.u64()?;

@@ -171,9 +171,9 @@ impl Journal {
     }
 }
 
-/// The payload bytes that only this call keeps alive (recorded bodies live in their cassettes anyway).
+/// The bytes of payload and text that only this call keeps alive (recorded bodies live in their cassettes anyway).
 fn weight(call: &Call) -> u64 {
-    let bytes = match &call.what {
+    let said = match &call.what {
         Attempted::Http(request) => {
             request.body.len() + request.headers.iter().map(|line| line.0.len()).sum::<usize>() + request.start.0.len()
         }
@@ -181,7 +181,16 @@ fn weight(call: &Call) -> u64 {
         Attempted::Name(name) => name.len(),
         Attempted::Datagram | Attempted::Unkept(_) => 0,
     };
-    bytes as u64
+    let told = match &call.matched {
+        Match::Hit { .. } => 0,
+        Match::Miss { nearest, .. } => nearest.iter().flat_map(|near| &near.differences).map(length).sum(),
+    };
+    (said + told) as u64
+}
+
+fn length(difference: &Difference) -> usize {
+    let value = |value: &Option<String>| value.as_ref().map_or(0, String::len);
+    difference.path.len() + value(&difference.expected) + value(&difference.actual)
 }
 
 #[cfg(test)]

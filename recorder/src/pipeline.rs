@@ -537,3 +537,6 @@ impl Pipeline {
         Some(timed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,10 +154,8 @@ async fn from_kernel<F: Future<Output = Stop>>(
             };
         }
     }
-    let drained = spawn_blocking(move || kernel.stop().join()).await;
-    match drained {
-        Ok(Ok(result)) => result.map(|()| exit),
-        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+    match spawn_blocking(move || kernel.finish()).await {
+        Ok(result) => result.map(|()| exit),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

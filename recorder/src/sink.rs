@@ -17,7 +17,10 @@ const AMBIENT_BATCH: usize = 256;
 /// Makes the folder and proves that it takes files.
 pub(crate) fn open(out: &Path) -> Result<Store, Error> {
     let refused = |source| Error::Output { path: out.to_path_buf(), source };
-    let store = Store::create(out)?;
+    let store = Store::create(out).map_err(|error| match error {
+        regress_cassettes::Error::Io { source, .. } => refused(source),
+        error => Error::Cassette(error),
+    })?;
     let mut probe = tempfile::Builder::new().prefix(".regress-").tempfile_in(out).map_err(refused)?;
     // A full disk still makes empty files.
     probe.write_all(&[0; 4096]).and_then(|()| probe.as_file().sync_all()).map_err(refused)?;

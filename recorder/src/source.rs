@@ -32,10 +32,16 @@ pub(crate) const QUEUE: usize = 8192;
 /// How often the kernel source looks up when nothing happens.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// The kernel source, on its own thread.
+/// The kernel source, on its own thread; dropping it ends the capture.
 pub(crate) struct Kernel {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), Error>>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
 }
 
 impl Kernel {
@@ -49,13 +55,17 @@ impl Kernel {
             .name("capture".into())
             .spawn(move || follow(capture, &items, &told))
             .map_err(|source| Error::System { action: "start a thread", source })?;
-        Ok(Kernel { stop, thread })
+        Ok(Kernel { stop, thread: Some(thread) })
     }
 
-    /// End the capture; what is buffered still comes.
-    pub(crate) fn stop(self) -> JoinHandle<Result<(), Error>> {
+    /// End the capture once what is buffered has been handed out.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
         self.stop.store(true, Ordering::Release);
-        self.thread
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
     }
 }
 

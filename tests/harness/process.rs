@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
@@ -20,6 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Wait until somebody accepts connections on the port.
+pub fn wait_for_port(port: u16) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "nobody listens on port {port}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A running process whose output is collected. Killed when dropped.

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::process::{Finished, Process};
+use super::process::{Finished, Process, wait_for_port};
 
 /// The command, in an environment without settings of its own.
 pub fn regress() -> Command {
@@ -68,9 +68,11 @@ impl Recording {
         Recording(process)
     }
 
-    /// Wait until the recorded command says this on its standard error.
-    pub fn wait_for_line(&self, words: &str) {
+    /// Wait until the recorded command says on its standard error that it listens, and a client can reach it: a proxy
+    /// listens a moment later than the command.
+    pub fn wait_for_service(&self, words: &str, port: u16) {
         self.0.wait_for_line(words);
+        wait_for_port(port);
     }
 
     /// End the recording in good order.

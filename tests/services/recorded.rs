@@ -65,7 +65,7 @@ impl RecordedShop {
         arguments.extend(["--config".into(), settings.display().to_string(), "--".into()]);
         arguments.extend(language.command());
         let recording = Recording::start(&recorded.cassettes(), arguments, recorded.shop.environment("none"));
-        recording.wait_for_line(LISTENS);
+        recording.wait_for_service(LISTENS, recorded.shop.port);
         let asked = tour(recorded.shop.port);
         recording.stop().expect_code(0);
 

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use crate::harness::{MEDIUM, Recording, id, pair, random_bytes, require_capture};
 use crate::transfers::{WAYS, count, header, receive_all, vector};
 
@@ -36,41 +38,50 @@ fn root_iovec_arrays_of_every_length() {
     assert!(recorded.socket(ids.1).received.whole() == sent);
 }
 
-/// Messages of two iovecs each, as one array for sendmmsg or recvmmsg.
+/// Messages of two iovecs each, as one array that stays in its place and is not cleared between calls.
 struct Batch {
     parts: Vec<[Vec<u8>; 2]>,
+    messages: Vec<libc::mmsghdr>,
+    _vectors: Vec<[libc::iovec; 2]>,
 }
+
+// SAFETY: the pointers lead to memory that the batch owns.
+unsafe impl Send for Batch {}
 
 impl Batch {
     fn new(messages: usize, length: usize, seed: u64) -> Batch {
         let part = |i: usize| random_bytes(length + i % 7, seed + i as u64);
-        Batch { parts: (0..messages).map(|i| [part(2 * i), part(2 * i + 1)]).collect() }
+        let parts: Vec<[Vec<u8>; 2]> = (0..messages).map(|i| [part(2 * i), part(2 * i + 1)]).collect();
+        let mut vectors: Vec<[libc::iovec; 2]> = parts.iter().map(|[a, b]| [vector(a), vector(b)]).collect();
+        let messages = vectors.iter_mut().map(|v| libc::mmsghdr { msg_hdr: header(v), msg_len: 0 }).collect();
+        Batch { parts, messages, _vectors: vectors }
     }
 
     fn bytes(&self) -> Vec<u8> {
         self.parts.iter().flatten().flatten().copied().collect()
     }
 
-    /// Calls with the whole array; gives the lengths of the messages that moved.
-    fn call(&mut self, call: impl FnOnce(*mut libc::mmsghdr, u32) -> i32) -> Vec<usize> {
-        let mut vectors: Vec<[libc::iovec; 2]> =
-            self.parts.iter().map(|[first, second]| [vector(first), vector(second)]).collect();
-        let mut messages: Vec<libc::mmsghdr> =
-            vectors.iter_mut().map(|v| libc::mmsghdr { msg_hdr: header(v), msg_len: 0 }).collect();
-        let moved = call(messages.as_mut_ptr(), u32::try_from(messages.len()).unwrap());
-        let moved = usize::try_from(moved).unwrap_or(0);
-        messages[..moved].iter().map(|m| m.msg_len as usize).collect()
+    /// Gives the lengths of the messages that moved.
+    fn send(&mut self, socket: &TcpStream, flags: i32) -> Vec<usize> {
+        let count = u32::try_from(self.messages.len()).unwrap();
+        // SAFETY: the array holds that many messages, whose iovecs and buffers live in the batch.
+        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), self.messages.as_mut_ptr(), count, flags) };
+        self.lengths(sent)
     }
-}
 
-fn send(socket: &TcpStream, batch: &mut Batch, flags: i32) -> Vec<usize> {
-    // SAFETY: the array holds that many messages, whose buffers the batch owns.
-    batch.call(|messages, count| unsafe { libc::sendmmsg(socket.as_raw_fd(), messages, count, flags) })
-}
+    /// Gives the lengths of the messages that moved.
+    fn receive(&mut self, socket: &TcpStream, flags: i32) -> Vec<usize> {
+        let count = u32::try_from(self.messages.len()).unwrap();
+        // SAFETY: the array holds that many messages, whose iovecs and buffers live in the batch and are its to write.
+        let received =
+            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.messages.as_mut_ptr(), count, flags, ptr::null_mut()) };
+        self.lengths(received)
+    }
 
-fn receive(socket: &TcpStream, batch: &mut Batch, flags: i32) -> Vec<usize> {
-    // SAFETY: the array holds that many messages, whose buffers the batch owns.
-    batch.call(|messages, count| unsafe { libc::recvmmsg(socket.as_raw_fd(), messages, count, flags, ptr::null_mut()) })
+    fn lengths(&self, moved: i32) -> Vec<usize> {
+        let moved = usize::try_from(moved).unwrap_or(0);
+        self.messages[..moved].iter().map(|m| m.msg_len as usize).collect()
+    }
 }
 
 #[test]
@@ -81,9 +92,9 @@ fn root_batches_of_many_messages() {
     let mut sent = Vec::new();
     for (seed, messages) in [1, 2, 5, 64, 64, 5, 5].into_iter().enumerate() {
         let mut out = Batch::new(messages, 100, 1000 * seed as u64);
-        assert_eq!(send(&client, &mut out, 0).len(), messages);
+        assert_eq!(out.send(&client, 0).len(), messages);
         let mut back = Batch::new(messages, 100, 77);
-        assert_eq!(receive(&server, &mut back, libc::MSG_WAITALL).len(), messages);
+        assert_eq!(back.receive(&server, libc::MSG_WAITALL).len(), messages);
         assert!(back.bytes() == out.bytes());
         sent.extend(out.bytes());
     }
@@ -95,29 +106,46 @@ fn root_batches_of_many_messages() {
     assert!(recorded.socket(ids.1).received.whole() == sent);
 }
 
-/// A batch that ends early is followed by one with the very same array: the count of messages starts anew.
 #[test]
-fn root_batches_that_end_early() {
-    require_capture!("root_batches_that_end_early");
+fn root_batches_that_end_between_messages() {
+    require_capture!("root_batches_that_end_between_messages");
+    assert_eq!(batches_that_end_early(40_000), 0, "batches that end in the middle of a message");
+}
+
+#[test]
+fn root_batches_that_end_in_a_message() {
+    require_capture!("root_batches_that_end_in_a_message");
+    assert!(batches_that_end_early(400_000) > 0, "batches that end in the middle of a message");
+}
+
+/// A batch that ends early is followed by one with the very same array: the count of messages starts anew. Gives the
+/// number of messages that were sent in part.
+fn batches_that_end_early(length: usize) -> usize {
     let recording = Recording::start(MEDIUM);
     let (client, server) = pair();
+    setsockopt(&client, sockopt::SndBuf, &150_000).unwrap();
+    setsockopt(&server, sockopt::RcvBuf, &150_000).unwrap();
     let mut sent = Vec::new();
-    let mut out = Batch::new(40, 40_000, 5);
+    let mut partial = 0;
+    let mut out = Batch::new(40, length, 5);
     let mut back = Batch::new(16, 30_000, 6);
-    for _ in 0..6 {
+    for round in 0..6 {
         // The socket buffer fills up: in the middle of a message, or between two.
-        let moved = send(&client, &mut out, libc::MSG_DONTWAIT);
+        let moved = out.send(&client, libc::MSG_DONTWAIT);
         for ([first, second], length) in out.parts.iter().zip(&moved) {
             let message = [first.as_slice(), second].concat();
             sent.extend_from_slice(&message[..*length]);
+            partial += usize::from(*length < message.len());
         }
-        // Empties what is there, and then gets an error.
-        let mut drained = usize::MAX;
-        while drained > 0 {
-            drained = receive(&server, &mut back, libc::MSG_DONTWAIT).iter().sum();
+        // Empties what is there, until an error ends that batch; or lets another thread do it, so that this one's next
+        // call is the very same again.
+        let mut drain = || while back.receive(&server, libc::MSG_DONTWAIT).iter().sum::<usize>() > 0 {};
+        if round % 2 == 0 {
+            drain();
+        } else {
+            std::thread::scope(|scope| scope.spawn(&mut drain).join().unwrap());
         }
     }
-    assert!(sent.len() > 100_000, "the batches moved something");
     let ids = (id(&client), id(&server));
     drop(client);
     let mut rest = Vec::new();
@@ -127,4 +155,5 @@ fn root_batches_that_end_early() {
     recorded.assert_nothing_lost();
     assert!(recorded.socket(ids.0).sent.whole() == sent);
     assert!(recorded.socket(ids.1).received.whole() == sent);
+    partial
 }

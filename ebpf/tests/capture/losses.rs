@@ -85,12 +85,20 @@ fn root_io_uring_is_missing_by_length() {
     let mut rest = [0; 7];
     assert_eq!(ring.receive(server.as_raw_fd(), &mut rest), 7);
     assert_eq!(&rest, b"by ring");
-    // A receive that waits is finished on the way out of whatever system call comes next.
+    // A receive that waits is finished by this thread, in between, while it is in another call's read.
     let mut late = [0; 4];
     ring.submit_receive(server.as_raw_fd(), &mut late);
-    client.write_all(b"late").unwrap();
-    let mut unrelated = [0; 4];
-    File::open("/dev/zero").unwrap().read_exact(&mut unrelated).unwrap();
+    let (mut pipe_end, mut pipe_start) = std::io::pipe().unwrap();
+    let reader = nix::unistd::gettid();
+    std::thread::scope(|scope| {
+        let client = &client;
+        scope.spawn(move || {
+            wait_until_asleep(reader);
+            { client }.write_all(b"late").unwrap();
+            pipe_start.write_all(b"pipe").unwrap();
+        });
+        pipe_end.read_exact(&mut [0; 4]).unwrap();
+    });
     assert_eq!(ring.complete(), 4);
     assert_eq!(&late, b"late");
     let ids = [id(&client), id(&server)];
@@ -102,6 +110,14 @@ fn root_io_uring_is_missing_by_length() {
     let received = &recorded.socket(ids[1]).received;
     assert_eq!(received.pieces, [(0, b"plain".to_vec())]);
     assert_eq!((received.missing, received.skipped), (11, 0));
+}
+
+/// Until the thread waits in a system call (`S`, proc_pid_stat(5)).
+fn wait_until_asleep(thread: nix::unistd::Pid) {
+    let path = format!("/proc/self/task/{thread}/stat");
+    while !std::fs::read_to_string(&path).unwrap().contains(") S ") {
+        std::thread::yield_now();
+    }
 }
 
 /// A 32-bit system call has other numbers and layouts.

@@ -231,6 +231,32 @@ fn root_an_added_process_is_followed() {
     assert_eq!(recorded.socket(id(&client)).sent.whole(), b"x");
 }
 
+/// A connection accepted after the programs were there, and used before its process was followed.
+#[test]
+fn root_a_process_added_in_the_middle() {
+    require_capture!("root_a_process_added_in_the_middle");
+    let turn = turn();
+    let mut capture = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(MEDIUM) }).expect("capture starts");
+    let (mut client, mut server) = pair();
+    client.write_all(b"before").unwrap();
+    server.read_exact(&mut [0; 6]).unwrap();
+    let (_idle_client, mut idle_server) = pair();
+    capture.add_process(std::process::id()).unwrap();
+    client.write_all(b"after").unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    idle_server.write_all(b"first").unwrap();
+    let mut events = Vec::new();
+    capture.drain(&mut events).unwrap();
+    drop(turn);
+    let recorded = Recorded::of(events);
+    let [client, server, idle] = [&client, &server, &idle_server].map(|socket| recorded.socket(id(socket)));
+    assert!(client.joined() && server.joined());
+    assert_eq!((client.role(), server.role()), (Role::Client, Role::Server));
+    assert_eq!((client.sent.whole(), server.received.whole()), (b"after".to_vec(), b"after".to_vec()));
+    assert!(!idle.joined(), "all of it was seen");
+    assert_eq!(idle.sent.whole(), b"first");
+}
+
 #[test]
 fn root_the_last_event_of_an_idle_service_arrives() {
     require_capture!("root_the_last_event_of_an_idle_service_arrives");

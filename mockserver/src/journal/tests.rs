@@ -39,3 +39,27 @@ fn the_journal_is_bounded_in_bytes_too() {
     assert_eq!(calls.len(), 3);
     assert_eq!(calls[2].what, Attempted::Unkept(2));
 }
+
+#[test]
+fn what_a_miss_is_told_counts_too() {
+    let long = "x".repeat(100 << 20);
+    let difference = |value: Option<String>| Difference {
+        path: "body".to_owned(),
+        kind: regress_cassettes::diff::Kind::Removed,
+        expected: value,
+        actual: None,
+    };
+    let mut journal = Journal::default();
+    for _ in 0..7 {
+        let near = NearMiss {
+            cassette: CassetteId("a".to_owned()),
+            exchange: 0,
+            differences: vec![difference(Some(long.clone())), difference(None)],
+        };
+        let matched = Match::Miss { reason: MissReason::DifferentRequest, nearest: vec![near] };
+        journal.note(Call { matched, ..name("a") });
+    }
+    let calls = journal.take();
+    assert_eq!(calls.len(), 6);
+    assert_eq!(calls[5].what, Attempted::Unkept(2));
+}

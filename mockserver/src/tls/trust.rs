@@ -20,7 +20,7 @@ pub const SYSTEM_BUNDLES: [&str; 7] = [
 /// Certificates to trust, in the forms that runtimes read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustFiles {
-    /// The system's bundle, if there is one, and the authority (PEM).
+    /// What the host trusts and the authority (PEM): the file in `SSL_CERT_FILE`, else the system's bundle, if any.
     pub bundle: PathBuf,
     /// The authority alone (PEM).
     pub authority: PathBuf,
@@ -30,8 +30,7 @@ pub struct TrustFiles {
 
 impl TrustFiles {
     pub(super) fn write(dir: &Path, pem: &str, der: &[u8]) -> Result<Self, Error> {
-        let system = SYSTEM_BUNDLES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
-        let mut bundle = system;
+        let mut bundle = trusted_by_the_host();
         if !bundle.is_empty() && !bundle.ends_with(b"\n") {
             bundle.push(b'\n');
         }
@@ -42,6 +41,12 @@ impl TrustFiles {
             java: write(dir, "cacerts.jks", &keystore::of_authority(der))?,
         })
     }
+}
+
+fn trusted_by_the_host() -> Vec<u8> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let system = SYSTEM_BUNDLES.iter().map(PathBuf::from);
+    named.into_iter().chain(system).find_map(|path| fs::read(path).ok()).unwrap_or_default()
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {

@@ -172,6 +172,15 @@ fn reuse(address: &str) {
         stream.read_to_string(&mut answer).unwrap();
         println!("{}", answer.lines().last().unwrap_or_default());
     }
+    println!("repeated: {}", counter("TCPSynRetrans"));
+}
+
+/// A counter of `/proc/net/netstat`: a line of names, then a line of values.
+fn counter(name: &str) -> String {
+    let table = fs::read_to_string("/proc/self/net/netstat").unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    let mut pairs = lines.chunks(2).flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+    pairs.find(|(known, _)| *known == name).unwrap().1.to_owned()
 }
 
 fn shout() {

@@ -23,8 +23,6 @@ mod threads;
 
 #[cfg(test)]
 mod simulation;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     sync::Arc,
+    time::Duration,
 };
 
 use regress_ebpf::{CloseCause, Role};
@@ -15,6 +16,9 @@ use tokio::{
 
 use super::{Shared, outbound::reset, reachable, relay::relay, tap::Taps};
 use crate::Error;
+
+/// Descriptors that have run out do not come back at once.
+const AFTER_A_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
 /// The listeners and their connections; dropping this ends them.
 pub(super) struct Entries {
@@ -73,7 +77,7 @@ async fn accept(listener: TcpListener, inside: SocketAddr, sandbox: Shared, taps
                 connections.spawn(forward(client, peer, inside, Arc::clone(&sandbox), taps.clone()));
             }
             // The client gave up, or descriptors ran out for a while: the next one may do.
-            Err(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(AFTER_A_FAILED_ACCEPT).await,
         }
     }
 }

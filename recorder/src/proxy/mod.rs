@@ -4,6 +4,7 @@
 //! The events are those of the kernel source, except that the threads behind them are not known.
 
 mod entries;
+mod loopback;
 mod outbound;
 mod relay;
 mod tap;
@@ -56,6 +57,8 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
         trust: Some(trust),
         resolve: true,
         keep_search: true,
+        refused: loopback::refused()
+            .map_err(|source| Error::System { action: "see what this host listens on", source })?,
         helper: settings.helper.clone(),
         ..Spec::default()
     };

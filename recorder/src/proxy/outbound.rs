@@ -1,21 +1,31 @@
 //! What the service opens goes on to where it was going.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io::{self, Cursor},
+    net::SocketAddr,
+    sync::Arc,
+};
 
-use regress_ebpf::{CloseCause, Role};
+use bytes::BytesMut;
+use regress_ebpf::CloseCause;
 use regress_mockserver::{
     intercept::Arrival,
     tls::{Authority, is_client_hello},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
-use tokio::net::TcpStream;
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName, server::Acceptor};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::{
     relay::relay,
-    tap::{Tap, Taps},
+    tap::{Ends, Tap, Taps},
 };
 use crate::Error;
+
+/// The protocol's name in TLS (RFC 7301 section 6).
+const HTTP1: &[u8] = b"http/1.1";
+/// A ClientHello with post-quantum key shares and tickets has a few KiB.
+const LONGEST_HELLO: usize = 64 * 1024;
 
 /// Forwards connections of the service.
 pub(super) struct Outbound {
@@ -44,7 +54,7 @@ impl Outbound {
             .map_err(tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP1.to_vec()];
         Ok(Outbound { authority, connector: TlsConnector::from(Arc::new(config)), taps })
     }
 
@@ -62,14 +72,11 @@ impl Outbound {
         };
         let _ = (real.set_nodelay(true), service.set_nodelay(true));
         let encrypted = client_speaks_tls(&service, &real).await;
-        if encrypted {
-            tap.inside_tls().await;
-        }
-        tap.connecting(destination).await;
-        tap.open(Role::Client, from, destination).await;
+        let ends = Ends { service: from, downstream: destination };
         let cause = if encrypted {
-            self.inside_tls(&mut service, &mut real, destination, &tap).await
+            self.through_tls(&mut service, &mut real, ends, &tap).await
         } else {
+            tap.opened(ends).await;
             relay(&mut service, &mut real, &tap).await
         };
         if cause != CloseCause::Closed {
@@ -79,34 +86,81 @@ impl Outbound {
         tap.close(cause).await;
     }
 
-    /// Be the server for the service and the client for the downstream.
-    async fn inside_tls(
-        &self,
-        service: &mut TcpStream,
-        real: &mut TcpStream,
-        destination: SocketAddr,
-        tap: &Tap,
-    ) -> CloseCause {
-        let accepted = match self.authority.acceptor(destination).accept(service).await {
-            Ok(accepted) => accepted,
+    /// Be the server for the service and the client for the downstream. Where that cannot work, the ciphertext is
+    /// passed on as it is: the service goes on, and the exchange is known to be unreadable.
+    async fn through_tls(&self, service: &mut TcpStream, real: &mut TcpStream, ends: Ends, tap: &Tap) -> CloseCause {
+        let Ok((bytes, hello)) = read_hello(service).await else { return CloseCause::Reset };
+        let (read, write) = service.split();
+        let service = tokio::io::join(Cursor::new(bytes).chain(read), write);
+        let connected = match hello {
+            Some(hello) if hello.http1 => self.connector.connect(hello.name_at(ends.downstream), &mut *real).await,
+            _ => Err(io::Error::other("the service asks for a protocol other than HTTP/1.1")),
+        };
+        let connected = match connected {
+            Ok(connected) => connected,
             Err(error) => {
-                tracing::warn!(%destination, %error, "the service did not accept a TLS connection through regress");
-                return CloseCause::Reset;
+                tracing::warn!(destination = %ends.downstream, %error, "this TLS connection is passed on unread");
+                tap.opened(ends).await;
+                return match TcpStream::connect(ends.downstream).await {
+                    Ok(real) => relay(service, real, tap).await,
+                    Err(_) => CloseCause::Reset,
+                };
             }
         };
-        let asked = accepted.get_ref().1.server_name().map(str::to_owned);
-        let name = match asked.map(ServerName::try_from) {
-            Some(Ok(name)) => name,
-            Some(Err(_)) | None => ServerName::IpAddress(destination.ip().to_canonical().into()),
-        };
-        match self.connector.connect(name, real).await {
-            Ok(connected) => relay(accepted, connected, tap).await,
+        tap.inside_tls().await;
+        tap.opened(ends).await;
+        match self.authority.acceptor(ends.downstream).accept(service).await {
+            Ok(accepted) => relay(accepted, connected, tap).await,
             Err(error) => {
-                tracing::warn!(%destination, %error, "the downstream did not accept a TLS connection from regress");
+                tracing::warn!(destination = %ends.downstream, %error, "the service refuses a TLS connection through regress");
+                tap.lost().await;
                 CloseCause::Reset
             }
         }
     }
+}
+
+/// What matters of a TLS ClientHello.
+struct Hello {
+    server_name: Option<String>,
+    /// HTTP/1.1 is among what the client wants to speak, or it does not say.
+    http1: bool,
+}
+
+impl Hello {
+    fn name_at(self, destination: SocketAddr) -> ServerName<'static> {
+        match self.server_name.map(ServerName::try_from) {
+            Some(Ok(name)) => name,
+            Some(Err(_)) | None => ServerName::IpAddress(destination.ip().to_canonical().into()),
+        }
+    }
+}
+
+/// Read a ClientHello: its bytes, and what it says if it is one.
+async fn read_hello(service: &mut TcpStream) -> io::Result<(BytesMut, Option<Hello>)> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = BytesMut::new();
+    while bytes.len() < LONGEST_HELLO {
+        let known = bytes.len();
+        if service.read_buf(&mut bytes).await? == 0 {
+            break;
+        }
+        let mut news = &bytes[known..];
+        while !news.is_empty() {
+            acceptor.read_tls(&mut news)?;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let http1 = hello.alpn().is_none_or(|mut offered| offered.any(|name| name == HTTP1));
+                let server_name = hello.server_name().map(str::to_owned);
+                return Ok((bytes, Some(Hello { server_name, http1 })));
+            }
+            Err(_) => break,
+        }
+    }
+    Ok((bytes, None))
 }
 
 /// Whether the service's first byte begins TLS; a downstream that speaks first does not.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId};
+use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId};
 use tokio::sync::mpsc::Sender;
 
 use crate::{clock, source::Item};
@@ -47,6 +47,13 @@ impl Taps {
     }
 }
 
+/// The two addresses of a connection to a downstream.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub service: SocketAddr,
+    pub downstream: SocketAddr,
+}
+
 /// Tells what happens on one connection of the service. Every event is told before what it is about is passed on, so
 /// that causes come before effects.
 pub(super) struct Tap {
@@ -81,6 +88,17 @@ impl Tap {
     pub(super) async fn open(&self, role: Role, local: SocketAddr, peer: SocketAddr) {
         let (local, peer) = (canonical(local), canonical(peer));
         self.tell(EventKind::Open { socket: self.socket, role, local, peer, joined: false }).await;
+    }
+
+    /// A connection of the service to a downstream is usable.
+    pub(super) async fn opened(&self, ends: Ends) {
+        self.connecting(ends.downstream).await;
+        self.open(Role::Client, ends.service, ends.downstream).await;
+    }
+
+    /// Something was said on the connection that nobody will know.
+    pub(super) async fn lost(&self) {
+        self.tell(EventKind::Lost(Loss { kind: LossKind::Unreadable, events: 1, bytes: 0 })).await;
     }
 
     pub(super) async fn data(&self, direction: Direction, position: u64, bytes: Bytes) {

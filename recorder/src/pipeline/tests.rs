@@ -1,0 +1,495 @@
+//! Scripts of events, and the cassettes that come of them.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use regress_cassettes::{Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, Rule, Via};
+use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+
+use super::{Output, Pipeline, Scope};
+use crate::{correlate::Patience, wall::Wall};
+
+const MILLISECOND: u64 = 1_000_000;
+const SERVICE: &str = "127.0.0.1:8080";
+const STOCK: &str = "127.0.0.1:9001";
+
+/// Plays events with rising times and collects what comes out.
+struct Script {
+    pipeline: Pipeline,
+    at: u64,
+    positions: std::collections::HashMap<(u64, Direction), u64>,
+    out: Vec<Output>,
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn scope() -> Scope {
+    Scope {
+        service: "shop".into(),
+        by: "regress test".into(),
+        kernel: "6.18.0".into(),
+        via: Via::Socket,
+        wall: Wall { offset: 1_795_342_502_000_000_000 },
+        started: 0,
+        ports: Vec::new(),
+        max_entries: None,
+    }
+}
+
+impl Script {
+    fn new() -> Script {
+        Script::with(scope())
+    }
+
+    fn with(scope: Scope) -> Script {
+        let pipeline = Pipeline::new(scope, Patience::default());
+        Script { pipeline, at: 0, positions: std::collections::HashMap::new(), out: Vec::new() }
+    }
+
+    fn event(&mut self, thread: u32, kind: EventKind) -> &mut Self {
+        self.at += MILLISECOND;
+        let unit = (thread > 0).then_some(Unit { process: 10, thread });
+        self.pipeline.event(Event { at: self.at, unit, kind });
+        self.collect()
+    }
+
+    fn collect(&mut self) -> &mut Self {
+        self.out.extend(std::iter::from_fn(|| self.pipeline.next()));
+        self
+    }
+
+    fn wait(&mut self, milliseconds: u64) -> &mut Self {
+        self.at += milliseconds * MILLISECOND;
+        self.pipeline.advance(self.at);
+        self.collect()
+    }
+
+    fn stop(&mut self) -> &mut Self {
+        self.at += MILLISECOND;
+        self.pipeline.stop(self.at);
+        self.collect()
+    }
+
+    fn accept(&mut self, socket: u64) -> &mut Self {
+        self.accept_on(socket, SERVICE, false)
+    }
+
+    fn accept_on(&mut self, socket: u64, local: &str, joined: bool) -> &mut Self {
+        let peer = address(&format!("127.0.0.1:{}", 40_000 + socket));
+        let open =
+            EventKind::Open { socket: SocketId(socket), role: Role::Server, local: address(local), peer, joined };
+        self.event(1, open)
+    }
+
+    fn connect(&mut self, thread: u32, socket: u64, peer: &str) -> &mut Self {
+        let (socket_id, peer) = (SocketId(socket), address(peer));
+        self.event(thread, EventKind::Connecting { socket: socket_id, peer });
+        let local = address(&format!("127.0.0.1:{}", 50_000 + socket));
+        self.event(thread, EventKind::Open { socket: socket_id, role: Role::Client, local, peer, joined: false })
+    }
+
+    fn data(&mut self, thread: u32, socket: u64, direction: Direction, bytes: &str) -> &mut Self {
+        let position = self.positions.entry((socket, direction)).or_default();
+        let at = *position;
+        *position += bytes.len() as u64;
+        let bytes = Bytes::copy_from_slice(bytes.as_bytes());
+        self.event(thread, EventKind::Data { socket: SocketId(socket), direction, position: at, bytes, missing: 0 })
+    }
+
+    fn skip(&mut self, socket: u64, direction: Direction, bytes: u64) -> &mut Self {
+        *self.positions.entry((socket, direction)).or_default() += bytes;
+        self
+    }
+
+    fn receive(&mut self, thread: u32, socket: u64, bytes: &str) -> &mut Self {
+        self.data(thread, socket, Direction::Received, bytes)
+    }
+
+    fn send(&mut self, thread: u32, socket: u64, bytes: &str) -> &mut Self {
+        self.data(thread, socket, Direction::Sent, bytes)
+    }
+
+    fn close(&mut self, thread: u32, socket: u64, cause: CloseCause) -> &mut Self {
+        self.event(thread, EventKind::Close { socket: SocketId(socket), cause })
+    }
+
+    /// A call on a connection of its own, by one thread.
+    fn call(&mut self, thread: u32, socket: u64, path: &str) -> &mut Self {
+        self.connect(thread, socket, STOCK).send(thread, socket, &get(path)).receive(thread, socket, OK).close(
+            thread,
+            socket,
+            CloseCause::Closed,
+        )
+    }
+
+    fn born(&mut self, parent: u32, child: u32) -> &mut Self {
+        self.event(parent, EventKind::Born { child: Unit { process: 10, thread: child } })
+    }
+
+    fn lose(&mut self) -> &mut Self {
+        self.event(0, EventKind::Lost(Loss { kind: LossKind::BufferFull, events: 3, bytes: 500 }))
+    }
+
+    fn cassettes(&self) -> Vec<&Cassette> {
+        self.out.iter().filter_map(|out| if let Output::Cassette(c) = out { Some(&**c) } else { None }).collect()
+    }
+
+    fn cassette(&self) -> &Cassette {
+        let cassettes = self.cassettes();
+        assert_eq!(cassettes.len(), 1, "{:#?}", self.out);
+        cassettes[0]
+    }
+
+    fn ambient(&self) -> Vec<&Exchange> {
+        self.out.iter().filter_map(|out| if let Output::Ambient(e) = out { Some(&**e) } else { None }).collect()
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        let ids = self.out.iter().filter_map(|out| if let Output::Doubt(ids) = out { Some(ids) } else { None });
+        ids.flatten().map(|id| id.0.clone()).collect()
+    }
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: Stock:9001\r\n\r\n")
+}
+
+fn http(exchange: &Exchange) -> &HttpExchange {
+    match &exchange.content {
+        Content::Http1(http) => http,
+        other => panic!("not HTTP: {other:?}"),
+    }
+}
+
+fn target(exchange: &Exchange) -> String {
+    http(exchange).request.target().into_owned()
+}
+
+fn cause(exchange: &Exchange) -> (Rule, Confidence, bool) {
+    let cause = exchange.cause.as_ref().expect("a cause");
+    (cause.rule, cause.confidence, cause.after_response)
+}
+
+#[test]
+fn an_entry_with_its_calls() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart")).call(5, 2, "/stock/1").call(5, 3, "/stock/2").send(5, 1, OK);
+    assert!(script.cassettes().is_empty(), "it may still receive calls");
+    script.wait(600);
+    let cassette = script.cassette();
+    assert_eq!(cassette.id.0, "20261122T101502.002000Z-0001");
+    assert_eq!(cassette.recorded.at, "2026-11-22T10:15:02.002000Z");
+    assert!(!cassette.has_defects());
+    let entry = cassette.entry.as_ref().unwrap();
+    assert_eq!((target(entry).as_str(), entry.at, entry.took, &entry.downstream), ("/cart", 0, Some(11_000), &None));
+    assert_eq!((entry.connection.id, entry.connection.local), (1, Some(address(SERVICE))));
+    let [first, second] = &cassette.downstream[..] else { panic!() };
+    assert_eq!((target(first), target(second)), ("/stock/1".into(), "/stock/2".into()));
+    assert_eq!(first.downstream.as_deref(), Some("stock:9001"));
+    assert_eq!((first.at, first.took, first.ended), (3_000, Some(1_000), Ended::Ok));
+    assert_eq!((first.connection.id, first.connection.peer, first.connection.tls), (2, address(STOCK), false));
+    assert_eq!(cause(first), (Rule::LastRead, Confidence::Certain, false));
+    assert_eq!(http(first).response.as_ref().unwrap().wire(), OK.as_bytes());
+}
+
+#[test]
+fn kept_alive_connections_serve_one_entry_after_another() {
+    let mut script = Script::new();
+    script.accept(1).connect(5, 2, STOCK);
+    for number in 1..=3 {
+        script.receive(5, 1, &get(&format!("/cart/{number}")));
+        script.send(5, 2, &get(&format!("/stock/{number}"))).receive(5, 2, OK).send(5, 1, OK);
+    }
+    script.stop();
+    let cassettes = script.cassettes();
+    assert_eq!(cassettes.len(), 3);
+    for (number, cassette) in (1..).zip(cassettes) {
+        assert_eq!(target(cassette.entry.as_ref().unwrap()), format!("/cart/{number}"));
+        assert_eq!(cassette.downstream.len(), 1);
+        assert_eq!(target(&cassette.downstream[0]), format!("/stock/{number}"));
+        assert!(!cassette.has_defects());
+    }
+    assert!(script.ambient().is_empty());
+}
+
+#[test]
+fn without_threads_one_entry_at_a_time_is_known_and_two_are_not() {
+    let mut script = Script::new();
+    script.accept(1).receive(0, 1, &get("/one")).call(0, 2, "/a").send(0, 1, OK).wait(600);
+    assert_eq!(cause(&script.cassette().downstream[0]).0, Rule::Alone);
+
+    script.accept(3).accept(4).receive(0, 3, &get("/two")).receive(0, 4, &get("/three"));
+    script.call(0, 5, "/b").send(0, 3, OK).send(0, 4, OK).wait(600);
+    for cassette in &script.cassettes()[1..] {
+        assert_eq!((&cassette.defects[..], cassette.downstream.len()), (&[Defect::AmbiguousOwner][..], 0));
+    }
+    let ambient = script.ambient();
+    assert_eq!((target(ambient[0]).as_str(), &ambient[0].defects[..]), ("/b", &[Defect::AmbiguousOwner][..]));
+}
+
+#[test]
+fn pipelined_requests_are_paired_and_their_calls_are_not_guessed() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &(get("/one") + &get("/two")));
+    script.call(5, 2, "/a").send(5, 1, OK).call(5, 3, "/b").send(5, 1, OK).stop();
+    let cassettes = script.cassettes();
+    assert_eq!(cassettes.iter().map(|c| target(c.entry.as_ref().unwrap())).collect::<Vec<_>>(), ["/one", "/two"]);
+    assert!(cassettes.iter().all(|c| c.defects == [Defect::AmbiguousOwner]), "{cassettes:#?}");
+    // While only the second one is open, nothing else can have caused the call.
+    assert_eq!(cassettes[1].downstream.iter().map(target).collect::<Vec<_>>(), ["/b"]);
+    assert_eq!(script.ambient().len(), 1);
+}
+
+#[test]
+fn an_upgrade_keeps_what_was_said_after_it() {
+    let mut script = Script::new();
+    script.accept(1).receive(
+        5,
+        1,
+        "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    script.send(5, 1, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    script.receive(5, 1, "hello").send(5, 1, "world").close(5, 1, CloseCause::Closed).wait(600);
+    let entry = script.cassette().entry.as_ref().unwrap();
+    let said: Vec<&[u8]> = http(entry).upgraded.iter().map(|turn| &turn.bytes[..]).collect();
+    assert_eq!(said, [b"hello", b"world"]);
+}
+
+#[test]
+fn a_refused_downstream_is_an_exchange() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.event(5, EventKind::Connecting { socket: SocketId(2), peer: address(STOCK) });
+    script.close(5, 2, CloseCause::Refused).send(5, 1, OK).wait(600);
+    let refused = &script.cassette().downstream[0];
+    assert_eq!((&refused.content, refused.ended, refused.connection.local), (&Content::Nothing, Ended::Refused, None));
+    assert_eq!(refused.downstream.as_deref(), Some(STOCK));
+    assert_eq!(cause(refused).1, Confidence::Certain);
+    assert!(!script.cassette().has_defects());
+}
+
+#[test]
+fn a_reset_downstream_ends_so() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart")).connect(5, 2, STOCK).send(5, 2, &get("/a"));
+    script.receive(5, 2, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal").close(5, 2, CloseCause::Reset);
+    script.send(5, 1, OK).wait(600);
+    let exchange = &script.cassette().downstream[0];
+    assert_eq!((exchange.ended, exchange.took), (Ended::Reset, None));
+    assert_eq!(&http(exchange).response.as_ref().unwrap().body[..], b"hal");
+}
+
+#[test]
+fn bytes_that_were_not_seen_are_a_gap_where_they_belong() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, "POST /cart HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab");
+    script.skip(1, Direction::Received, 5).receive(5, 1, "hij").send(5, 1, OK).wait(600);
+    let entry = script.cassette().entry.as_ref().unwrap();
+    let gap = entry.defects.iter().find(|defect| matches!(defect, Defect::Gap { bytes: 5, .. }));
+    assert!(gap.is_some(), "{:?}", entry.defects);
+    assert_eq!(script.pipeline.losses().gaps, 1);
+}
+
+#[test]
+fn losses_mark_what_was_open() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/before")).send(5, 1, OK).wait(600);
+    script.receive(5, 1, &get("/during")).lose().send(5, 1, OK).wait(2000);
+    script.receive(5, 1, &get("/after")).send(5, 1, OK).wait(600);
+    let lost = Defect::LostEvents { events: 3, bytes: 500 };
+    let defects: Vec<&[Defect]> = script.cassettes().iter().map(|c| &c.defects[..]).collect();
+    assert_eq!(defects, [&[][..], &[lost.clone()][..], &[][..]]);
+    assert!(script.out.contains(&Output::Lost(lost)));
+    assert_eq!((script.pipeline.losses().events, script.pipeline.losses().bytes), (3, 500));
+}
+
+#[test]
+fn connections_inside_the_service_are_neither_entry_nor_call() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    // The front end asks the back end, which answers; both are recorded.
+    script.connect(5, 2, "127.0.0.1:8081").send(5, 2, &get("/inner"));
+    let (local, peer) = (address("127.0.0.1:8081"), address("127.0.0.1:50002"));
+    script.event(6, EventKind::Open { socket: SocketId(3), role: Role::Server, local, peer, joined: false });
+    script.receive(6, 3, &get("/inner")).call(6, 4, "/stock").send(6, 3, OK).receive(5, 2, OK);
+    script.send(5, 1, OK).wait(600);
+    let cassette = script.cassette();
+    assert_eq!(target(cassette.entry.as_ref().unwrap()), "/cart");
+    assert_eq!(cassette.downstream.iter().map(target).collect::<Vec<_>>(), ["/stock"]);
+    assert!(script.ambient().is_empty());
+}
+
+#[test]
+fn a_joined_connection_gives_its_next_entry() {
+    let mut script = Script::new();
+    script.accept_on(1, SERVICE, true).receive(5, 1, &get("/cart")).call(5, 2, "/a").send(5, 1, OK).wait(600);
+    assert!(!script.cassette().has_defects());
+    assert_eq!(script.cassette().downstream.len(), 1);
+}
+
+#[test]
+fn an_entry_unseen_on_a_joined_connection_takes_certainty_back() {
+    let mut script = Script::new();
+    script.accept_on(1, SERVICE, true).accept(2).receive(5, 2, &get("/cart")).call(5, 3, "/a").send(5, 2, OK).wait(600);
+    let id = script.cassette().id.0.clone();
+    assert!(!script.cassette().has_defects() && script.doubts().is_empty());
+    // The response to a request that came before the recording: that call may have been its own.
+    script.send(6, 1, OK).close(6, 1, CloseCause::Closed);
+    assert_eq!(script.doubts(), [id]);
+}
+
+#[test]
+fn an_operation_seen_without_an_entry_is_not_certain_by_being_alone() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart")).call(9, 2, "/poll").send(5, 1, OK).wait(600);
+    assert!(!script.cassette().has_defects());
+    script.call(9, 3, "/poll");
+    assert_eq!(script.doubts(), [script.cassettes()[0].id.0.clone()]);
+    script.receive(5, 1, &get("/cart")).call(9, 4, "/poll").send(5, 1, OK).wait(600);
+    assert_eq!(script.cassettes()[1].defects, [Defect::AmbiguousOwner]);
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_and_kept_opaque() {
+    let hello = "\u{16}\u{3}\u{1}\u{0}\u{5}hello";
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, hello).close(5, 1, CloseCause::Closed);
+    assert_eq!(script.pipeline.losses().opaque, 1);
+    script.accept(2).receive(5, 2, &get("/pay")).connect(5, 3, "10.0.0.9:443").send(5, 3, hello);
+    script.receive(5, 3, hello).close(5, 3, CloseCause::Closed).send(5, 2, OK).wait(600);
+    let call = &script.cassette().downstream[0];
+    assert_eq!((&call.defects[..], call.downstream.as_deref()), (&[Defect::Encrypted][..], Some("10.0.0.9:443")));
+    assert!(matches!(call.content, Content::Opaque(_)));
+}
+
+#[test]
+fn an_opaque_conversation_that_several_entries_use_makes_them_uncertain() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/one")).connect(5, 2, "127.0.0.1:6379");
+    script.send(5, 2, "*1\r\n$4\r\nPING\r\n").receive(5, 2, "+PONG\r\n").send(5, 1, OK).wait(600);
+    script.receive(5, 1, &get("/two")).send(5, 2, "*1\r\n$4\r\nPING\r\n").receive(5, 2, "+PONG\r\n");
+    script.send(5, 1, OK).wait(600);
+    let [first, second] = script.cassettes()[..] else { panic!() };
+    // It was still going on when the first entry had settled.
+    assert_eq!(first.downstream[0].ended, Ended::Unfinished);
+    assert!(first.has_defects());
+    assert_eq!(second.defects, [Defect::AmbiguousOwner]);
+}
+
+#[test]
+fn a_thread_that_is_born_for_an_entry_and_ends_works_for_it_also_after_the_response() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/order")).born(5, 7).send(5, 1, OK).call(7, 2, "/audit");
+    script.event(7, EventKind::Gone).wait(600);
+    assert_eq!(cause(&script.cassette().downstream[0]), (Rule::Lineage, Confidence::Certain, true));
+
+    // One that stays may work for anyone.
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/order")).born(5, 7).send(5, 1, OK).call(7, 2, "/audit").wait(600);
+    assert!(script.cassette().downstream.is_empty());
+    assert_eq!(script.ambient().len(), 1);
+}
+
+#[test]
+fn only_the_wanted_ports_and_number_of_entries_give_cassettes() {
+    let scope = Scope { ports: vec![8080], max_entries: Some(1), ..scope() };
+    let mut script = Script::with(scope);
+    script.accept_on(1, "127.0.0.1:9999", false).receive(5, 1, &get("/metrics")).call(5, 3, "/up").send(5, 1, OK);
+    script.wait(600);
+    assert!(!script.pipeline.is_full());
+    assert_eq!(script.ambient().len(), 1, "what an unwanted entry caused is ambient");
+    script.accept(2).receive(5, 2, &get("/one")).send(5, 2, OK).receive(5, 2, &get("/two")).send(5, 2, OK).wait(600);
+    assert_eq!(target(script.cassette().entry.as_ref().unwrap()), "/one");
+    assert!(script.pipeline.is_full());
+}
+
+#[test]
+fn the_end_of_the_recording_cuts_off_what_is_open() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/slow")).connect(5, 2, STOCK).send(5, 2, &get("/a")).stop();
+    let cassette = script.cassette();
+    let entry = cassette.entry.as_ref().unwrap();
+    assert_eq!((entry.ended, &entry.defects[..]), (Ended::Unfinished, &[Defect::Unfinished][..]));
+    assert_eq!(cassette.downstream[0].ended, Ended::Unfinished);
+}
+
+#[test]
+fn content_from_inside_tls_is_marked() {
+    let mut script = Script::new();
+    script.accept(1).receive(0, 1, &get("/pay"));
+    script.pipeline.inside_tls(SocketId(2));
+    script.connect(0, 2, "10.0.0.9:443").send(0, 2, "GET /c HTTP/1.1\r\nHost: Pay.example\r\n\r\n").receive(0, 2, OK);
+    script.send(0, 1, OK).wait(600);
+    let call = &script.cassette().downstream[0];
+    assert_eq!((call.connection.tls, call.downstream.as_deref()), (true, Some("pay.example")));
+}
+
+/// One step of one thread's work on its entry.
+#[derive(Clone, Debug)]
+enum Step {
+    Accept,
+    Request(usize),
+    Call(usize),
+    Answer,
+}
+
+/// A thread's whole work: one entry with two calls, its bytes cut at `cut`.
+fn steps(cut: usize) -> Vec<Step> {
+    let mut steps = vec![Step::Accept, Step::Request(cut)];
+    steps.extend((0..8).map(Step::Call));
+    steps.push(Step::Answer);
+    steps
+}
+
+fn play(script: &mut Script, thread: u64, step: &Step) {
+    let (unit, entry) = (100 + thread as u32, thread * 10 + 1);
+    let request = get(&format!("/cart/{thread}"));
+    match step {
+        Step::Accept => script.accept(entry),
+        Step::Request(cut) => {
+            let (first, second) = request.split_at((*cut).clamp(1, request.len() - 1));
+            script.receive(unit, entry, first).receive(unit, entry, second)
+        }
+        Step::Call(part) => {
+            let socket = entry + 1 + (*part / 4) as u64;
+            match part % 4 {
+                0 => script.connect(unit, socket, STOCK),
+                1 => script.send(unit, socket, &get(&format!("/stock/{thread}/{}", part / 4))),
+                2 => script.receive(unit, socket, OK),
+                _ => script.close(unit, socket, CloseCause::Closed),
+            }
+        }
+        Step::Answer => script.send(unit, entry, OK),
+    };
+}
+
+proptest! {
+    /// Threads that work side by side, in any interleaving, give each entry its own two calls.
+    #[test]
+    fn any_interleaving_of_threads_gives_the_same_cassettes(
+        order in Just((0..24u64).flat_map(|thread| std::iter::repeat_n(thread, 11)).collect::<Vec<_>>()).prop_shuffle(),
+        cut in 0usize..60,
+    ) {
+        let mut script = Script::new();
+        let mut left: Vec<_> = (0..24).map(|_| steps(cut).into_iter()).collect();
+        for thread in order {
+            if let Some(step) = left[thread as usize].next() {
+                play(&mut script, thread, &step);
+            }
+        }
+        script.stop();
+        prop_assert!(script.ambient().is_empty() && script.doubts().is_empty());
+        prop_assert_eq!(script.cassettes().len(), 24);
+        for cassette in script.cassettes() {
+            prop_assert!(!cassette.has_defects(), "{:#?}", cassette);
+            let number = target(cassette.entry.as_ref().unwrap()).replace("/cart/", "");
+            let calls: Vec<String> = cassette.downstream.iter().map(target).collect();
+            prop_assert_eq!(calls, [format!("/stock/{number}/0"), format!("/stock/{number}/1")]);
+        }
+    }
+}
