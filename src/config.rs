@@ -90,11 +90,16 @@ impl Config {
             Failure::new(format_args!("cannot read {}: {error}", path.display()))
                 .hint("name an existing file with --config")
         })?;
-        let config: Config =
-            toml::from_str(&text).map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            Failure::new(format_args!("{}: {error}", path.display())).hint("docs/configuration.md lists the keys")
+        })?;
         let seconds = [config.replay.ready_timeout, config.replay.entry_timeout, config.replay.settle];
         if seconds.iter().any(|s| !(0.0..=86_400.0).contains(s)) {
-            return Err(Failure::new(format_args!("{}: [replay] times are seconds from 0 to 86400", path.display())));
+            return Err(Failure::new(format_args!(
+                "{}: [replay] times must be seconds from 0 to 86400",
+                path.display()
+            ))
+            .hint("docs/configuration.md says what each one is"));
         }
         Ok(config)
     }

@@ -56,7 +56,8 @@ mkdir -p "$tools"
 if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "${httpbin[*]}" ]; then
     say "Python packages ${httpbin[*]} into $tools/venv"
     rm -rf "$tools/venv"
-    python3 -m venv "$tools/venv"
+    # The system's Python: every user may run it, unlike one that lives in somebody's home.
+    /usr/bin/python3 -m venv "$tools/venv"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${httpbin[@]}"
     printf '%s' "${httpbin[*]}" >"$tools/venv/asked-for"
 else
