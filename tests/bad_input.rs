@@ -5,8 +5,8 @@ use std::{
 };
 
 use crate::{
-    harness::{Client, Finished, Need, Process, open_to_all, regress, regress_as_nobody, require},
-    services::{LISTENS, Language, PATIENT, RecordedShop, Shop, Source},
+    harness::{Client, Finished, ForNobody, Need, Process, open_to_all, regress, require},
+    services::{Language, PATIENT, RecordedShop, Shop, Source},
 };
 
 #[test]
@@ -68,8 +68,8 @@ fn the_kernel_cannot_be_asked_without_privilege() {
     open_to_all(folder.path());
     let out = folder.path().join("cassettes");
     let own = std::process::id().to_string();
-    let mut command = regress_as_nobody();
-    refused("no privilege", command.args(["record", "--pid", &own, "--via", "ebpf", "-o"]).arg(&out));
+    let copy = ForNobody::copy();
+    refused("no privilege", copy.regress().args(["record", "--pid", &own, "--via", "ebpf", "-o"]).arg(&out));
     assert_no_cassettes(&out);
 }
 
@@ -155,22 +155,20 @@ fn a_full_disk_leaves_nothing_half_written() {
     }
     let disk = SmallDisk::mount();
     let shop = Shop::new(Language::Go);
+    let service = shop.run();
     let mut command = regress();
-    command
-        .args(["record", "--via", "ebpf", "--port", &shop.port.to_string(), "-o"])
-        .arg(disk.path().join("cassettes"));
-    command.arg("--").args(shop.language.command()).envs(shop.environment("none"));
-    let recording = Process::start(&mut command);
+    command.args(["record", "--pid", &service.id().to_string(), "--via", "ebpf"]);
+    let recording = Process::start(command.arg("-o").arg(disk.path().join("cassettes")));
     recording.wait_for_line("recording");
-    recording.wait_for_line(LISTENS);
+    // More than the disk holds: a cassette is larger than a block. The service must not notice.
     let client = Client::new(shop.port);
-    // More than the disk holds: a cassette is larger than a block.
     for order in 0..SmallDisk::BLOCKS * 2 {
-        client.get(&format!("/orders/{order}"));
+        assert_eq!(client.get(&format!("/orders/{order}")).status, 200);
     }
     recording.signal(nix::sys::signal::Signal::SIGINT);
     let finished = recording.finish();
     assert_explained("a full disk", &finished);
+    service.stop();
     for file in files_in(disk.path()) {
         let name = file.to_string_lossy().into_owned();
         assert!(name.ends_with(".cassette.json"), "left over: {name}");

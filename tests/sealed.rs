@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     harness::{
-        Client, Finished, Need, Process, Recording, Report, free_port, open_to_all, regress, regress_as_nobody, require,
+        Client, Finished, ForNobody, Need, Process, Recording, Report, free_port, open_to_all, regress, require,
     },
     services::source,
 };
@@ -26,7 +26,8 @@ fn nothing_gets_out_as_root() {
 #[test]
 fn nothing_gets_out_as_nobody() {
     if require("sealed::nobody", &[Need::Python, Need::Sandbox, Need::Nobody]) {
-        assert_sealed(regress_as_nobody());
+        let copy = ForNobody::copy();
+        assert_sealed(copy.regress());
     }
 }
 

@@ -72,11 +72,21 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let recorded = runtime.block_on(async {
         let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::from_error)?;
         let mut terminations = signal(SignalKind::terminate()).map_err(Failure::from_error)?;
-        let stop = async {
-            tokio::select! {
+        let stop = async move {
+            let stop = tokio::select! {
                 _ = interrupts.recv() => Stop::Interrupt,
                 _ = terminations.recv() => Stop::Terminate,
-            }
+            };
+            // Draining may wait for the service; whoever asks twice does not want to.
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = interrupts.recv() => {}
+                    _ = terminations.recv() => {}
+                }
+                output::say("stopped at once: what was not written yet is lost");
+                std::process::exit(2);
+            });
+            stop
         };
         let on_ready = |started: &Started| {
             output::say(format_args!(

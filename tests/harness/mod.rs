@@ -13,7 +13,7 @@ pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};
 pub use process::{Finished, Process, free_port};
-pub use regress::{Recording, open_to_all, regress, regress_as_nobody};
+pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
 pub use report::{Outcome, Report};
 pub use require::{Need, require, tools};

@@ -1,14 +1,9 @@
 //! The `regress` command as a test runs it.
 
-use std::{
-    ffi::OsStr,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::{ffi::OsStr, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
 use super::process::{Finished, Process, wait_for_port};
 
@@ -19,21 +14,26 @@ pub fn regress() -> Command {
     command
 }
 
-/// The command run by `nobody`, from a place where `nobody` may read it.
-pub fn regress_as_nobody() -> Command {
-    static COPIED: OnceLock<PathBuf> = OnceLock::new();
-    let copied = COPIED.get_or_init(|| {
-        let folder = tempfile::Builder::new().prefix("regress-bin-").tempdir().expect("there is a temporary folder");
+/// The command at a place where `nobody` may read it.
+pub struct ForNobody(TempDir);
+
+impl ForNobody {
+    /// Copy it.
+    pub fn copy() -> ForNobody {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
         open_to_all(folder.path());
-        let copied = folder.keep().join("regress");
-        std::fs::copy(env!("CARGO_BIN_EXE_regress"), &copied).expect("the command can be copied");
-        copied
-    });
-    let mut command = Command::new("runuser");
-    command.args(["-u", "nobody", "--"]).arg(copied);
-    without_settings(&mut command);
-    command.current_dir("/");
-    command
+        std::fs::copy(env!("CARGO_BIN_EXE_regress"), folder.path().join("regress")).expect("the command can be copied");
+        ForNobody(folder)
+    }
+
+    /// The command, run by `nobody`.
+    pub fn regress(&self) -> Command {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "nobody", "--"]).arg(self.0.path().join("regress"));
+        without_settings(&mut command);
+        command.current_dir("/");
+        command
+    }
 }
 
 /// Let every user read and write in a folder.

@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
-use threads::{Lineage, Process, Thread};
+use threads::{BornFor, Lineage, Process, Thread};
 
 /// An entry of this recording, numbered in order of beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,6 +168,8 @@ struct Call {
     /// What its thread had read last, and for whom its connection was opened: these name a cause.
     last_read: Option<EntryKey>,
     connected_for: Option<EntryKey>,
+    /// What it says about the shape of its process to keep to its thread.
+    evidence: f64,
     lineage: Option<Lineage>,
     thread_gone: bool,
     /// The entry of `lineage` has settled while the thread lived on.
@@ -345,9 +347,12 @@ impl Correlator {
         let interleaves = !thread.outstanding.is_empty()
             || thread.holds.iter().any(|held| self.entries.get(held).is_some_and(|e| e.connection != connection));
         thread.handles_entries = true;
+        thread.active = true;
+        thread.born_for.reads(connection);
         thread.lineage = None;
         thread.holds.push(key);
         thread.last_read = Some(key);
+        self.processes.entry(unit.process).or_default();
         if interleaves {
             self.refute(unit.process);
         }
@@ -397,6 +402,7 @@ impl Correlator {
             holder: None,
             last_read: None,
             connected_for,
+            evidence: 0.0,
             lineage: None,
             thread_gone: false,
             lineage_over: false,
@@ -408,7 +414,9 @@ impl Correlator {
         };
         let mut scattered = false;
         if let Some(unit) = moment.unit {
+            call.evidence = self.evidence(unit);
             let thread = self.threads.entry(unit).or_default();
+            thread.active = true;
             scattered = !thread.outstanding.is_empty()
                 || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty());
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
@@ -501,11 +509,14 @@ impl Correlator {
                 None => inherited.filter(|_| thread.holds.is_empty()),
             }
         });
-        self.threads.insert(child, Thread { lineage, ..Thread::default() });
+        self.threads.insert(child, Thread { lineage, born_for: BornFor::Unknown, ..Thread::default() });
     }
 
     fn gone(&mut self, unit: Option<Unit>) {
-        let Some(thread) = unit.and_then(|unit| self.threads.remove(&unit)) else { return };
+        let Some((unit, thread)) = unit.and_then(|unit| Some((unit, self.threads.remove(&unit)?))) else { return };
+        if thread.handles_entries {
+            self.processes.entry(unit.process).or_default().handlers_end = true;
+        }
         for key in thread.inherited {
             if let Some(call) = self.calls.get_mut(&key) {
                 call.thread_gone = true;

@@ -31,8 +31,8 @@ impl Correlator {
     /// Decide a call if that can be done; `force`: now or never.
     pub(super) fn rule(&mut self, key: CallKey, force: bool) {
         let Some(call) = self.calls.get(&key) else { return };
-        if let Some((unit, entry)) = self.strayed_not(call) {
-            self.prove(unit, entry);
+        if let Some((unit, entry, evidence)) = self.strayed_not(call) {
+            self.prove(unit, entry, evidence);
         }
         let Some(call) = self.calls.get(&key) else { return };
         let (verdict, because) = match self.opinion(call, force) {
@@ -147,11 +147,12 @@ impl Correlator {
             && (call.answered_by.is_none() || call.answered_by == call.unit)
     }
 
-    /// The thread and entry of a call that kept to its thread although other entries were open.
-    fn strayed_not(&self, call: &Call) -> Option<(Unit, EntryKey)> {
-        let entry = self.entries.get(&call.holder?)?;
-        let telling = call.open.len() > 1 && call.answered_by.is_some() && call.operation.is_some();
-        (telling && entry.ended.is_some() && self.kept_to_thread(call)).then_some((call.unit?, call.holder?))
+    /// The thread and entry of a call that kept to its thread although other entries were open, and what that says.
+    fn strayed_not(&self, call: &Call) -> Option<(Unit, EntryKey, f64)> {
+        let (holder, unit) = (call.holder?, call.unit?);
+        let over = self.entries.get(&holder)?.ended.is_some() && call.answered_by.is_some() && call.operation.is_some();
+        let telling = over && call.open.len() > 1 && call.evidence > 0.0 && self.kept_to_thread(call);
+        telling.then_some((unit, holder, call.evidence))
     }
 
     fn rely(&mut self, call: &Call, owner: EntryKey, because: Because) {

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use regress_ebpf::Unit;
+use regress_ebpf::{SocketId, Unit};
 
 use super::{CallKey, Correlator, EntryKey};
 
-/// How many entries must keep to one thread, with others open beside them and a call of their own to show for it,
-/// before the threads of a process are believed.
-///
-/// An event loop that hands work to another loop looks the same with probability 1/2 an entry at best (two loops,
-/// two entries, each call lands here or there), and every later sign takes back what was believed.
-const PROOFS: u32 = 8;
+/// How much evidence it takes to believe the threads of a process, in nats: by chance alone, work that is handed
+/// between threads would look like this once in `e^7` (about 1100) recordings; and every later sign takes back what
+/// was believed.
+const BELIEF: f64 = 7.0;
 
 /// One thread.
 #[derive(Default)]
@@ -20,6 +18,10 @@ pub(super) struct Thread {
     pub holds: Vec<EntryKey>,
     /// It has read an entry once.
     pub handles_entries: bool,
+    /// It has made a call or read an entry once.
+    pub active: bool,
+    /// Its birth was seen, and all its entries came over this one connection.
+    pub born_for: BornFor,
     /// The entry it read last, or the one whose call's response it read last.
     pub last_read: Option<EntryKey>,
     /// Calls it began that are not over.
@@ -42,6 +44,29 @@ impl Thread {
     }
 }
 
+/// For which connection a thread was born, as far as its entries tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum BornFor {
+    /// Its birth was not seen, or it serves many.
+    #[default]
+    Many,
+    /// It has read no entry yet.
+    Unknown,
+    /// This one.
+    One(SocketId),
+}
+
+impl BornFor {
+    /// It read an entry that came over this connection.
+    pub fn reads(&mut self, connection: SocketId) {
+        *self = match *self {
+            BornFor::Unknown => BornFor::One(connection),
+            BornFor::One(one) if one == connection => BornFor::One(one),
+            BornFor::One(_) | BornFor::Many => BornFor::Many,
+        };
+    }
+}
+
 /// The birth of a thread out of the work for an entry.
 #[derive(Clone, Copy)]
 pub(super) struct Lineage {
@@ -59,10 +84,10 @@ pub(super) struct Lineage {
 /// entry while it holds another or while a call of its own is under way; it begins a call while one of its own is
 /// under way; a thread that handles entries calls while it holds none and others are open; one thread writes a
 /// request and another reads the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Shape {
-    /// So many entries kept to their thread.
-    Unproven(u32),
+    /// The evidence so far that entries keep to their threads.
+    Unproven(f64),
     /// Enough of them did.
     Trusted,
     /// Work moves between threads.
@@ -72,6 +97,8 @@ pub(super) enum Shape {
 /// One process.
 pub(super) struct Process {
     pub shape: Shape,
+    /// Threads that had read entries have ended in it.
+    pub handlers_end: bool,
     /// Calls that wait for the shape to be proved.
     pub waiting: BTreeSet<CallKey>,
     /// Entries for which something was ruled because the process was trusted.
@@ -80,7 +107,7 @@ pub(super) struct Process {
 
 impl Default for Process {
     fn default() -> Process {
-        Process { shape: Shape::Unproven(0), waiting: BTreeSet::new(), relied: Vec::new() }
+        Process { shape: Shape::Unproven(0.0), handlers_end: false, waiting: BTreeSet::new(), relied: Vec::new() }
     }
 }
 
@@ -92,7 +119,31 @@ impl Process {
 
 impl Correlator {
     pub(super) fn shape(&self, process: u32) -> Shape {
-        self.processes.get(&process).map_or(Shape::Unproven(0), |process| process.shape)
+        self.processes.get(&process).map_or(Shape::Unproven(0.0), |process| process.shape)
+    }
+
+    /// The evidence, in nats, of a call that keeps to this thread: how improbable that is where work is handed to
+    /// whatever thread is at hand. It shows by landing on a thread that handles entries and holds none, so the evidence
+    /// is as strong as those are many; where all are busy with entries of their own there is none. Threads that are made
+    /// for one connection and end with it, or the only thread of a process, take no work of others: one bit.
+    pub(super) fn evidence(&self, unit: Unit) -> f64 {
+        let Some(process) = self.processes.get(&unit.process) else { return 0.0 };
+        if !matches!(process.shape, Shape::Unproven(_)) {
+            return 0.0;
+        }
+        let others = self.threads.iter().filter(|(other, _)| other.process == unit.process && **other != unit);
+        let (mut free, mut at_hand, mut active) = (0.0, 1.0, 0);
+        for (_, other) in others {
+            active += u32::from(other.active);
+            if other.handles_entries && other.outstanding.is_empty() {
+                at_hand += 1.0;
+                free += f64::from(u8::from(other.holds.is_empty()));
+            }
+        }
+        let own = self.threads.get(&unit).map_or(BornFor::Many, |thread| thread.born_for);
+        let takes_no_other = active == 0 || (matches!(own, BornFor::One(_)) && process.handlers_end);
+        let by_chance: f64 = 1.0 - free / at_hand;
+        if takes_no_other { std::f64::consts::LN_2 } else { -by_chance.ln() }
     }
 
     /// Work moves between the threads of this process.
@@ -109,16 +160,16 @@ impl Correlator {
         }
     }
 
-    /// An entry kept to its thread while it could have strayed.
-    pub(super) fn prove(&mut self, unit: Unit, entry: EntryKey) {
+    /// An entry kept to its thread while others were open, which says this much.
+    pub(super) fn prove(&mut self, unit: Unit, entry: EntryKey, evidence: f64) {
         match self.entries.get_mut(&entry) {
             Some(entry) if !entry.proof => entry.proof = true,
             _ => return,
         }
         let process = self.processes.entry(unit.process).or_default();
         let Shape::Unproven(so_far) = process.shape else { return };
-        if so_far + 1 < PROOFS {
-            process.shape = Shape::Unproven(so_far + 1);
+        if so_far + evidence < BELIEF {
+            process.shape = Shape::Unproven(so_far + evidence);
             return;
         }
         process.shape = Shape::Trusted;
