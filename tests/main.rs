@@ -31,3 +31,5 @@ mod review;
 mod sealed;
 /// A recorded build is the same as itself, every time.
 mod stable;
+/// Downstreams behind TLS.
+mod tls;

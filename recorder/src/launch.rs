@@ -124,3 +124,47 @@ fn wait_at_gate(mut pid_writer: &PipeWriter, mut gate: &PipeReader, opener: i32)
         _ => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_service_runs_before_the_gate_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("ran");
+        let script = format!("echo \"$COLOUR\" $$ > {}; exit 3", trace.display());
+        let env = [(OsString::from("COLOUR"), OsString::from("blue"))];
+        let gate = Gate::close(&command(&["sh", "-c", &script]), &env, None).unwrap();
+        let pid = gate.pid();
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        assert_eq!(program, std::env::current_exe().unwrap(), "it is still a copy of this process");
+        assert!(!trace.exists());
+        let mut service = gate.open().await.unwrap();
+        assert_eq!(service.exited().await.unwrap().code(), Some(3));
+        assert_eq!(std::fs::read_to_string(trace).unwrap(), format!("blue {pid}\n"), "exec keeps the process id");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_exist_is_an_error() {
+        let gate = Gate::close(&command(&["no-such-program-here"]), &[], None).unwrap();
+        let error = gate.open().await.err().unwrap();
+        assert!(
+            matches!(&error, Error::Command { source, .. } if source.kind() == io::ErrorKind::NotFound),
+            "{error:?}"
+        );
+        assert!(error.hint().unwrap().contains("PATH"));
+    }
+
+    #[tokio::test]
+    async fn signals_reach_the_service() {
+        let gate = Gate::close(&command(&["sleep", "1000"]), &[], None).unwrap();
+        let mut service = gate.open().await.unwrap();
+        service.signal(Signal::SIGTERM);
+        assert!(service.exited().await.unwrap().to_string().contains("SIGTERM"));
+    }
+}

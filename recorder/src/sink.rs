@@ -107,3 +107,81 @@ impl Sink<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regress_cassettes::{Cause, Confidence, Connection, Content, Ended, HttpExchange, Rule, Via};
+    use regress_protocols::http1::Message;
+
+    use super::*;
+
+    fn exchange(downstream: Option<&str>) -> Exchange {
+        let peer = "127.0.0.1:9001".parse().unwrap();
+        let request = Message::request("GET", "/stock", &[("Host", "stock")], "");
+        let response = Some(Message::response(200, "OK", &[], "ok"));
+        Exchange {
+            downstream: downstream.map(str::to_owned),
+            connection: Connection { id: 1, local: Some(peer), peer, tls: false },
+            at: 0,
+            took: Some(5),
+            content: Content::Http1(HttpExchange {
+                request,
+                interim: vec![],
+                response,
+                streamed: vec![],
+                upgraded: vec![],
+            }),
+            ended: Ended::Ok,
+            cause: None,
+            defects: vec![],
+        }
+    }
+
+    #[test]
+    fn what_proved_false_is_taken_back_on_disk_and_in_the_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("new/tapes")).unwrap();
+        let recorded = Recorded {
+            at: "2026-11-22T10:15:02.000000Z".into(),
+            service: "shop".into(),
+            by: "regress test".into(),
+            via: Via::Socket,
+            kernel: "6.18.0".into(),
+        };
+        let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
+        let id = CassetteId("20261122T101502.000000Z-0001".into());
+        let cassette = Cassette {
+            id: id.clone(),
+            recorded: recorded.clone(),
+            entry: Some(exchange(None)),
+            downstream: vec![Exchange { cause: Some(cause), ..exchange(Some("stock")) }],
+            defects: vec![],
+        };
+        let (outputs, taken) = std::sync::mpsc::channel();
+        outputs.send(Output::Cassette(Box::new(cassette))).unwrap();
+        outputs.send(Output::Ambient(Box::new(exchange(Some("clock"))))).unwrap();
+        outputs.send(Output::Doubt(vec![id])).unwrap();
+        outputs.send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 })).unwrap();
+        drop(outputs);
+        let summary = run(&store, recorded, taken).unwrap();
+
+        assert_eq!((summary.entries, summary.defective, summary.cassettes.len()), (1, 1, 2));
+        let counts = |name: &str| summary.downstream[name];
+        assert_eq!((counts("stock").certain, counts("stock").ambiguous, counts("clock").ambient), (0, 1, 1));
+        assert!(!summary.complete());
+        let written = regress_cassettes::read(&summary.cassettes[0]).unwrap();
+        assert_eq!(written.defects, [Defect::AmbiguousOwner]);
+        assert_eq!(written.downstream[0].cause.as_ref().unwrap().confidence, Confidence::Ambiguous);
+        let ambient = store.ambient().unwrap().unwrap();
+        assert_eq!((ambient.downstream.len(), ambient.defects.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_files_is_refused_before_anything_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = open(&file).err().unwrap();
+        assert!(matches!(error, Error::Output { .. }), "{error:?}");
+    }
+}

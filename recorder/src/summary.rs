@@ -49,6 +49,7 @@ impl Summary {
             && self.lost_events == 0
             && self.lost_bytes == 0
             && self.gaps == 0
+            && self.defective == 0
             && self.unfinished == 0
             && self.ambiguous() == 0
     }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
@@ -52,6 +53,15 @@ pub type Answers = fn(&str, &str, &[u8]) -> Answer;
 impl Downstream {
     /// Listen on a free port.
     pub fn start(answers: Answers) -> Downstream {
+        Downstream::listen(answers, None)
+    }
+
+    /// Listen on a free port and speak TLS.
+    pub fn start_tls(answers: Answers, acceptor: TlsAcceptor) -> Downstream {
+        Downstream::listen(answers, Some(acceptor))
+    }
+
+    fn listen(answers: Answers, acceptor: Option<TlsAcceptor>) -> Downstream {
         let listener = RUNTIME.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
         let listener = listener.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -60,10 +70,18 @@ impl Downstream {
         let server = RUNTIME.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let kept = kept.clone();
+                let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| serve(request, answers, kept.clone()));
+                    let http = http1::Builder::new();
                     // A client that goes away ends its connection, nothing else.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    match acceptor {
+                        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                        Some(acceptor) => {
+                            let Ok(stream) = acceptor.accept(stream).await else { return };
+                            drop(http.serve_connection(TokioIo::new(stream), service).await);
+                        }
+                    }
                 });
             }
         });

@@ -8,10 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const LISTEN: &str = "0A";
 
 /// The addresses on which TCP sockets listen in the network namespace of process `pid`, sorted.
-///
-/// # Errors
-/// The process is gone, or `/proc` is not readable.
-pub fn listening(pid: u32) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn listening(pid: u32) -> io::Result<Vec<SocketAddr>> {
     let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
         match fs::read_to_string(format!("/proc/{pid}/net/{table}")) {

@@ -30,7 +30,6 @@ mod wire;
 pub use control::{Sandbox, probe};
 pub use helper::helper_main;
 pub(crate) use hint::hint;
-pub use listening::listening;
 pub use sockets::Listeners;
 pub use spec::Spec;
 pub use wire::Step;

@@ -4,7 +4,6 @@
 //! The events are those of the kernel source, except that the threads behind them are not known.
 
 mod entries;
-mod loopback;
 mod outbound;
 mod relay;
 mod tap;
@@ -57,8 +56,6 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
         trust: Some(trust),
         resolve: true,
         keep_search: true,
-        refused: loopback::refused()
-            .map_err(|source| Error::System { action: "see what this host listens on", source })?,
         helper: settings.helper.clone(),
         ..Spec::default()
     };

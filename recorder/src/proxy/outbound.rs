@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Cursor},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -61,15 +61,8 @@ impl Outbound {
     /// Forward one connection until it ends.
     pub(super) async fn forward(&self, arrival: Arrival) {
         let Arrival { stream: mut service, destination, from } = arrival;
+        let Some((mut real, destination)) = self.reach(destination).await else { return reset(&service) };
         let tap = self.taps.tap();
-        let mut real = match TcpStream::connect(destination).await {
-            Ok(real) => real,
-            Err(error) => {
-                tap.connecting(destination).await;
-                tap.close(never(&error)).await;
-                return reset(&service);
-            }
-        };
         let _ = (real.set_nodelay(true), service.set_nodelay(true));
         let encrypted = client_speaks_tls(&service, &real).await;
         let ends = Ends { service: from, downstream: destination };
@@ -84,6 +77,25 @@ impl Outbound {
             reset(&real);
         }
         tap.close(cause).await;
+    }
+
+    /// Connect to where the service was going; tells of a connection that was never established.
+    ///
+    /// The service's own connection is established by then. A service that asked for `localhost` and was refused at
+    /// `::1` would have gone on to `127.0.0.1`, so that is done for it.
+    async fn reach(&self, destination: SocketAddr) -> Option<(TcpStream, SocketAddr)> {
+        let error = match TcpStream::connect(destination).await {
+            Ok(real) => return Some((real, destination)),
+            Err(error) => error,
+        };
+        let tap = self.taps.tap();
+        tap.connecting(destination).await;
+        tap.close(never(&error)).await;
+        if destination.ip() != Ipv6Addr::LOCALHOST {
+            return None;
+        }
+        let other = SocketAddr::from((Ipv4Addr::LOCALHOST, destination.port()));
+        TcpStream::connect(other).await.ok().map(|real| (real, other))
     }
 
     /// Be the server for the service and the client for the downstream. Where that cannot work, the ciphertext is

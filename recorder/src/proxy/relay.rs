@@ -60,3 +60,52 @@ async fn pass(
     let _ = to.shutdown().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use regress_ebpf::EventKind;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        sync::mpsc,
+    };
+
+    use super::*;
+    use crate::{proxy::tap::Taps, source::Item};
+
+    /// Both sides write more than any buffer holds before they read: neither way may wait for the other.
+    #[tokio::test]
+    async fn both_ways_pass_at_once_and_are_told_in_full() {
+        const MUCH: usize = 300_000;
+        let (items, mut told) = mpsc::channel(1000);
+        let (service, service_end) = duplex(1000);
+        let (other, other_end) = duplex(1000);
+        let tap = Taps::new(items).tap();
+        let relaying = tokio::spawn(async move { relay(service_end, other_end, &tap).await });
+        let side = |end, byte| async move {
+            let (mut read, mut write) = split(end);
+            let mut got = Vec::new();
+            let wrote = async {
+                write.write_all(&vec![byte; MUCH]).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            tokio::join!(wrote, async { read.read_to_end(&mut got).await.unwrap() });
+            got
+        };
+        let (at_service, at_other) = tokio::join!(side(service, b's'), side(other, b'o'));
+        assert_eq!(relaying.await.unwrap(), CloseCause::Closed);
+        assert_eq!((at_service, at_other), (vec![b'o'; MUCH], vec![b's'; MUCH]));
+        let (mut bytes, mut ends) = ([0u64; 2], 0);
+        while let Some(Item::Event(event)) = told.recv().await {
+            match event.kind {
+                EventKind::Data { direction, position, bytes: piece, .. } => {
+                    assert_eq!(position, bytes[direction as usize]);
+                    assert!(piece.iter().all(|b| *b == if direction == Direction::Sent { b's' } else { b'o' }));
+                    bytes[direction as usize] += piece.len() as u64;
+                }
+                EventKind::Finished { .. } => ends += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((bytes, ends), ([MUCH as u64; 2], 2));
+    }
+}
