@@ -35,6 +35,7 @@ missing_packages() {
     command -v node >/dev/null || printf 'nodejs\n'
     command -v npm >/dev/null || printf 'npm\n'
     command -v go >/dev/null || printf 'golang-go\n'
+    command -v javac >/dev/null || printf 'default-jdk-headless\n'
 }
 
 mapfile -t missing < <(missing_packages)
