@@ -195,6 +195,12 @@ struct Driven {
     last_output: Option<String>,
 }
 
+/// The end of a service's process.
+struct Death {
+    how: String,
+    last_output: Option<String>,
+}
+
 impl Worker {
     async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<Vec<CallFinding>, Error> {
         for (number, planned) in part {
@@ -244,7 +250,7 @@ impl Worker {
                 }
             }
         };
-        self.close();
+        let before = self.over();
         let Some(target) = &mut self.target else { return Ok(()) };
         let id = planned.cassette.id.clone();
         target.enter(&id);
@@ -274,6 +280,14 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
+        match (before, &exited) {
+            (Some(before), Some(how)) if untouched => {
+                let death = Death { how: how.clone(), last_output };
+                return self.after_a_death(before, death, number, planned).await;
+            }
+            (before, _) => self.judge(before),
+        }
         self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
         if broken {
             // What follows gets a service that works.
@@ -283,15 +297,45 @@ impl Worker {
         Ok(())
     }
 
+    /// The service died while it had an entry of which it had neither said nor asked anything: it may have died of the
+    /// entry `before`, a moment too late. A fresh service tells: if the entry kills that one as well, it was its doing.
+    async fn after_a_death(
+        &mut self,
+        mut before: Driven,
+        death: Death,
+        number: usize,
+        planned: Planned,
+    ) -> Result<(), Error> {
+        self.discard().await;
+        Box::pin(self.entry(number, planned)).await?;
+        if self.open.is_some() {
+            before.exited = Some(death.how);
+            before.last_output = death.last_output;
+        }
+        self.judge(Some(before));
+        Ok(())
+    }
+
     /// The entry driven last is over: judge it, and what was called before any entry with it.
     fn close(&mut self) {
+        let driven = self.over();
+        self.judge(driven);
+    }
+
+    /// The entry driven last is over: it gets what was called late.
+    fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
-            return;
+            return None;
         };
         driven.journal.extend(late);
+        Some(driven)
+    }
+
+    fn judge(&mut self, driven: Option<Driven>) {
+        let Some(driven) = driven else { return };
         let Judgement { verdict, findings, doubts, calls } =
             judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
         let response = match driven.seen {

@@ -218,6 +218,7 @@ fn a_service_that_cannot_answer_hides_no_other_entry() {
     for (build, expected) in [
         ("crashes", ["response", "process", "downstream/0", "downstream/1"].as_slice()),
         ("exits-after", &["process"]),
+        ("exits-late", &["process"]),
         ("hangs", &["response", "downstream/0", "downstream/1"]),
     ] {
         let recorded = Recorded::new(false);

@@ -32,14 +32,19 @@ pub fn serve(build: &str) -> ExitCode {
     let port = if build == "elsewhere" { ENTRY_PORT + 1 } else { ENTRY_PORT };
     let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
     println!("the build {build} listens");
+    let mut poisoned = false;
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
+        if poisoned {
+            exit(7);
+        }
         if let Some(request) = receive(&mut stream) {
             let number = number(&request);
             stream.write_all(&order(build, number).wire()).unwrap();
             if build == "exits-after" && number == CHANGED {
                 exit(7);
             }
+            poisoned = build == "exits-late" && number == CHANGED;
         }
     }
     ExitCode::SUCCESS
