@@ -50,6 +50,7 @@ impl Summary {
             && self.lost_bytes == 0
             && self.gaps == 0
             && self.defective == 0
+            && self.opaque == 0
             && self.unfinished == 0
             && self.ambiguous() == 0
     }
