@@ -265,6 +265,7 @@ fn what_is_odd_is_recorded_for_what_it_is() {
     // What is not HTTP cannot be driven: it makes no cassette and is counted. The call made meanwhile is kept.
     assert_eq!(entry_of("edge-garbage"), Vec::<&Exchange>::new());
     assert!(recorded.stderr.contains("not HTTP"), "{}", recorded.stderr);
+    assert_eq!(recorded.code, 2, "{}", recorded.stderr);
     let [call] = &corpus.ambient[..] else { panic!("one call is nobody's: {:?}", corpus.ambient) };
     let Content::Opaque(turns) = &call.content else { panic!("not opaque: {call:?}") };
     let turns: Vec<_> = turns.iter().map(|turn| turn.bytes.to_vec()).collect();

@@ -21,5 +21,5 @@ mod wall;
 
 pub use error::Error;
 pub use record::record;
-pub use settings::{Settings, Started, Stop, Target, ViaChoice};
+pub use settings::{Progress, Settings, Started, Stop, Target, ViaChoice};
 pub use summary::{Counts, Summary};

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
+    Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
     correlate::Patience,
     launch::Gate,
     pipeline::{Losses, Output, Pipeline, Scope},
@@ -29,7 +29,7 @@ const OUTPUTS: usize = 1024;
 /// How long a service has to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Record. `on_ready` is called once the service is watched; the recording ends with `stop` (whose signal is passed on
+/// Record. `tell` hears what users wait for; the recording ends with `stop` (whose signal is passed on
 /// to a service that was started for it), with the service, or when the settings say so.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// [`Summary::complete`].
 pub async fn record(
     settings: Settings,
-    on_ready: impl FnOnce(&Started),
+    tell: impl Fn(Progress<'_>),
     stop: impl Future<Output = Stop>,
 ) -> Result<Summary, Error> {
     let started = choose(&settings).await?;
@@ -57,8 +57,8 @@ pub async fn record(
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
     let exit = match &started.via {
-        Via::Socket => from_kernel(&settings, items, || on_ready(&started), ends).await,
-        Via::Proxy => proxy::run(&settings, items, || on_ready(&started), ends).await,
+        Via::Socket => from_kernel(&settings, items, || tell(Progress::Watching(&started)), ends).await,
+        Via::Proxy => proxy::run(&settings, items, &started, tell, ends).await,
     };
     // What the store says matters more: it is why a source ends early.
     let mut summary = work.finish().await?;

@@ -1,6 +1,6 @@
 //! What to record and how.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::Via;
 
@@ -61,6 +61,15 @@ pub struct Started {
     pub via: Via,
     /// Why that one.
     pub why: String,
+}
+
+/// What a recording tells while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// The service is watched.
+    Watching(&'a Started),
+    /// The proxy takes entries at this address of the host.
+    Accepting(SocketAddr),
 }
 
 /// What ended a recording from outside.

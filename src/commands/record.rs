@@ -8,7 +8,7 @@ use std::{
 };
 
 use regress_cassettes::Via;
-use regress_recorder::{Settings, Started, Stop, Summary, Target, ViaChoice};
+use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -88,15 +88,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             });
             stop
         };
-        let on_ready = |started: &Started| {
-            output::say(format_args!(
-                "recording {what} by {} ({}) to {}",
-                via_name(started.via),
-                started.why,
-                out.display()
-            ));
+        let tell = |progress: Progress<'_>| match progress {
+            Progress::Watching(Started { via, why }) => {
+                output::say(format_args!("recording {what} by {} ({why}) to {}", via_name(*via), out.display()));
+            }
+            Progress::Accepting(address) => output::say(format_args!("accepting entries on {address}")),
         };
-        regress_recorder::record(settings, on_ready, stop).await.map_err(|error| {
+        regress_recorder::record(settings, tell, stop).await.map_err(|error| {
             let hint = error.hint();
             let failure = Failure::from_error(error);
             match hint {

@@ -136,6 +136,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     for destination in &destinations {
         deliver(&report, destination)?;
     }
+    for file in &report.unreadable {
+        output::say(format_args!("warning: unreadable: {}", report::shown(&file.why)));
+    }
     if let Some(why) = &report.not_proposed {
         output::say(format_args!("warning: no proposals (*.new) for review: {}", report::shown(why)));
     }

@@ -43,9 +43,10 @@ impl Entries {
         Entries { ports, sandbox, taps, listeners: HashMap::new() }
     }
 
-    /// Open a listener for what the service has begun to listen on.
-    pub(super) async fn look(&mut self) -> Result<(), Error> {
-        let Some(listening) = self.sandbox.read().await.as_ref().map(Sandbox::listening) else { return Ok(()) };
+    /// Open a listener for what the service has begun to listen on; gives the addresses.
+    pub(super) async fn look(&mut self) -> Result<Vec<SocketAddr>, Error> {
+        let mut opened = Vec::new();
+        let Some(listening) = self.sandbox.read().await.as_ref().map(Sandbox::listening) else { return Ok(opened) };
         let listening =
             listening.map_err(|source| Error::System { action: "see what the service listens on", source })?;
         for inside in listening {
@@ -59,12 +60,12 @@ impl Entries {
                 Err(_) if self.listeners.keys().any(|other| other.port() == inside.port()) => continue,
                 Err(source) => return Err(Error::PortInUse { address: inside, source }),
             };
-            tracing::info!(%inside, "entries are forwarded");
             let mut tasks = JoinSet::new();
             tasks.spawn(accept(listener, inside, Arc::clone(&self.sandbox), self.taps.clone()));
             self.listeners.insert(inside, tasks);
+            opened.push(inside);
         }
-        Ok(())
+        Ok(opened)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Error, Settings, Stop, Target, clock, record::Ends, source::Item};
+use crate::{Error, Progress, Settings, Started, Stop, Target, clock, record::Ends, source::Item};
 use outbound::Outbound;
 use tap::Taps;
 
@@ -37,7 +37,8 @@ type Shared = Arc<RwLock<Option<Sandbox>>>;
 pub(crate) async fn run<F: Future<Output = Stop>>(
     settings: &Settings,
     items: mpsc::Sender<Item>,
-    on_ready: impl FnOnce(),
+    started: &Started,
+    tell: impl Fn(Progress<'_>),
     mut ends: Ends<'_, F>,
 ) -> Result<Option<String>, Error> {
     let Target::Command { command, env, cwd } = &settings.target else { return Err(Error::ProxyNeedsCommand) };
@@ -64,7 +65,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     let (_interception, mut arrivals) = intercept::spawn(listeners, names)
         .map_err(|source| Error::System { action: "listen in the sandbox", source })?;
     sandbox.start().await.map_err(failed)?;
-    on_ready();
+    tell(Progress::Watching(started));
 
     let taps = Taps::new(items.clone());
     let outbound = Arc::new(Outbound::new(authority, taps.clone())?);
@@ -94,7 +95,9 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
                 if let Some(status) = status {
                     break Some(format!("the service ended: {status}"));
                 }
-                entries.look().await?;
+                for address in entries.look().await? {
+                    tell(Progress::Accepting(address));
+                }
                 if items.send(Item::Idle(now)).await.is_err() {
                     break None;
                 }
