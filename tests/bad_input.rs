@@ -74,6 +74,22 @@ fn the_kernel_cannot_be_asked_without_privilege() {
 }
 
 #[test]
+fn a_kernel_without_type_information_is_named() {
+    if !require("bad_input::no_btf", &[Need::Root, Need::Ebpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let out = folder.path().join("cassettes");
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", hide, "sh", env!("CARGO_BIN_EXE_regress"), "record", "--via", "ebpf"]);
+    command.args(["--pid", &std::process::id().to_string(), "-o"]).arg(&out);
+    let finished = refused("no BTF", &mut command);
+    assert!(finished.stderr.contains("BTF"), "{}", finished.stderr);
+    assert_no_cassettes(&out);
+}
+
+#[test]
 fn a_command_that_does_not_exist_is_named() {
     if !require("bad_input::command", &[Need::Go, Need::Sandbox]) {
         return;
