@@ -13,7 +13,7 @@ use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
 use crate::listeners::Listeners;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
-use crate::record::{self, Record};
+use crate::record::{self, Payload, Record};
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,9 @@ const DEFAULT_BUFFER_BOUNDS: (u64, u64) = (16 << 20, 256 << 20);
 /// The longest time that events wait in the buffer: a nearly empty buffer wakes nobody.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Bounds one batch, so that a busy service cannot keep the caller waiting.
-const BATCH_EVENTS: usize = 16 << 10;
-const BATCH_BYTES: usize = 64 << 20;
+/// Bounds one batch, so that a busy service cannot keep the caller waiting, nor batches that wait take much memory.
+const BATCH_EVENTS: usize = 4 << 10;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A running capture. The service is never stopped, changed or waited for. Dropping the capture ends it.
 ///
@@ -45,6 +45,7 @@ const BATCH_BYTES: usize = 64 << 20;
 pub struct Capture {
     programs: Programs,
     ring: RingBuf<MapData>,
+    payload: Payload,
     waiter: Epoll,
     listeners: Listeners,
     /// Sockets announced and not closed.
@@ -73,6 +74,7 @@ impl Capture {
         let mut capture = Capture {
             programs,
             ring,
+            payload: Payload::new(),
             waiter,
             listeners: Listeners::default(),
             open: HashSet::new(),
@@ -149,7 +151,7 @@ impl Capture {
         while records < BATCH_EVENTS && bytes < BATCH_BYTES {
             let Some(item) = self.ring.next() else { break };
             let length = item.len();
-            let record = record::decode(&item).ok_or(Error::Record { length })?;
+            let record = record::decode(&item, &mut self.payload).ok_or(Error::Record { length })?;
             drop(item);
             records += 1;
             bytes += length;

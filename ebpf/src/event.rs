@@ -56,9 +56,10 @@ pub enum LossKind {
     BufferFull,
     /// Memory of the service could not be read.
     Unreadable,
-    /// A table of the capture source was full, or the kernel skipped one of its programs, so that a socket or a process
-    /// was not followed, or not in time.
+    /// A table of the capture source was full, so that a socket or a process was not followed, or not in time.
     TableFull,
+    /// The kernel skipped a run of a program, because the same program was running on that CPU.
+    Skipped,
 }
 
 /// A count of what the capture source had to give up since its last report.
@@ -119,6 +120,10 @@ pub enum EventKind {
         bytes: Bytes,
         /// How many bytes follow `bytes` that the service moved and the source could not read.
         missing: u64,
+        /// How far the other direction had come when these bytes moved, as a position in its stream, where the source
+        /// knows it. A call that sent bytes is reported when it returns, and the answer may have been read by then: such
+        /// an event comes before data that it is behind.
+        other: Option<u64>,
     },
     /// The peer finished sending (`Received`), or the service did (`Sent`, shutdown); the other way may go on.
     Finished {

@@ -69,8 +69,9 @@ pub(crate) struct LossCount {
 // SAFETY: plain integers without padding.
 unsafe impl Pod for LossCount {}
 
-/// The loss kinds by their index in the table.
-pub(crate) const LOSS_KINDS: [LossKind; 3] = [LossKind::BufferFull, LossKind::Unreadable, LossKind::TableFull];
+/// The loss kinds by their index in the table; the last is counted by the kernel itself.
+pub(crate) const LOSS_KINDS: [LossKind; 4] =
+    [LossKind::BufferFull, LossKind::Unreadable, LossKind::TableFull, LossKind::Skipped];
 
 /// The loaded programs. Dropping them detaches them; so does the end of this process, however it ends, because nothing
 /// is pinned.
@@ -140,16 +141,15 @@ impl Programs {
     /// What was lost since the programs were loaded, in the order of [`LOSS_KINDS`].
     pub(crate) fn losses(&self) -> Result<[LossCount; LOSS_KINDS.len()], Error> {
         let mut totals = [LossCount::default(); LOSS_KINDS.len()];
-        for (kind, total) in (0u32..).zip(&mut totals) {
+        let [counted @ .., skipped] = &mut totals;
+        for (kind, total) in (0u32..).zip(counted) {
             let counts = self.losses.get(&kind, 0).map_err(|e| Error::table("losses", e))?;
             for count in counts.iter() {
                 total.events += count.events;
                 total.bytes += count.bytes;
             }
         }
-        // A run that the kernel refused is a socket whose event nobody followed up.
-        let [.., table_full] = &mut totals;
-        table_full.events += self.missed_before_unload + self.missed_runs();
+        skipped.events = self.missed_before_unload + self.missed_runs();
         Ok(totals)
     }
 

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 
@@ -24,8 +24,29 @@ pub(crate) enum Record {
     },
 }
 
+/// Where the payload of records goes: events share its memory, so that an event costs no allocation.
+pub(crate) struct Payload(BytesMut);
+
+impl Payload {
+    /// How much is allocated at once. It is given back when the last event that refers to it is gone.
+    const BLOCK: usize = 256 << 10;
+
+    pub(crate) fn new() -> Payload {
+        Payload(BytesMut::new())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.0.capacity() < bytes.len() {
+            // Not `reserve`, which would copy nothing here but may grow the block to double its size.
+            self.0 = BytesMut::with_capacity(Payload::BLOCK.max(bytes.len()));
+        }
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
+    }
+}
+
 /// `None` for what the programs never write.
-pub(crate) fn decode(record: &[u8]) -> Option<Record> {
+pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
     let mut fields = Fields(record);
     let at = fields.u64()?;
     let socket = SocketId(fields.u64()?);
@@ -44,8 +65,9 @@ pub(crate) fn decode(record: &[u8]) -> Option<Record> {
         3 => {
             let position = fields.u64()?;
             let missing = fields.u64()?;
-            let bytes = Bytes::copy_from_slice(fields.0.get(..length)?);
-            EventKind::Data { socket, direction: direction(detail)?, position, bytes, missing }
+            let direction = direction(detail)?;
+            let bytes = payload.keep(fields.0.get(..length)?);
+            EventKind::Data { socket, direction, position, bytes, missing, other: None }
         }
         4 => EventKind::Finished { socket, direction: direction(detail)? },
         5 => EventKind::Close { socket, cause: cause(detail)? },
@@ -53,7 +75,7 @@ pub(crate) fn decode(record: &[u8]) -> Option<Record> {
         7 => EventKind::Gone,
         8 => {
             let [_position, _missing] = [fields.u64()?, fields.u64()?];
-            EventKind::Name { bytes: Bytes::copy_from_slice(fields.0.get(..length)?) }
+            EventKind::Name { bytes: payload.keep(fields.0.get(..length)?) }
         }
         _ => return None,
     };
@@ -133,6 +155,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn decode(record: &[u8]) -> Option<Record> {
+        super::decode(record, &mut Payload::new())
+    }
+
     fn head(kind: u8, detail: u8, length: u32) -> Vec<u8> {
         let mut record = Vec::new();
         record.extend(7u64.to_ne_bytes());
@@ -174,9 +200,27 @@ mod tests {
                 direction: Direction::Received,
                 position: 5,
                 bytes: Bytes::from_static(b"abc"),
-                missing: 4
+                missing: 4,
+                other: None,
             }
         );
+    }
+
+    #[test]
+    fn payloads_share_memory_and_stay_apart() {
+        let mut payload = Payload::new();
+        let sizes = (0..2000).map(|n| n * 37 % 3000).chain([Payload::BLOCK + 1, 0, 5]);
+        let kept: Vec<(Vec<u8>, Bytes)> = sizes
+            .map(|size| {
+                let bytes: Vec<u8> = (0..size).map(|n| (n + size) as u8).collect();
+                let kept = payload.keep(&bytes);
+                (bytes, kept)
+            })
+            .collect();
+        assert!(kept.iter().all(|(bytes, kept)| bytes == kept));
+        let follows = |pair: &[(Vec<u8>, Bytes)]| pair[0].1.as_ptr_range().end == pair[1].1.as_ptr();
+        let together = kept.windows(2).filter(|pair| follows(pair)).count();
+        assert!(together > kept.len() * 9 / 10, "{together}");
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Pipeline {
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
             EventKind::Open { socket, role, local, peer, joined } => self.open(now, socket, role, local, peer, joined),
-            EventKind::Data { socket, direction, position, bytes, missing } => {
+            EventKind::Data { socket, direction, position, bytes, missing, other: _ } => {
                 let Some(connection) = self.connections.get_mut(&socket) else { return };
                 if connection.internal {
                     return;

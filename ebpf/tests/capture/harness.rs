@@ -150,7 +150,7 @@ impl Recorded {
                     assert!(known.open.is_none(), "opened twice: {event:?}");
                     known.open = Some((*role, *local, *peer, *joined));
                 }
-                EventKind::Data { socket, direction, position, bytes, missing } => {
+                EventKind::Data { socket, direction, position, bytes, missing, .. } => {
                     let known = sockets.entry(*socket).or_default();
                     assert!(known.open.is_some() && known.closed.is_none(), "data outside its connection: {event:?}");
                     let stream = known.stream(*direction);

@@ -96,7 +96,10 @@ impl Script {
         let at = *position;
         *position += bytes.len() as u64;
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        self.event(thread, EventKind::Data { socket: SocketId(socket), direction, position: at, bytes, missing: 0 })
+        self.event(
+            thread,
+            EventKind::Data { socket: SocketId(socket), direction, position: at, bytes, missing: 0, other: None },
+        )
     }
 
     fn skip(&mut self, socket: u64, direction: Direction, bytes: u64) -> &mut Self {

@@ -102,7 +102,7 @@ impl Tap {
     }
 
     pub(super) async fn data(&self, direction: Direction, position: u64, bytes: Bytes) {
-        self.tell(EventKind::Data { socket: self.socket, direction, position, bytes, missing: 0 }).await;
+        self.tell(EventKind::Data { socket: self.socket, direction, position, bytes, missing: 0, other: None }).await;
     }
 
     pub(super) async fn finished(&self, direction: Direction) {
