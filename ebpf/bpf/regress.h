@@ -31,7 +31,21 @@ enum { /* enum bpf_map_type, include/uapi/linux/bpf.h */
 enum { NO_PREALLOC = 1, STORAGE_CREATE = 1 };
 enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 
-enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
+/* Two ways to look at a socket. The programs of tp_btf and fexit get it as a pointer whose type the verifier knows: they
+ * read its members directly and keep its state inside it (socket storage). Those that find it themselves (kprobe, system
+ * call) hold a bare address: RAW_SOCKETS reads with a helper, and keeps states in a table by address. */
+#ifdef RAW_SOCKETS
+#define PEEK(pointer, member) \
+	({ \
+		typeof((pointer)->member) _value; \
+		bpf_probe_read_kernel((void *)&_value, sizeof(_value), (void *)&(pointer)->member); \
+		_value; \
+	})
+#else
+#define PEEK(pointer, member) ((pointer)->member)
+#endif
+
+enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
 
 struct sock;
 struct task_struct;
@@ -85,7 +99,24 @@ struct sk_buff_head {
 	u32 qlen;
 };
 
-struct file;
+struct inode {
+	u16 i_mode;
+	unsigned long i_ino;
+};
+
+struct file {
+	void *private_data;
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
 
 struct socket {
 	struct file *file;
@@ -95,6 +126,7 @@ struct socket {
 struct sock {
 	struct sock_common __sk_common;
 	struct sk_buff_head sk_receive_queue;
+	unsigned long sk_flags;
 	int sk_err;
 	struct socket *sk_socket;
 	u8 sk_shutdown;
@@ -110,6 +142,7 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	u32 rcv_nxt;
 	u32 copied_seq;
 	u32 write_seq;
 };
@@ -127,14 +160,18 @@ struct task_struct {
 	u32 flags;
 	int pid;
 	int tgid;
+	struct files_struct *files;
 	struct signal_struct *signal;
 };
 
 struct pt_regs { /* x86-64 */
+	unsigned long r10;
 	unsigned long r8;
 	unsigned long ax;
+	unsigned long cx;
 	unsigned long dx;
 	unsigned long si;
+	unsigned long di;
 	unsigned long orig_ax;
 };
 
@@ -196,7 +233,10 @@ struct data_record {
 	struct record head;
 	u64 position;
 	u64 missing;
+	u64 other; /* RECEIVED: how much had been sent by then, as TCP counts; UNKNOWN_POSITION where it does not */
 };
+
+#define UNKNOWN_POSITION (~0ull)
 
 struct address_record { /* CONNECTING, OPEN */
 	struct record head;
@@ -219,11 +259,12 @@ struct loss_count {
 	u64 bytes;
 };
 
-/* What is known of one socket; lives and dies with it. `src/joined.rs` writes it for connections found open. */
+/* What is known of one socket; lives and dies with it. `src/programs.rs` writes it for connections found open. */
 struct socket_state {
+	u64 id; /* of the socket in records; 0 until it is first needed */
 	u64 position[2];
-	u64 owed[2];         /* bytes right before `position` that the ring refused and no record tells of */
-	u32 sequence[2]; /* TCP's own stream counters at the last event */
+	u64 owed[2];  /* bytes right before `position` that the ring refused and no record tells of */
+	u32 start[2]; /* TCP's own stream counters at position 0 */
 	u8 role;
 	u8 cause;
 	u16 padding;
@@ -233,10 +274,11 @@ struct socket_state {
 enum socket_flag {
 	FOLLOWED = 1,           /* a followed process uses it */
 	ANNOUNCED = 2,          /* its OPEN is in the ring */
-	SEQUENCED = 4,          /* `sequence` is valid */
+	SEQUENCED = 4,          /* `start` is valid */
 	SENT_FINISHED = 8,      /* FINISHED was written */
 	RECEIVED_FINISHED = 16, /* FINISHED was written */
 	GONE_FOR_GOOD = 32,     /* CLOSE was written */
 	RESOLVER = 64,          /* UDP: it asks port 53 */
 	JOINED = 128,           /* it was used before it was followed */
+	FIN_QUEUED = 256,       /* from now on TCP counts one more as sent */
 };

@@ -91,7 +91,7 @@ INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 	return 1;
 }
 
-INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u8 joined, u64 task)
+INLINE int emit_addresses(struct sock *sk, u64 id, u8 kind, u8 role, u8 joined, u64 task)
 {
 	struct address_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -99,11 +99,11 @@ INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u8 joined, u64 task
 		count_loss(BUFFER_FULL, 0);
 		return 0;
 	}
-	fill_head(&out->head, kind, role, bpf_get_socket_cookie(sk), task);
+	fill_head(&out->head, kind, role, id, task);
 	out->head.joined = joined;
-	out->family = sk->__sk_common.skc_family;
-	out->local_port = sk->__sk_common.skc_num;
-	out->peer_port = __builtin_bswap16(sk->__sk_common.skc_dport);
+	out->family = PEEK(sk, __sk_common.skc_family);
+	out->local_port = PEEK(sk, __sk_common.skc_num);
+	out->peer_port = __builtin_bswap16(PEEK(sk, __sk_common.skc_dport));
 	out->padding = 0;
 	__builtin_memset(out->local, 0, sizeof(out->local));
 	__builtin_memset(out->peer, 0, sizeof(out->peer));
@@ -111,15 +111,15 @@ INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u8 joined, u64 task
 		bpf_probe_read_kernel(out->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
 		bpf_probe_read_kernel(out->peer, 16, &sk->__sk_common.skc_v6_daddr);
 	} else {
-		*(u32 *)out->local = sk->__sk_common.skc_rcv_saddr;
-		*(u32 *)out->peer = sk->__sk_common.skc_daddr;
+		*(u32 *)out->local = PEEK(sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)out->peer = PEEK(sk, __sk_common.skc_daddr);
 	}
 	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }
 
 /* Bytes that moved and that nobody can read: their number is all there is. */
-INLINE int emit_missing(struct sock *sk, u8 direction, u64 position, u64 missing, u64 task)
+INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 other, u64 task)
 {
 	struct data_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -127,9 +127,10 @@ INLINE int emit_missing(struct sock *sk, u8 direction, u64 position, u64 missing
 		count_loss(BUFFER_FULL, missing);
 		return 0;
 	}
-	fill_head(&out->head, DATA, direction, bpf_get_socket_cookie(sk), task);
+	fill_head(&out->head, DATA, direction, id, task);
 	out->position = position;
 	out->missing = missing;
+	out->other = other;
 	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }

@@ -12,14 +12,18 @@ use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
 use crate::listeners::Listeners;
+use crate::probe::best_source;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Payload, Record};
+use crate::source::Source;
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Process ids, as the initial PID namespace counts. All their threads and future children are captured as well.
     pub pids: Vec<u32>,
+    /// By which hooks; the best that this host has if `None`.
+    pub source: Option<Source>,
     /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
     /// memory, at least 16 MiB and at most 256 MiB.
     pub buffer_bytes: Option<u32>,
@@ -65,7 +69,11 @@ impl Capture {
             Some(bytes) => checked_buffer(bytes)?,
             None => default_buffer(memory_bytes()),
         };
-        let (programs, ring) = Programs::load(buffer_bytes)?;
+        let source = match options.source {
+            Some(source) => source,
+            None => best_source()?,
+        };
+        let (programs, ring) = Programs::load(source, buffer_bytes)?;
         // Edge-triggered: a level would be up whenever the buffer is not empty, and there would be no batches.
         let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| Error::Wait(e.into()))?;
         waiter

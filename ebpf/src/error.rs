@@ -4,24 +4,35 @@ use std::io;
 
 use aya::EbpfError;
 use aya::maps::MapError;
-use aya::programs::ProgramError;
+use aya::programs::{KProbeError, ProgramError};
+
+use crate::source::Source;
 
 /// What can keep a capture from starting or going on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The socket source reads system call registers, which it knows for x86-64 only.
-    #[error("the socket source does not know the system calls of {architecture}")]
+    /// The sources read system call registers, which they know for x86-64 only.
+    #[error("regress does not know the system calls of {architecture}")]
     Architecture {
         /// This machine's architecture.
         architecture: &'static str,
     },
-    /// The kernel has no `sock_send_length` tracepoint; it came with Linux 6.3.
-    #[error("kernel {release} is too old for the socket source, which needs 6.3")]
+    /// The kernel lacks what a source is built on.
+    #[error("kernel {release} is too old for the {source} source: {needed} came with {}.{}", first.0, first.1)]
     OldKernel {
         /// The running kernel, as `uname -r` says.
         release: String,
+        /// The source asked for.
+        r#source: Source,
+        /// What it needs.
+        needed: &'static str,
+        /// The first kernel that has it.
+        first: (u32, u32),
     },
+    /// A socket of the service could not be told from others.
+    #[error("cannot identify a socket of the service")]
+    Socket(#[source] io::Error),
     /// The kernel does not describe its own types.
     #[error("the kernel has no type information (BTF)")]
     NoBtf(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -34,6 +45,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The kernel was built without kprobes.
+    #[error("the kernel has no kprobes")]
+    NoKprobes(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Process ids here are not those that the kernel's programs see.
     #[error("regress runs in a PID namespace of its own, where process ids mean something else to the kernel")]
     PidNamespace,
@@ -88,7 +102,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::Architecture { .. } | Error::OldKernel { .. } => "record through the proxy instead: `--via proxy`",
+            Error::Architecture { .. } => "record through the proxy instead: `--via proxy`",
+            Error::OldKernel { .. } | Error::NoKprobes(_) => {
+                "let `--via auto` choose a source that this kernel has, or record by `--via proxy`"
+            }
             Error::NoBtf(_) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (it then has /sys/kernel/btf/vmlinux), or record through \
                  the proxy: `--via proxy`"
@@ -106,7 +123,9 @@ impl Error {
                 "run as root, or give the program CAP_SYS_PTRACE; with kernel.yama.ptrace_scope=3 nobody may look"
             }
             Error::Buffer { .. } => "use a power of two between 64 KiB and 1 GiB",
-            Error::Load(_) | Error::Table { .. } | Error::Wait(_) | Error::Record { .. } => return None,
+            Error::Load(_) | Error::Table { .. } | Error::Socket(_) | Error::Wait(_) | Error::Record { .. } => {
+                return None;
+            }
         };
         Some(hint.to_owned())
     }
@@ -133,8 +152,17 @@ impl From<ProgramError> for Error {
         if is_refusal(&source) {
             return Error::Permission { what: "load BPF tracing programs", source: Box::new(source) };
         }
+        if is_without_kprobes(&source) {
+            return Error::NoKprobes(Box::new(source));
+        }
         Error::Load(Box::new(source))
     }
+}
+
+/// Whether the kernel has no such kind of performance event (CONFIG_KPROBE_EVENTS).
+fn is_without_kprobes(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::KProbeError(KProbeError::FileError { filename, io_error })
+        if io_error.kind() == io::ErrorKind::NotFound && filename.ends_with("kprobe/type"))
 }
 
 /// Whether a permission error is anywhere down the chain of causes.

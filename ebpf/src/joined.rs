@@ -47,7 +47,7 @@ pub(crate) fn join(
             Err(e) if e.raw_os_error() == Some(libc::EBADF) => continue,
             Err(e) => return Err(inspect(e)),
         };
-        let Some(connection) = Connection::of(&socket) else { continue };
+        let Some(connection) = Connection::of(&socket, programs) else { continue };
         let role = listeners.role(connection.local);
         if programs.adopt(&socket, role)? {
             let Connection { socket, local, peer } = connection;
@@ -66,15 +66,14 @@ struct Connection {
 
 impl Connection {
     /// `None` for what is no connected TCP socket.
-    fn of(socket: &OwnedFd) -> Option<Connection> {
+    fn of(socket: &OwnedFd, programs: &Programs) -> Option<Connection> {
         let protocol: i32 = option(socket, libc::SO_PROTOCOL).ok()?;
         if !STREAM_PROTOCOLS.contains(&protocol) {
             return None;
         }
-        let cookie: u64 = option(socket, libc::SO_COOKIE).ok()?;
         let stream = TcpStream::from(socket.try_clone().ok()?);
         Some(Connection {
-            socket: SocketId(cookie),
+            socket: programs.identify(socket).ok()?,
             local: canonical(stream.local_addr().ok()?),
             peer: canonical(stream.peer_addr().ok()?),
         })
@@ -107,7 +106,7 @@ unsafe fn own(result: libc::c_long) -> io::Result<OwnedFd> {
 }
 
 /// A socket option that is a plain integer.
-fn option<T: Copy + Default>(socket: &OwnedFd, name: i32) -> io::Result<T> {
+pub(crate) fn option<T: Copy + Default>(socket: &OwnedFd, name: i32) -> io::Result<T> {
     let mut value = T::default();
     let size = mem::size_of::<T>();
     let mut length = libc::socklen_t::try_from(size).unwrap_or(0);

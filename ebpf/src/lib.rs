@@ -12,8 +12,10 @@ mod listeners;
 mod probe;
 mod programs;
 mod record;
+mod source;
 
 pub use capture::{Capture, Options};
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
-pub use probe::{Probe, probe};
+pub use probe::{Probe, SourceProbe, best_source, probe};
+pub use source::{Source, UnknownSource};

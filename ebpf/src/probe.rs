@@ -4,6 +4,7 @@ use aya::Btf;
 
 use crate::error::Error;
 use crate::programs::{Programs, kernel_release};
+use crate::source::Source;
 
 /// What this host allows, for `doctor` and for choosing a source.
 #[derive(Debug)]
@@ -12,10 +13,19 @@ pub struct Probe {
     pub kernel: String,
     /// Whether the kernel describes its own types, which programs are fitted to at load.
     pub btf: Result<(), Error>,
-    /// Whether this process has the capabilities that the socket source needs.
+    /// Whether this process has the capabilities that the sources need.
     pub capabilities: Result<(), Error>,
-    /// Whether the socket source really loads and attaches here.
-    pub socket_source: Result<(), Error>,
+    /// Every source, best first, and whether it really loads and attaches here.
+    pub sources: Vec<SourceProbe>,
+}
+
+/// Whether a source works here.
+#[derive(Debug)]
+pub struct SourceProbe {
+    /// Which.
+    pub source: Source,
+    /// Why not.
+    pub result: Result<(), Error>,
 }
 
 /// Asks the host: loads and attaches the programs for real, without following any process, and detaches them.
@@ -25,13 +35,28 @@ pub fn probe() -> Probe {
         kernel: kernel_release(),
         btf: Btf::from_sys_fs().map(drop).map_err(|e| Error::NoBtf(Box::new(e))),
         capabilities: capabilities(),
-        socket_source: socket_source(),
+        sources: Source::ALL.map(|source| SourceProbe { source, result: try_source(source) }).into(),
     }
 }
 
-fn socket_source() -> Result<(), Error> {
+/// The best source that works here, tried as by [`probe`].
+///
+/// # Errors
+/// Why the best of all does not work, when none does.
+pub fn best_source() -> Result<Source, Error> {
+    let mut first_refusal = None;
+    for source in Source::ALL {
+        match try_source(source) {
+            Ok(()) => return Ok(source),
+            Err(error) => first_refusal.get_or_insert(error),
+        };
+    }
+    Err(first_refusal.expect("there are sources"))
+}
+
+fn try_source(source: Source) -> Result<(), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, _ring) = Programs::load(SMALL_BUFFER)?;
+    let (mut programs, _ring) = Programs::load(source, SMALL_BUFFER)?;
     programs.attach()
 }
 

@@ -1,38 +1,19 @@
 //! The BPF programs and their tables: loading, attaching, and what user space reads and writes there.
 #![allow(unsafe_code, reason = "bpf(2) for a program's missed runs, membarrier(2), and Pod for the shared structures")]
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
-use aya::programs::BtfTracePoint;
+use aya::programs::{Program, ProgramFd};
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 
 use crate::error::Error;
-use crate::event::{LossKind, Role};
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/socket.bpf.o");
-
-/// A program by its name in the object, and where it goes.
-struct Program {
-    name: &'static str,
-    tracepoint: &'static str,
-    /// A run that the kernel skips is a loss. The programs that come in pairs stand in for each other.
-    alone: bool,
-}
-
-const PROGRAMS: [Program; 8] = [
-    Program { name: "sock_send_length", tracepoint: "sock_send_length", alone: true },
-    Program { name: "sock_recv_length", tracepoint: "sock_recv_length", alone: true },
-    Program { name: "inet_sock_set_state", tracepoint: "inet_sock_set_state", alone: false },
-    Program { name: "set_state_nested", tracepoint: "inet_sock_set_state", alone: false },
-    Program { name: "tcp_destroy_sock", tracepoint: "tcp_destroy_sock", alone: false },
-    Program { name: "destroy_sock_nested", tracepoint: "tcp_destroy_sock", alone: false },
-    Program { name: "sched_process_fork", tracepoint: "sched_process_fork", alone: true },
-    Program { name: "sched_process_exit", tracepoint: "sched_process_exit", alone: true },
-];
-
-/// The first kernel with `sock_send_length` and `sock_recv_length` (6e6eda44b939).
-const FIRST_KERNEL: (u32, u32) = (6, 3);
+use crate::event::{LossKind, Role, SocketId};
+use crate::joined;
+use crate::source::{Hook, Source};
 
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -44,9 +25,10 @@ const WAKE_AT: u64 = 256 << 10;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct SocketState {
+    id: u64,
     position: [u64; 2],
     owed: [u64; 2],
-    sequence: [u32; 2],
+    start: [u32; 2],
     role: u8,
     cause: u8,
     padding: u16,
@@ -73,21 +55,30 @@ unsafe impl Pod for LossCount {}
 pub(crate) const LOSS_KINDS: [LossKind; 4] =
     [LossKind::BufferFull, LossKind::Unreadable, LossKind::TableFull, LossKind::Skipped];
 
+/// Where the states of sockets are.
+enum Sockets {
+    /// In the sockets, which are known by their cookies.
+    Inside(SkStorage<MapData, SocketState>),
+    /// In a table, for sockets known by their inodes. Those whose beginning the programs saw are marked.
+    Beside { adopted: HashMap<MapData, u64, SocketState>, begun: SkStorage<MapData, u32> },
+}
+
 /// The loaded programs. Dropping them detaches them; so does the end of this process, however it ends, because nothing
 /// is pinned.
 pub(crate) struct Programs {
     ebpf: Ebpf,
     btf: Btf,
+    hooks: Vec<&'static Hook>,
     followed: HashMap<MapData, u32, u8>,
-    sockets: SkStorage<MapData, SocketState>,
+    sockets: Sockets,
     losses: PerCpuArray<MapData, LossCount>,
     missed_before_unload: u64,
 }
 
 impl Programs {
-    /// Loads the programs with a ring of `buffer_bytes`; they see nothing until [`Programs::attach`].
-    pub(crate) fn load(buffer_bytes: u32) -> Result<(Programs, RingBuf<MapData>), Error> {
-        check_host()?;
+    /// Loads the programs of a source with a ring of `buffer_bytes`; they see nothing until [`Programs::attach`].
+    pub(crate) fn load(source: Source, buffer_bytes: u32) -> Result<(Programs, RingBuf<MapData>), Error> {
+        check_host(source)?;
         let btf = Btf::from_sys_fs().map_err(|e| Error::NoBtf(Box::new(e)))?;
         // Payload leaves an eighth of the ring to the records that open, end and name things.
         let payload_limit = u64::from(buffer_bytes) / 8 * 7;
@@ -99,20 +90,38 @@ impl Programs {
             .map_max_entries("events", buffer_bytes)
             .override_global("payload_limit", &payload_limit, true)
             .override_global("wake_at", &wake_at, true)
-            .load(OBJECT)?;
+            .load(source.object())?;
         let followed = take(&mut ebpf, "followed")?;
-        let sockets = take(&mut ebpf, "sockets")?;
+        let sockets = if source.has_raw_sockets() {
+            Sockets::Beside { adopted: take(&mut ebpf, "adopted")?, begun: take(&mut ebpf, "begun")? }
+        } else {
+            Sockets::Inside(take(&mut ebpf, "sockets")?)
+        };
         let losses = take(&mut ebpf, "losses")?;
         let ring = take(&mut ebpf, "events")?;
-        Ok((Programs { ebpf, btf, followed, sockets, losses, missed_before_unload: 0 }, ring))
+        let absent = absent_functions(source);
+        let hooks = source.programs().filter(|hook| !absent.contains(hook.target)).collect();
+        Ok((Programs { ebpf, btf, hooks, followed, sockets, losses, missed_before_unload: 0 }, ring))
     }
 
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
-        for Program { name, tracepoint, .. } in PROGRAMS {
-            loaded(&mut self.ebpf, name)?.load(tracepoint, &self.btf)?;
+        for hook in &self.hooks {
+            match program(&mut self.ebpf, hook.program) {
+                Program::BtfTracePoint(program) => program.load(hook.target, &self.btf)?,
+                Program::FEntry(program) => program.load(hook.target, &self.btf)?,
+                Program::FExit(program) => program.load(hook.target, &self.btf)?,
+                Program::KProbe(program) => program.load()?,
+                other => unreachable!("the object defines no {:?}", other.prog_type()),
+            }
         }
-        for Program { name, .. } in PROGRAMS {
-            loaded(&mut self.ebpf, name)?.attach()?;
+        for hook in &self.hooks {
+            match program(&mut self.ebpf, hook.program) {
+                Program::BtfTracePoint(program) => drop(program.attach()?),
+                Program::FEntry(program) => drop(program.attach()?),
+                Program::FExit(program) => drop(program.attach()?),
+                Program::KProbe(program) => drop(program.attach(hook.target, 0)?),
+                other => unreachable!("the object defines no {:?}", other.prog_type()),
+            }
         }
         Ok(())
     }
@@ -120,6 +129,17 @@ impl Programs {
     /// Records this process from now on, and its children.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<(), Error> {
         self.followed.insert(pid, 1, 0).map_err(|e| Error::table("followed", e))
+    }
+
+    /// How the programs tell this socket from others.
+    ///
+    /// # Errors
+    /// When it is none, or not one of ours any more.
+    pub(crate) fn identify(&self, socket: &OwnedFd) -> std::io::Result<SocketId> {
+        match self.sockets {
+            Sockets::Inside(_) => joined::option(socket, libc::SO_COOKIE).map(SocketId),
+            Sockets::Beside { .. } => File::from(socket.try_clone()?).metadata().map(|inode| SocketId(inode.ino())),
+        }
     }
 
     /// Gives the connection its state, so that its end is seen even if it is never used again. Returns whether it had
@@ -130,8 +150,15 @@ impl Programs {
             Role::Server => 1,
             Role::Client => 2,
         };
-        let state = SocketState { role, flags: FOLLOWED_AND_ANNOUNCED, ..SocketState::default() };
-        match self.sockets.insert(socket, state, NO_EXIST) {
+        let SocketId(id) = self.identify(socket).map_err(Error::Socket)?;
+        let state = SocketState { id, role, flags: FOLLOWED_AND_ANNOUNCED, ..SocketState::default() };
+        let inserted = match &mut self.sockets {
+            Sockets::Inside(sockets) => sockets.insert(socket, state, NO_EXIST),
+            Sockets::Beside { adopted, begun } => {
+                begun.insert(socket, 1, NO_EXIST).and_then(|()| adopted.insert(id, state, NO_EXIST))
+            }
+        };
+        match inserted {
             Ok(()) => Ok(true),
             Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
             Err(e) => Err(Error::table("sockets", e)),
@@ -157,8 +184,14 @@ impl Programs {
     /// see bytes: an end is checked against TCP's counters, and bytes that moved meanwhile would pass for lost ones.
     pub(crate) fn unload(&mut self) -> Result<(), Error> {
         self.missed_before_unload += self.missed_runs();
-        for Program { name, .. } in PROGRAMS.iter().rev() {
-            loaded(&mut self.ebpf, name)?.unload()?;
+        for hook in self.hooks.iter().rev() {
+            match program(&mut self.ebpf, hook.program) {
+                Program::BtfTracePoint(program) => program.unload()?,
+                Program::FEntry(program) => program.unload()?,
+                Program::FExit(program) => program.unload()?,
+                Program::KProbe(program) => program.unload()?,
+                other => unreachable!("the object defines no {:?}", other.prog_type()),
+            }
         }
         const GLOBAL: libc::c_long = 1; // MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
         // SAFETY: integers only. The call returns after an RCU grace period; the programs run inside RCU.
@@ -168,12 +201,11 @@ impl Programs {
 
     /// Runs that the kernel refused because the same program was running on that CPU, of all programs.
     fn missed_runs(&self) -> u64 {
-        PROGRAMS
+        self.hooks
             .iter()
-            .filter(|program| program.alone)
-            .filter_map(|program| <&BtfTracePoint>::try_from(self.ebpf.program(program.name)?).ok())
-            .filter_map(|program| program.fd().ok())
-            .map(|fd| recursion_misses(fd.as_fd().as_raw_fd()))
+            .filter(|hook| hook.alone)
+            .filter_map(|hook| descriptor(self.ebpf.program(hook.program)?))
+            .map(|program| recursion_misses(program.as_raw_fd()))
             .sum()
     }
 }
@@ -183,9 +215,25 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'s
     T::try_from(map).map_err(|e| Error::table(name, e))
 }
 
-fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, Error> {
-    let program = ebpf.program_mut(name).expect("the object defines its programs");
-    Ok(program.try_into()?)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
+    ebpf.program_mut(name).expect("the object defines its programs")
+}
+
+/// The kernel's handle of a program; `None` while it is not loaded.
+fn descriptor(program: &Program) -> Option<BorrowedFd<'_>> {
+    program.fd().ok().map(ProgramFd::as_fd)
+}
+
+/// The optional functions of a source that this kernel does not have.
+fn absent_functions(source: Source) -> HashSet<&'static str> {
+    let mut absent: HashSet<&str> = source.programs().filter(|hook| hook.optional).map(|hook| hook.target).collect();
+    if !absent.is_empty() {
+        let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        for name in symbols.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)) {
+            absent.remove(name);
+        }
+    }
+    absent
 }
 
 /// `bpf_prog_info.recursion_misses`; 0 where the kernel does not say.
@@ -215,13 +263,14 @@ fn recursion_misses(program: i32) -> u64 {
     info.recursion_misses
 }
 
-fn check_host() -> Result<(), Error> {
+fn check_host(source: Source) -> Result<(), Error> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err(Error::Architecture { architecture: std::env::consts::ARCH });
     }
     let release = kernel_release();
-    if version(&release).is_some_and(|version| version < FIRST_KERNEL) {
-        return Err(Error::OldKernel { release });
+    let (first, needed) = source.first_kernel();
+    if version(&release).is_some_and(|version| version < first) {
+        return Err(Error::OldKernel { release, source, needed, first });
     }
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     if namespace.as_os_str() != INITIAL_PID_NAMESPACE {
@@ -251,12 +300,13 @@ mod tests {
         assert_eq!(version("5.4.0-150-generic"), Some((5, 4)));
         assert_eq!(version("7.0-rc1"), Some((7, 0)));
         assert_eq!(version("unknown"), None);
-        assert!(version("6.2.16").unwrap() < FIRST_KERNEL);
-        assert!(version("6.10.0").unwrap() > FIRST_KERNEL);
+        let (first, _) = Source::Socket.first_kernel();
+        assert!(version("6.2.16").unwrap() < first);
+        assert!(version("6.10.0").unwrap() > first);
     }
 
     #[test]
     fn the_shared_state_has_the_programs_size() {
-        assert_eq!(size_of::<SocketState>(), 48);
+        assert_eq!(size_of::<SocketState>(), 56);
     }
 }

@@ -65,16 +65,17 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
         3 => {
             let position = fields.u64()?;
             let missing = fields.u64()?;
+            let other = fields.position()?;
             let direction = direction(detail)?;
             let bytes = payload.keep(fields.0.get(..length)?);
-            EventKind::Data { socket, direction, position, bytes, missing, other: None }
+            EventKind::Data { socket, direction, position, bytes, missing, other }
         }
         4 => EventKind::Finished { socket, direction: direction(detail)? },
         5 => EventKind::Close { socket, cause: cause(detail)? },
         6 => EventKind::Born { child: Unit { process: fields.u32()?, thread: fields.u32()? } },
         7 => EventKind::Gone,
         8 => {
-            let [_position, _missing] = [fields.u64()?, fields.u64()?];
+            let [_position, _missing, _other] = [fields.u64()?, fields.u64()?, fields.u64()?];
             EventKind::Name { bytes: payload.keep(fields.0.get(..length)?) }
         }
         _ => return None,
@@ -131,6 +132,11 @@ impl Fields<'_> {
         self.take().map(u64::from_ne_bytes)
     }
 
+    /// A position that may be unknown (`UNKNOWN_POSITION`).
+    fn position(&mut self) -> Option<Option<u64>> {
+        self.u64().map(|position| Some(position).filter(|&position| position != u64::MAX))
+    }
+
     fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr)> {
         let family = self.u16()?;
         let local_port = self.u16()?;
@@ -174,6 +180,7 @@ mod tests {
         let mut record = head(3, 1, u32::try_from(bytes.len()).unwrap());
         record.extend(5u64.to_ne_bytes());
         record.extend(missing.to_ne_bytes());
+        record.extend(u64::MAX.to_ne_bytes());
         record.extend(bytes);
         record
     }

@@ -9,16 +9,44 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use regress_ebpf::{Capture, CloseCause, Direction, Event, EventKind, Loss, Options, Role, SocketId};
+use regress_ebpf::{Capture, CloseCause, Direction, Event, EventKind, Loss, Options, Role, SocketId, Source};
 
 /// One recording at a time: they all follow this process, and one test's traffic would fill another's buffer.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Chooses the source that all tests of this process capture by; the host's best if unset.
+pub const SOURCE_VARIABLE: &str = "REGRESS_TEST_SOURCE";
+
+/// The source under test, or why there is none.
+fn tested() -> &'static Result<Source, String> {
+    static SOURCE: OnceLock<Result<Source, String>> = OnceLock::new();
+    SOURCE.get_or_init(|| match std::env::var(SOURCE_VARIABLE) {
+        Ok(name) => {
+            let source = name.parse().expect("the name of a source");
+            works(source).map(|()| source)
+        }
+        Err(_) => regress_ebpf::best_source().map_err(|e| e.to_string()),
+    })
+}
+
+fn works(source: Source) -> Result<(), String> {
+    let mut probed = regress_ebpf::probe().sources.into_iter();
+    let found = probed.find(|probed| probed.source == source).expect("every source is probed");
+    found.result.map_err(|e| with_causes(&e))
+}
+
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+pub fn source() -> Source {
+    tested().clone().expect("the test has asked")
+}
+
 /// Whether this host lets us capture; says so and returns `false` if not, unless everything is required.
 pub fn can_capture(test: &str) -> bool {
-    static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
-    let refusal = REFUSAL.get_or_init(|| regress_ebpf::probe().socket_source.err().map(|e| e.to_string()));
-    let Some(reason) = refusal else { return true };
+    let Err(reason) = tested() else { return true };
     assert!(std::env::var_os("REGRESS_TEST_REQUIRE").is_none_or(|v| v != "all"), "{test} cannot run: {reason}");
     println!("skipped: {test}: {reason}");
     false
@@ -78,8 +106,8 @@ impl Recording {
 }
 
 pub fn capture_self(buffer_bytes: u32) -> Capture {
-    Capture::start(Options { pids: vec![std::process::id()], buffer_bytes: Some(buffer_bytes) })
-        .expect("capture starts")
+    let pids = vec![std::process::id()];
+    Capture::start(Options { pids, source: Some(source()), buffer_bytes: Some(buffer_bytes) }).expect("capture starts")
 }
 
 /// What was recorded of one direction of one socket.
@@ -225,9 +253,16 @@ pub fn pair_on(address: &str) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// The socket's cookie, which the capture identifies it by.
+/// What the capture identifies the socket by: its cookie or its inode.
 pub fn id(socket: &impl AsRawFd) -> SocketId {
-    SocketId(option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE))
+    let descriptor = socket.as_raw_fd();
+    match source() {
+        Source::Socket | Source::Inet => SocketId(option(descriptor, libc::SOL_SOCKET, libc::SO_COOKIE)),
+        Source::Syscall | Source::InetKprobe => {
+            let inode = std::fs::metadata(format!("/proc/self/fd/{descriptor}")).expect("an open socket");
+            SocketId(std::os::unix::fs::MetadataExt::ino(&inode))
+        }
+    }
 }
 
 fn option(socket: RawFd, level: i32, name: i32) -> u64 {

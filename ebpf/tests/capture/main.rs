@@ -1,4 +1,5 @@
-//! The socket source against real sockets on loopback. The test process captures itself, so that both ends of each
+//! The kernel sources against real sockets on loopback: the best one that the host has, or the one that
+//! `REGRESS_TEST_SOURCE` names; `sources` runs all of this again for every other one. The test process captures itself, so that both ends of each
 //! connection are recorded and can be compared with what was really sent.
 //!
 //! - `transfers`: every system call that moves stream bytes, every size
@@ -8,6 +9,7 @@
 //! - `losses`: what cannot be read, and a buffer that overflows
 //! - `names`: DNS answers
 //! - `refusals`: hosts that do not let us
+//! - `sources`: which sources there are
 #![allow(clippy::print_stdout, reason = "skipped tests say why")]
 
 mod batches;
@@ -18,4 +20,5 @@ mod losses;
 mod names;
 mod processes;
 mod refusals;
+mod sources;
 mod transfers;

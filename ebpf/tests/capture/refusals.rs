@@ -41,12 +41,17 @@ fn unprivileged_probe() {
     let probe = regress_ebpf::probe();
     let missing = probe.capabilities.expect_err("there are no capabilities");
     assert!(matches!(missing, Error::Permission { .. }), "{missing:?}");
-    let refused = probe.socket_source.expect_err("BPF is refused");
-    assert!(
-        matches!(refused, Error::Permission { .. } | Error::NoBtf(_) | Error::OldKernel { .. } | Error::PidNamespace),
-        "{refused:?}"
-    );
-    assert!(refused.hint().is_some());
+    for probed in probe.sources {
+        let refused = probed.result.expect_err("BPF is refused");
+        assert!(
+            matches!(
+                refused,
+                Error::Permission { .. } | Error::NoBtf(_) | Error::OldKernel { .. } | Error::PidNamespace
+            ),
+            "{refused:?}"
+        );
+        assert!(refused.hint().is_some());
+    }
 }
 
 #[test]
@@ -54,13 +59,16 @@ fn root_a_process_that_is_not_there() {
     require_capture!("root_a_process_that_is_not_there");
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
-    let error = Capture::start(Options { pids: vec![gone.id()], buffer_bytes: Some(64 << 10) }).err().unwrap();
+    let error = Capture::start(Options { pids: vec![gone.id()], buffer_bytes: Some(64 << 10), ..Options::default() })
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::NoProcess { pid } if pid == gone.id()), "{error:?}");
     assert!(error.hint().is_some());
 }
 
 #[test]
 fn an_impossible_buffer_is_refused_before_anything_else() {
-    let error = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(100_000) }).err().unwrap();
+    let error =
+        Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(100_000), ..Options::default() }).err().unwrap();
     assert!(matches!(error, Error::Buffer { bytes: 100_000, .. }), "{error:?}");
 }

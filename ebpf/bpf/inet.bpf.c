@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/*
+ * The inet source at function exits (fexit): kernel 5.17 and later, x86-64.
+ *
+ * The functions of struct proto_ops through which the system calls of every kind, sendfile and io_uring reach TCP, UDP
+ * and MPTCP sockets (net/ipv4/af_inet.c, net/ipv6/af_inet6.c). The memory is found by the system call, as in the
+ * socket source. A splice from a socket passes none of them; TCP's counters give it away.
+ */
+#include "operation.h"
+#include "inet_points.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+enum { SEND = 0, RECEIVE = 1, SEND_6 = 2, RECEIVE_6 = 3, SEND_PAGES = 4 };
+
+INLINE struct sock *sock_of(u64 socket)
+{
+	return ((struct socket *)socket)->sk;
+}
+
+INLINE void sent(u64 socket, s32 length, u32 slot)
+{
+	struct sock *sk = sock_of(socket);
+
+	if (sk)
+		operation(sk, length, 0, SENT, slot);
+}
+
+INLINE void received(u64 socket, s32 length, int flags, u32 slot)
+{
+	struct sock *sk = sock_of(socket);
+
+	if (sk)
+		operation(sk, length, flags, RECEIVED, slot);
+}
+
+SEC("fexit/inet_sendmsg")
+int inet_sendmsg(u64 *ctx)
+{
+	sent(ctx[0], (s32)ctx[3], SEND);
+	return 0;
+}
+
+SEC("fexit/inet6_sendmsg")
+int inet6_sendmsg(u64 *ctx)
+{
+	sent(ctx[0], (s32)ctx[3], SEND_6);
+	return 0;
+}
+
+/* sendfile and splice to a socket, before 6.5. */
+SEC("fexit/inet_sendpage")
+int inet_sendpage(u64 *ctx)
+{
+	sent(ctx[0], (s32)ctx[5], SEND_PAGES);
+	return 0;
+}
+
+SEC("fexit/inet_recvmsg")
+int inet_recvmsg(u64 *ctx)
+{
+	received(ctx[0], (s32)ctx[4], (int)ctx[3], RECEIVE);
+	return 0;
+}
+
+SEC("fexit/inet6_recvmsg")
+int inet6_recvmsg(u64 *ctx)
+{
+	received(ctx[0], (s32)ctx[4], (int)ctx[3], RECEIVE_6);
+	return 0;
+}
+
+/* The arguments behind the new socket changed in 6.10, and with them the place of the result: the socket tells. */
+SEC("fexit/inet_accept")
+int inet_accept(u64 *ctx)
+{
+	struct sock *sk = sock_of(ctx[1]);
+
+	if (sk)
+		accepted(sk);
+	return 0;
+}
+
+SEC("fexit/inet_stream_connect")
+int inet_stream_connect(u64 *ctx)
+{
+	struct sock *sk = sock_of(ctx[0]);
+
+	if (sk)
+		connected(sk);
+	return 0;
+}
+
+SEC("fentry/inet_release")
+int inet_release(u64 *ctx)
+{
+	struct sock *sk = sock_of(ctx[0]);
+
+	if (sk)
+		released(sk);
+	return 0;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/*
+ * The inet source at function entries and returns (kprobe, kretprobe), where the kernel has no fexit: kernel 5.17 and
+ * later, x86-64. What inet.bpf.c says of the functions holds here.
+ *
+ * The kernel follows a limited number of calls that have not returned (register_kretprobe: twice the CPUs, at least
+ * 10 where it is preemptible). Threads beyond that wait in a receive unseen: TCP's counters then show a gap.
+ */
+#define RAW_SOCKETS
+#include "operation.h"
+#include "inet_points.h"
+#include "in_flight.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+enum { SEND = 0, RECEIVE = 1 };
+
+INLINE void began(struct pt_regs *ctx, u64 socket, u64 flags)
+{
+	struct flight flight = { .socket = socket, .flags = flags };
+	u64 task = followed_task();
+
+	if (task)
+		take_off(task, &flight);
+}
+
+INLINE struct sock *sock_of(struct flight *flight)
+{
+	struct socket *socket = (struct socket *)flight->socket;
+
+	return PEEK(socket, sk);
+}
+
+INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
+{
+	u64 task = followed_task();
+	struct flight flight;
+	struct sock *sk;
+
+	if (!task || !land(task, &flight))
+		return;
+	sk = sock_of(&flight);
+	if (sk)
+		operation(sk, (s32)ctx->ax, flight.flags, direction, slot);
+}
+
+#define FUNCTION(name, socket, flags) \
+	SEC("kprobe/" #name) \
+	int name##_begins(struct pt_regs *ctx) \
+	{ \
+		began(ctx, ctx->socket, flags); \
+		return 0; \
+	}
+
+#define SENDS(name) \
+	FUNCTION(name, di, 0) \
+	SEC("kretprobe/" #name) \
+	int name(struct pt_regs *ctx) \
+	{ \
+		returned(ctx, SENT, SEND); \
+		return 0; \
+	}
+
+#define RECEIVES(name) \
+	FUNCTION(name, di, ctx->cx) \
+	SEC("kretprobe/" #name) \
+	int name(struct pt_regs *ctx) \
+	{ \
+		returned(ctx, RECEIVED, RECEIVE); \
+		return 0; \
+	}
+
+SENDS(inet_sendmsg)
+SENDS(inet6_sendmsg)
+SENDS(inet_sendpage) /* sendfile and splice to a socket, before 6.5 */
+RECEIVES(inet_recvmsg)
+RECEIVES(inet6_recvmsg)
+
+FUNCTION(inet_accept, si, 0)
+
+SEC("kretprobe/inet_accept")
+int inet_accept(struct pt_regs *ctx)
+{
+	u64 task = followed_task();
+	struct flight flight;
+	struct sock *sk;
+
+	if (!task || !land(task, &flight))
+		return 0;
+	sk = sock_of(&flight);
+	if (sk)
+		accepted(sk);
+	return 0;
+}
+
+FUNCTION(inet_stream_connect, di, 0)
+
+SEC("kretprobe/inet_stream_connect")
+int inet_stream_connect(struct pt_regs *ctx)
+{
+	u64 task = followed_task();
+	struct flight flight;
+	struct sock *sk;
+
+	if (!task || !land(task, &flight))
+		return 0;
+	sk = sock_of(&flight);
+	if (sk)
+		connected(sk);
+	return 0;
+}
+
+SEC("kprobe/inet_release")
+int inet_release(struct pt_regs *ctx)
+{
+	struct flight flight = { .socket = ctx->di };
+	struct sock *sk = sock_of(&flight);
+
+	if (sk)
+		released(sk);
+	return 0;
+}
