@@ -14,7 +14,7 @@ use crate::{
     Ambient, Error,
     file::{self, BODIES, Durability, Unfinished},
     format,
-    model::{Cassette, CassetteId},
+    model::{Cassette, CassetteId, Exchange},
     route::route_slug,
 };
 
@@ -32,6 +32,16 @@ pub const PENDING_SUFFIX: &str = ".cassette.json.new";
 pub struct Store {
     root: PathBuf,
     durability: Durability,
+}
+
+impl Located {
+    /// `None` where the file is no cassette with an entry, by its name.
+    fn at(path: PathBuf) -> Option<Located> {
+        let name = path.file_name()?.to_str()?;
+        let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
+        let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        (name != AMBIENT_FILE).then_some(Located { path, id, route })
+    }
 }
 
 /// A cassette in a store, not read yet.
@@ -108,8 +118,20 @@ impl Store {
             ambient.defects.extend(cassette.defects.iter().cloned());
             return ambient.publish();
         };
-        let path = self.root.join(route_slug(entry)).join(format!("{}{SUFFIX}", cassette.id));
+        let path = self.path_in(entry, &cassette.id);
         self.write_to(path, cassette)
+    }
+
+    /// Where [`Store::write`] puts a cassette.
+    pub fn path_of(&self, cassette: &Cassette) -> PathBuf {
+        match &cassette.entry {
+            Some(entry) => self.path_in(entry, &cassette.id),
+            None => self.root.join(AMBIENT_FILE),
+        }
+    }
+
+    fn path_in(&self, entry: &Exchange, id: &CassetteId) -> PathBuf {
+        self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"))
     }
 
     /// Write a proposal beside the cassette that it would replace, and give its path.
@@ -174,18 +196,30 @@ impl Store {
 
     /// The cassettes in order of their ids, which is the order of time; the ambient one is not among them.
     pub fn list(&self) -> Result<Vec<Located>, Error> {
-        let mut located: Vec<_> = self
-            .files(SUFFIX)?
-            .into_iter()
-            .filter_map(|path| {
-                let name = path.file_name()?.to_str()?;
-                let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
-                let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-                (name != AMBIENT_FILE).then_some(Located { path, id, route })
-            })
-            .collect();
+        let mut located: Vec<_> = self.files(SUFFIX)?.into_iter().filter_map(Located::at).collect();
         located.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
         Ok(located)
+    }
+
+    /// The cassettes in no order, found one after the other, so that their number takes no memory; without the ambient
+    /// one.
+    pub fn walk(&self) -> impl Iterator<Item = Result<Located, Error>> {
+        let walk = self.folders();
+        walk.filter_map(|found| match found {
+            Ok(found) if found.file_type().is_file() => Located::at(found.into_path()).map(Ok),
+            Ok(_) => None,
+            Err(error) => Some(Err(self.unlisted(error))),
+        })
+    }
+
+    fn folders(&self) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> {
+        let walk = WalkDir::new(&self.root).max_depth(2);
+        walk.into_iter().filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name()))
+    }
+
+    fn unlisted(&self, error: walkdir::Error) -> Error {
+        let path = error.path().unwrap_or(&self.root).to_owned();
+        Error::Io { action: "list", path, source: error.into() }
     }
 
     /// Read one of them.
@@ -208,17 +242,13 @@ impl Store {
     /// The files of the folder, and of the folders in it, whose names end so; in order of their paths.
     fn files(&self, suffix: &str) -> Result<Vec<PathBuf>, Error> {
         let mut files = Vec::new();
-        let walk = WalkDir::new(&self.root).max_depth(2).sort_by_file_name();
-        for found in walk.into_iter().filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name())) {
-            let found = found.map_err(|error| Error::Io {
-                action: "list",
-                path: error.path().unwrap_or(&self.root).to_owned(),
-                source: error.into(),
-            })?;
+        for found in self.folders() {
+            let found = found.map_err(|error| self.unlisted(error))?;
             if found.file_type().is_file() && found.file_name().to_string_lossy().ends_with(suffix) {
                 files.push(found.into_path());
             }
         }
+        files.sort();
         Ok(files)
     }
 }
