@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The biggest cassette file in bytes.
-const LIMIT: u64 = 256 << 20;
+pub const LIMIT: u64 = 256 << 20;
 
 /// The biggest body file in bytes.
 const BODY_LIMIT: u64 = 1 << 30;
@@ -114,9 +114,22 @@ pub fn read_body(cassette: &Path, hash: &str, size: u64) -> Result<Bytes, Error>
     Ok(bytes.into())
 }
 
-/// Write a file so that it is there whole or not at all: a temporary file in the same folder, synchronised, renamed
-/// over the name, the folder synchronised.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
+/// When what was written survives a power cut. The end of this process, however it ends, loses nothing either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it is written.
+    AtOnce,
+    /// Once the whole file system was synchronised.
+    Later,
+}
+
+/// Write a file so that it is there whole or not at all: a temporary file in the same folder that is renamed over the
+/// name. With [`Durability::AtOnce`] file and folder are synchronised as well.
+pub fn write_atomically(
+    path: &Path,
+    durability: Durability,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), Error> {
     let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new()
@@ -124,9 +137,12 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Error> {
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    content(file.as_file_mut()).map_err(failed)?;
+    if durability == Durability::AtOnce {
+        file.as_file().sync_all().map_err(failed)?;
+    }
     file.persist(path).map_err(|error| failed(error.error))?;
-    sync_folder(folder)
+    if durability == Durability::AtOnce { sync_folder(folder) } else { Ok(()) }
 }
 
 /// The folder that a path is in.
@@ -143,22 +159,33 @@ pub fn sync_folder(folder: &Path) -> Result<(), Error> {
     })
 }
 
-/// Files and folders that were made for a cassette which is not written yet: removed again unless kept.
-#[derive(Default)]
+/// Files and folders that were made for a cassette which is not written yet: removed again unless kept. Body files
+/// stay where other cassettes may be written at the same time, as those may refer to them too.
 pub struct Unfinished {
+    durability: Durability,
     made: Vec<PathBuf>,
 }
 
 impl Unfinished {
+    /// Nothing yet.
+    pub fn new(durability: Durability) -> Unfinished {
+        Unfinished { durability, made: Vec::new() }
+    }
+
     /// Make a folder and those above it, where they are missing.
     pub fn folder(&mut self, folder: &Path) -> Result<(), Error> {
+        if folder.is_dir() {
+            return Ok(());
+        }
         let missing: Vec<_> =
             folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
         for path in missing.into_iter().rev() {
             match fs::create_dir(path) {
                 Ok(()) => {
                     self.made.push(path.to_owned());
-                    sync_folder(folder_of(path))?;
+                    if self.durability == Durability::AtOnce {
+                        sync_folder(folder_of(path))?;
+                    }
                 }
                 // Somebody else made it just now.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -173,8 +200,10 @@ impl Unfinished {
         if fs::read(path).is_ok_and(|found| found == content) {
             return Ok(());
         }
-        write_atomically(path, content)?;
-        self.made.push(path.to_owned());
+        write_atomically(path, self.durability, |file| file.write_all(content))?;
+        if self.durability == Durability::AtOnce {
+            self.made.push(path.to_owned());
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! `FORMAT.md` beside this crate is the specification.
 
+mod ambient;
 pub mod diff;
 mod downstream;
 mod error;
@@ -12,6 +13,7 @@ mod route;
 mod store;
 mod verify;
 
+pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;
 pub use file::{read, render};

@@ -13,6 +13,13 @@ pub type Micros = u64;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CassetteId(pub String);
 
+impl CassetteId {
+    /// The number of the entry in its recording, which a recorder's ids end in.
+    pub fn number(&self) -> Option<u64> {
+        self.0.rsplit_once('-')?.1.parse().ok()
+    }
+}
+
 impl fmt::Display for CassetteId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

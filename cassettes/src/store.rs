@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -10,10 +11,10 @@ use bytes::Bytes;
 use walkdir::WalkDir;
 
 use crate::{
-    Error, FORMAT,
-    file::{self, BODIES, Unfinished},
+    Ambient, Error,
+    file::{self, BODIES, Durability, Unfinished},
     format,
-    model::{Cassette, CassetteId},
+    model::{Cassette, CassetteId, Exchange},
     route::route_slug,
 };
 
@@ -30,6 +31,17 @@ pub const PENDING_SUFFIX: &str = ".cassette.json.new";
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    durability: Durability,
+}
+
+impl Located {
+    /// `None` where the file is no cassette with an entry, by its name.
+    fn at(path: PathBuf) -> Option<Located> {
+        let name = path.file_name()?.to_str()?;
+        let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
+        let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        (name != AMBIENT_FILE).then_some(Located { path, id, route })
+    }
 }
 
 /// A cassette in a store, not read yet.
@@ -57,7 +69,7 @@ impl Store {
     pub fn create(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
         match fs::create_dir_all(&root) {
-            Ok(()) => Ok(Store { root }),
+            Ok(()) => Ok(Store { root, durability: Durability::AtOnce }),
             Err(source) => Err(Error::Io { action: "make", path: root, source }),
         }
     }
@@ -65,7 +77,24 @@ impl Store {
     /// Open a folder that is there.
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
-        if root.is_dir() { Ok(Store { root }) } else { Err(Error::NoStore { path: root }) }
+        if root.is_dir() {
+            Ok(Store { root, durability: Durability::AtOnce })
+        } else {
+            Err(Error::NoStore { path: root })
+        }
+    }
+
+    /// The same store, which does not wait for the disk: what is written is whole at any moment of this process, also
+    /// when that is killed, but survives a power cut only after [`Store::sync`]. Several threads may write at a time.
+    pub fn sync_later(self) -> Store {
+        Store { durability: Durability::Later, ..self }
+    }
+
+    /// Make everything that was written so far survive a power cut (`syncfs(2)`).
+    pub fn sync(&self) -> Result<(), Error> {
+        let failed = |source| Error::Io { action: "synchronise", path: self.root.clone(), source };
+        let folder = File::open(&self.root).map_err(failed)?;
+        nix::unistd::syncfs(&folder).map_err(|errno| failed(errno.into()))
     }
 
     /// The folder.
@@ -79,13 +108,30 @@ impl Store {
     /// What is written has been read back and compared before; when anything fails, nothing of it stays on disk.
     pub fn write(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
         let Some(entry) = &cassette.entry else {
-            let path = self.root.join(AMBIENT_FILE);
-            let mut merged = if path.exists() { appended(&path, cassette)? } else { cassette.clone() };
-            merged.id = CassetteId(CassetteId::AMBIENT.to_owned());
-            return self.write_to(path, &merged);
+            let mut ambient = Ambient::open(self, &cassette.recorded)?;
+            for exchange in &cassette.downstream {
+                if !ambient.push(exchange.clone())? {
+                    let (path, limit) = (self.root.join(AMBIENT_FILE), file::LIMIT);
+                    return Err(Error::TooLarge { path, size: limit, limit });
+                }
+            }
+            ambient.defects.extend(cassette.defects.iter().cloned());
+            return ambient.publish();
         };
-        let path = self.root.join(route_slug(entry)).join(format!("{}{SUFFIX}", cassette.id));
+        let path = self.path_in(entry, &cassette.id);
         self.write_to(path, cassette)
+    }
+
+    /// Where [`Store::write`] puts a cassette.
+    pub fn path_of(&self, cassette: &Cassette) -> PathBuf {
+        match &cassette.entry {
+            Some(entry) => self.path_in(entry, &cassette.id),
+            None => self.root.join(AMBIENT_FILE),
+        }
+    }
+
+    fn path_in(&self, entry: &Exchange, id: &CassetteId) -> PathBuf {
+        self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"))
     }
 
     /// Write a proposal beside the cassette that it would replace, and give its path.
@@ -103,21 +149,41 @@ impl Store {
         if cassette.entry.is_some() && cassette.id.0 == CassetteId::AMBIENT {
             return Err(unwritable("its id is that of the ambient cassette".to_owned()));
         }
-        let (text, files) = format::encode(cassette);
-        let read_back = format::decode(&text, &mut |hash, _| {
-            files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.clone(), hash: hash.to_owned() })
-        });
-        match read_back {
-            Ok(decoded) if decoded.cassette == *cassette => {}
-            Ok(_) => return Err(unwritable("reading it back gives another cassette".to_owned())),
-            Err(flaw) => return Err(unwritable(file::flaw_error(&path, &text, flaw).to_string())),
-        }
-        let mut unfinished = Unfinished::default();
+        let (text, files) = self.proven(&path, cassette)?;
+        let mut unfinished = Unfinished::new(self.durability);
         unfinished.folder(file::folder_of(&path))?;
         self.write_bodies(&files, &mut unfinished)?;
-        file::write_atomically(&path, text.as_bytes())?;
+        file::write_atomically(&path, self.durability, |file| file.write_all(text.as_bytes()))?;
         unfinished.keep();
         Ok(path)
+    }
+
+    /// The text of a cassette, which was read back and compared, and the body files that it refers to.
+    pub(crate) fn proven(&self, path: &Path, cassette: &Cassette) -> Result<(String, format::BodyFiles), Error> {
+        let unwritable = |what: String| Error::Unwritable { path: path.to_owned(), id: cassette.id.to_string(), what };
+        let (text, files) = format::encode(cassette);
+        let read_back = format::decode(&text, &mut |hash, _| {
+            files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.to_owned(), hash: hash.to_owned() })
+        });
+        match read_back {
+            Ok(decoded) if decoded.cassette == *cassette => Ok((text, files)),
+            Ok(_) => Err(unwritable("reading it back gives another cassette".to_owned())),
+            Err(flaw) => Err(unwritable(file::flaw_error(path, &text, flaw).to_string())),
+        }
+    }
+
+    /// What one exchange of the ambient cassette looks like there: proven as a cassette of its own, `around` it.
+    pub(crate) fn ambient_element(&self, around: &Cassette) -> Result<String, Error> {
+        let path = self.root.join(AMBIENT_FILE);
+        let (text, files) = self.proven(&path, around)?;
+        let mut unfinished = Unfinished::new(Durability::Later);
+        self.write_bodies(&files, &mut unfinished)?;
+        unfinished.keep();
+        Ok(text)
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     fn write_bodies(&self, files: &format::BodyFiles, unfinished: &mut Unfinished) -> Result<(), Error> {
@@ -130,18 +196,30 @@ impl Store {
 
     /// The cassettes in order of their ids, which is the order of time; the ambient one is not among them.
     pub fn list(&self) -> Result<Vec<Located>, Error> {
-        let mut located: Vec<_> = self
-            .files(SUFFIX)?
-            .into_iter()
-            .filter_map(|path| {
-                let name = path.file_name()?.to_str()?;
-                let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
-                let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-                (name != AMBIENT_FILE).then_some(Located { path, id, route })
-            })
-            .collect();
+        let mut located: Vec<_> = self.files(SUFFIX)?.into_iter().filter_map(Located::at).collect();
         located.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
         Ok(located)
+    }
+
+    /// The cassettes in no order, found one after the other, so that their number takes no memory; without the ambient
+    /// one.
+    pub fn walk(&self) -> impl Iterator<Item = Result<Located, Error>> {
+        let walk = self.folders();
+        walk.filter_map(|found| match found {
+            Ok(found) if found.file_type().is_file() => Located::at(found.into_path()).map(Ok),
+            Ok(_) => None,
+            Err(error) => Some(Err(self.unlisted(error))),
+        })
+    }
+
+    fn folders(&self) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> {
+        let walk = WalkDir::new(&self.root).max_depth(2);
+        walk.into_iter().filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name()))
+    }
+
+    fn unlisted(&self, error: walkdir::Error) -> Error {
+        let path = error.path().unwrap_or(&self.root).to_owned();
+        Error::Io { action: "list", path, source: error.into() }
     }
 
     /// Read one of them.
@@ -164,52 +242,19 @@ impl Store {
     /// The files of the folder, and of the folders in it, whose names end so; in order of their paths.
     fn files(&self, suffix: &str) -> Result<Vec<PathBuf>, Error> {
         let mut files = Vec::new();
-        let walk = WalkDir::new(&self.root).max_depth(2).sort_by_file_name();
-        for found in walk.into_iter().filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name())) {
-            let found = found.map_err(|error| Error::Io {
-                action: "list",
-                path: error.path().unwrap_or(&self.root).to_owned(),
-                source: error.into(),
-            })?;
+        for found in self.folders() {
+            let found = found.map_err(|error| self.unlisted(error))?;
             if found.file_type().is_file() && found.file_name().to_string_lossy().ends_with(suffix) {
                 files.push(found.into_path());
             }
         }
+        files.sort();
         Ok(files)
     }
 }
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
-}
-
-/// The ambient cassette of an earlier recording with the exchanges of another recording after its own. Times stay
-/// relative to the first recording, connections keep different numbers.
-fn appended(path: &Path, later: &Cassette) -> Result<Cassette, Error> {
-    let decoded = file::read_decoded(path)?;
-    if !decoded.unknown.is_empty() {
-        // Appending would drop what this version does not know.
-        return Err(Error::Newer { path: path.to_owned(), found: decoded.format.max(FORMAT) });
-    }
-    let mut merged = decoded.cassette;
-    let connections = merged.downstream.iter().map(|exchange| exchange.connection.id + 1).max().unwrap_or(0);
-    let shift = microseconds_between(&merged.recorded.at, &later.recorded.at);
-    merged.downstream.extend(later.downstream.iter().cloned().map(|mut exchange| {
-        exchange.connection.id = exchange.connection.id.saturating_add(connections);
-        exchange.at = exchange.at.saturating_add(shift);
-        exchange
-    }));
-    merged.defects.extend(later.defects.iter().cloned());
-    Ok(merged)
-}
-
-/// From one RFC 3339 time to another; 0 where either is not one, which writing the cassette then refuses.
-fn microseconds_between(from: &str, to: &str) -> i64 {
-    let micros = |text: &str| text.parse::<jiff::Timestamp>().map(|time| time.as_microsecond());
-    match (micros(from), micros(to)) {
-        (Ok(from), Ok(to)) => to - from,
-        _ => 0,
-    }
 }
 
 impl Pending {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use regress_cassettes::{
-    Cassette, CassetteId, Cause, Confidence, Connection as ConnectionInfo, Content, Defect, Ended, Exchange,
-    HttpExchange, Micros, Turn, downstream_name,
+    Cassette, Cause, Confidence, Connection as ConnectionInfo, Content, Defect, Ended, Exchange, HttpExchange, Micros,
+    Turn, downstream_name,
 };
 use regress_ebpf::CloseCause;
 use regress_protocols::{
     Side,
-    http1::{Operation, PairEnd, Paired, PairedContent, Problem},
+    http1::{Framing, Message, Operation, PairEnd, Paired, PairedContent, Problem},
 };
 
 use crate::{connections::Connection, correlate::OperationHash};
@@ -76,6 +76,30 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
     let downstream = downstream.then(|| name(connection, &content));
     let connection = connection_info(connection);
     Timed { began, exchange: Exchange { downstream, connection, at: 0, took, content, ended, cause: None, defects } }
+}
+
+/// About how many bytes of memory an exchange takes.
+pub(crate) fn weight(exchange: &Exchange) -> u64 {
+    const FIXED: usize = 1 << 10;
+    let turns = |turns: &[Turn]| turns.iter().map(|turn| turn.bytes.len() + 64).sum::<usize>();
+    let bytes = match &exchange.content {
+        Content::Http1(http) => {
+            let messages = http.interim.iter().chain(&http.response).chain([&http.request]);
+            messages.map(message_weight).sum::<usize>() + turns(&http.upgraded) + 16 * http.streamed.len()
+        }
+        Content::Opaque(said) => turns(said),
+        Content::Nothing => 0,
+    };
+    (bytes + FIXED) as u64
+}
+
+fn message_weight(message: &Message) -> usize {
+    let chunks = match &message.framing {
+        Framing::Chunked { chunks, .. } => chunks.len(),
+        Framing::Empty | Framing::Length | Framing::Close => 0,
+    };
+    let lines = message.headers.iter().map(|line| line.0.len() + 32).sum::<usize>();
+    lines + message.body.len() + 64 * chunks
 }
 
 /// A connection that was never established.
@@ -144,11 +168,6 @@ pub(crate) fn add(defects: &mut Vec<Defect>, defect: Defect) {
     if !defects.contains(&defect) {
         defects.push(defect);
     }
-}
-
-/// The id of the ambient cassette.
-pub(crate) fn ambient_id() -> CassetteId {
-    CassetteId("ambient".to_owned())
 }
 
 fn name(connection: &Connection, content: &Content) -> String {

@@ -1,18 +1,21 @@
 //! Sockets become connections: two ordered byte streams with explicit gaps, cut into exchanges.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     net::SocketAddr,
 };
 
-use bytes::Bytes;
 use regress_ebpf::{CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Mark, Side,
     http1::{Detected, Limits, PairEvent, Pairer, detect},
 };
 
-use crate::correlate::{CallKey, EntryKey, Moment};
+use crate::{
+    Lack,
+    correlate::{CallKey, EntryKey, Moment},
+    hold::Hold,
+};
 
 /// With these many bytes [`detect`] always knows.
 const ENOUGH_TO_DETECT: usize = 24;
@@ -52,6 +55,13 @@ pub(crate) struct Connection {
     pub parts: BTreeMap<u64, (Part, Mark)>,
     /// Some exchange has begun on it.
     pub used: bool,
+    /// Data that waits for the other direction.
+    pub hold: Hold,
+    /// How often data went on out of order since no exchange was under way.
+    pub reordered: u64,
+    /// Payload that its exchanges under way may hold in memory.
+    pub buffered: u64,
+    touched: HashSet<Lack>,
     pairer: Pairer,
     expected: [u64; 2],
     moments: VecDeque<Moment>,
@@ -76,6 +86,10 @@ impl Connection {
             cause: None,
             parts: BTreeMap::new(),
             used: false,
+            hold: Hold::default(),
+            reordered: 0,
+            buffered: 0,
+            touched: HashSet::new(),
             pairer: Pairer::new(false, Limits::default()),
             expected: [0; 2],
             moments: VecDeque::new(),
@@ -104,14 +118,7 @@ impl Connection {
     }
 
     /// Bytes moved; gives how many bytes of this direction were not seen, here or before.
-    pub(crate) fn data(
-        &mut self,
-        now: Moment,
-        direction: Direction,
-        position: u64,
-        bytes: &Bytes,
-        missing: u64,
-    ) -> u64 {
+    pub(crate) fn data(&mut self, now: Moment, direction: Direction, position: u64, bytes: &[u8], missing: u64) -> u64 {
         let side = self.side(direction);
         let expected = &mut self.expected[direction as usize];
         let skipped = position.saturating_sub(*expected);
@@ -119,6 +126,7 @@ impl Connection {
         let known = (expected.saturating_sub(position)).min(bytes.len() as u64) as usize;
         *expected = (*expected).max(position + bytes.len() as u64 + missing);
         let bytes = &bytes[known..];
+        self.buffered += bytes.len() as u64;
         self.remember(now);
         if skipped > 0 {
             self.pairer.gap(now.mark, side, skipped);
@@ -131,6 +139,16 @@ impl Connection {
             self.pairer.gap(now.mark, side, missing);
         }
         skipped + missing
+    }
+
+    /// How far each direction has come.
+    pub(crate) fn reached(&self) -> [u64; 2] {
+        self.expected
+    }
+
+    /// Something of it is missing; `true` the first time.
+    pub(crate) fn touch(&mut self, lack: Lack) -> bool {
+        self.touched.insert(lack)
     }
 
     /// One direction ended.

@@ -1,21 +1,23 @@
 //! Events in, cassettes out. Pure: no I/O, and no time but that of the events.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     net::SocketAddr,
 };
 
 use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Via};
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId};
+use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
 use regress_protocols::{
     Mark,
     http1::{PairEvent, Paired, PairedContent},
 };
 
 use crate::{
+    Lack, Ledger,
     assemble::{self, Timed},
     connections::{Connection, Part},
-    correlate::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict},
+    correlate::{CallKey, Correlator, EntryKey, EntrySet, Fact, Moment, Patience, Ruling, Verdict},
+    hold::{Moved, Next, What},
     wall::Wall,
 };
 
@@ -45,13 +47,18 @@ pub(crate) enum Output {
     Cassette(Box<Cassette>),
     /// An exchange that no entry caused, or one of several.
     Ambient(Box<Exchange>),
-    /// These cassettes came out before and are not certain after all.
-    Doubt(Vec<CassetteId>),
+    /// The cassettes of these entries are not certain after all, as far as they came out before.
+    Doubt(EntrySet),
     /// The source lost something.
     Lost(Defect),
 }
 
 impl Scope {
+    /// Comes before the id of every cassette of the recording.
+    pub(crate) fn first_id(&self) -> CassetteId {
+        self.wall.id(self.started, 0)
+    }
+
     /// How something describes itself that began at this moment.
     pub(crate) fn recorded(&self, at: u64) -> Recorded {
         Recorded {
@@ -64,13 +71,37 @@ impl Scope {
     }
 }
 
-/// What was lost or could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
-    pub events: u64,
-    pub bytes: u64,
-    pub gaps: u64,
-    pub opaque: u64,
+impl Output {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let weight = match self {
+            Output::Cassette(cassette) => {
+                cassette.entry.iter().chain(&cassette.downstream).map(assemble::weight).sum::<u64>()
+            }
+            Output::Ambient(exchange) => assemble::weight(exchange),
+            Output::Doubt(_) | Output::Lost(_) => 0,
+        };
+        usize::try_from(weight).unwrap_or(usize::MAX).saturating_add(512)
+    }
+}
+
+/// What the source lost so far.
+#[derive(Clone, Debug, Default)]
+struct Lost {
+    events: u64,
+    bytes: u64,
+    last: u64,
+    /// In which ways.
+    lacks: BTreeSet<Lack>,
+}
+
+impl Lost {
+    fn add(&mut self, at: u64, loss: Loss) {
+        self.events += loss.events;
+        self.bytes += loss.bytes;
+        self.last = at;
+        self.lacks.insert(loss.kind.into());
+    }
 }
 
 /// An entry in the making.
@@ -79,7 +110,7 @@ struct EntryDraft {
     kept: bool,
     exchange: Option<Timed>,
     owned: Vec<CallKey>,
-    lost: Option<(u64, u64)>,
+    lost: Option<Box<Lost>>,
     doubted: bool,
 }
 
@@ -105,12 +136,17 @@ pub(crate) struct Pipeline {
     correlator: Correlator,
     entries: HashMap<EntryKey, EntryDraft>,
     calls: HashMap<CallKey, CallDraft>,
-    /// When the entries that came out began, to name them again.
-    came_out: HashMap<EntryKey, u64>,
     kept_begun: u64,
     kept_finished: u64,
-    last_loss: Option<u64>,
-    losses: Losses,
+    lost: Option<Lost>,
+    ledger: Ledger,
+    opaque: u64,
+    patience: Patience,
+    /// Bytes of finished exchanges that wait for a ruling, and of those under way.
+    waiting: u64,
+    under_way: u64,
+    /// Connections on which something is held, by when it must go on.
+    held: BTreeSet<(u64, SocketId)>,
     outputs: VecDeque<Output>,
 }
 
@@ -128,11 +164,15 @@ impl Pipeline {
             correlator: Correlator::new(patience),
             entries: HashMap::new(),
             calls: HashMap::new(),
-            came_out: HashMap::new(),
             kept_begun: 0,
             kept_finished: 0,
-            last_loss: None,
-            losses: Losses::default(),
+            lost: None,
+            ledger: Ledger::default(),
+            opaque: 0,
+            patience,
+            waiting: 0,
+            under_way: 0,
+            held: BTreeSet::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -142,9 +182,14 @@ impl Pipeline {
         self.outputs.pop_front()
     }
 
-    /// What was lost so far.
-    pub(crate) fn losses(&self) -> Losses {
-        self.losses
+    /// What is missing so far.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Connections into the service whose protocol could not be read.
+    pub(crate) fn opaque(&self) -> u64 {
+        self.opaque
     }
 
     /// As many entries as were wanted are finished.
@@ -170,21 +215,13 @@ impl Pipeline {
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
             EventKind::Open { socket, role, local, peer, joined } => self.open(now, socket, role, local, peer, joined),
-            EventKind::Data { socket, direction, position, bytes, missing, other: _ } => {
-                let Some(connection) = self.connections.get_mut(&socket) else { return };
-                if connection.internal {
-                    return;
-                }
-                let unseen = connection.data(now, direction, position, &bytes, missing);
-                self.losses.gaps += u64::from(unseen > 0);
-                self.opaque_used(now, socket, direction);
-                self.pair(now, socket);
+            EventKind::Data { socket, direction, position, bytes, missing, other } => {
+                let what = What::Data { position, bytes, missing, other };
+                self.moved(socket, Moved { at: event.at, unit: event.unit, direction, what });
             }
             EventKind::Finished { socket, direction } => {
-                if let Some(connection) = self.connections.get_mut(&socket) {
-                    connection.finished(now, direction);
-                    self.pair(now, socket);
-                }
+                let what = What::Finished;
+                self.moved(socket, Moved { at: event.at, unit: event.unit, direction, what });
             }
             EventKind::Close { socket, cause } => self.close(now, socket, cause),
             EventKind::Born { child } => self.correlator.fact(now, Fact::Born { child }),
@@ -192,12 +229,10 @@ impl Pipeline {
             // Names come from the Host field; an answer of the resolver adds nothing to it.
             EventKind::Name { .. } => {}
             EventKind::Lost(loss) => {
-                self.losses.events += loss.events;
-                self.losses.bytes += loss.bytes;
-                self.last_loss = Some(event.at);
+                self.ledger.add(loss.kind.into(), loss.events, loss.bytes);
+                self.lost.get_or_insert_default().add(event.at, loss);
                 for entry in self.entries.values_mut() {
-                    let (events, bytes) = entry.lost.unwrap_or_default();
-                    entry.lost = Some((events + loss.events, bytes + loss.bytes));
+                    entry.lost.get_or_insert_default().add(event.at, loss);
                 }
                 let (events, bytes) = (loss.events, loss.bytes);
                 self.outputs.push_back(Output::Lost(Defect::LostEvents { events, bytes }));
@@ -208,8 +243,94 @@ impl Pipeline {
 
     /// Event time went on without an event.
     pub(crate) fn advance(&mut self, at: u64) {
+        while let Some(&(deadline, socket)) = self.held.first() {
+            if deadline > at {
+                break;
+            }
+            self.held.pop_first();
+            self.release(socket, at, false);
+        }
         self.correlator.advance(at);
         self.rulings();
+        while self.waiting > self.patience.waiting && self.correlator.settle_first(at) {
+            self.rulings();
+        }
+    }
+
+    /// Something moved on a connection: it goes on when its turn has come.
+    fn moved(&mut self, socket: SocketId, moved: Moved) {
+        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        if connection.internal {
+            return;
+        }
+        let (at, reached) = (moved.at, connection.reached());
+        if let Some(moved) = connection.hold.offer(moved, reached) {
+            self.goes_on(socket, at, moved);
+        }
+        self.release(socket, at, false);
+    }
+
+    /// Let go on what was held and is in order now, or cannot wait any longer.
+    fn release(&mut self, socket: SocketId, at: u64, everything: bool) {
+        while let Some(connection) = self.connections.get_mut(&socket)
+            && !connection.hold.is_empty()
+        {
+            let reached = connection.reached();
+            match connection.hold.next(reached, at, everything) {
+                Some(Next::InOrder(moved)) => self.goes_on(socket, at, moved),
+                Some(Next::OutOfOrder(moved, lacking)) => {
+                    connection.reordered += 1;
+                    self.ledger.add(Lack::Reordered, 1, lacking);
+                    self.touch(socket, Lack::Reordered);
+                    self.goes_on(socket, at, moved);
+                }
+                None => {
+                    self.held.extend(connection.hold.deadline().map(|deadline| (deadline, socket)));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn goes_on(&mut self, socket: SocketId, at: u64, moved: Moved) {
+        let Some(connection) = self.connections.get_mut(&socket) else { return };
+        self.mark += 1;
+        let now = Moment { mark: self.mark, at: moved.at.max(at), unit: moved.unit };
+        match moved.what {
+            What::Finished => connection.finished(now, moved.direction),
+            What::Data { position, bytes, missing, .. } => {
+                let length = bytes.len() as u64;
+                let unseen = if self.under_way + length > self.patience.under_way {
+                    self.ledger.add(Lack::Memory, 1, length);
+                    connection.data(now, moved.direction, position, &[], length + missing)
+                } else {
+                    let before = connection.buffered;
+                    let unseen = connection.data(now, moved.direction, position, &bytes, missing);
+                    self.under_way += connection.buffered - before;
+                    unseen
+                };
+                if unseen > 0 {
+                    self.ledger.add(Lack::Gap, 1, unseen);
+                    self.touch(socket, Lack::Gap);
+                }
+                self.opaque_used(now, socket, moved.direction);
+            }
+        }
+        self.pair(now, socket);
+    }
+
+    fn touch(&mut self, socket: SocketId, lack: Lack) {
+        if self.connections.get_mut(&socket).is_some_and(|connection| connection.touch(lack)) {
+            self.ledger.touch_connection(lack);
+        }
+    }
+
+    /// Nothing of the connection is under way.
+    fn rest(&mut self, socket: SocketId) {
+        if let Some(connection) = self.connections.get_mut(&socket) {
+            self.under_way -= std::mem::take(&mut connection.buffered);
+            connection.reordered = 0;
+        }
     }
 
     /// The recording ends: flush what is under way.
@@ -220,6 +341,9 @@ impl Pipeline {
             self.connections.values().map(|connection| (connection.number, connection.socket)).collect();
         sockets.sort();
         for (_, socket) in sockets {
+            self.release(socket, at, true);
+            self.mark += 1;
+            let now = Moment { mark: self.mark, ..now };
             if let Some(connection) = self.connections.get_mut(&socket) {
                 connection.stop(now);
                 self.pair(now, socket);
@@ -260,6 +384,7 @@ impl Pipeline {
     fn internal(&mut self, now: Moment, socket: SocketId) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
         connection.internal = true;
+        self.under_way -= std::mem::take(&mut connection.buffered);
         let parts = std::mem::take(&mut connection.parts);
         self.correlator.fact(now, Fact::JoinedIdle { connection: socket });
         for (part, _) in parts.into_values() {
@@ -302,6 +427,9 @@ impl Pipeline {
     }
 
     fn close(&mut self, now: Moment, socket: SocketId, cause: CloseCause) {
+        self.release(socket, now.at, true);
+        self.mark += 1;
+        let now = Moment { mark: self.mark, ..now };
         let Some(connection) = self.connections.get_mut(&socket) else { return };
         connection.closed(now, cause);
         if connection.role.is_some() {
@@ -309,6 +437,7 @@ impl Pipeline {
         } else {
             self.never_established(now, socket);
         }
+        self.rest(socket);
         self.correlator.fact(now, Fact::ConnectionGone { connection: socket });
         if let Some(connection) = self.connections.remove(&socket)
             && let Some(local) = connection.local
@@ -327,6 +456,7 @@ impl Pipeline {
         let operation = assemble::operation(&timed.exchange);
         self.correlator.fact(begun, Fact::CallBegan { call, connection: socket, first: true, opaque: None });
         if let Some(draft) = self.calls.get_mut(&call) {
+            self.waiting += assemble::weight(&timed.exchange);
             draft.exchange = Some(timed);
         }
         self.correlator.fact(now, Fact::CallEnded { call, operation });
@@ -361,6 +491,9 @@ impl Pipeline {
         }
         if let Some(connection) = self.connections.get_mut(&socket) {
             connection.tidy();
+            if connection.parts.is_empty() {
+                self.rest(socket);
+            }
         }
     }
 
@@ -405,8 +538,8 @@ impl Pipeline {
         let wanted = self.scope.ports.is_empty() || local.is_some_and(|local| self.scope.ports.contains(&local.port()));
         let kept = wanted && self.scope.max_entries.is_none_or(|most| self.kept_begun < most);
         self.kept_begun += u64::from(kept);
-        let shadowed = self.last_loss.is_some_and(|loss| moment.at.saturating_sub(loss) < LOSS_SHADOW);
-        let lost = shadowed.then_some((self.losses.events, self.losses.bytes));
+        let shadow = self.lost.as_ref().filter(|lost| moment.at.saturating_sub(lost.last) < LOSS_SHADOW);
+        let lost = shadow.cloned().map(Box::new);
         let draft = EntryDraft { began: moment.at, kept, exchange: None, owned: Vec::new(), lost, doubted: false };
         self.entries.insert(entry, draft);
         entry
@@ -417,21 +550,33 @@ impl Pipeline {
         let part = connection.parts.remove(&paired.number).map_or(Part::Joined, |(part, _)| part);
         let is_http = matches!(paired.content, PairedContent::Http1 { .. });
         let downstream = connection.role != Some(Role::Server);
-        let timed = assemble::exchange(connection, paired, downstream);
+        let mut timed = assemble::exchange(connection, paired, downstream);
+        if connection.reordered > 0 {
+            timed.exchange.defects.push(Defect::LostEvents { events: connection.reordered, bytes: 0 });
+        }
+        let weight = assemble::weight(&timed.exchange);
+        let freed = weight.min(connection.buffered);
+        connection.buffered -= freed;
+        self.under_way -= freed;
+        for lack in self.ledger.count_exchange(&timed.exchange) {
+            self.touch(socket, lack);
+        }
         match part {
             Part::Entry(entry) if is_http => {
                 if let Some(draft) = self.entries.get_mut(&entry) {
+                    self.waiting += weight;
                     draft.exchange = Some(timed);
                 }
                 self.correlator.fact(now, Fact::EntryEnded { entry });
             }
             Part::Entry(entry) => {
-                self.losses.opaque += 1;
+                self.opaque += 1;
                 self.drop_entry(now, entry);
             }
             Part::Call(call) => {
                 let operation = assemble::operation(&timed.exchange);
                 if let Some(draft) = self.calls.get_mut(&call) {
+                    self.waiting += weight;
                     draft.exchange = Some(timed);
                 }
                 self.correlator.fact(now, Fact::CallEnded { call, operation });
@@ -452,6 +597,7 @@ impl Pipeline {
         };
         let Some(mut timed) = draft.exchange.take() else { return };
         self.calls.remove(&call);
+        self.waiting -= assemble::weight(&timed.exchange);
         if ambiguous {
             assemble::add(&mut timed.exchange.defects, Defect::AmbiguousOwner);
         }
@@ -477,17 +623,10 @@ impl Pipeline {
                 }
                 Ruling::Finished { entry, ambiguous } => self.finished(entry, ambiguous),
                 Ruling::Doubt { entries } => {
-                    let mut ids = Vec::new();
-                    for entry in entries {
-                        if let Some(draft) = self.entries.get_mut(&entry) {
-                            draft.doubted = true;
-                        } else if let Some(began) = self.came_out.get(&entry) {
-                            ids.push(self.scope.wall.id(*began, entry.0));
-                        }
+                    for (entry, draft) in &mut self.entries {
+                        draft.doubted |= entries.contains(entry.0);
                     }
-                    if !ids.is_empty() {
-                        self.outputs.push_back(Output::Doubt(ids));
-                    }
+                    self.outputs.push_back(Output::Doubt(entries));
                 }
             }
         }
@@ -495,6 +634,7 @@ impl Pipeline {
 
     fn finished(&mut self, entry: EntryKey, ambiguous: bool) {
         let Some(draft) = self.entries.remove(&entry) else { return };
+        self.waiting -= draft.exchange.as_ref().map_or(0, |timed| assemble::weight(&timed.exchange));
         let mut downstream: Vec<Timed> = draft.owned.iter().filter_map(|call| self.owned(*call)).collect();
         // The entry itself is not kept (another port, beyond the wanted number, or not HTTP).
         let Some(exchange) = draft.exchange.filter(|_| draft.kept) else {
@@ -505,7 +645,11 @@ impl Pipeline {
             return;
         };
         downstream.sort_by_key(|timed| timed.began);
-        let mut defects = Vec::from_iter(draft.lost.map(|(events, bytes)| Defect::LostEvents { events, bytes }));
+        let lost = draft.lost.map(|lost| *lost).unwrap_or_default();
+        let mut defects = Vec::new();
+        if !lost.lacks.is_empty() {
+            defects.push(Defect::LostEvents { events: lost.events, bytes: lost.bytes });
+        }
         if ambiguous {
             defects.push(Defect::AmbiguousOwner);
         }
@@ -519,7 +663,7 @@ impl Pipeline {
         if draft.doubted {
             assemble::doubt(&mut cassette);
         }
-        self.came_out.insert(entry, draft.began);
+        self.ledger.touch_cassette(&cassette, lost.lacks);
         self.kept_finished += 1;
         self.outputs.push_back(Output::Cassette(Box::new(cassette)));
     }
@@ -528,7 +672,10 @@ impl Pipeline {
     fn owned(&mut self, call: CallKey) -> Option<Timed> {
         let draft = self.calls.remove(&call)?;
         let mut timed = match draft.exchange {
-            Some(timed) => timed,
+            Some(timed) => {
+                self.waiting -= assemble::weight(&timed.exchange);
+                timed
+            }
             None => assemble::still_going(self.connections.get(&draft.socket)?, draft.began),
         };
         if let Some(Verdict::Owner { cause, .. }) = draft.verdict {

@@ -4,28 +4,27 @@ use std::{
     future::Future,
     path::Path,
     pin::{Pin, pin},
-    sync::{Arc, mpsc::SyncSender},
+    sync::Arc,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
-use regress_cassettes::{Store, Via};
+use regress_cassettes::Via;
+use regress_ebpf::Event;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc},
     task::spawn_blocking,
 };
 
 use crate::{
     Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
-    correlate::Patience,
     launch::Gate,
-    pipeline::{Losses, Output, Pipeline, Scope},
+    pipeline::Scope,
     proxy, sink,
-    source::{self, Item, Kernel, QUEUE},
+    source::{self, BATCHES, Item, Kernel, QUEUE},
+    work::Work,
 };
 
-/// How many outputs may wait for the disk before the pipeline waits too.
-const OUTPUTS: usize = 1024;
 /// How long a service has to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -42,17 +41,11 @@ pub async fn record(
 ) -> Result<Summary, Error> {
     let started = choose(&settings).await?;
     let store = sink::open(&settings.out)?;
-    let (items, queue) = mpsc::channel(QUEUE);
-    let scope = Scope {
-        service: settings.service.clone(),
-        by: concat!("regress ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: read_line("/proc/sys/kernel/osrelease"),
-        via: started.via,
-        wall: clock::wall()?,
-        started: clock::monotonic()?,
-        ports: settings.ports.clone(),
-        max_entries: settings.max_entries,
-    };
+    let (items, queue) = mpsc::channel(match started.via {
+        Via::Socket => BATCHES,
+        Via::Proxy => QUEUE,
+    });
+    let scope = scope(&settings, started.via)?;
     let work = Work::start(store, scope, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
@@ -65,6 +58,38 @@ pub async fn record(
     summary.exit = exit?;
     summary.via = Some(started.via);
     Ok(summary)
+}
+
+/// Record what a source of the caller's own saw: batches of events whose times are of `CLOCK_MONOTONIC`, taken as fast
+/// as they can be recorded. The recording ends with the last batch. [`Settings::target`] is not looked at.
+///
+/// # Errors
+/// When cassettes cannot be written.
+pub fn record_events(settings: &Settings, batches: impl IntoIterator<Item = Vec<Event>>) -> Result<Summary, Error> {
+    let store = sink::open(&settings.out)?;
+    let (items, queue) = mpsc::channel(BATCHES);
+    let work = Work::start(store, scope(settings, Via::Socket)?, queue)?;
+    for batch in batches {
+        if items.blocking_send(Item::Events(batch)).is_err() {
+            // The store has failed, and says why below.
+            break;
+        }
+    }
+    drop(items);
+    work.finish_blocking()
+}
+
+fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
+    Ok(Scope {
+        service: settings.service.clone(),
+        by: concat!("regress ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: read_line("/proc/sys/kernel/osrelease"),
+        via,
+        wall: clock::wall()?,
+        started: clock::monotonic()?,
+        ports: settings.ports.clone(),
+        max_entries: settings.max_entries,
+    })
 }
 
 /// What ends a recording, apart from its service.
@@ -158,93 +183,6 @@ async fn from_kernel<F: Future<Output = Stop>>(
         Ok(result) => result.map(|()| exit),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-/// The pipeline and the store, each on its own thread.
-struct Work {
-    full: Arc<Notify>,
-    done: oneshot::Receiver<Result<Summary, Error>>,
-}
-
-impl Work {
-    fn start(store: Store, scope: Scope, mut queue: mpsc::Receiver<Item>) -> Result<Work, Error> {
-        let full = Arc::new(Notify::new());
-        let notify = Arc::clone(&full);
-        let (tell, done) = oneshot::channel();
-        let (outputs, taken) = std::sync::mpsc::sync_channel(OUTPUTS);
-        let recorded = scope.recorded(scope.started);
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let failed = |source| Error::System { action: "start a thread", source };
-        let pipeline = thread("pipeline")
-            .spawn(move || {
-                let losses = pump(Pipeline::new(scope, Patience::default()), &mut queue, &outputs, &notify);
-                // Wakes the recording also when the store has failed.
-                notify.notify_one();
-                losses
-            })
-            .map_err(failed)?;
-        thread("store")
-            .spawn(move || {
-                let summary = sink::run(&store, recorded, taken);
-                let losses = pipeline.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                let _ = tell.send(summary.map(|summary| Summary {
-                    lost_events: losses.events,
-                    lost_bytes: losses.bytes,
-                    gaps: losses.gaps,
-                    opaque: losses.opaque,
-                    ..summary
-                }));
-            })
-            .map_err(failed)?;
-        Ok(Work { full, done })
-    }
-
-    async fn finish(self) -> Result<Summary, Error> {
-        let failed =
-            |_| Error::System { action: "finish the recording", source: std::io::ErrorKind::BrokenPipe.into() };
-        self.done.await.map_err(failed)?
-    }
-}
-
-/// Feed the pipeline until its source ends or its outputs are no longer taken.
-fn pump(
-    mut pipeline: Pipeline,
-    queue: &mut mpsc::Receiver<Item>,
-    outputs: &SyncSender<Output>,
-    full: &Notify,
-) -> Losses {
-    let mut last = 0;
-    while let Some(item) = queue.blocking_recv() {
-        match item {
-            Item::Event(event) => {
-                last = last.max(event.at);
-                pipeline.event(event);
-            }
-            Item::InsideTls(socket) => pipeline.inside_tls(socket),
-            Item::Idle(at) => {
-                last = last.max(at);
-                pipeline.advance(at);
-            }
-        }
-        if !hand_out(&mut pipeline, outputs) {
-            return pipeline.losses();
-        }
-        if pipeline.is_full() {
-            full.notify_one();
-        }
-    }
-    pipeline.stop(last);
-    hand_out(&mut pipeline, outputs);
-    pipeline.losses()
-}
-
-fn hand_out(pipeline: &mut Pipeline, outputs: &SyncSender<Output>) -> bool {
-    while let Some(output) = pipeline.next() {
-        if outputs.send(output).is_err() {
-            return false;
-        }
-    }
-    true
 }
 
 fn read_line(path: &str) -> String {

@@ -1,18 +1,41 @@
 //! What the pipeline hands out goes to the store.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
-    sync::mpsc::Receiver,
+    sync::mpsc,
+    thread::ScopedJoinHandle,
+    time::Duration,
 };
 
-use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Store};
+use regress_cassettes::{Ambient, Cassette, CassetteId, Defect, Exchange, Recorded, Store};
 
-use crate::{Error, Summary, assemble, pipeline::Output};
+use crate::{
+    Error, Lack, Summary, assemble,
+    correlate::EntrySet,
+    pipeline::Output,
+    queue::{self, Receiver, Sender},
+};
 
-/// Ambient exchanges that wait in memory to be written together.
-const AMBIENT_BATCH: usize = 256;
+/// Bytes of cassettes that may wait for a writer before the sink waits too.
+const WRITING: usize = 16 << 20;
+/// Threads that encode, prove and write cassettes.
+const MOST_WRITERS: usize = 4;
+/// Cassettes whose place is known without looking for it.
+const RECENT: usize = 16 << 10;
+/// How often what was written is made to survive a power cut.
+const SYNC: Duration = Duration::from_secs(10);
+/// The ambient cassette is published anew when it has grown by half, and by this many bytes.
+const AMBIENT_STEP: u64 = 64 << 10;
+
+/// What the sink has to know of a recording.
+pub(crate) struct Recording {
+    /// How the recording as a whole describes itself.
+    pub recorded: Recorded,
+    /// Comes before the ids of its cassettes, and behind those of earlier recordings.
+    pub first: CassetteId,
+}
 
 /// Makes the folder and proves that it takes files.
 pub(crate) fn open(out: &Path) -> Result<Store, Error> {
@@ -27,83 +50,168 @@ pub(crate) fn open(out: &Path) -> Result<Store, Error> {
     Ok(store)
 }
 
-/// Writes outputs until there are no more, and counts them.
-pub(crate) fn run(store: &Store, recorded: Recorded, outputs: Receiver<Output>) -> Result<Summary, Error> {
-    let mut sink = Sink {
-        store,
-        recorded,
-        summary: Summary::default(),
-        waiting: Vec::new(),
-        lost: Vec::new(),
-        ambient: None,
-        paths: HashMap::new(),
-    };
-    for output in outputs {
-        match output {
-            Output::Cassette(cassette) => sink.cassette(&cassette)?,
-            Output::Ambient(exchange) => sink.exchange(*exchange)?,
-            Output::Doubt(ids) => ids.iter().try_for_each(|id| sink.doubt(id))?,
-            Output::Lost(defect) => sink.lost.push(defect),
+/// Writes outputs until there are no more, and counts them. The store does not wait for the disk; everything is
+/// synchronised now and then, and before this returns.
+pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output>) -> Result<Summary, Error> {
+    let summary = std::thread::scope(|threads| {
+        let (cassettes, work) = queue::queue(WRITING);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let writers: Vec<_> = (0..cores.clamp(1, MOST_WRITERS))
+            .map(|_| {
+                let work = work.clone();
+                threads.spawn(move || write(store, &work))
+            })
+            .collect();
+        drop(work);
+        let (stop, stopped) = mpsc::channel();
+        let syncer = threads.spawn(move || sync(store, &stopped));
+        let mut sink = Sink {
+            store,
+            recording,
+            summary: Summary::default(),
+            cassettes,
+            recent: BTreeMap::new(),
+            forgotten: false,
+            ambient: None,
+            published: 0,
+        };
+        let taken = sink.take(&outputs);
+        let Sink { summary, cassettes, .. } = sink;
+        drop((cassettes, stop));
+        // Nobody takes outputs any more where this ended early.
+        drop(outputs);
+        // What the writers say matters more: it is why the sink ends early.
+        writers.into_iter().try_for_each(joined)?;
+        joined(syncer)?;
+        taken.map(|()| summary)
+    })?;
+    store.sync()?;
+    Ok(summary)
+}
+
+fn joined(thread: ScopedJoinHandle<'_, Result<(), Error>>) -> Result<(), Error> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Writes cassettes, beside other writers.
+fn write(store: &Store, work: &Receiver<Box<Cassette>>) -> Result<(), Error> {
+    while let Some(cassette) = work.next() {
+        if let Err(error) = store.write(&cassette.item) {
+            work.abandon();
+            return Err(error.into());
         }
     }
-    sink.flush()?;
-    sink.summary.cassettes.extend(sink.ambient);
-    Ok(sink.summary)
+    Ok(())
+}
+
+/// Synchronises the store now and then.
+fn sync(store: &Store, stopped: &mpsc::Receiver<()>) -> Result<(), Error> {
+    while stopped.recv_timeout(SYNC) == Err(mpsc::RecvTimeoutError::Timeout) {
+        store.sync()?;
+    }
+    Ok(())
 }
 
 struct Sink<'a> {
     store: &'a Store,
-    /// How the recording as a whole describes itself.
-    recorded: Recorded,
+    recording: &'a Recording,
     summary: Summary,
-    /// Ambient exchanges that are not written yet, and what was lost meanwhile.
-    waiting: Vec<Exchange>,
-    lost: Vec<Defect>,
-    ambient: Option<PathBuf>,
-    /// Where each cassette was written.
-    paths: HashMap<CassetteId, PathBuf>,
+    /// To the writers.
+    cassettes: Sender<Box<Cassette>>,
+    /// Where the cassettes of the last entries are, by the number of the entry.
+    recent: BTreeMap<u64, PathBuf>,
+    /// There are cassettes that are not among the recent ones.
+    forgotten: bool,
+    ambient: Option<Ambient<'a>>,
+    /// How many bytes the ambient cassette had when it was published last.
+    published: u64,
 }
 
-impl Sink<'_> {
-    fn cassette(&mut self, cassette: &Cassette) -> Result<(), Error> {
-        let path = self.store.write(cassette)?;
-        self.summary.count_entry(cassette);
-        self.summary.cassettes.push(path.clone());
-        self.paths.insert(cassette.id.clone(), path);
+impl<'a> Sink<'a> {
+    fn take(&mut self, outputs: &Receiver<Output>) -> Result<(), Error> {
+        while let Some(output) = outputs.next() {
+            let weight = output.item.weight();
+            match output.item {
+                Output::Cassette(cassette) => {
+                    self.summary.count_entry(&cassette);
+                    self.remember(&cassette);
+                    if self.cassettes.send(cassette, weight).is_err() {
+                        // A writer has failed, and says why.
+                        return Ok(());
+                    }
+                }
+                Output::Ambient(exchange) => self.exchange(*exchange)?,
+                Output::Doubt(entries) => self.doubt(&entries)?,
+                Output::Lost(defect) => self.ambient()?.lacks(defect),
+            }
+        }
+        if let Some(ambient) = &mut self.ambient {
+            ambient.publish()?;
+        }
         Ok(())
+    }
+
+    fn remember(&mut self, cassette: &Cassette) {
+        let Some(number) = cassette.id.number() else { return };
+        self.recent.insert(number, self.store.path_of(cassette));
+        if self.recent.len() > RECENT {
+            self.recent.pop_first();
+            self.forgotten = true;
+        }
+    }
+
+    fn ambient(&mut self) -> Result<&mut Ambient<'a>, Error> {
+        if self.ambient.is_none() {
+            self.ambient = Some(Ambient::open(self.store, &self.recording.recorded)?);
+        }
+        Ok(self.ambient.as_mut().expect("it was opened just now"))
     }
 
     fn exchange(&mut self, exchange: Exchange) -> Result<(), Error> {
         self.summary.count_ambient(&exchange);
-        self.waiting.push(exchange);
-        if self.waiting.len() >= AMBIENT_BATCH {
-            self.flush()?;
+        let weight = assemble::weight(&exchange);
+        let published = self.published;
+        let ambient = self.ambient()?;
+        if !ambient.push(exchange)? {
+            ambient.lacks(Defect::LostEvents { events: 1, bytes: weight });
+            self.summary.ledger.add(Lack::AmbientFull, 1, weight);
+        } else if ambient.bytes() > published + published / 2 + AMBIENT_STEP {
+            ambient.publish()?;
+            self.published = ambient.bytes();
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        if self.waiting.is_empty() && self.lost.is_empty() {
+    fn doubt(&mut self, entries: &EntrySet) -> Result<(), Error> {
+        if self.cassettes.settle().is_err() {
             return Ok(());
         }
-        let cassette = Cassette {
-            id: assemble::ambient_id(),
-            recorded: self.recorded.clone(),
-            entry: None,
-            downstream: std::mem::take(&mut self.waiting),
-            defects: std::mem::take(&mut self.lost),
-        };
-        self.ambient = Some(self.store.write(&cassette)?);
+        let oldest = self.recent.keys().next().copied().unwrap_or(0);
+        let recent: Vec<PathBuf> =
+            self.recent.iter().filter(|(number, _)| entries.contains(**number)).map(|(_, path)| path.clone()).collect();
+        recent.iter().try_for_each(|path| self.correct(path))?;
+        if !self.forgotten || entries.first().is_none_or(|first| first >= oldest) {
+            return Ok(());
+        }
+        for located in self.store.walk() {
+            let located = located?;
+            let doubted = |number: u64| number < oldest && entries.contains(number);
+            if located.id > self.recording.first && located.id.number().is_some_and(doubted) {
+                self.correct(&located.path)?;
+            }
+        }
         Ok(())
     }
 
-    fn doubt(&mut self, id: &CassetteId) -> Result<(), Error> {
-        let Some(path) = self.paths.get(id) else { return Ok(()) };
+    /// Say of a cassette that what was ruled in it is not certain.
+    fn correct(&mut self, path: &Path) -> Result<(), Error> {
         let before = regress_cassettes::read(path)?;
         let mut after = before.clone();
         assemble::doubt(&mut after);
-        self.store.write(&after)?;
-        self.summary.count_doubt(&before, &after);
+        if after != before {
+            self.store.write(&after)?;
+            self.summary.count_doubt(&before, &after);
+        }
         Ok(())
     }
 }
@@ -114,6 +222,7 @@ mod tests {
     use regress_protocols::http1::Message;
 
     use super::*;
+    use crate::correlate::EntryKey;
 
     fn exchange(downstream: Option<&str>) -> Exchange {
         let peer = "127.0.0.1:9001".parse().unwrap();
@@ -139,8 +248,6 @@ mod tests {
 
     #[test]
     fn what_proved_false_is_taken_back_on_disk_and_in_the_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("new/tapes")).unwrap();
         let recorded = Recorded {
             at: "2026-11-22T10:15:02.000000Z".into(),
             service: "shop".into(),
@@ -149,27 +256,43 @@ mod tests {
             kernel: "6.18.0".into(),
         };
         let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
+        let first = CassetteId("20261122T101502.000000Z-0000".into());
+        let recording = Recording { recorded: recorded.clone(), first };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
         let cassette = Cassette {
-            id: id.clone(),
-            recorded: recorded.clone(),
+            id,
+            recorded,
             entry: Some(exchange(None)),
             downstream: vec![Exchange { cause: Some(cause), ..exchange(Some("stock")) }],
             defects: vec![],
         };
-        let (outputs, taken) = std::sync::mpsc::channel();
-        outputs.send(Output::Cassette(Box::new(cassette))).unwrap();
-        outputs.send(Output::Ambient(Box::new(exchange(Some("clock"))))).unwrap();
-        outputs.send(Output::Doubt(vec![id])).unwrap();
-        outputs.send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 })).unwrap();
-        drop(outputs);
-        let summary = run(&store, recorded, taken).unwrap();
+        // Whether the cassette is among the last ones or has to be looked for.
+        for later in [0, RECENT as u64] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(&folder.path().join("new/tapes")).unwrap();
+            let (outputs, taken) = queue::queue(1 << 30);
+            let send = |output| outputs.send(output, 1).unwrap();
+            send(Output::Cassette(Box::new(cassette.clone())));
+            for number in 2..2 + later {
+                let id = CassetteId(format!("20261122T101502.000000Z-{number:04}"));
+                send(Output::Cassette(Box::new(Cassette { id, downstream: vec![], ..cassette.clone() })));
+            }
+            send(Output::Ambient(Box::new(exchange(Some("clock")))));
+            send(Output::Doubt([EntryKey(1)].into_iter().collect()));
+            send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 }));
+            drop(outputs);
+            let summary = run(&store.clone().sync_later(), &recording, taken).unwrap();
+            judge(&store, &summary, later);
+        }
+    }
 
-        assert_eq!((summary.entries, summary.defective, summary.cassettes.len()), (1, 1, 2));
+    fn judge(store: &Store, summary: &Summary, later: u64) {
+        let listed = store.list().unwrap();
+        assert_eq!((summary.entries, summary.defective, listed.len() as u64), (1 + later, 1, 1 + later));
         let counts = |name: &str| summary.downstream[name];
         assert_eq!((counts("stock").certain, counts("stock").ambiguous, counts("clock").ambient), (0, 1, 1));
         assert!(!summary.complete());
-        let written = regress_cassettes::read(&summary.cassettes[0]).unwrap();
+        let written = store.read(&listed[0]).unwrap();
         assert_eq!(written.defects, [Defect::AmbiguousOwner]);
         assert_eq!(written.downstream[0].cause.as_ref().unwrap().confidence, Confidence::Ambiguous);
         let ambient = store.ambient().unwrap().unwrap();

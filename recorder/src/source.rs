@@ -20,14 +20,20 @@ use crate::{Error, clock};
 pub(crate) enum Item {
     /// An event.
     Event(Event),
+    /// Events in their order, up to the bounds of [`Capture::next_batch`].
+    Events(Vec<Event>),
     /// The content of this socket, which is about to open, was read from inside TLS.
     InsideTls(SocketId),
     /// Nothing happened until this monotonic time.
     Idle(u64),
 }
 
-/// How many items may wait for the pipeline before the source waits too (the kernel's buffer then fills).
+/// How many single events may wait for the pipeline before their source waits too.
 pub(crate) const QUEUE: usize = 8192;
+
+/// How many batches may wait for the pipeline before the kernel source waits too; the kernel's buffer then fills, and what
+/// it cannot take is counted. About 32 MiB.
+pub(crate) const BATCHES: usize = 16;
 
 /// How often the kernel source looks up when nothing happens.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -80,12 +86,10 @@ fn follow(mut capture: Capture, items: &Sender<Item>, stop: &AtomicBool) -> Resu
         } else {
             capture.next_batch(LOOK_UP, &mut batch).map_err(failed)?;
         }
-        let idle = batch.is_empty().then_some(Item::Idle(now));
-        for item in batch.drain(..).map(Item::Event).chain(idle) {
-            if items.blocking_send(item).is_err() {
-                // The pipeline has ended, and says why itself.
-                return Ok(());
-            }
+        let item = if batch.is_empty() { Item::Idle(now) } else { Item::Events(std::mem::take(&mut batch)) };
+        if items.blocking_send(item).is_err() {
+            // The pipeline has ended, and says why itself.
+            return Ok(());
         }
         if stopping {
             return Ok(());

@@ -1,8 +1,16 @@
 //! What a recording gave.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use regress_cassettes::{Cassette, Confidence, Defect, Exchange, Via};
+
+use crate::Ledger;
+
+/// Downstreams that are counted by name.
+const MOST_NAMES: usize = 1000;
+
+/// What all further downstreams are counted under.
+const OTHERS: &str = "(others)";
 
 /// How many exchanges with one downstream, by owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,24 +28,18 @@ pub struct Counts {
 pub struct Summary {
     /// Which source was used.
     pub via: Option<Via>,
-    /// Entries written.
+    /// Entries written, each to a cassette of its own.
     pub entries: u64,
     /// Entries whose cassette has a defect of any kind, and so replays as inconclusive.
     pub defective: u64,
-    /// Exchanges by downstream name.
+    /// Exchanges by downstream name; beyond 1,000 names the rest is under `(others)`.
     pub downstream: BTreeMap<String, Counts>,
-    /// Events that the source lost.
-    pub lost_events: u64,
-    /// Payload bytes that the source lost, where known.
-    pub lost_bytes: u64,
-    /// Places where bytes moved unseen.
-    pub gaps: u64,
+    /// What is missing, by kind.
+    pub ledger: Ledger,
     /// Connections into the service whose protocol could not be read: there is no cassette of what came over them.
     pub opaque: u64,
     /// Entries that the end of the recording cut off.
     pub unfinished: u64,
-    /// The cassettes in order of writing, the ambient one last.
-    pub cassettes: Vec<PathBuf>,
     /// How the command ended, when it ended by itself.
     pub exit: Option<String>,
 }
@@ -46,9 +48,7 @@ impl Summary {
     /// Entries were recorded and nothing is missing or uncertain.
     pub fn complete(&self) -> bool {
         self.entries > 0
-            && self.lost_events == 0
-            && self.lost_bytes == 0
-            && self.gaps == 0
+            && !self.ledger.has_losses()
             && self.defective == 0
             && self.opaque == 0
             && self.unfinished == 0
@@ -94,6 +94,8 @@ impl Summary {
     }
 
     fn counts(&mut self, exchange: &Exchange) -> &mut Counts {
-        self.downstream.entry(exchange.downstream.clone().unwrap_or_default()).or_default()
+        let name = exchange.downstream.as_deref().unwrap_or_default();
+        let name = if self.downstream.len() < MOST_NAMES || self.downstream.contains_key(name) { name } else { OTHERS };
+        self.downstream.entry(name.to_owned()).or_default()
     }
 }

@@ -1,6 +1,8 @@
 use std::fs;
 
-use regress_cassettes::{AMBIENT_FILE, Cassette, CassetteId, Content, Error, Store, read, verify};
+use regress_cassettes::{
+    AMBIENT_FILE, Ambient, Cassette, CassetteId, Content, Defect, Error, Exchange, Store, read, verify,
+};
 use regress_protocols::http1::Message;
 
 use crate::{call, entry, http, order};
@@ -58,6 +60,35 @@ fn a_later_recording_is_appended_to_the_ambient_cassette() {
     let seen: Vec<_> = merged.downstream.iter().map(|exchange| (exchange.connection.id, exchange.at)).collect();
     assert_eq!(seen, [(2, 300), (5, 1_000_307)]);
     assert_eq!(merged.recorded.at, "2026-11-22T10:15:02Z");
+}
+
+#[test]
+fn an_ambient_cassette_that_grew_is_the_one_that_was_written_whole() {
+    let whole = |number: i64| {
+        let mut cassette = ambient("2026-11-22T10:15:02Z");
+        let exchange = cassette.downstream[0].clone();
+        let at = |n: i64| Exchange { at: n * 7, ..exchange.clone() };
+        cassette.downstream = (0..number).map(at).collect();
+        cassette
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(folder.path()).unwrap().sync_later();
+    let mut growing = Ambient::open(&store, &whole(0).recorded).unwrap();
+    for number in 1..=5 {
+        assert!(growing.push(whole(number).downstream.pop().unwrap()).unwrap());
+        let path = growing.publish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), regress_cassettes::render(&whole(number)));
+        assert!(verify(&path).is_empty(), "{:?}", verify(&path));
+    }
+    for events in [3, 4] {
+        growing.lacks(Defect::LostEvents { events, bytes: 10 });
+        growing.lacks(Defect::AmbiguousOwner);
+    }
+    growing.publish().unwrap();
+    store.sync().unwrap();
+    let lost = vec![Defect::LostEvents { events: 7, bytes: 20 }, Defect::AmbiguousOwner];
+    assert_eq!(store.ambient().unwrap().unwrap(), Cassette { defects: lost, ..whole(5) });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else stays");
 }
 
 #[test]

@@ -18,6 +18,8 @@
 //! A ruling waits until the call is over and its holder answered. Where an assumption of an earlier ruling breaks,
 //! the entries that relied on it come back as [`Ruling::Doubt`].
 
+mod entry_set;
+mod operations;
 mod rule;
 mod threads;
 
@@ -26,6 +28,8 @@ mod simulation;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+pub(crate) use entry_set::EntrySet;
+use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
@@ -108,7 +112,7 @@ pub(crate) enum Ruling {
     /// Nothing more can come to an entry. `ambiguous`: it may lack calls whose owner is unknown.
     Finished { entry: EntryKey, ambiguous: bool },
     /// What was ruled for these entries relied on something that proved false; they may be finished already.
-    Doubt { entries: Vec<EntryKey> },
+    Doubt { entries: EntrySet },
 }
 
 /// Whose call it is.
@@ -131,11 +135,15 @@ pub(crate) struct Patience {
     pub decide: u64,
     /// How many entries may wait for a decision at once.
     pub entries: usize,
+    /// How many bytes of finished exchanges may wait for one.
+    pub waiting: u64,
+    /// How many bytes of exchanges that are not finished may be kept; what moves beyond that is a gap.
+    pub under_way: u64,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { settle: 500_000_000, decide: 30_000_000_000, entries: 4096 }
+        Patience { settle: 500_000_000, decide: 30_000_000_000, entries: 4096, waiting: 256 << 20, under_way: 1 << 30 }
     }
 }
 
@@ -205,11 +213,11 @@ pub(crate) struct Correlator {
     /// Owners of opaque calls that are not over.
     opaque_owner: HashMap<CallKey, EntryKey>,
     joined: HashSet<SocketId>,
-    /// Operations that were seen while no entry was open.
-    loose: HashSet<OperationHash>,
-    /// Entries that relied on an operation not being loose, or on joined connections being idle.
-    relied_on_operation: HashMap<OperationHash, Vec<EntryKey>>,
-    relied_on_joined: Vec<EntryKey>,
+    operations: Operations,
+    /// Entries that relied on joined connections being idle.
+    relied_on_joined: EntrySet,
+    /// Threads of calls that were ruled before they were over.
+    running: HashMap<CallKey, Unit>,
     rulings: VecDeque<Ruling>,
 }
 
@@ -228,9 +236,9 @@ impl Correlator {
             connected_for: HashMap::new(),
             opaque_owner: HashMap::new(),
             joined: HashSet::new(),
-            loose: HashSet::new(),
-            relied_on_operation: HashMap::new(),
-            relied_on_joined: Vec::new(),
+            operations: Operations::default(),
+            relied_on_joined: EntrySet::default(),
+            running: HashMap::new(),
             rulings: VecDeque::new(),
         }
     }
@@ -278,14 +286,19 @@ impl Correlator {
 
     /// Event time went on: finish what has settled.
     pub(crate) fn advance(&mut self, at: u64) {
-        while let Some(&(due, entry)) = self.due.first() {
+        while let Some(&(due, _)) = self.due.first() {
             if due > at && self.entries.len() <= self.patience.entries {
                 break;
             }
-            self.due.pop_first();
-            let crowded = due > at;
-            self.settle(at, entry, crowded);
+            self.settle_first(at);
         }
+    }
+
+    /// Finish the entry that would settle first, before its time; `false` where none has ended.
+    pub(crate) fn settle_first(&mut self, at: u64) -> bool {
+        let Some((due, entry)) = self.due.pop_first() else { return false };
+        self.settle(at, entry, due > at);
+        true
     }
 
     /// The recording ends: rule on everything, finish everything.
@@ -343,7 +356,7 @@ impl Correlator {
         entry.read = Some(moment.mark);
         entry.read_by = moment.unit;
         let (connection, Some(unit)) = (entry.connection, moment.unit) else { return };
-        let thread = self.threads.entry(unit).or_default();
+        let thread = thread_of(&mut self.threads, &mut self.processes, unit);
         let interleaves = !thread.outstanding.is_empty()
             || thread.holds.iter().any(|held| self.entries.get(held).is_some_and(|e| e.connection != connection));
         thread.handles_entries = true;
@@ -415,7 +428,7 @@ impl Correlator {
         let mut scattered = false;
         if let Some(unit) = moment.unit {
             call.evidence = self.evidence(unit);
-            let thread = self.threads.entry(unit).or_default();
+            let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
             scattered = !thread.outstanding.is_empty()
                 || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty());
@@ -454,7 +467,7 @@ impl Correlator {
         call.answered_by = moment.unit;
         let (writer, provisional) = (call.unit, call.provisional());
         if let (Some(unit), Some(_)) = (moment.unit, provisional) {
-            self.threads.entry(unit).or_default().last_read = provisional;
+            thread_of(&mut self.threads, &mut self.processes, unit).last_read = provisional;
         }
         if let (Some(writer), Some(reader)) = (writer, moment.unit)
             && writer != reader
@@ -466,9 +479,9 @@ impl Correlator {
 
     fn call_ended(&mut self, key: CallKey, operation: OperationHash) {
         self.opaque_owner.remove(&key);
+        self.release(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.operation = Some(operation);
-        self.release(key);
         self.rule(key, false);
     }
 
@@ -509,7 +522,8 @@ impl Correlator {
                 None => inherited.filter(|_| thread.holds.is_empty()),
             }
         });
-        self.threads.insert(child, Thread { lineage, born_for: BornFor::Unknown, ..Thread::default() });
+        *thread_of(&mut self.threads, &mut self.processes, child) =
+            Thread { lineage, born_for: BornFor::Unknown, ..Thread::default() };
     }
 
     fn gone(&mut self, unit: Option<Unit>) {
@@ -522,6 +536,17 @@ impl Correlator {
                 call.thread_gone = true;
                 self.rule(key, false);
             }
+        }
+        let process = self.processes.entry(unit.process).or_default();
+        process.threads = process.threads.saturating_sub(1);
+        process.leader_gone |= unit.thread == unit.process;
+        self.forget_process(unit.process);
+    }
+
+    /// Nothing that is still to come can bear on a process that is gone.
+    fn forget_process(&mut self, process: u32) {
+        if self.processes.get(&process).is_some_and(Process::is_over) {
+            self.processes.remove(&process);
         }
     }
 
@@ -536,6 +561,7 @@ impl Correlator {
 
     fn forget_call(&mut self, key: CallKey) {
         self.release(key);
+        self.opaque_owner.remove(&key);
         let Some(call) = self.calls.remove(&key) else { return };
         self.unwait(key, &call);
     }
@@ -550,7 +576,7 @@ impl Correlator {
 
     /// The thread of a call is free of it.
     fn release(&mut self, key: CallKey) {
-        let unit = self.calls.get(&key).and_then(|call| call.unit);
+        let unit = self.running.remove(&key).or_else(|| self.calls.get(&key)?.unit);
         if let Some(thread) = unit.and_then(|unit| self.threads.get_mut(&unit)) {
             thread.outstanding.retain(|call| *call != key);
         }
@@ -602,11 +628,21 @@ impl Correlator {
         self.rulings.push_back(Ruling::Finished { entry: key, ambiguous: entry.ambiguous });
     }
 
-    fn doubt(&mut self, mut entries: Vec<EntryKey>) {
-        entries.sort();
-        entries.dedup();
+    fn doubt(&mut self, entries: EntrySet) {
         if !entries.is_empty() {
             self.rulings.push_back(Ruling::Doubt { entries });
         }
     }
+}
+
+/// A thread that may be new; its process then has one more.
+fn thread_of<'t>(
+    threads: &'t mut HashMap<Unit, Thread>,
+    processes: &mut HashMap<u32, Process>,
+    unit: Unit,
+) -> &'t mut Thread {
+    threads.entry(unit).or_insert_with(|| {
+        processes.entry(unit.process).or_default().threads += 1;
+        Thread::default()
+    })
 }

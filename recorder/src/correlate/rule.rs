@@ -46,9 +46,12 @@ impl Correlator {
         let Some(call) = self.calls.remove(&key) else { return };
         self.unwait(key, &call);
         for process in call.unit.map(|unit| unit.process).into_iter().chain(call.lineage.map(|l| l.process)) {
-            if let Some(process) = self.processes.get_mut(&process) {
-                process.waiting.remove(&key);
+            if self.processes.get_mut(&process).is_some_and(|process| process.waiting.remove(&key)) {
+                self.forget_process(process);
             }
+        }
+        if let (Some(unit), None, false) = (call.unit, call.operation, call.opaque) {
+            self.running.insert(key, unit);
         }
         match &verdict {
             Verdict::Owner { entry, .. } => {
@@ -134,7 +137,7 @@ impl Correlator {
     }
 
     fn is_alone(&self, call: &Call) -> bool {
-        !call.unseen_entry && call.operation.is_none_or(|operation| !self.loose.contains(&operation))
+        !call.unseen_entry && call.operation.is_none_or(|operation| !self.operations.is_loose(operation))
     }
 
     /// The call and its entry were read and written by one thread, from end to end.
@@ -160,15 +163,15 @@ impl Correlator {
             Because::Threads(process) => {
                 // The other candidates rely on it too: without it the call might be theirs.
                 let relied = &mut self.processes.entry(process).or_default().relied;
-                relied.push(owner);
+                relied.insert(owner);
                 relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
             }
             Because::Alone => {
                 if let Some(operation) = call.operation {
-                    self.relied_on_operation.entry(operation).or_default().push(owner);
+                    self.operations.rely(operation, owner);
                 }
                 if call.relies_on_joined && !self.joined.is_empty() {
-                    self.relied_on_joined.push(owner);
+                    self.relied_on_joined.insert(owner);
                 }
             }
             Because::Nothing => {}
@@ -178,10 +181,8 @@ impl Correlator {
     /// An operation that happens without an entry proves nothing by happening during one.
     fn loosen(&mut self, operation: Option<u64>) {
         let Some(operation) = operation else { return };
-        if self.loose.insert(operation) {
-            let relied = self.relied_on_operation.remove(&operation).unwrap_or_default();
-            self.doubt(relied);
-        }
+        let relied = self.operations.loosen(operation);
+        self.doubt(relied);
     }
 }
 

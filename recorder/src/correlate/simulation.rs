@@ -309,7 +309,9 @@ impl World {
                         marked.insert(*entry);
                     }
                 }
-                Ruling::Doubt { entries } => marked.extend(entries),
+                Ruling::Doubt { entries } => {
+                    marked.extend((0..1000).filter(|number| entries.contains(*number)).map(EntryKey));
+                }
                 Ruling::Call { .. } => {}
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regress_ebpf::{SocketId, Unit};
 
-use super::{CallKey, Correlator, EntryKey};
+use super::{CallKey, Correlator, EntryKey, EntrySet};
 
 /// How much evidence it takes to believe the threads of a process, in nats: by chance alone, work that is handed
 /// between threads would look like this once in `e^7` (about 1100) recordings; and every later sign takes back what
@@ -102,18 +102,33 @@ pub(super) struct Process {
     /// Calls that wait for the shape to be proved.
     pub waiting: BTreeSet<CallKey>,
     /// Entries for which something was ruled because the process was trusted.
-    pub relied: Vec<EntryKey>,
+    pub relied: EntrySet,
+    /// Its threads that were seen and are not gone; the first thread is gone.
+    pub threads: u32,
+    pub leader_gone: bool,
 }
 
 impl Default for Process {
     fn default() -> Process {
-        Process { shape: Shape::Unproven(0.0), handlers_end: false, waiting: BTreeSet::new(), relied: Vec::new() }
+        Process {
+            shape: Shape::Unproven(0.0),
+            handlers_end: false,
+            waiting: BTreeSet::new(),
+            relied: EntrySet::default(),
+            threads: 0,
+            leader_gone: false,
+        }
     }
 }
 
 impl Process {
     pub fn is_trusted(&self) -> bool {
         self.shape == Shape::Trusted
+    }
+
+    /// No thread of it is left, and no call waits for its shape.
+    pub fn is_over(&self) -> bool {
+        self.leader_gone && self.threads == 0 && self.waiting.is_empty()
     }
 }
 

@@ -8,7 +8,7 @@ use regress_cassettes::{Cassette, Confidence, Content, Defect, Ended, Exchange, 
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 
 use super::{Output, Pipeline, Scope};
-use crate::{correlate::Patience, wall::Wall};
+use crate::{Lack, Tally, correlate::Patience, wall::Wall};
 
 const MILLISECOND: u64 = 1_000_000;
 const SERVICE: &str = "127.0.0.1:8080";
@@ -150,9 +150,16 @@ impl Script {
         self.out.iter().filter_map(|out| if let Output::Ambient(e) = out { Some(&**e) } else { None }).collect()
     }
 
+    /// The ids of cassettes that came out and were doubted later.
     fn doubts(&self) -> Vec<String> {
-        let ids = self.out.iter().filter_map(|out| if let Output::Doubt(ids) = out { Some(ids) } else { None });
-        ids.flatten().map(|id| id.0.clone()).collect()
+        let doubted = |index: usize, number: u64| {
+            self.out[index..].iter().any(|out| matches!(out, Output::Doubt(entries) if entries.contains(number)))
+        };
+        let ids = self.out.iter().enumerate().filter_map(|(index, out)| match out {
+            Output::Cassette(cassette) => Some((index, &cassette.id)),
+            _ => None,
+        });
+        ids.filter(|(index, id)| doubted(*index, id.number().unwrap())).map(|(_, id)| id.0.clone()).collect()
     }
 }
 
@@ -295,7 +302,8 @@ fn bytes_that_were_not_seen_are_a_gap_where_they_belong() {
     let entry = script.cassette().entry.as_ref().unwrap();
     let gap = entry.defects.iter().find(|defect| matches!(defect, Defect::Gap { bytes: 5, .. }));
     assert!(gap.is_some(), "{:?}", entry.defects);
-    assert_eq!(script.pipeline.losses().gaps, 1);
+    let gaps = Tally { events: 1, bytes: 5, connections: 1, cassettes: 1 };
+    assert_eq!(script.pipeline.ledger().rows().collect::<Vec<_>>(), [(Lack::Gap, gaps)]);
 }
 
 #[test]
@@ -308,7 +316,8 @@ fn losses_mark_what_was_open() {
     let defects: Vec<&[Defect]> = script.cassettes().iter().map(|c| &c.defects[..]).collect();
     assert_eq!(defects, [&[][..], &[lost.clone()][..], &[][..]]);
     assert!(script.out.contains(&Output::Lost(lost)));
-    assert_eq!((script.pipeline.losses().events, script.pipeline.losses().bytes), (3, 500));
+    let lost = Tally { events: 3, bytes: 500, connections: 0, cassettes: 1 };
+    assert_eq!(script.pipeline.ledger().get(Lack::BufferFull), lost);
 }
 
 #[test]
@@ -362,7 +371,7 @@ fn what_cannot_be_read_is_counted_and_kept_opaque() {
     let hello = "\u{16}\u{3}\u{1}\u{0}\u{5}hello";
     let mut script = Script::new();
     script.accept(1).receive(5, 1, hello).close(5, 1, CloseCause::Closed);
-    assert_eq!(script.pipeline.losses().opaque, 1);
+    assert_eq!(script.pipeline.opaque(), 1);
     script.accept(2).receive(5, 2, &get("/pay")).connect(5, 3, "10.0.0.9:443").send(5, 3, hello);
     script.receive(5, 3, hello).close(5, 3, CloseCause::Closed).send(5, 2, OK).wait(600);
     let call = &script.cassette().downstream[0];
@@ -430,6 +439,67 @@ fn content_from_inside_tls_is_marked() {
     script.send(0, 1, OK).wait(600);
     let call = &script.cassette().downstream[0];
     assert_eq!((call.connection.tls, call.downstream.as_deref()), (true, Some("pay.example")));
+}
+
+/// A call whose answer is reported before the request, which took `other` bytes.
+fn answered_early(script: &mut Script, other: u64) {
+    let data = |direction, bytes: &str, other| EventKind::Data {
+        socket: SocketId(2),
+        direction,
+        position: 0,
+        bytes: Bytes::copy_from_slice(bytes.as_bytes()),
+        missing: 0,
+        other,
+    };
+    script.accept(1).receive(5, 1, &get("/cart")).connect(5, 2, STOCK);
+    script.event(6, data(Direction::Received, OK, Some(other)));
+    script.event(6, EventKind::Finished { socket: SocketId(2), direction: Direction::Received });
+    script.event(5, data(Direction::Sent, &get("/stock"), None));
+}
+
+#[test]
+fn an_answer_that_is_reported_before_its_request_is_its_answer() {
+    let mut script = Script::new();
+    answered_early(&mut script, get("/stock").len() as u64);
+    script.close(5, 2, CloseCause::Closed).send(5, 1, OK).wait(600);
+    let call = &script.cassette().downstream[0];
+    assert_eq!((target(call).as_str(), call.ended, &call.defects[..]), ("/stock", Ended::Ok, &[][..]));
+    assert_eq!(http(call).response.as_ref().unwrap().wire(), OK.as_bytes());
+    assert_eq!(script.pipeline.ledger().rows().count(), 0);
+}
+
+#[test]
+fn an_answer_whose_request_is_not_reported_in_time_goes_on_and_says_so() {
+    let mut script = Script::new();
+    answered_early(&mut script, 10_000);
+    assert!(script.wait(100).pipeline.ledger().rows().next().is_none());
+    script.wait(300).close(5, 2, CloseCause::Closed).send(5, 1, OK).wait(600);
+    let call = &script.cassette().downstream[0];
+    assert!(call.defects.contains(&Defect::LostEvents { events: 1, bytes: 0 }), "{:?}", call.defects);
+    let missing = 10_000 - get("/stock").len() as u64;
+    let reordered = Tally { events: 1, bytes: missing, connections: 1, cassettes: 1 };
+    assert_eq!(script.pipeline.ledger().get(Lack::Reordered), reordered);
+}
+
+#[test]
+fn what_waits_and_what_is_under_way_is_bounded_in_memory() {
+    let patience = Patience { waiting: 50_000, under_way: 100_000, ..Patience::default() };
+    let mut script = Script { pipeline: Pipeline::new(scope(), patience), ..Script::new() };
+    let post = |body: usize| format!("POST /cart HTTP/1.1\r\nContent-Length: {body}\r\n\r\n{}", "x".repeat(body));
+    script.accept(1).accept(2);
+    for _ in 0..5 {
+        script.receive(5, 1, &post(20_000)).send(5, 1, OK);
+    }
+    assert_eq!(script.cassettes().len(), 3, "those that settle first come out before their time");
+    let big = post(30_000);
+    script.receive(5, 1, &post(90_000)[..80_000]);
+    script.receive(6, 2, &big[..100]).receive(6, 2, &big[100..]).send(6, 2, OK).wait(600);
+    let gap = script.cassettes()[5].entry.as_ref().unwrap().defects.clone();
+    assert!(matches!(gap[..], [Defect::Gap { .. }]), "{gap:?}");
+    let tally = script.pipeline.ledger().get(Lack::Memory);
+    assert_eq!((tally.events, script.pipeline.ledger().get(Lack::Gap).bytes), (1, tally.bytes));
+    script.close(5, 1, CloseCause::Closed).receive(6, 2, &post(30_000)).send(6, 2, OK).wait(600);
+    assert!(!script.cassettes().last().unwrap().has_defects(), "there is room again");
 }
 
 /// One step of one thread's work on its entry.

@@ -1,0 +1,156 @@
+//! The pipeline and the store at work, on threads of their own.
+
+use std::{io, sync::Arc, thread::JoinHandle};
+
+use regress_cassettes::Store;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::spawn_blocking,
+};
+
+use crate::{
+    Error, Ledger, Summary,
+    correlate::Patience,
+    pipeline::{Output, Pipeline, Scope},
+    queue::{self, Abandoned, Sender},
+    sink,
+    source::Item,
+};
+
+/// Bytes of cassettes that may wait for the disk before the pipeline waits too.
+const OUTPUTS: usize = 64 << 20;
+
+/// What moves and is not over yet may take a quarter of the machine's memory, within these bounds.
+const UNDER_WAY: (u64, u64) = (256 << 20, 16 << 30);
+
+/// The pipeline and the store of one recording.
+pub(crate) struct Work {
+    /// Told when as many entries as were wanted are finished, and when no more is taken.
+    pub(crate) full: Arc<Notify>,
+    done: oneshot::Receiver<()>,
+    pipeline: JoinHandle<(Ledger, u64)>,
+    store: JoinHandle<Result<Summary, Error>>,
+}
+
+impl Work {
+    pub(crate) fn start(store: Store, scope: Scope, mut items: mpsc::Receiver<Item>) -> Result<Work, Error> {
+        let full = Arc::new(Notify::new());
+        let notify = Arc::clone(&full);
+        let (tell, done) = oneshot::channel();
+        let (outputs, taken) = queue::queue(OUTPUTS);
+        let recording = sink::Recording { recorded: scope.recorded(scope.started), first: scope.first_id() };
+        let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let failed = |source| Error::System { action: "start a thread", source };
+        let pipeline = thread("pipeline")
+            .spawn(move || {
+                let mut pipeline = Pipeline::new(scope, patience);
+                // Where the outputs are no longer taken, the store has failed, and says why.
+                let _ = pump(&mut pipeline, &mut items, &outputs, &notify);
+                notify.notify_one();
+                (pipeline.ledger().clone(), pipeline.opaque())
+            })
+            .map_err(failed)?;
+        let store = thread("store")
+            .spawn(move || {
+                let summary = sink::run(&store.sync_later(), &recording, taken);
+                let _ = tell.send(());
+                summary
+            })
+            .map_err(failed)?;
+        Ok(Work { full, done, pipeline, store })
+    }
+
+    /// Wait until everything is written, once the source has ended.
+    pub(crate) async fn finish(mut self) -> Result<Summary, Error> {
+        // Told, or dropped by a panic, which joining passes on.
+        let _ = (&mut self.done).await;
+        match spawn_blocking(move || self.finish_blocking()).await {
+            Ok(summary) => summary,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    pub(crate) fn finish_blocking(self) -> Result<Summary, Error> {
+        let summary = joined(self.store);
+        let (ledger, opaque) = joined(self.pipeline);
+        let mut summary = summary?;
+        summary.ledger.append(ledger);
+        summary.opaque = opaque;
+        Ok(summary)
+    }
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Feed the pipeline until its source ends or its outputs are no longer taken.
+fn pump(
+    pipeline: &mut Pipeline,
+    items: &mut mpsc::Receiver<Item>,
+    outputs: &Sender<Output>,
+    full: &Notify,
+) -> Result<(), Abandoned> {
+    let mut last = 0;
+    while let Some(item) = items.blocking_recv() {
+        match item {
+            Item::Event(event) => {
+                last = last.max(event.at);
+                pipeline.event(event);
+            }
+            Item::Events(events) => {
+                for event in events {
+                    last = last.max(event.at);
+                    pipeline.event(event);
+                    hand_out(pipeline, outputs)?;
+                }
+            }
+            Item::InsideTls(socket) => pipeline.inside_tls(socket),
+            Item::Idle(at) => {
+                last = last.max(at);
+                pipeline.advance(at);
+            }
+        }
+        hand_out(pipeline, outputs)?;
+        if pipeline.is_full() {
+            full.notify_one();
+        }
+    }
+    pipeline.stop(last);
+    hand_out(pipeline, outputs)
+}
+
+fn hand_out(pipeline: &mut Pipeline, outputs: &Sender<Output>) -> Result<(), Abandoned> {
+    while let Some(output) = pipeline.next() {
+        let weight = output.weight();
+        outputs.send(output, weight)?;
+    }
+    Ok(())
+}
+
+fn under_way(memory: u64) -> u64 {
+    let (least, most) = UNDER_WAY;
+    (memory / 4).clamp(least, most)
+}
+
+/// The machine's memory in bytes; 0 where the kernel does not say.
+fn memory() -> u64 {
+    let said: io::Result<String> = std::fs::read_to_string("/proc/meminfo");
+    let text = said.unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_by_the_machine() {
+        assert_eq!(under_way(0), 256 << 20);
+        assert_eq!(under_way(8 << 30), 2 << 30);
+        assert_eq!(under_way(1 << 42), 16 << 30);
+        assert!(memory() > 1 << 20);
+    }
+}
