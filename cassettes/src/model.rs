@@ -59,8 +59,12 @@ pub struct Recorded {
 /// The capture source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
-    /// Kernel socket tracepoints.
+    /// Kernel tracepoints on socket operations.
     Socket,
+    /// The kernel's functions for internet sockets.
+    Inet,
+    /// The entry and exit of system calls.
+    Syscall,
     /// Regress stood in the data path.
     Proxy,
 }

@@ -45,6 +45,9 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 #define PEEK(pointer, member) ((pointer)->member)
 #endif
 
+/* Whether the running kernel's structure has this member. */
+#define EXISTS(member) __builtin_preserve_field_info(member, 2)
+
 enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
 
 struct sock;
@@ -132,6 +135,15 @@ struct sock {
 	u8 sk_shutdown;
 	u16 sk_type;
 	u16 sk_protocol;
+};
+
+/* Until 6.14 or so the flags were in the part that is shared with smaller sockets. */
+struct sock_common___flags {
+	unsigned long skc_flags;
+};
+
+struct sock___flags {
+	struct sock_common___flags __sk_common;
 };
 
 struct tcp_ulp_ops;

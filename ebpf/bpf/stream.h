@@ -57,13 +57,20 @@ INLINE u32 counter(struct tcp_sock *tcp, u32 direction)
 	return direction == SENT ? PEEK(tcp, write_seq) : PEEK(tcp, copied_seq);
 }
 
+INLINE u64 socket_flags(struct sock *sk)
+{
+	struct sock___flags *before = (struct sock___flags *)sk;
+
+	return EXISTS(sk->sk_flags) ? PEEK(sk, sk_flags) : PEEK(before, __sk_common.skc_flags);
+}
+
 /* Whether a counter has gone past a FIN, which counts as one: the service's own once it is queued, the peer's once the
  * end of the stream was read. */
 INLINE int counts_fin(struct sock *sk, struct tcp_sock *tcp, struct socket_state *state, u32 direction)
 {
 	if (direction == SENT)
 		return state->flags & FIN_QUEUED;
-	return PEEK(sk, sk_flags) & SOCK_DONE && PEEK(tcp, copied_seq) == PEEK(tcp, rcv_nxt);
+	return socket_flags(sk) & SOCK_DONE && PEEK(tcp, copied_seq) == PEEK(tcp, rcv_nxt);
 }
 
 /* Both directions stand where the hooks have followed them to, but for `moved` bytes of this one. */

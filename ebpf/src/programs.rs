@@ -116,10 +116,10 @@ impl Programs {
         }
         for hook in &self.hooks {
             match program(&mut self.ebpf, hook.program) {
-                Program::BtfTracePoint(program) => drop(program.attach()?),
-                Program::FEntry(program) => drop(program.attach()?),
-                Program::FExit(program) => drop(program.attach()?),
-                Program::KProbe(program) => drop(program.attach(hook.target, 0)?),
+                Program::BtfTracePoint(program) => program.attach().map(|_link| ())?,
+                Program::FEntry(program) => program.attach().map(|_link| ())?,
+                Program::FExit(program) => program.attach().map(|_link| ())?,
+                Program::KProbe(program) => program.attach(hook.target, 0).map(|_link| ())?,
                 other => unreachable!("the object defines no {:?}", other.prog_type()),
             }
         }

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use regress_cassettes::Via;
-use regress_ebpf::Event;
+use regress_ebpf::{Event, Source};
 use tokio::{
     sync::{Notify, mpsc},
     task::spawn_blocking,
@@ -41,17 +41,14 @@ pub async fn record(
 ) -> Result<Summary, Error> {
     let started = choose(&settings).await?;
     let store = sink::open(&settings.out)?;
-    let (items, queue) = mpsc::channel(match started.via {
-        Via::Socket => BATCHES,
-        Via::Proxy => QUEUE,
-    });
+    let (items, queue) = mpsc::channel(if started.source.is_some() { BATCHES } else { QUEUE });
     let scope = scope(&settings, started.via)?;
     let work = Work::start(store, scope, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
-    let exit = match &started.via {
-        Via::Socket => from_kernel(&settings, items, || tell(Progress::Watching(&started)), ends).await,
-        Via::Proxy => proxy::run(&settings, items, &started, tell, ends).await,
+    let exit = match started.source {
+        Some(source) => from_kernel(&settings, source, items, || tell(Progress::Watching(&started)), ends).await,
+        None => proxy::run(&settings, items, &started, tell, ends).await,
     };
     // What the store says matters more: it is why a source ends early.
     let mut summary = work.finish().await?;
@@ -122,24 +119,44 @@ impl<F: Future<Output = Stop>> Ends<'_, F> {
 /// Which source, and why that one.
 async fn choose(settings: &Settings) -> Result<Started, Error> {
     let command = matches!(settings.target, Target::Command { .. });
-    let asked = |via| Ok(Started { via, why: "asked for".to_owned() });
     match settings.via {
-        ViaChoice::Ebpf => asked(Via::Socket),
-        ViaChoice::Proxy if command => asked(Via::Proxy),
-        ViaChoice::Proxy => Err(Error::ProxyNeedsCommand),
-        ViaChoice::Auto => {
-            let probed = spawn_blocking(|| regress_ebpf::probe().socket_source).await;
-            match probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
-                Ok(()) => Ok(Started { via: Via::Socket, why: "this host allows eBPF".to_owned() }),
-                Err(error) if command => Ok(Started { via: Via::Proxy, why: error.to_string() }),
-                Err(error) => Err(Error::NoSource { why: error.to_string() }),
-            }
+        ViaChoice::Source(source) => Ok(by_kernel(source, "asked for")),
+        ViaChoice::Ebpf => {
+            let source = best_source().await.map_err(|error| Error::Capture(Box::new(error)))?;
+            Ok(by_kernel(source, "asked for"))
         }
+        ViaChoice::Proxy if command => Ok(by_proxy("asked for".to_owned())),
+        ViaChoice::Proxy => Err(Error::ProxyNeedsCommand),
+        ViaChoice::Auto => match best_source().await {
+            Ok(source) => Ok(by_kernel(source, "the best that this host has")),
+            Err(error) if command => Ok(by_proxy(error.to_string())),
+            Err(error) => Err(Error::NoSource { why: error.to_string() }),
+        },
     }
+}
+
+/// Loads programs to see, which takes a moment.
+async fn best_source() -> Result<Source, regress_ebpf::Error> {
+    let probed = spawn_blocking(regress_ebpf::best_source).await;
+    probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn by_kernel(source: Source, why: &str) -> Started {
+    let via = match source {
+        Source::Socket => Via::Socket,
+        Source::Inet | Source::InetKprobe => Via::Inet,
+        Source::Syscall => Via::Syscall,
+    };
+    Started { via, source: Some(source), why: why.to_owned() }
+}
+
+fn by_proxy(why: String) -> Started {
+    Started { via: Via::Proxy, source: None, why }
 }
 
 async fn from_kernel<F: Future<Output = Stop>>(
     settings: &Settings,
+    source: Source,
     items: mpsc::Sender<Item>,
     on_ready: impl FnOnce(),
     mut ends: Ends<'_, F>,
@@ -154,7 +171,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(pids, items)?;
+            kernel = Kernel::start(source, pids, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -163,7 +180,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(&[gate.pid()], items)?;
+            kernel = Kernel::start(source, &[gate.pid()], items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

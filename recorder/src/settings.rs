@@ -3,6 +3,7 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::Via;
+use regress_ebpf::Source;
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -32,8 +33,10 @@ pub enum ViaChoice {
     /// The kernel where it is allowed, else the proxy where there is a command to start.
     #[default]
     Auto,
-    /// The kernel.
+    /// The kernel, by the best source that this host has.
     Ebpf,
+    /// The kernel, by this source.
+    Source(Source),
     /// Regress in the data path of a command that it starts.
     Proxy,
 }
@@ -57,8 +60,10 @@ pub enum Target {
 /// A recording that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// Which source it uses.
+    /// How it sees the service.
     pub via: Via,
+    /// By which hooks, where the kernel shows it.
+    pub source: Option<Source>,
     /// Why that one.
     pub why: String,
 }

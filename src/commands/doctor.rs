@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use regress_ebpf::Source;
+
 use serde::Serialize;
 
 use crate::output::{Exit, Failure, data};
@@ -38,6 +40,9 @@ struct Diagnosis {
     checks: Vec<Check>,
     /// What `record --via auto` takes: `ebpf`, `proxy`, or nothing.
     record: Option<&'static str>,
+    /// The kernel source that it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
     /// Whether `replay` works.
     replay: bool,
 }
@@ -58,26 +63,35 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 fn diagnose() -> Diagnosis {
     let probe = regress_ebpf::probe();
     let hint_of = |error: &regress_ebpf::Error| error.hint();
-    let checks = vec![
+    let mut checks = vec![
         check("btf", "the kernel describes its types, so that one program fits every kernel", &probe.btf, hint_of),
         check("capabilities", "this user may load BPF programs", &probe.capabilities, hint_of),
-        check(
-            "socket-source",
-            "record by eBPF: attach to running processes, owners by thread",
-            &probe.socket_source,
-            hint_of,
-        ),
-        check(
-            "sandbox",
-            "replay, and record --via proxy: namespaces in which nothing escapes",
-            &regress_mockserver::sandbox::probe(),
-            regress_mockserver::Error::hint,
-        ),
     ];
+    checks.extend(probe.sources.iter().map(|probed| {
+        let (name, purpose) = describe(probed.source);
+        check(name, purpose, &probed.result, hint_of)
+    }));
+    checks.push(check(
+        "sandbox",
+        "replay, and record --via proxy: namespaces in which nothing escapes",
+        &regress_mockserver::sandbox::probe(),
+        regress_mockserver::Error::hint,
+    ));
     let works = |name| checks.iter().any(|check: &Check| check.name == name && check.works);
     let replay = works("sandbox");
-    let record = if works("socket-source") { Some("ebpf") } else { replay.then_some("proxy") };
-    Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, replay }
+    let source = probe.sources.iter().find(|probed| probed.result.is_ok()).map(|probed| probed.source.name());
+    let record = if source.is_some() { Some("ebpf") } else { replay.then_some("proxy") };
+    Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, source, replay }
+}
+
+/// The name of a source's check, and what the source is.
+fn describe(source: Source) -> (&'static str, &'static str) {
+    match source {
+        Source::Socket => ("socket-source", "record by eBPF: tracepoints on socket operations, the cheapest"),
+        Source::Inet => ("inet-source", "record by eBPF: exits of the kernel's functions for internet sockets"),
+        Source::Syscall => ("syscall-source", "record by eBPF: entry and exit of system calls"),
+        Source::InetKprobe => ("inet-kprobe-source", "record by eBPF: as inet, by kprobe and kretprobe"),
+    }
 }
 
 fn check<E: Error>(
@@ -108,7 +122,7 @@ fn render(diagnosis: &Diagnosis) -> String {
     let mut text = format!("kernel {}, {}\n\n", diagnosis.kernel, diagnosis.architecture);
     for check in &diagnosis.checks {
         let mark = if check.works { "ok" } else { "NO" };
-        text += &format!("{mark:<4}{:<14} {}\n", check.name, check.purpose);
+        text += &format!("{mark:<4}{:<18} {}\n", check.name, check.purpose);
         for (label, detail) in [("why", &check.why), ("hint", &check.hint)] {
             if let Some(detail) = detail {
                 text += &format!("    {label}: {detail}\n");
@@ -116,9 +130,11 @@ fn render(diagnosis: &Diagnosis) -> String {
         }
     }
     let record = match diagnosis.record {
-        Some("ebpf") => "works by eBPF (--pid and -- COMMAND)",
-        Some(_) => "works by proxy only (-- COMMAND; see the hints above for eBPF)",
-        None => "does not work here",
+        Some("ebpf") => {
+            format!("works by eBPF, {} source (--pid and -- COMMAND)", diagnosis.source.unwrap_or_default())
+        }
+        Some(_) => "works by proxy only (-- COMMAND; see the hints above for eBPF)".to_owned(),
+        None => "does not work here".to_owned(),
     };
     let replay = if diagnosis.replay { "works" } else { "does not work here" };
     text + &format!("\nrecord {record}\nreplay {replay}\n")
@@ -137,11 +153,17 @@ mod tests {
             why: Some("user namespaces are off".into()),
             hint: Some("sysctl kernel.unprivileged_userns_clone=1".into()),
         }];
-        let diagnosis =
-            Diagnosis { kernel: "6.18.0".into(), architecture: "x86_64", checks, record: None, replay: false };
+        let diagnosis = Diagnosis {
+            kernel: "6.18.0".into(),
+            architecture: "x86_64",
+            checks,
+            record: None,
+            source: None,
+            replay: false,
+        };
         assert_eq!(
             render(&diagnosis),
-            "kernel 6.18.0, x86_64\n\nNO  sandbox        replay\n    why: user namespaces are off\n    \
+            "kernel 6.18.0, x86_64\n\nNO  sandbox            replay\n    why: user namespaces are off\n    \
              hint: sysctl kernel.unprivileged_userns_clone=1\n\nrecord does not work here\nreplay does not work here\n"
         );
     }

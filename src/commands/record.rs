@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::Via;
+use regress_ebpf::Source;
 use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,8 +53,16 @@ enum ViaArg {
     /// The kernel where it is allowed, else the proxy where there is a command
     #[default]
     Auto,
-    /// The kernel
+    /// The kernel, by the best of the following that it has
     Ebpf,
+    /// Tracepoints on socket operations (Linux 6.3)
+    Socket,
+    /// The kernel's functions for internet sockets, by fexit (Linux 5.17)
+    Inet,
+    /// Entry and exit of system calls (Linux 5.17)
+    Syscall,
+    /// As inet, by kprobe and kretprobe
+    InetKprobe,
     /// A proxy around the command
     Proxy,
 }
@@ -89,8 +97,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             stop
         };
         let tell = |progress: Progress<'_>| match progress {
-            Progress::Watching(Started { via, why }) => {
-                output::say(format_args!("recording {what} by {} ({why}) to {}", via_name(*via), out.display()));
+            Progress::Watching(Started { source, why, .. }) => {
+                output::say(format_args!("recording {what} by {} ({why}) to {}", how(*source), out.display()));
             }
             Progress::Accepting(address) => output::say(format_args!("accepting entries on {address}")),
         };
@@ -141,6 +149,10 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,
+            ViaArg::Socket => ViaChoice::Source(Source::Socket),
+            ViaArg::Inet => ViaChoice::Source(Source::Inet),
+            ViaArg::Syscall => ViaChoice::Source(Source::Syscall),
+            ViaArg::InetKprobe => ViaChoice::Source(Source::InetKprobe),
             ViaArg::Proxy => ViaChoice::Proxy,
         },
         target,
@@ -169,11 +181,8 @@ fn describe(target: &Target) -> String {
     }
 }
 
-fn via_name(via: Via) -> &'static str {
-    match via {
-        Via::Socket => "eBPF",
-        Via::Proxy => "proxy",
-    }
+fn how(source: Option<Source>) -> String {
+    source.map_or_else(|| "proxy".to_owned(), |source| format!("eBPF, {source} source"))
 }
 
 /// A number of seconds, or a number with `ms`, `s`, `m` or `h`.

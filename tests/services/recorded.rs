@@ -10,8 +10,10 @@ use crate::harness::{Corpus, Finished, Recording, Replay, Report};
 /// The capture source to record by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The kernel.
+    /// The kernel, by its best source.
     Ebpf,
+    /// The kernel, by this source.
+    Kernel(regress_ebpf::Source),
     /// Regress in the data path.
     Proxy,
 }
@@ -21,6 +23,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Source::Ebpf => "ebpf",
+            Source::Kernel(source) => source.name(),
             Source::Proxy => "proxy",
         }
     }

@@ -28,7 +28,8 @@ pub trait Word: Copy + PartialEq + 'static {
 }
 
 impl Word for Via {
-    const WORDS: &'static [(&'static str, Via)] = &[("socket", Via::Socket), ("proxy", Via::Proxy)];
+    const WORDS: &'static [(&'static str, Via)] =
+        &[("socket", Via::Socket), ("inet", Via::Inet), ("syscall", Via::Syscall), ("proxy", Via::Proxy)];
 }
 
 impl Word for Side {
