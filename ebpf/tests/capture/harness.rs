@@ -67,6 +67,14 @@ pub const LARGE: u32 = 256 << 20;
 pub const MEDIUM: u32 = 32 << 20;
 pub const TINY: u32 = 64 << 10;
 
+/// Divides the amounts of tests that are about volume: `REGRESS_TEST_SCALE=16`, for emulated machines. The default is 1.
+const SCALE: &str = "REGRESS_TEST_SCALE";
+
+/// An amount that only has to be large.
+pub fn scaled(amount: usize) -> usize {
+    amount / std::env::var(SCALE).map_or(1, |divisor| divisor.parse().expect("REGRESS_TEST_SCALE is a number"))
+}
+
 /// A capture of this process that is read in the background.
 pub struct Recording {
     stop: Arc<AtomicBool>,

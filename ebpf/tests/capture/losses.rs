@@ -8,7 +8,9 @@ use std::ptr;
 
 use regress_ebpf::{CloseCause, LossKind};
 
-use crate::harness::{MEDIUM, Recorded, Recording, TINY, capture_self, id, pair, random_bytes, require_capture, turn};
+use crate::harness::{
+    MEDIUM, Recorded, Recording, TINY, capture_self, id, pair, random_bytes, require_capture, scaled, turn,
+};
 use crate::io_uring::Ring;
 use crate::transfers::count;
 
@@ -226,7 +228,7 @@ fn root_an_overflow_while_reading_shows() {
     require_capture!("root_an_overflow_while_reading_shows");
     let recording = Recording::start(TINY);
     let (client, server) = pair();
-    let body = random_bytes(32 << 20, 9);
+    let body = random_bytes(scaled(32 << 20), 9);
     std::thread::scope(|scope| {
         scope.spawn(|| (&client).write_all(&body).unwrap());
         (&server).read_exact(&mut vec![0; body.len()]).unwrap();

@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use regress_ebpf::{Capture, CloseCause, EventKind, Options, Role};
 
-use crate::harness::{MEDIUM, Recorded, Recording, capture_self, id, pair, require_capture, source, turn};
+use crate::harness::{MEDIUM, Recorded, Recording, capture_self, id, pair, require_capture, scaled, source, turn};
 
 #[test]
 fn root_connections_found_open() {
@@ -88,7 +88,7 @@ fn root_attaching_under_load() {
         }
         let mut capture = capture_self(MEDIUM);
         let mut events = Vec::new();
-        while events.len() < 20_000 {
+        while events.len() < scaled(20_000) {
             capture.next_batch(Duration::from_secs(5), &mut events).unwrap();
         }
         stop.store(true, std::sync::atomic::Ordering::Release);
@@ -108,7 +108,7 @@ fn root_attaching_under_load() {
             whole += 1;
         }
     }
-    assert!(whole > 100, "{whole}");
+    assert!(whole > scaled(100), "{whole}");
 }
 
 #[test]

@@ -66,6 +66,20 @@ fn root_a_process_that_is_not_there() {
     assert!(error.hint().is_some());
 }
 
+/// Kernels before 6.3, and only those, are too old, whatever else may be missing.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_kernel_before_6_3_is_too_old() {
+    let probe = regress_ebpf::probe();
+    let mut numbers = probe.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let version = numbers.next().zip(numbers.next()).expect("MAJOR.MINOR");
+    let too_old = probe.socket_source.err().filter(|error| matches!(error, Error::OldKernel { .. }));
+    assert_eq!(too_old.is_some(), version < (6, 3), "{}", probe.kernel);
+    if let Some(error) = too_old {
+        assert!(error.hint().expect("a hint").contains("--via proxy"));
+    }
+}
+
 #[test]
 fn an_impossible_buffer_is_refused_before_anything_else() {
     let error =

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
-use regress_ebpf::Role;
+use regress_ebpf::{Role, SocketId};
 
-use crate::harness::{LARGE, MEDIUM, Recording, id, pair, random_bytes, require_capture};
+use crate::harness::{LARGE, MEDIUM, Recorded, Recording, id, pair, random_bytes, require_capture, scaled};
 
 /// A system call that moves bytes of one buffer, as the ways that follow use it.
 pub struct Way {
@@ -26,6 +26,8 @@ pub const WAYS: [Way; 7] = [
     Way { name: "pwritev2, preadv2", send: pwritev2, receive: preadv2 },
     Way { name: "writev in pieces, readv in pieces", send: writev_pieces, receive: readv_pieces },
 ];
+
+const SMALL_SIZES: [usize; 9] = [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 1 << 20];
 
 pub fn send_all(socket: &TcpStream, way: &Way, mut bytes: &[u8]) {
     while !bytes.is_empty() {
@@ -49,40 +51,57 @@ pub fn count(result: isize) -> usize {
     usize::try_from(result).unwrap_or_else(|_| panic!("the call failed: {}", io::Error::last_os_error()))
 }
 
-/// Sends a body each way on one connection and compares both ends' recordings with it.
-fn transfer(way: &Way, length: usize, buffer_bytes: u32) {
+/// Sends a body of each length each way on a connection of its own, and compares both ends' recordings with it.
+fn transfer(way: &Way, lengths: &[usize], buffer_bytes: u32) {
     let recording = Recording::start(buffer_bytes);
-    let (client, server) = pair();
-    let request = random_bytes(length, 1 + length as u64);
-    let response = random_bytes(length, 2 + length as u64);
-    for (from, to, body) in [(&client, &server, &request), (&server, &client, &response)] {
-        std::thread::scope(|scope| {
-            scope.spawn(|| send_all(from, way, body));
-            assert!(receive_all(to, way, length) == *body);
-        });
-    }
-    if length == 0 {
-        // A call that moves nothing is no event, and no end either.
-        for socket in [&client, &server] {
-            assert_eq!((way.send)(socket.as_raw_fd(), &[]), 0);
-        }
-    }
-    let [client_id, server_id] = [id(&client), id(&server)];
-    drop((client, server));
+    let moved: Vec<_> = lengths.iter().map(|length| Moved::by(way, *length)).collect();
     let recorded = recording.finish();
     recorded.assert_nothing_lost();
-    if length == 0 && recorded.find(server_id).is_none() {
-        return;
+    for moved in moved {
+        moved.assert_recorded(&recorded, way);
     }
-    let [client, server] = [recorded.socket(client_id), recorded.socket(server_id)];
-    assert_eq!((client.role(), server.role()), (Role::Client, Role::Server));
-    assert!(client.sent.whole() == request && server.received.whole() == request, "{}: request {length}", way.name);
-    assert!(server.sent.whole() == response && client.received.whole() == response, "{}: response {length}", way.name);
 }
 
-fn all_small_sizes(way: &Way) {
-    for length in [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 1 << 20] {
-        transfer(way, length, MEDIUM);
+/// What went over one connection.
+struct Moved {
+    client: SocketId,
+    server: SocketId,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Moved {
+    fn by(way: &Way, length: usize) -> Moved {
+        let (client, server) = pair();
+        let request = random_bytes(length, 1 + length as u64);
+        let response = random_bytes(length, 2 + length as u64);
+        for (from, to, body) in [(&client, &server, &request), (&server, &client, &response)] {
+            std::thread::scope(|scope| {
+                scope.spawn(|| send_all(from, way, body));
+                assert!(receive_all(to, way, length) == *body);
+            });
+        }
+        if length == 0 {
+            // A call that moves nothing is no event, and no end either.
+            for socket in [&client, &server] {
+                assert_eq!((way.send)(socket.as_raw_fd(), &[]), 0);
+            }
+        }
+        Moved { client: id(&client), server: id(&server), request, response }
+    }
+
+    fn assert_recorded(&self, recorded: &Recorded, way: &Way) {
+        let length = self.request.len();
+        if length == 0 && recorded.find(self.server).is_none() {
+            return;
+        }
+        let [client, server] = [self.client, self.server].map(|id| recorded.socket(id));
+        assert_eq!((client.role(), server.role()), (Role::Client, Role::Server));
+        for (sent, received, body) in
+            [(&client.sent, &server.received, &self.request), (&server.sent, &client.received, &self.response)]
+        {
+            assert!(sent.whole() == *body && received.whole() == *body, "{}: {length} bytes", way.name);
+        }
     }
 }
 
@@ -91,13 +110,13 @@ macro_rules! ways {
         #[test]
         fn $small() {
             require_capture!("$small");
-            all_small_sizes(&WAYS[$index]);
+            transfer(&WAYS[$index], &SMALL_SIZES, MEDIUM);
         }
 
         #[test]
         fn $large() {
             require_capture!("$large");
-            transfer(&WAYS[$index], 64 << 20, LARGE);
+            transfer(&WAYS[$index], &[scaled(64 << 20)], LARGE);
         }
     )*};
 }
