@@ -5,8 +5,10 @@
 //! in the data path. [`probe`] says beforehand whether this host lets it.
 
 mod capture;
+mod cgroup;
 mod error;
 mod event;
+mod holders;
 mod joined;
 mod listeners;
 mod probe;
@@ -14,6 +16,8 @@ mod programs;
 mod record;
 
 pub use capture::{Capture, Options};
+pub use cgroup::Cgroup;
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+pub use holders::listening_on;
 pub use probe::{Probe, probe};

@@ -31,7 +31,7 @@ pub fn probe() -> Probe {
 
 fn socket_source() -> Result<(), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, _ring) = Programs::load(SMALL_BUFFER)?;
+    let (mut programs, _ring) = Programs::load(SMALL_BUFFER, None)?;
     programs.attach()
 }
 
