@@ -79,6 +79,7 @@ struct sock_common {
 	u16 skc_num;
 	u16 skc_family;
 	volatile u8 skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -113,6 +114,7 @@ struct inet_connection_sock {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 copied_seq;
+	u32 rcv_nxt;
 	u32 write_seq;
 };
 

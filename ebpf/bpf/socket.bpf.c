@@ -24,6 +24,7 @@ enum { /* include/net/tcp_states.h */
 	CLOSE_WAIT = 8,
 	LAST_ACK = 9,
 };
+enum { SOCK_DONE = 1 }; /* enum sock_flags, include/net/sock.h: set by tcp_fin */
 enum { RCV_SHUTDOWN = 1, SEND_SHUTDOWN = 2, SHUTDOWN_MASK = 3 };
 enum { MSG_OOB = 1, MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_ERRQUEUE = 0x2000 };
 enum { /* include/uapi/asm-generic/errno.h */
@@ -81,7 +82,22 @@ INLINE void start_counting(struct sock *sk, struct socket_state *state)
 	state->flags |= SEQUENCED;
 }
 
-/* How many bytes moved besides the `moved` that are known, since the last look. A FIN counts as one in either counter. */
+/* Whether the service's FIN is in `write_seq`, where it counts as one. It is put there right after the state is left in
+ * which it may send (tcp_close, tcp_shutdown); a reset puts none there. */
+INLINE int counts_own_fin(struct sock *sk)
+{
+	u8 state = sk->__sk_common.skc_state;
+
+	return sk->sk_shutdown & SEND_SHUTDOWN && state != ESTABLISHED && state != CLOSE_WAIT && state != SYN_RECV;
+}
+
+/* Whether the peer's FIN is in `copied_seq`, where it counts as one: it has arrived, and everything is read. */
+INLINE int counts_peers_fin(struct sock *sk, struct tcp_sock *tcp)
+{
+	return sk->__sk_common.skc_flags & 1 << SOCK_DONE && tcp->copied_seq == tcp->rcv_nxt;
+}
+
+/* How many bytes moved besides the `moved` that are known, since the last look. */
 INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 direction, u32 moved)
 {
 	struct tcp_sock *tcp = stream_counters(sk);
@@ -92,10 +108,10 @@ INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 directi
 		return 0;
 	if (direction == SENT) {
 		now = tcp->write_seq;
-		fin = sk->sk_shutdown & SEND_SHUTDOWN;
+		fin = counts_own_fin(sk);
 	} else {
 		now = tcp->copied_seq;
-		fin = sk->sk_shutdown & RCV_SHUTDOWN;
+		fin = counts_peers_fin(sk, tcp);
 	}
 	unseen = (s32)(now - state->sequence[direction & 1] - moved);
 	state->sequence[direction & 1] = now;
