@@ -188,14 +188,14 @@ int sched_process_fork(u64 *ctx)
 {
 	struct task_struct *parent = (struct task_struct *)ctx[0];
 	struct task_struct *child = (struct task_struct *)ctx[1];
-	u64 task = (u64)(u32)parent->tgid << 32 | (u32)parent->pid;
+	u64 task = unit_of(parent), born = unit_of(child);
 	struct born_record *out;
-	u32 process = child->tgid;
+	u32 process = born >> 32;
 	u8 yes = 1;
 
 	if (!is_followed(task))
 		return 0;
-	if (process != (u32)parent->tgid && bpf_map_update_elem(&followed, &process, &yes, 0))
+	if (process != (u32)(task >> 32) && is_named(task) && bpf_map_update_elem(&followed, &process, &yes, 0))
 		count_loss(TABLE_FULL, 0);
 	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 	if (!out) {
@@ -204,7 +204,7 @@ int sched_process_fork(u64 *ctx)
 	}
 	fill_head(&out->head, BORN, 0, 0, task);
 	out->process = process;
-	out->thread = child->pid;
+	out->thread = (u32)born;
 	bpf_ringbuf_submit(out, wake_flags());
 	return 0;
 }
@@ -213,8 +213,8 @@ SEC("tp_btf/sched_process_exit")
 int sched_process_exit(u64 *ctx)
 {
 	struct task_struct *dying = (struct task_struct *)ctx[0];
-	u32 process = dying->tgid;
-	u64 task = (u64)process << 32 | (u32)dying->pid;
+	u64 task = unit_of(dying);
+	u32 process = task >> 32;
 
 	if (!is_followed(task))
 		return 0;

@@ -24,6 +24,7 @@ typedef long long s64;
 enum { /* enum bpf_map_type, include/uapi/linux/bpf.h */
 	MAP_HASH = 1,
 	MAP_PERCPU_ARRAY = 6,
+	MAP_CGROUP_ARRAY = 8,
 	MAP_SK_STORAGE = 24,
 	MAP_RINGBUF = 27,
 	MAP_TASK_STORAGE = 29,
@@ -61,6 +62,7 @@ static long (*bpf_map_update_elem)(void *map, const void *key, const void *value
 static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
+static long (*bpf_current_task_under_cgroup)(void *map, u32 index) = (void *)37;
 static u64 (*bpf_get_socket_cookie)(void *sk) = (void *)46;
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
@@ -167,12 +169,32 @@ struct signal_struct {
 	atomic_t live;
 };
 
+struct ns_common {
+	u32 inum;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	u32 level;
+	struct upid numbers[]; /* one a namespace, from the initial one inwards */
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	u32 flags;
 	int pid;
 	int tgid;
 	struct files_struct *files;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
 	struct signal_struct *signal;
 };
 
@@ -232,7 +254,7 @@ enum loss { BUFFER_FULL = 0, UNREADABLE = 1, TABLE_FULL = 2, LOSS_KINDS = 3 };
 struct record {
 	u64 at;      /* ns, CLOCK_MONOTONIC */
 	u64 socket;  /* cookie; 0 where there is none */
-	u32 process; /* 0: the kernel acted on its own */
+	u32 process; /* as the recorder's PID namespace counts; 0: the kernel acted on its own */
 	u32 thread;
 	u8 kind;
 	u8 detail; /* DATA, FINISHED: direction; OPEN: role; CLOSE: cause */

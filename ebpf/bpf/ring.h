@@ -3,6 +3,8 @@
  * The ring and what goes into it besides payload, the followed processes, and the count of what was lost.
  */
 #pragma once
+#include "cgroup.h"
+#include "namespace.h"
 #include "regress.h"
 
 /* Set by the loader, from the ring's size. */
@@ -14,7 +16,7 @@ struct {
 	MAP_UINT(max_entries, 16 << 20);
 } events SEC(".maps");
 
-struct { /* thread group ids that are recorded */
+struct { /* thread group ids that are recorded, besides the members of the cgroup */
 	MAP_UINT(type, MAP_HASH);
 	MAP_UINT(max_entries, 65536);
 	MAP_UINT(map_flags, NO_PREALLOC);
@@ -63,17 +65,24 @@ INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 t
 	head->length = 0;
 }
 
-INLINE int is_followed(u64 task)
+/* Whether its process is recorded for its own sake, or for that of its parent. */
+INLINE int is_named(u64 task)
 {
 	u32 process = task >> 32;
 
 	return bpf_map_lookup_elem(&followed, &process) != NULL;
 }
 
+/* `task` is the current one. */
+INLINE int is_followed(u64 task)
+{
+	return task && (is_named(task) || is_member());
+}
+
 /* The current thread, as the unit of an event; 0 when its process is not followed. */
 INLINE u64 followed_task(void)
 {
-	u64 task = bpf_get_current_pid_tgid();
+	u64 task = current_unit();
 
 	return is_followed(task) ? task : 0;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
@@ -20,10 +21,12 @@ use crate::source::Source;
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Process ids, as the initial PID namespace counts. All their threads and future children are captured as well.
+    /// Process ids, as this process's PID namespace counts. All their threads and future children are captured as well.
     pub pids: Vec<u32>,
     /// By which hooks; the best that this host has if `None`.
     pub source: Option<Source>,
+    /// Whoever is in this cgroup or in one below it, for as long as it is.
+    pub cgroup: Option<Cgroup>,
     /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
     /// memory, at least 16 MiB and at most 256 MiB.
     pub buffer_bytes: Option<u32>,
@@ -73,7 +76,7 @@ impl Capture {
             Some(source) => source,
             None => best_source()?,
         };
-        let (programs, ring) = Programs::load(source, buffer_bytes)?;
+        let (programs, ring) = Programs::load(source, buffer_bytes, options.cgroup.as_ref())?;
         // Edge-triggered: a level would be up whenever the buffer is not empty, and there would be no batches.
         let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| Error::Wait(e.into()))?;
         waiter
@@ -93,6 +96,9 @@ impl Capture {
         for pid in options.pids {
             capture.add_process(pid)?;
         }
+        if let Some(cgroup) = options.cgroup {
+            capture.join_members(&cgroup)?;
+        }
         Ok(capture)
     }
 
@@ -103,6 +109,22 @@ impl Capture {
     pub fn add_process(&mut self, pid: u32) -> Result<(), Error> {
         let pid = thread_group(pid)?;
         self.programs.follow(pid)?;
+        self.join(pid)
+    }
+
+    /// Finds the connections that members of the cgroup have. The programs know them without being told, so that
+    /// connections of a process that comes later, or goes, announce themselves.
+    fn join_members(&mut self, cgroup: &Cgroup) -> Result<(), Error> {
+        for pid in cgroup.processes()? {
+            match self.join(pid) {
+                Ok(()) | Err(Error::NoProcess { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, pid: u32) -> Result<(), Error> {
         let first = self.found.len();
         joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.found)?;
         for event in &self.found[first..] {

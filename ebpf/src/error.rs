@@ -1,6 +1,7 @@
 //! What can keep a capture from starting or going on.
 
 use std::io;
+use std::path::PathBuf;
 
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -48,9 +49,50 @@ pub enum Error {
     /// The kernel was built without kprobes.
     #[error("the kernel has no kprobes")]
     NoKprobes(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Process ids here are not those that the kernel's programs see.
-    #[error("regress runs in a PID namespace of its own, where process ids mean something else to the kernel")]
+    /// Process ids would mean one thing to `/proc` and another to this process.
+    #[error("/proc shows another PID namespace than the one that regress runs in")]
     PidNamespace,
+    /// There is no such cgroup.
+    #[error("there is no cgroup {}", path.display())]
+    NoCgroup {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// The cgroup belongs to the first version, which has a hierarchy for each controller.
+    #[error("{} is a cgroup of version 1", path.display())]
+    CgroupV1 {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// The unified hierarchy is mounted nowhere.
+    #[error("no cgroup2 file system is mounted here")]
+    NoCgroupMount,
+    /// A cgroup's files could not be read.
+    #[error("cannot look into the cgroup {}", path.display())]
+    Cgroup {
+        /// Its directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The processes of this host could not be listed.
+    #[error("cannot list the processes in /proc")]
+    Processes(#[source] io::Error),
+    /// Nobody listens on the port.
+    #[error("nobody listens on port {port}")]
+    NobodyListens {
+        /// The port asked for.
+        port: u16,
+    },
+    /// Processes in different network namespaces listen on the same port, each for itself.
+    #[error("several services listen on port {} in network namespaces of their own: {}", listed(ports), holders.join(", "))]
+    SeveralListen {
+        /// The ports asked for.
+        ports: Vec<u16>,
+        /// Name and id of each process.
+        holders: Vec<String>,
+    },
     /// There is no such process.
     #[error("there is no process {pid}")]
     NoProcess {
@@ -116,14 +158,33 @@ impl Error {
                  record through the proxy: `--via proxy`"
             }
             Error::PidNamespace => {
-                "run regress in the host's PID namespace: `docker run --pid=host`, or `hostPID: true`"
+                "mount the /proc of this namespace: `mount -t proc proc /proc`, or use the host's namespace with it: \
+                 `docker run --pid=host`, `hostPID: true`"
             }
+            Error::NoCgroup { .. } => {
+                "give its directory below /sys/fs/cgroup, or its path as in /proc/PID/cgroup (the line that begins with \
+                 `0::`); `systemd-cgls` shows them all"
+            }
+            Error::CgroupV1 { .. } | Error::NoCgroupMount => {
+                "use a cgroup of version 2 (`mount -t cgroup2 none DIR` shows them), or name the processes with --pid"
+            }
+            Error::Cgroup { .. } => "run as root",
+            Error::NobodyListens { .. } => {
+                "start the service first, or let regress start it with `-- COMMAND`; `ss -ltnp` shows who listens where. \
+                 A service that systemd starts on demand listens itself from the first request on"
+            }
+            Error::SeveralListen { .. } => "say which one with --pid or --cgroup; --port then chooses its entries",
             Error::NoProcess { .. } => "check the process id; the service may have restarted",
             Error::Inspect { .. } => {
                 "run as root, or give the program CAP_SYS_PTRACE; with kernel.yama.ptrace_scope=3 nobody may look"
             }
             Error::Buffer { .. } => "use a power of two between 64 KiB and 1 GiB",
-            Error::Load(_) | Error::Table { .. } | Error::Socket(_) | Error::Wait(_) | Error::Record { .. } => {
+            Error::Processes(_)
+            | Error::Load(_)
+            | Error::Table { .. }
+            | Error::Socket(_)
+            | Error::Wait(_)
+            | Error::Record { .. } => {
                 return None;
             }
         };
@@ -163,6 +224,10 @@ impl From<ProgramError> for Error {
 fn is_without_kprobes(error: &ProgramError) -> bool {
     matches!(error, ProgramError::KProbeError(KProbeError::FileError { filename, io_error })
         if io_error.kind() == io::ErrorKind::NotFound && filename.ends_with("kprobe/type"))
+}
+
+fn listed(ports: &[u16]) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a permission error is anywhere down the chain of causes.

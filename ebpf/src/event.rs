@@ -12,7 +12,7 @@ pub struct SocketId(pub u64);
 /// What executes code in the service: a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {
-    /// Process (thread group) id, as the initial PID namespace counts.
+    /// Process (thread group) id, as the recorder's PID namespace counts.
     pub process: u32,
     /// Thread id.
     pub thread: u32,

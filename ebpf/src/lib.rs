@@ -5,8 +5,10 @@
 //! in the data path. [`probe`] says beforehand whether this host lets it.
 
 mod capture;
+mod cgroup;
 mod error;
 mod event;
+mod holders;
 mod joined;
 mod listeners;
 mod probe;
@@ -15,7 +17,9 @@ mod record;
 mod source;
 
 pub use capture::{Capture, Options};
+pub use cgroup::Cgroup;
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+pub use holders::listening_on;
 pub use probe::{Probe, SourceProbe, best_source, probe};
 pub use source::{Source, UnknownSource};

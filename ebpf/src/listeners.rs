@@ -16,7 +16,7 @@ impl Listeners {
     pub(crate) fn look(&mut self, pid: u32) {
         for table in ["tcp", "tcp6"] {
             if let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")) {
-                self.0.extend(text.lines().filter_map(listening));
+                self.0.extend(text.lines().filter_map(listening).map(|listener| listener.address));
             }
         }
     }
@@ -32,13 +32,21 @@ impl Listeners {
     }
 }
 
-/// The local address of a line in state `0A` (listen).
-fn listening(line: &str) -> Option<SocketAddr> {
+/// A socket that listens. MPTCP sockets have a line as well: that of the TCP socket inside, with their own inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    pub(crate) inode: u64,
+}
+
+/// What a line in state `0A` (listen) says.
+pub(crate) fn listening(line: &str) -> Option<Listening> {
     let mut columns = line.split_ascii_whitespace().skip(1);
     let local = columns.next()?;
     if columns.nth(1)? != "0A" {
         return None;
     }
+    let inode = columns.nth(5)?.parse().ok()?;
     let (address, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let ip: IpAddr = match address.len() {
@@ -46,7 +54,7 @@ fn listening(line: &str) -> Option<SocketAddr> {
         32 => IpAddr::V6(Ipv6Addr::from(octets::<16>(address)?)).to_canonical(),
         _ => return None,
     };
-    Some(SocketAddr::new(ip, port))
+    Some(Listening { address: SocketAddr::new(ip, port), inode })
 }
 
 /// Addresses are printed as 32-bit words in the machine's byte order.
@@ -69,12 +77,13 @@ mod tests {
         "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5 1 0 100 0 0 10 0";
     const CONNECTED: &str =
         "   1: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 6 1 0 20 0 0 10 -1";
-    const V6: &str = "   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000";
+    const V6: &str = "   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 7";
 
     #[test]
     fn only_listening_lines_count() {
-        assert_eq!(listening(V4), Some("127.0.0.1:8080".parse().unwrap()));
-        assert_eq!(listening(V6), Some("[::1]:80".parse().unwrap()));
+        let listener = |address: &str, inode| Some(Listening { address: address.parse().unwrap(), inode });
+        assert_eq!(listening(V4), listener("127.0.0.1:8080", 5));
+        assert_eq!(listening(V6), listener("[::1]:80", 7));
         assert_eq!(listening(CONNECTED), None);
         assert_eq!(listening(HEADER), None);
         assert_eq!(listening(&V4[..20]), None);

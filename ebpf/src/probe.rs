@@ -56,7 +56,7 @@ pub fn best_source() -> Result<Source, Error> {
 
 fn try_source(source: Source) -> Result<(), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, _ring) = Programs::load(source, SMALL_BUFFER)?;
+    let (mut programs, _ring) = Programs::load(source, SMALL_BUFFER, None)?;
     programs.attach()
 }
 

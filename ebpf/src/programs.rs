@@ -6,17 +6,18 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
+use aya::maps::{CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
 use aya::programs::{Program, ProgramFd};
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 
+use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::event::{LossKind, Role, SocketId};
 use crate::joined;
 use crate::source::{Hook, Source};
 
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
 /// Bytes that must wait before the reader is woken; less waits for its poll.
 const WAKE_AT: u64 = 256 << 10;
@@ -77,8 +78,13 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Loads the programs of a source with a ring of `buffer_bytes`; they see nothing until [`Programs::attach`].
-    pub(crate) fn load(source: Source, buffer_bytes: u32) -> Result<(Programs, RingBuf<MapData>), Error> {
+    pub(crate) fn load(
+        source: Source,
+        buffer_bytes: u32,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(Programs, RingBuf<MapData>), Error> {
         check_host(source)?;
+        let pid_namespace = pid_namespace()?;
         let btf = Btf::from_sys_fs().map_err(|e| Error::NoBtf(Box::new(e)))?;
         // Payload leaves an eighth of the ring to the records that open, end and name things.
         let payload_limit = u64::from(buffer_bytes) / 8 * 7;
@@ -90,7 +96,14 @@ impl Programs {
             .map_max_entries("events", buffer_bytes)
             .override_global("payload_limit", &payload_limit, true)
             .override_global("wake_at", &wake_at, true)
+            .override_global("pid_namespace", &pid_namespace.unwrap_or(0), true)
+            .override_global("by_cgroup", &u32::from(cgroup.is_some()), true)
             .load(source.object())?;
+        if let Some(cgroup) = cgroup {
+            let table = ebpf.map_mut("cgroup").expect("the object defines its maps");
+            let mut recorded = CgroupArray::try_from(table).map_err(|e| Error::table("cgroup", e))?;
+            recorded.set(0, cgroup.open()?, 0).map_err(|e| Error::table("cgroup", e))?;
+        }
         let followed = take(&mut ebpf, "followed")?;
         let sockets = if source.has_raw_sockets() {
             Sockets::Beside { adopted: take(&mut ebpf, "adopted")?, begun: take(&mut ebpf, "begun")? }
@@ -272,11 +285,18 @@ fn check_host(source: Source) -> Result<(), Error> {
     if version(&release).is_some_and(|version| version < first) {
         return Err(Error::OldKernel { release, source, needed, first });
     }
-    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    if namespace.as_os_str() != INITIAL_PID_NAMESPACE {
+    Ok(())
+}
+
+/// The inode of this process's PID namespace, by which the programs count process ids; `None` for the initial one.
+fn pid_namespace() -> Result<Option<u32>, Error> {
+    let this = std::fs::read_link("/proc/self").unwrap_or_default();
+    if this.as_os_str() != std::process::id().to_string().as_str() {
         return Err(Error::PidNamespace);
     }
-    Ok(())
+    let inode = std::fs::metadata("/proc/self/ns/pid").map_err(Error::Processes)?.ino();
+    let inode = u32::try_from(inode).expect("the kernel's `ns_common.inum` has 32 bits");
+    Ok(Some(inode).filter(|&inode| inode != INITIAL_PID_NAMESPACE))
 }
 
 /// As `uname -r` says; empty if the kernel does not.

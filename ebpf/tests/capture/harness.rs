@@ -115,7 +115,8 @@ impl Recording {
 
 pub fn capture_self(buffer_bytes: u32) -> Capture {
     let pids = vec![std::process::id()];
-    Capture::start(Options { pids, source: Some(source()), buffer_bytes: Some(buffer_bytes) }).expect("capture starts")
+    let options = Options { pids, source: Some(source()), buffer_bytes: Some(buffer_bytes), ..Options::default() };
+    Capture::start(options).expect("capture starts")
 }
 
 /// What was recorded of one direction of one socket.

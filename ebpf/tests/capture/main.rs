@@ -5,6 +5,8 @@
 //! - `transfers`: every system call that moves stream bytes, every size
 //! - `batches`: iovec arrays, sendmmsg and recvmmsg
 //! - `connections`: who opened, how it ended, which addresses
+//! - `cgroups`: members of a cgroup, for as long as they are
+//! - `listening`: the processes that listen on a port
 //! - `processes`: connections found open, forks, threads, attach and detach
 //! - `losses`: what cannot be read, and a buffer that overflows
 //! - `names`: DNS answers
@@ -13,12 +15,15 @@
 #![allow(clippy::print_stdout, reason = "skipped tests say why")]
 
 mod batches;
+mod cgroups;
 mod connections;
 mod harness;
 mod io_uring;
+mod listening;
 mod losses;
 mod names;
 mod processes;
 mod refusals;
+mod shell;
 mod sources;
 mod transfers;

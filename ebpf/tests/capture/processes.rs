@@ -9,7 +9,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use regress_ebpf::{Capture, CloseCause, EventKind, Options, Role};
 
-use crate::harness::{MEDIUM, Recorded, Recording, capture_self, id, pair, require_capture, scaled, source, turn};
+use crate::harness::{
+    MEDIUM, Recorded, Recording, Socket, capture_self, id, pair, require_capture, scaled, source, turn,
+};
+use crate::shell::Shell;
 
 #[test]
 fn root_connections_found_open() {
@@ -193,15 +196,50 @@ fn root_a_started_program_is_followed() {
     assert_eq!(socket.received.whole(), b"answer\n");
 }
 
+/// A followed process that becomes another program goes on being followed, connections and all.
+#[test]
+fn root_a_process_that_becomes_another_program() {
+    require_capture!("root_a_process_that_becomes_another_program");
+    let turn = turn();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut shell = Shell::start();
+    let mut end = shell.connect(3, &listener);
+    let options =
+        Options { pids: vec![shell.id()], source: Some(source()), buffer_bytes: Some(MEDIUM), ..Options::default() };
+    let mut capture = Capture::start(options).expect("capture starts");
+    shell.run("echo old >&3");
+    shell.exec();
+    shell.run("echo new >&3");
+    let mut later = shell.connect(4, &listener);
+    shell.run("(echo child >&4)");
+    end.read_exact(&mut [0; 8]).unwrap();
+    later.read_exact(&mut [0; 6]).unwrap();
+    let mut events = Vec::new();
+    capture.drain(&mut events).unwrap();
+    drop(turn);
+    let recorded = Recorded::of(events);
+    recorded.assert_nothing_lost();
+    let said = |peer| {
+        let of_peer = |(_, s): &(_, &Socket)| s.open.is_some_and(|(_, local, ..)| local == peer);
+        recorded.sockets().find(of_peer).expect("recorded").1.sent.whole()
+    };
+    assert_eq!(said(end.peer_addr().unwrap()), b"old\nnew\n");
+    assert_eq!(said(later.peer_addr().unwrap()), b"child\n");
+}
+
 /// A stranger's traffic is none of ours.
 #[test]
 fn root_other_processes_are_not_followed() {
     require_capture!("root_other_processes_are_not_followed");
     let turn = turn();
     let mut idle = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-    let mut capture =
-        Capture::start(Options { pids: vec![idle.id()], source: Some(source()), buffer_bytes: Some(MEDIUM) })
-            .expect("capture starts");
+    let mut capture = Capture::start(Options {
+        pids: vec![idle.id()],
+        source: Some(source()),
+        buffer_bytes: Some(MEDIUM),
+        ..Options::default()
+    })
+    .expect("capture starts");
     let (mut client, mut server) = pair();
     client.write_all(b"ours").unwrap();
     server.read_exact(&mut [0; 4]).unwrap();
@@ -219,8 +257,13 @@ fn root_an_added_process_is_followed() {
     require_capture!("root_an_added_process_is_followed");
     let turn = turn();
     let (client, server) = pair();
-    let mut capture = Capture::start(Options { pids: Vec::new(), source: Some(source()), buffer_bytes: Some(MEDIUM) })
-        .expect("capture starts");
+    let mut capture = Capture::start(Options {
+        pids: Vec::new(),
+        source: Some(source()),
+        buffer_bytes: Some(MEDIUM),
+        ..Options::default()
+    })
+    .expect("capture starts");
     let mut events = Vec::new();
     capture.next_batch(Duration::ZERO, &mut events).unwrap();
     assert_eq!(events, []);
@@ -238,8 +281,13 @@ fn root_an_added_process_is_followed() {
 fn root_a_process_added_in_the_middle() {
     require_capture!("root_a_process_added_in_the_middle");
     let turn = turn();
-    let mut capture = Capture::start(Options { pids: Vec::new(), source: Some(source()), buffer_bytes: Some(MEDIUM) })
-        .expect("capture starts");
+    let mut capture = Capture::start(Options {
+        pids: Vec::new(),
+        source: Some(source()),
+        buffer_bytes: Some(MEDIUM),
+        ..Options::default()
+    })
+    .expect("capture starts");
     let (mut client, mut server) = pair();
     client.write_all(b"before").unwrap();
     server.read_exact(&mut [0; 6]).unwrap();

@@ -4,7 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use regress_ebpf::{Capture, Error, Options};
+use regress_ebpf::{Capture, Error, Options, Source};
 
 use crate::harness::require_capture;
 
@@ -66,17 +66,20 @@ fn root_a_process_that_is_not_there() {
     assert!(error.hint().is_some());
 }
 
-/// Kernels before 6.3, and only those, are too old, whatever else may be missing.
+/// Kernels before a source's first, and only those, are too old for it, whatever else may be missing.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn a_kernel_before_6_3_is_too_old() {
+fn an_old_kernel_is_refused_by_its_version() {
     let probe = regress_ebpf::probe();
     let mut numbers = probe.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     let version = numbers.next().zip(numbers.next()).expect("MAJOR.MINOR");
-    let too_old = probe.socket_source.err().filter(|error| matches!(error, Error::OldKernel { .. }));
-    assert_eq!(too_old.is_some(), version < (6, 3), "{}", probe.kernel);
-    if let Some(error) = too_old {
-        assert!(error.hint().expect("a hint").contains("--via proxy"));
+    for probed in probe.sources {
+        let first = if probed.source == Source::Socket { (6, 3) } else { (5, 17) };
+        let too_old = probed.result.err().filter(|error| matches!(error, Error::OldKernel { .. }));
+        assert_eq!(too_old.is_some(), version < first, "{} on {}", probed.source, probe.kernel);
+        if let Some(error) = too_old {
+            assert!(error.hint().expect("a hint").contains("--via proxy"));
+        }
     }
 }
 
