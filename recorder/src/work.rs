@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Bytes of cassettes that may wait for the disk before the pipeline waits too.
-const OUTPUTS: usize = 64 << 20;
+const OUTPUTS: usize = 32 << 20;
 
 /// What moves and is not over yet may take a quarter of the machine's memory, within these bounds.
 const UNDER_WAY: (u64, u64) = (256 << 20, 16 << 30);
