@@ -133,7 +133,8 @@ impl Ledger {
         self.0.append(&mut other.0);
     }
 
-    pub(crate) fn add(&mut self, lack: Lack, events: u64, bytes: u64) {
+    /// Something more is missing in this way.
+    pub fn add(&mut self, lack: Lack, events: u64, bytes: u64) {
         let tally = self.0.entry(lack).or_default();
         tally.events = tally.events.saturating_add(events);
         tally.bytes = tally.bytes.saturating_add(bytes);

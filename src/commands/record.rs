@@ -8,7 +8,7 @@ use std::{
 };
 
 use regress_ebpf::Source;
-use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
+use regress_recorder::{Ledger, Progress, Settings, Started, Stop, Summary, Tally, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -234,9 +234,6 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             "exchanges have",
             "an unknown owner: record with fewer requests at a time",
         ),
-        (summary.lost_events, "event was", "events were", "lost: the recording is incomplete"),
-        (summary.lost_bytes, "byte was", "bytes were", "lost: the recording is incomplete"),
-        (summary.gaps, "gap in a stream means", "gaps in streams mean", "bytes that moved unseen"),
         (summary.unfinished, "entry was", "entries were", "still open at the end"),
         (
             summary.opaque,
@@ -245,6 +242,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             "encrypted or not HTTP/1: no cassette was written for what came over them",
         ),
     ];
+    write_ledger(text, &summary.ledger)?;
     for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
         write!(text, "\n{} {what}", plural(count, one, many))?;
     }
@@ -257,13 +255,33 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
     Ok(())
 }
 
+/// What is missing, by kind; nothing where nothing is.
+fn write_ledger(text: &mut String, ledger: &Ledger) -> std::fmt::Result {
+    let mut rows = ledger.rows().peekable();
+    if rows.peek().is_some() {
+        write!(
+            text,
+            "\n{:<17}  {:>8}  {:>12}  {:>11}  {:>9}",
+            "missing", "times", "bytes", "connections", "cassettes"
+        )?;
+    }
+    for (lack, tally) in rows {
+        let Tally { events, bytes, connections, cassettes } = tally;
+        write!(text, "\n{:<17}  {events:>8}  {bytes:>12}  {connections:>11}  {cassettes:>9}", lack.word())?;
+    }
+    if ledger.has_losses() {
+        write!(text, "\nthe recording is incomplete: what is missing is marked in the cassettes that it touches")?;
+    }
+    Ok(())
+}
+
 fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]
 mod tests {
-    use regress_recorder::Counts;
+    use regress_recorder::{Counts, Lack};
 
     use super::*;
 
@@ -280,7 +298,9 @@ mod tests {
 
     #[test]
     fn the_table_names_what_is_missing() {
-        let mut summary = Summary { entries: 2, defective: 1, lost_events: 1, gaps: 2, ..Summary::default() };
+        let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
+        summary.ledger.add(Lack::BufferFull, 1, 4096);
+        summary.ledger.add(Lack::Gap, 2, 5000);
         summary.downstream.insert("stock:8081".into(), Counts { certain: 3, ambiguous: 0, ambient: 12 });
         insta::assert_snapshot!(table(&summary, Path::new("tapes")), @r"
         2 entries recorded to tapes, 1 of them incomplete or uncertain (they replay as inconclusive)
@@ -288,8 +308,6 @@ mod tests {
         downstream  of entry  ambiguous   ambient
         stock:8081         3          0        12
 
-        1 event was lost: the recording is incomplete
-        2 gaps in streams mean bytes that moved unseen
         ");
         insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
         0 entries recorded to tapes
