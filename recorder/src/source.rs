@@ -52,8 +52,8 @@ impl Drop for Kernel {
 
 impl Kernel {
     /// Attach to processes and begin to hand out what they do.
-    pub(crate) fn start(pids: &[u32], items: Sender<Item>) -> Result<Kernel, Error> {
-        let options = Options { pids: pids.to_vec(), ..Options::default() };
+    pub(crate) fn start(pids: &[u32], buffer: Option<u32>, items: Sender<Item>) -> Result<Kernel, Error> {
+        let options = Options { pids: pids.to_vec(), buffer_bytes: buffer };
         let capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
