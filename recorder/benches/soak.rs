@@ -247,7 +247,7 @@ impl Traffic {
 
     /// The port that a connection's entries arrive on: only 8080 is recorded.
     fn port(&self, connection: u64) -> u16 {
-        if connection % self.case.sparse.min(CONNECTIONS) == 0 { 8080 } else { 8081 }
+        if connection.is_multiple_of(self.case.sparse.min(CONNECTIONS)) { 8080 } else { 8081 }
     }
 
     fn open(&mut self, connection: u64, batch: &mut Vec<Event>) {
