@@ -19,6 +19,8 @@ pub const FILE_NAME: &str = "regress.toml";
 pub struct Config {
     /// The service under test.
     pub service: Service,
+    /// How it is recorded.
+    pub record: Record,
     /// How long replay waits for it.
     pub replay: Replay,
 }
@@ -35,6 +37,14 @@ pub struct Service {
     pub ports: Vec<u16>,
     /// Environment added to regress's own when the command is started.
     pub env: BTreeMap<String, String>,
+}
+
+/// `[record]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Record {
+    /// Size of the buffer between the kernel and the recorder, for example `64M` (default: 1/64 of the memory).
+    pub buffer: Option<String>,
 }
 
 /// `[replay]`

@@ -19,6 +19,10 @@ mod cli;
 mod edges;
 /// The direction of the dependencies and the size of the files.
 mod house;
+/// A recorder that is killed leaves nothing half done.
+mod killed;
+/// What is lost is said to be lost.
+mod losses;
 /// The model table: what each change of a service must lead to.
 mod model;
 /// Kernel and proxy recording of the same traffic say the same.

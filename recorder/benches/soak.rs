@@ -101,6 +101,7 @@ fn run(case: &Case, options: &Options) -> bool {
         duration: None,
         max_entries: None,
         via: ViaChoice::Ebpf,
+        buffer: None,
         target: Target::Pids(Vec::new()),
         helper: "/proc/self/exe".into(),
     };

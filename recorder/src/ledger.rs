@@ -161,3 +161,9 @@ impl Ledger {
         unread.into_iter()
     }
 }
+
+impl FromIterator<(Lack, Tally)> for Ledger {
+    fn from_iter<T: IntoIterator<Item = (Lack, Tally)>>(rows: T) -> Ledger {
+        Ledger(rows.into_iter().collect())
+    }
+}

@@ -7,6 +7,7 @@
 mod assemble;
 mod clock;
 mod connections;
+mod considerate;
 mod correlate;
 mod error;
 mod hold;

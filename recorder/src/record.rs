@@ -43,7 +43,12 @@ pub async fn record(
     let store = sink::open(&settings.out)?;
     let (items, queue) = mpsc::channel(if started.source.is_some() { BATCHES } else { QUEUE });
     let scope = scope(&settings, started.via)?;
-    let work = Work::start(store, scope, queue)?;
+    let beside = match &settings.target {
+        Target::Pids(pids) => &pids[..],
+        // It inherits the processors of this process.
+        Target::Command { .. } => &[],
+    };
+    let work = Work::start(store, scope, beside, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
     let exit = match started.source {
@@ -65,7 +70,7 @@ pub async fn record(
 pub fn record_events(settings: &Settings, batches: impl IntoIterator<Item = Vec<Event>>) -> Result<Summary, Error> {
     let store = sink::open(&settings.out)?;
     let (items, queue) = mpsc::channel(BATCHES);
-    let work = Work::start(store, scope(settings, Via::Socket)?, queue)?;
+    let work = Work::start(store, scope(settings, Via::Socket)?, &[], queue)?;
     for batch in batches {
         if items.blocking_send(Item::Events(batch)).is_err() {
             // The store has failed, and says why below.
@@ -171,7 +176,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(source, pids, items)?;
+            kernel = Kernel::start(source, pids, settings.buffer, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -180,7 +185,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(source, &[gate.pid()], items)?;
+            kernel = Kernel::start(source, &[gate.pid()], settings.buffer, items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

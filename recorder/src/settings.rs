@@ -20,6 +20,9 @@ pub struct Settings {
     pub max_entries: Option<u64>,
     /// Which capture source.
     pub via: ViaChoice,
+    /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a
+    /// part of the machine's memory.
+    pub buffer: Option<u32>,
     /// What to record.
     pub target: Target,
     /// The executable that acts as the sandbox helper of proxy recording (it calls

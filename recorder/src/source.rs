@@ -52,8 +52,13 @@ impl Drop for Kernel {
 
 impl Kernel {
     /// Attach to processes and begin to hand out what they do.
-    pub(crate) fn start(source: Source, pids: &[u32], items: Sender<Item>) -> Result<Kernel, Error> {
-        let options = Options { pids: pids.to_vec(), source: Some(source), ..Options::default() };
+    pub(crate) fn start(
+        source: Source,
+        pids: &[u32],
+        buffer: Option<u32>,
+        items: Sender<Item>,
+    ) -> Result<Kernel, Error> {
+        let options = Options { pids: pids.to_vec(), source: Some(source), buffer_bytes: buffer, ..Options::default() };
         let capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);

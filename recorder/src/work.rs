@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     Error, Ledger, Summary,
+    considerate::{become_batch_work, make_way_for},
     correlate::Patience,
     pipeline::{Output, Pipeline, Scope},
     queue::{self, Abandoned, Sender},
@@ -33,7 +34,13 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn start(store: Store, scope: Scope, mut items: mpsc::Receiver<Item>) -> Result<Work, Error> {
+    /// `beside`: processes whose processors are theirs.
+    pub(crate) fn start(
+        store: Store,
+        scope: Scope,
+        beside: &[u32],
+        mut items: mpsc::Receiver<Item>,
+    ) -> Result<Work, Error> {
         let full = Arc::new(Notify::new());
         let notify = Arc::clone(&full);
         let (tell, done) = oneshot::channel();
@@ -42,8 +49,17 @@ impl Work {
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let failed = |source| Error::System { action: "start a thread", source };
+        let considerate = {
+            let beside = beside.to_vec();
+            move || {
+                become_batch_work();
+                make_way_for(&beside);
+            }
+        };
+        let considerate_too = considerate.clone();
         let pipeline = thread("pipeline")
             .spawn(move || {
+                considerate();
                 let mut pipeline = Pipeline::new(scope, patience);
                 // Where the outputs are no longer taken, the store has failed, and says why.
                 let _ = pump(&mut pipeline, &mut items, &outputs, &notify);
@@ -53,6 +69,7 @@ impl Work {
             .map_err(failed)?;
         let store = thread("store")
             .spawn(move || {
+                considerate_too();
                 let summary = sink::run(&store.sync_later(), &recording, taken);
                 let _ = tell.send(());
                 summary

@@ -1,14 +1,15 @@
 //! `regress record`.
 
+mod report;
+
 use std::{
     ffi::OsString,
-    fmt::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use regress_ebpf::Source;
-use regress_recorder::{Ledger, Progress, Settings, Started, Stop, Summary, Tally, Target, ViaChoice};
+use regress_recorder::{Progress, Settings, Started, Stop, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -37,6 +38,12 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
+    /// Buffer between the kernel and the recorder: a power of two from 64K to 1G (default: 1/64 of the memory, 16M to 256M)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "REGRESS_BUFFER")]
+    buffer: Option<u32>,
+    /// Write the summary to a file as well, in a format that programs read (repeatable)
+    #[arg(long = "summary", value_name = "json=FILE", value_parser = parse_summary)]
+    summaries: Vec<PathBuf>,
     /// The service's name in the cassettes (default: the program's file name)
     #[arg(long, value_name = "NAME", env = "REGRESS_SERVICE")]
     service: Option<String>,
@@ -70,6 +77,7 @@ enum ViaArg {
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
+    let summaries = args.summaries.clone();
     let settings = settings(args, config)?;
     let out = settings.out.clone();
     let what = describe(&settings.target);
@@ -114,7 +122,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     // A forwarded connection that hangs must not keep the program.
     runtime.shutdown_background();
     let summary = recorded?;
-    output::say(table(&summary, &out));
+    output::say(report::table(&summary, &out));
+    for path in summaries {
+        report::write_json(&summary, &path)?;
+    }
     if summary.complete() { Ok(Exit::Same) } else { Ok(Exit::CouldNotTell) }
 }
 
@@ -140,6 +151,13 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
     } else {
         Target::Pids(args.pids)
     };
+    let buffer = match (args.buffer, config.record.buffer) {
+        (Some(buffer), _) => Some(buffer),
+        (None, Some(size)) => Some(parse_size(&size).map_err(|what| {
+            Failure::new(format_args!("[record] buffer: {what}")).hint("docs/configuration.md says what it is")
+        })?),
+        (None, None) => None,
+    };
     Ok(Settings {
         out: args.output,
         service,
@@ -155,6 +173,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
             ViaArg::InetKprobe => ViaChoice::Source(Source::InetKprobe),
             ViaArg::Proxy => ViaChoice::Proxy,
         },
+        buffer,
         target,
         helper: PathBuf::from("/proc/self/exe"),
     })
@@ -185,6 +204,34 @@ fn how(source: Option<Source>) -> String {
     source.map_or_else(|| "proxy".to_owned(), |source| format!("eBPF, {source} source"))
 }
 
+/// A number of bytes, or one with `K`, `M` or `G` (of 1024), that can be the buffer's size.
+fn parse_size(text: &str) -> Result<u32, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err("a size is a number of bytes, or a number with K, M or G".to_owned()),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "a size is a number of bytes, or a number with K, M or G".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(bytes))
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| "the size must be a power of two from 64K to 1G".to_owned())
+}
+
+/// `json=FILE`.
+fn parse_summary(text: &str) -> Result<PathBuf, String> {
+    match text.split_once('=') {
+        Some(("json", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err("a summary is named by its format and its file: json=FILE".to_owned()),
+    }
+}
+
 /// A number of seconds, or a number with `ms`, `s`, `m` or `h`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -203,86 +250,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "the time must be more than nothing".to_owned())
 }
 
-/// The summary for people.
-fn table(summary: &Summary, out: &Path) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_table(&mut text, summary, out);
-    text
-}
-
-fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Result {
-    if let Some(exit) = &summary.exit {
-        writeln!(text, "{exit}")?;
-    }
-    write!(text, "{} recorded to {}", plural(summary.entries, "entry", "entries"), out.display())?;
-    if summary.defective > 0 {
-        write!(text, ", {} of them incomplete or uncertain (they replay as inconclusive)", summary.defective)?;
-    }
-    let width = summary.downstream.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("downstream".len());
-    if !summary.downstream.is_empty() {
-        write!(text, "\n\n{:width$}  {:>8}  {:>9}  {:>8}", "downstream", "of entry", "ambiguous", "ambient")?;
-        for (name, counts) in &summary.downstream {
-            write!(text, "\n{name:width$}  {:>8}  {:>9}  {:>8}", counts.certain, counts.ambiguous, counts.ambient)?;
-        }
-        writeln!(text)?;
-    }
-    let notes = [
-        (
-            summary.ambiguous(),
-            "exchange has",
-            "exchanges have",
-            "an unknown owner: record with fewer requests at a time",
-        ),
-        (summary.unfinished, "entry was", "entries were", "still open at the end"),
-        (
-            summary.opaque,
-            "connection into the service was",
-            "connections into the service were",
-            "encrypted or not HTTP/1: no cassette was written for what came over them",
-        ),
-    ];
-    write_ledger(text, &summary.ledger)?;
-    for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
-        write!(text, "\n{} {what}", plural(count, one, many))?;
-    }
-    if summary.entries == 0 {
-        write!(text, "\nnothing was recorded\nhint: send requests to the service while it is recorded")?;
-        if summary.opaque > 0 {
-            write!(text, "; encrypted entries cannot be read yet, use a plain port")?;
-        }
-    }
-    Ok(())
-}
-
-/// What is missing, by kind; nothing where nothing is.
-fn write_ledger(text: &mut String, ledger: &Ledger) -> std::fmt::Result {
-    let mut rows = ledger.rows().peekable();
-    if rows.peek().is_some() {
-        write!(
-            text,
-            "\n{:<17}  {:>8}  {:>12}  {:>11}  {:>9}",
-            "missing", "times", "bytes", "connections", "cassettes"
-        )?;
-    }
-    for (lack, tally) in rows {
-        let Tally { events, bytes, connections, cassettes } = tally;
-        write!(text, "\n{:<17}  {events:>8}  {bytes:>12}  {connections:>11}  {cassettes:>9}", lack.word())?;
-    }
-    if ledger.has_losses() {
-        write!(text, "\nthe recording is incomplete: what is missing is marked in the cassettes that it touches")?;
-    }
-    Ok(())
-}
-
-fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests {
-    use regress_recorder::{Counts, Lack};
-
     use super::*;
 
     #[test]
@@ -297,22 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_what_is_missing() {
-        let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
-        summary.ledger.add(Lack::BufferFull, 1, 4096);
-        summary.ledger.add(Lack::Gap, 2, 5000);
-        summary.downstream.insert("stock:8081".into(), Counts { certain: 3, ambiguous: 0, ambient: 12 });
-        insta::assert_snapshot!(table(&summary, Path::new("tapes")), @r"
-        2 entries recorded to tapes, 1 of them incomplete or uncertain (they replay as inconclusive)
+    fn sizes() {
+        assert_eq!(parse_size("65536"), Ok(65536));
+        assert_eq!(parse_size("64k"), Ok(64 << 10));
+        assert_eq!(parse_size("16MiB"), Ok(16 << 20));
+        assert_eq!(parse_size("1G"), Ok(1 << 30));
+        for wrong in ["", "M", "3M", "32K", "2G", "64T", "-1", "1.5M", "99999999999999999999G"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
 
-        downstream  of entry  ambiguous   ambient
-        stock:8081         3          0        12
-
-        ");
-        insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
-        0 entries recorded to tapes
-        nothing was recorded
-        hint: send requests to the service while it is recorded
-        ");
+    #[test]
+    fn summaries() {
+        assert_eq!(parse_summary("json=a=b"), Ok(PathBuf::from("a=b")));
+        for wrong in ["json=", "json", "text=x", "x"] {
+            assert!(parse_summary(wrong).is_err(), "{wrong}");
+        }
     }
 }

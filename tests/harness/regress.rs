@@ -75,6 +75,17 @@ impl Recording {
         wait_for_port(port);
     }
 
+    /// The process id of the recorder.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// End the recorder in no order at all.
+    pub fn kill(self) {
+        self.0.signal(Signal::SIGKILL);
+        assert_eq!(self.0.finish().code, -1, "a signal ended it");
+    }
+
     /// End the recording in good order.
     pub fn stop(self) -> Finished {
         self.0.signal(Signal::SIGINT);

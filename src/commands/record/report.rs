@@ -1,0 +1,208 @@
+//! What a recording gave, for people and for programs.
+
+use std::{fmt::Write, path::Path};
+
+use regress_recorder::{Lack, Summary};
+use serde_json::{Map, Value, json};
+
+use crate::output::Failure;
+
+/// The version of the JSON summary, MAJOR.MINOR.
+const VERSION: &str = "1.0";
+
+/// The summary for people.
+pub fn table(summary: &Summary, out: &Path) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_table(&mut text, summary, out);
+    text
+}
+
+fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Result {
+    if let Some(exit) = &summary.exit {
+        writeln!(text, "{exit}")?;
+    }
+    write!(text, "{} recorded to {}", plural(summary.entries, "entry", "entries"), out.display())?;
+    if summary.defective > 0 {
+        write!(text, ", {} of them incomplete or uncertain (they replay as inconclusive)", summary.defective)?;
+    }
+    let width = summary.downstream.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("downstream".len());
+    if !summary.downstream.is_empty() {
+        write!(text, "\n\n{:width$}  {:>8}  {:>9}  {:>8}", "downstream", "of entry", "ambiguous", "ambient")?;
+        for (name, counts) in &summary.downstream {
+            write!(text, "\n{name:width$}  {:>8}  {:>9}  {:>8}", counts.certain, counts.ambiguous, counts.ambient)?;
+        }
+        writeln!(text)?;
+    }
+    write_ledger(text, summary)?;
+    let notes = [
+        (
+            summary.ambiguous(),
+            "exchange has",
+            "exchanges have",
+            "an unknown owner: record with fewer requests at a time",
+        ),
+        (summary.unfinished, "entry was", "entries were", "still open at the end"),
+        (
+            summary.opaque,
+            "connection into the service was",
+            "connections into the service were",
+            "encrypted or not HTTP/1: no cassette was written for what came over them",
+        ),
+    ];
+    for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
+        write!(text, "\n{} {what}", plural(count, one, many))?;
+    }
+    if summary.entries == 0 {
+        write!(text, "\nnothing was recorded\nhint: send requests to the service while it is recorded")?;
+        if summary.opaque > 0 {
+            write!(text, "; encrypted entries cannot be read yet, use a plain port")?;
+        }
+    }
+    Ok(())
+}
+
+/// One line for each way in which something is missing.
+fn write_ledger(text: &mut String, summary: &Summary) -> std::fmt::Result {
+    let names: Vec<&str> = summary.ledger.rows().map(|(lack, _)| describe(lack)).collect();
+    let title = if summary.ledger.has_losses() { "LOST" } else { "not read" };
+    let Some(width) = names.iter().map(|name| name.len()).max() else { return Ok(()) };
+    let apart = if text.ends_with('\n') { "\n" } else { "\n\n" };
+    write!(text, "{apart}{title:width$}  {:>8}  {:>12}  {:>11}  {:>9}", "times", "bytes", "connections", "cassettes")?;
+    for (name, (_, tally)) in names.iter().zip(summary.ledger.rows()) {
+        let connections = if tally.connections > 0 { tally.connections.to_string() } else { "?".to_owned() };
+        let (times, bytes, cassettes) = (tally.events, tally.bytes, tally.cassettes);
+        write!(text, "\n{name:width$}  {times:>8}  {bytes:>12}  {connections:>11}  {cassettes:>9}")?;
+    }
+    writeln!(text)?;
+    let has = |lack| summary.ledger.get(lack).events > 0;
+    if has(Lack::BufferFull) {
+        write!(text, "\nhint: give the recorder more room (--buffer) or record less at a time")?;
+    }
+    if has(Lack::AmbientFull) {
+        write!(
+            text,
+            "\nhint: record for a shorter time, or into a new folder: the ambient cassette has its largest size"
+        )?;
+    }
+    Ok(())
+}
+
+fn describe(lack: Lack) -> &'static str {
+    match lack {
+        Lack::BufferFull => "events: the buffer was full",
+        Lack::Unreadable => "events: memory was not readable",
+        Lack::TableFull => "events: a table was full",
+        Lack::Skipped => "events: the kernel skipped a program",
+        Lack::Gap => "gaps: bytes that moved unseen",
+        Lack::Memory => "data beyond the memory bound",
+        Lack::Reordered => "data that stayed out of order",
+        Lack::AmbientFull => "exchanges: the ambient cassette was full",
+        Lack::JoinedMidStream => "exchanges under way at the start",
+        Lack::Opaque => "exchanges of an unknown protocol",
+        Lack::Encrypted => "encrypted exchanges",
+    }
+}
+
+/// Write the summary for programs; docs/summary-schema.md describes it.
+pub fn write_json(summary: &Summary, path: &Path) -> Result<(), Failure> {
+    let text = format!("{:#}\n", value(summary));
+    std::fs::write(path, text).map_err(|error| {
+        Failure::new(format_args!("cannot write the summary to {}: {error}", path.display()))
+            .hint("the cassettes are written; name a file that can be written to")
+    })
+}
+
+fn value(summary: &Summary) -> Value {
+    let downstream: Map<String, Value> = summary
+        .downstream
+        .iter()
+        .map(|(name, counts)| {
+            let counts = json!({
+                "of_entry": counts.certain, "ambiguous": counts.ambiguous, "ambient": counts.ambient,
+            });
+            (name.clone(), counts)
+        })
+        .collect();
+    let ledger: Map<String, Value> = Lack::ALL
+        .iter()
+        .map(|&lack| {
+            let tally = summary.ledger.get(lack);
+            let tally = json!({
+                "events": tally.events, "bytes": tally.bytes,
+                "connections": tally.connections, "cassettes": tally.cassettes,
+            });
+            (lack.word().to_owned(), tally)
+        })
+        .collect();
+    json!({
+        "summary": VERSION,
+        "complete": summary.complete(),
+        "via": summary.via.map(|via| match via {
+            regress_cassettes::Via::Socket => "socket",
+            regress_cassettes::Via::Inet => "inet",
+            regress_cassettes::Via::Syscall => "syscall",
+            regress_cassettes::Via::Proxy => "proxy",
+        }),
+        "entries": summary.entries,
+        "defective": summary.defective,
+        "unfinished": summary.unfinished,
+        "opaque_connections": summary.opaque,
+        "ended": summary.exit,
+        "downstream": downstream,
+        "ledger": ledger,
+    })
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use regress_recorder::{Counts, Ledger, Tally};
+
+    use super::*;
+
+    fn lossy() -> Summary {
+        let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
+        summary.downstream.insert("stock:8081".into(), Counts { certain: 3, ambiguous: 0, ambient: 12 });
+        summary.ledger = Ledger::from_iter([
+            (Lack::BufferFull, Tally { events: 7, bytes: 70_000, connections: 0, cassettes: 1 }),
+            (Lack::Gap, Tally { events: 2, bytes: 70_000, connections: 1, cassettes: 1 }),
+        ]);
+        summary
+    }
+
+    #[test]
+    fn the_table_names_what_is_missing() {
+        insta::assert_snapshot!(table(&lossy(), Path::new("tapes")), @r"
+        2 entries recorded to tapes, 1 of them incomplete or uncertain (they replay as inconclusive)
+
+        downstream  of entry  ambiguous   ambient
+        stock:8081         3          0        12
+
+        LOST                              times         bytes  connections  cassettes
+        events: the buffer was full           7         70000            ?          1
+        gaps: bytes that moved unseen         2         70000            1          1
+
+        hint: give the recorder more room (--buffer) or record less at a time
+        ");
+        insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
+        0 entries recorded to tapes
+        nothing was recorded
+        hint: send requests to the service while it is recorded
+        ");
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let summary = value(&lossy());
+        assert_eq!((&summary["complete"], &summary["entries"]), (&json!(false), &json!(2)));
+        assert_eq!(summary["downstream"]["stock:8081"]["ambient"], json!(12));
+        let gap = json!({ "events": 2, "bytes": 70_000, "connections": 1, "cassettes": 1 });
+        assert_eq!(summary["ledger"]["gap"], gap);
+        assert_eq!(summary["ledger"].as_object().map(Map::len), Some(Lack::ALL.len()));
+        assert_eq!(summary["ledger"]["skipped"]["events"], json!(0));
+    }
+}

@@ -1,0 +1,82 @@
+use std::process::Command;
+
+use regress_cassettes::Defect;
+use serde_json::Value;
+
+use crate::{
+    harness::{Client, Corpus, Need, Process, Recording, free_port, http, require},
+    services::{python, source},
+};
+
+const CLIENTS: u32 = 6;
+const REQUESTS: u32 = 8;
+/// What the service answers to each.
+const BODY: usize = 1 << 20;
+
+/// A buffer of 64 KiB, through which more than a hundred times as much is pressed: the recording says what it lacks
+/// everywhere, and what it does not call incomplete is complete.
+#[test]
+fn root_a_forced_overflow_is_impossible_to_miss() {
+    if !require("losses::overflow", &[Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let port = free_port();
+    let service = Process::start(Command::new(python()).arg(source("flood.py")).env("PORT", port.to_string()));
+    service.wait_for_line("flood listens");
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let report = out.path().with_extension("json");
+    let pid = service.id().to_string();
+    let summary = format!("json={}", report.display());
+    let arguments = ["--pid", &pid, "--via", "ebpf", "--buffer", "64K", "--summary", &summary];
+    let recording = Recording::start(out.path(), arguments, []);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                let first = 100_000 * (client + 1);
+                let client = Client::new(port);
+                for number in first..first + REQUESTS {
+                    assert_eq!(client.get(&format!("/{number}")).response, body_of(&number.to_string()));
+                }
+            });
+        }
+    });
+    let finished = recording.stop();
+    service.stop();
+
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("LOST"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("events: the buffer was full"), "{}", finished.stderr);
+    let text = std::fs::read_to_string(&report).expect("the summary was written");
+    std::fs::remove_file(&report).expect("the summary was written");
+    let summary: Value = serde_json::from_str(&text).expect("the summary is JSON");
+    assert_eq!(summary["complete"], Value::Bool(false));
+    let count = |kind: &str, what: &str| summary["ledger"][kind][what].as_u64().expect("a number");
+    assert!(count("buffer-full", "events") > 0 && count("buffer-full", "bytes") > 0, "{text}");
+    assert!(count("gap", "bytes") > 0 && count("gap", "connections") > 0, "{text}");
+    // What opens and ends connections has room that payload cannot take.
+    assert_eq!((count("table-full", "events"), &summary["unfinished"]), (0, &Value::from(0)), "{text}");
+
+    let corpus = Corpus::read(out.path());
+    let mut touched = 0;
+    for cassette in &corpus.cassettes {
+        let entry = cassette.entry.as_ref().expect("not the ambient cassette");
+        if cassette.has_defects() {
+            let gap = |defect: &Defect| matches!(defect, Defect::Gap { .. } | Defect::LostEvents { .. });
+            assert!(cassette.defects.iter().chain(&entry.defects).any(gap), "{cassette:?}");
+            touched += 1;
+            continue;
+        }
+        let exchange = http(entry);
+        let number = exchange.request.target().trim_start_matches('/').to_owned();
+        let response = exchange.response.as_ref().expect("a complete cassette has a response");
+        assert!(response.body == body_of(&number), "a cassette without a defect is the truth");
+    }
+    assert!(touched > 0, "{text}");
+    assert_eq!(summary["defective"], Value::from(touched));
+}
+
+fn body_of(number: &str) -> Vec<u8> {
+    let body = format!("{number:>15}\n").repeat(1 << 16).into_bytes();
+    assert_eq!(body.len(), BODY);
+    body
+}
