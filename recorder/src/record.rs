@@ -10,6 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use regress_cassettes::{Store, Via};
+use regress_ebpf::Options;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,
@@ -129,16 +130,24 @@ async fn from_kernel<F: Future<Output = Stop>>(
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(pids, items)?;
+            kernel = Kernel::start(Options { pids: pids.clone(), ..Options::default() }, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
                 () = source::all_gone(pids) => Some("the recorded processes have ended".to_owned()),
             };
         }
+        Target::Cgroup(cgroup) => {
+            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..Options::default() }, items)?;
+            on_ready();
+            exit = tokio::select! {
+                _ = ends.wait() => None,
+                () = source::removed(cgroup) => Some("the recorded cgroup was removed".to_owned()),
+            };
+        }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(&[gate.pid()], items)?;
+            kernel = Kernel::start(Options { pids: vec![gate.pid()], ..Options::default() }, items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {
