@@ -116,7 +116,7 @@ fn render(diagnosis: &Diagnosis) -> String {
         }
     }
     let record = match diagnosis.record {
-        Some("ebpf") => "works by eBPF (--pid and -- COMMAND)",
+        Some("ebpf") => "works by eBPF (--pid, --port, --cgroup and -- COMMAND)",
         Some(_) => "works by proxy only (-- COMMAND; see the hints above for eBPF)",
         None => "does not work here",
     };
