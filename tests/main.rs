@@ -9,6 +9,8 @@ mod harness;
 /// The services under test.
 mod services;
 
+/// Attaching to what runs: by pid, port and cgroup, in containers, with connections that were open before.
+mod attach;
 /// Bad input: every mistake ends in exit code 2, with `error:` and `hint:`, and nothing half-written.
 mod bad_input;
 /// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.

@@ -21,7 +21,7 @@ pub enum Error {
         why: String,
     },
     /// The proxy starts the service itself.
-    #[error("recording by proxy starts the service itself: it needs a command, not a process id")]
+    #[error("recording by proxy starts the service itself: it needs a command, not a running one")]
     ProxyNeedsCommand,
     /// The kernel source failed.
     #[error("kernel capture failed")]
@@ -73,7 +73,7 @@ impl Error {
             Error::NoSuchProcess { .. } => {
                 "name the id of a running process (pgrep finds it), or start the service with `-- COMMAND`".into()
             }
-            Error::NoTarget => "give --pid, or the command after `--`".into(),
+            Error::NoTarget => "give --pid, --cgroup or --port, or the command after `--`".into(),
             Error::NoSource { why } => {
                 format!("{why}; run as root, or record by proxy: `regress record --via proxy -- COMMAND`")
             }

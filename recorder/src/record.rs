@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use regress_cassettes::Via;
-use regress_ebpf::{Event, Source};
+use regress_ebpf::{Event, Options, Source};
 use tokio::{
     sync::{Notify, mpsc},
     task::spawn_blocking,
@@ -45,8 +45,8 @@ pub async fn record(
     let scope = scope(&settings, started.via)?;
     let beside = match &settings.target {
         Target::Pids(pids) => &pids[..],
-        // It inherits the processors of this process.
-        Target::Command { .. } => &[],
+        // Members of a cgroup come and go; a command inherits the processors of this process.
+        Target::Cgroup(_) | Target::Command { .. } => &[],
     };
     let work = Work::start(store, scope, beside, queue)?;
     let full = Arc::clone(&work.full);
@@ -166,6 +166,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
     on_ready: impl FnOnce(),
     mut ends: Ends<'_, F>,
 ) -> Result<Option<String>, Error> {
+    let options = Options { source: Some(source), buffer_bytes: settings.buffer, ..Options::default() };
     let exit;
     let kernel;
     match &settings.target {
@@ -176,16 +177,24 @@ async fn from_kernel<F: Future<Output = Stop>>(
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(source, pids, settings.buffer, items)?;
+            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
                 () = source::all_gone(pids) => Some("the recorded processes have ended".to_owned()),
             };
         }
+        Target::Cgroup(cgroup) => {
+            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, items)?;
+            on_ready();
+            exit = tokio::select! {
+                _ = ends.wait() => None,
+                () = source::removed(cgroup) => Some("the recorded cgroup was removed".to_owned()),
+            };
+        }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(source, &[gate.pid()], settings.buffer, items)?;
+            kernel = Kernel::start(Options { pids: vec![gate.pid()], ..options }, items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::Via;
-use regress_ebpf::Source;
+use regress_ebpf::{Cgroup, Source};
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub enum ViaChoice {
 pub enum Target {
     /// Running processes, with their threads and future children.
     Pids(Vec<u32>),
+    /// Whoever is in this cgroup or in one below it, for as long as it is.
+    Cgroup(Cgroup),
     /// A service that is started for the recording and recorded from its first instruction.
     Command {
         /// Program and arguments.

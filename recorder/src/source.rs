@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use regress_ebpf::{Capture, Event, Options, SocketId, Source};
+use regress_ebpf::{Capture, Cgroup, Event, Options, SocketId};
 use tokio::sync::mpsc::Sender;
 
 use crate::{Error, clock};
@@ -51,14 +51,8 @@ impl Drop for Kernel {
 }
 
 impl Kernel {
-    /// Attach to processes and begin to hand out what they do.
-    pub(crate) fn start(
-        source: Source,
-        pids: &[u32],
-        buffer: Option<u32>,
-        items: Sender<Item>,
-    ) -> Result<Kernel, Error> {
-        let options = Options { pids: pids.to_vec(), source: Some(source), buffer_bytes: buffer, ..Options::default() };
+    /// Attach and begin to hand out what happens.
+    pub(crate) fn start(options: Options, items: Sender<Item>) -> Result<Kernel, Error> {
         let capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
@@ -106,6 +100,13 @@ fn follow(mut capture: Capture, items: &Sender<Item>, stop: &AtomicBool) -> Resu
 pub(crate) async fn all_gone(pids: &[u32]) {
     let alive = |pid: &u32| PathBuf::from(format!("/proc/{pid}")).exists();
     while pids.iter().any(alive) {
+        tokio::time::sleep(LOOK_UP * 4).await;
+    }
+}
+
+/// Wait until the cgroup is removed.
+pub(crate) async fn removed(cgroup: &Cgroup) {
+    while !cgroup.is_gone() {
         tokio::time::sleep(LOOK_UP * 4).await;
     }
 }

@@ -131,7 +131,10 @@ fn render(diagnosis: &Diagnosis) -> String {
     }
     let record = match diagnosis.record {
         Some("ebpf") => {
-            format!("works by eBPF, {} source (--pid and -- COMMAND)", diagnosis.source.unwrap_or_default())
+            format!(
+                "works by eBPF, {} source (--pid, --port, --cgroup and -- COMMAND)",
+                diagnosis.source.unwrap_or_default()
+            )
         }
         Some(_) => "works by proxy only (-- COMMAND; see the hints above for eBPF)".to_owned(),
         None => "does not work here".to_owned(),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use regress_ebpf::Source;
+use regress_ebpf::{Cgroup, Source};
 use regress_recorder::{Progress, Settings, Started, Stop, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,12 @@ pub struct Args {
     /// Record this running process, with its threads and children (repeatable)
     #[arg(long = "pid", value_name = "P", conflicts_with = "command")]
     pids: Vec<u32>,
-    /// Record entries that arrive on this port only (repeatable; default: every port the service accepts on)
+    /// Record the processes in this cgroup (version 2) and below it: a directory under /sys/fs/cgroup, or a path as in
+    /// /proc/PID/cgroup. Whoever enters is recorded from then on, whoever leaves no longer
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["pids", "command"])]
+    cgroup: Option<PathBuf>,
+    /// Record entries that arrive on this port only (repeatable; default: every port the service accepts on). With
+    /// neither --pid, --cgroup nor a command: record the processes that listen on it now
     #[arg(long = "port", value_name = "N", env = "REGRESS_PORT", value_delimiter = ',')]
     ports: Vec<u16>,
     /// How to capture: from the kernel, or as a proxy around a command
@@ -55,7 +60,7 @@ pub struct Args {
     command: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum ViaArg {
     /// The kernel where it is allowed, else the proxy where there is a command
     #[default]
@@ -130,27 +135,16 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
-    let command = if args.command.is_empty() && args.pids.is_empty() {
-        config.service.command.iter().map(OsString::from).collect()
-    } else {
-        args.command
-    };
-    if command.is_empty() && args.pids.is_empty() {
-        return Err(
-            Failure::new("nothing to record").hint("give --pid, or the command that starts the service after `--`")
-        );
-    }
-    let service = args.service.or(config.service.name).unwrap_or_else(|| match (command.first(), args.pids.first()) {
-        (Some(program), _) => file_name(Path::new(program)),
-        (None, Some(pid)) => process_name(*pid),
-        (None, None) => String::new(),
+    let ports = if args.ports.is_empty() { config.service.ports.clone() } else { args.ports.clone() };
+    let target = target(&args, &config, &ports)?;
+    let service = args.service.or(config.service.name).unwrap_or_else(|| {
+        let name = match &target {
+            Target::Command { command, .. } => command.first().map(|program| file_name(Path::new(program))),
+            Target::Pids(pids) => pids.first().map(|pid| process_name(*pid)),
+            Target::Cgroup(cgroup) => Some(unit_name(cgroup.directory())),
+        };
+        name.unwrap_or_default()
     });
-    let target = if args.pids.is_empty() {
-        let env = config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Target::Command { command, env, cwd: None }
-    } else {
-        Target::Pids(args.pids)
-    };
     let buffer = match (args.buffer, config.record.buffer) {
         (Some(buffer), _) => Some(buffer),
         (None, Some(size)) => Some(parse_size(&size).map_err(|what| {
@@ -161,7 +155,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
     Ok(Settings {
         out: args.output,
         service,
-        ports: if args.ports.is_empty() { config.service.ports } else { args.ports },
+        ports,
         duration: args.duration,
         max_entries: args.max_entries,
         via: match args.via {
@@ -179,6 +173,48 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
     })
 }
 
+/// What to record: flags before settings, and who listens on the ports only where nothing else says.
+fn target(args: &Args, config: &Config, ports: &[u16]) -> Result<Target, Failure> {
+    if !args.pids.is_empty() {
+        return Ok(Target::Pids(args.pids.clone()));
+    }
+    if let Some(path) = &args.cgroup {
+        return Cgroup::find(path).map(Target::Cgroup).map_err(refused);
+    }
+    let command = if args.command.is_empty() {
+        config.service.command.iter().map(OsString::from).collect()
+    } else {
+        args.command.clone()
+    };
+    if !command.is_empty() {
+        let env = config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        return Ok(Target::Command { command, env, cwd: None });
+    }
+    if ports.is_empty() || args.via == ViaArg::Proxy {
+        return Err(Failure::new("nothing to record").hint(match args.via {
+            ViaArg::Proxy => "give the command that starts the service after `--`: a proxy cannot join a running one",
+            _ => "give --pid, --cgroup or --port, or the command that starts the service after `--`",
+        }));
+    }
+    regress_ebpf::listening_on(ports).map(Target::Pids).map_err(refused)
+}
+
+fn refused(error: regress_ebpf::Error) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::from_error(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The last part of a cgroup's path, without the kind that systemd appends.
+fn unit_name(cgroup: &Path) -> String {
+    let name = file_name(cgroup);
+    let bare = [".service", ".scope", ".slice"].iter().find_map(|kind| name.strip_suffix(kind));
+    bare.unwrap_or(&name).to_owned()
+}
+
 fn file_name(program: &Path) -> String {
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
 }
@@ -193,6 +229,11 @@ fn describe(target: &Target) -> String {
         Target::Pids(pids) => {
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             format!("process {}", pids.join(", "))
+        }
+        Target::Cgroup(cgroup) => {
+            let empty = cgroup.processes().is_ok_and(|processes| processes.is_empty());
+            let note = if empty { ", which no process is in yet," } else { "" };
+            format!("cgroup {}{note}", cgroup.directory().display())
         }
         Target::Command { command, .. } => {
             command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

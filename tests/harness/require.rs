@@ -29,6 +29,8 @@ pub enum Need {
     Nobody,
     /// Root, to mount.
     Root,
+    /// A cgroup2 hierarchy in which cgroups can be made.
+    Cgroup,
 }
 
 /// Whether the host has all of it. If not, says so and returns false, so that the test can return; panics where
@@ -61,6 +63,12 @@ impl Need {
                 .map_err(|error| format!("/sys/kernel/btf/vmlinux: {error}")),
             Need::Sandbox => runs("unshare", &["--user", "--map-root-user", "--net", "--mount", "true"]),
             Need::Nobody => runs("runuser", &["-u", "nobody", "--", "true"]),
+            Need::Cgroup => {
+                let top = cgroup_hierarchy()?;
+                let made = tempfile::Builder::new().prefix("regress-test-").tempdir_in(&top);
+                let made = made.map_err(|error| format!("{}: {error}", top.display()))?;
+                std::fs::remove_dir(made.keep()).map_err(|error| error.to_string())
+            }
             Need::Root if nix::unistd::geteuid().is_root() => Ok(()),
             Need::Root => Err("not root".into()),
         }
@@ -74,6 +82,14 @@ fn runs(program: &str, args: &[&str]) -> Result<(), String> {
         Ok(status) => Err(format!("{program} {}: {status}", args.join(" "))),
         Err(error) => Err(format!("{program}: {error}")),
     }
+}
+
+/// Where the unified cgroup hierarchy is mounted.
+pub fn cgroup_hierarchy() -> Result<PathBuf, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    let point = line.and_then(|line| line.split(' ').nth(1));
+    point.map(PathBuf::from).ok_or_else(|| "no cgroup2 file system is mounted".to_owned())
 }
 
 /// The folder in which `tests/install.sh` puts what it installs.

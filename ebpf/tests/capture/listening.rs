@@ -1,8 +1,10 @@
 //! Who listens on a port: masters and workers, IPv6, MPTCP, network namespaces, nobody.
 #![allow(unsafe_code, reason = "socket(2) for a protocol that nix does not name")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::socket::{Backlog, SockaddrIn, bind, listen};
@@ -100,19 +102,32 @@ fn root_an_mptcp_listener_and_its_old_connections() {
     assert!(recorded.socket(id(&server)).joined());
 }
 
-/// A process in a network namespace of its own, with a listener there.
+/// What `listen_and_wait` prints before its port.
+const LISTENING: &str = "listening on ";
+
+/// This binary in a network namespace of its own, with a listener there.
 fn holder_elsewhere() -> (Holder, u16) {
-    let script = "import socket,sys,time\ns=socket.socket();s.bind(('0.0.0.0',0));s.listen()\n\
-                  print(s.getsockname()[1],flush=True);time.sleep(600)";
-    let mut child = Command::new("unshare")
-        .args(["--net", "python3", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("there is unshare");
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("piped")), &mut line)
-        .expect("it prints its port");
-    (Holder(child), line.trim().parse().expect("a port"))
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", "listening::listen_and_wait", "--ignored", "--nocapture"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // SAFETY: unshare(2) is a plain system call, fit for the time between fork and exec.
+    unsafe { command.pre_exec(|| Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?)) };
+    let mut child = command.spawn().expect("this binary runs");
+    let said = BufReader::new(child.stdout.take().expect("piped"));
+    let port = said.lines().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once(LISTENING)?;
+        port.trim().parse().ok()
+    });
+    (Holder(child), port.expect("it prints its port"))
+}
+
+#[test]
+#[ignore = "run by holder_elsewhere, in a network namespace"]
+fn listen_and_wait() {
+    let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
+    println!("{LISTENING}{}", listener.local_addr().expect("bound").port());
+    // Until whoever started this is gone.
+    let _ = std::io::stdin().read(&mut [0]);
 }
 
 #[test]
@@ -120,9 +135,7 @@ fn root_a_listener_in_another_network_namespace() {
     require_capture!("root_a_listener_in_another_network_namespace");
     let (holder, port) = holder_elsewhere();
     let found = listening_on(&[port]).unwrap();
-    // `python3` may be a script that starts the interpreter.
-    assert!(found.iter().all(|&pid| pid == holder.0.id() || pid > holder.0.id()), "{found:?}");
-    assert_eq!(found.len(), 1);
+    assert_eq!(found, [holder.0.id()]);
     let here = TcpListener::bind(("127.0.0.1", port));
     let Ok(here) = here else { return };
     let error = listening_on(&[port]).unwrap_err();
