@@ -136,6 +136,7 @@ struct pt_regs { /* x86-64 */
 	unsigned long dx;
 	unsigned long si;
 	unsigned long orig_ax;
+	unsigned long sp;
 };
 
 #pragma clang attribute pop
@@ -173,6 +174,10 @@ enum kind {
 	BORN = 6,
 	GONE = 7,
 	NAME = 8,
+	TLS_DATA = 9,
+	TLS_CALL = 10,
+	TLS_FREED = 11,
+	MAPPED = 12,
 };
 
 enum direction { SENT = 0, RECEIVED = 1 };
@@ -186,16 +191,28 @@ struct record {
 	u32 process; /* 0: the kernel acted on its own */
 	u32 thread;
 	u8 kind;
-	u8 detail; /* DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
+	u8 detail; /* DATA, TLS_DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
 	u8 joined; /* OPEN: bytes moved before */
 	u8 padding;
-	u32 length; /* payload bytes that follow the fixed part of DATA and NAME */
+	u32 length; /* payload bytes that follow the fixed part of DATA, TLS_DATA and NAME */
 };
 
 struct data_record {
 	struct record head;
 	u64 position;
 	u64 missing;
+	u64 within; /* DATA: the TLS object whose call moved these bytes; 0 for none */
+};
+
+/* TLS_DATA: plaintext. TLS_CALL: a call that brought none. TLS_FREED: the object is no more. `head.socket` is known only
+ * where the object says what it speaks on (Go). */
+struct tls_record {
+	struct record head;
+	u64 object;
+	u64 position;  /* in the object's plaintext of this direction */
+	u64 missing;
+	u64 left;      /* bytes of the same call that follow in other records */
+	u64 requested; /* how much the call asked for */
 };
 
 struct address_record { /* CONNECTING, OPEN */

@@ -119,7 +119,7 @@ INLINE int emit_addresses(struct sock *sk, u8 kind, u8 role, u8 joined, u64 task
 }
 
 /* Bytes that moved and that nobody can read: their number is all there is. */
-INLINE int emit_missing(struct sock *sk, u8 direction, u64 position, u64 missing, u64 task)
+INLINE int emit_missing(struct sock *sk, u8 direction, u64 position, u64 missing, u64 within, u64 task)
 {
 	struct data_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -130,6 +130,7 @@ INLINE int emit_missing(struct sock *sk, u8 direction, u64 position, u64 missing
 	fill_head(&out->head, DATA, direction, bpf_get_socket_cookie(sk), task);
 	out->position = position;
 	out->missing = missing;
+	out->within = within;
 	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }

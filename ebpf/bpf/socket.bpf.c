@@ -11,6 +11,7 @@
  * stream's position advances all the same: a loss shows as a gap.
  */
 #include "payload.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -153,13 +154,14 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 {
 	u64 unseen = unseen_bytes(sk, state, direction, length);
 	u64 position = __sync_fetch_and_add(&state->position[direction & 1], unseen + length);
+	u64 within = calling_tls_object();
 
 	if (!call->readable) {
 		unseen += length;
 		length = 0;
 	}
 	if (unseen) {
-		if (emit_missing(sk, direction, position, unseen, task))
+		if (emit_missing(sk, direction, position, unseen, within, task))
 			state->owed[direction & 1] = 0;
 		else
 			state->owed[direction & 1] += unseen;
@@ -169,6 +171,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 		return;
 	fill_head(&t->out.head, DATA, direction, bpf_get_socket_cookie(sk), task);
 	t->out.position = position;
+	t->out.within = within;
 	t->left = length;
 	t->owed = state->owed[direction & 1];
 	copy_all(direction);
@@ -192,7 +195,7 @@ INLINE void settle(struct sock *sk, struct socket_state *state, u32 direction)
 	if (!unseen && !owed)
 		return;
 	position = __sync_fetch_and_add(&state->position[direction & 1], unseen);
-	if (emit_missing(sk, direction, position - owed, owed + unseen, 0))
+	if (emit_missing(sk, direction, position - owed, owed + unseen, 0, 0))
 		state->owed[direction & 1] = 0;
 }
 
@@ -292,6 +295,7 @@ INLINE void datagram(struct sock *sk, s32 length, int flags, u32 direction, u64 
 	}
 	fill_head(&t->out.head, NAME, RECEIVED, bpf_get_socket_cookie(sk), task);
 	t->out.position = 0;
+	t->out.within = 0;
 	t->left = length;
 	copy_all(RECEIVED);
 	send_out(t, 0);

@@ -14,6 +14,7 @@ use crate::joined;
 use crate::listeners::Listeners;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Record};
+use crate::tls::{Binder, Seen, Targets};
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +50,8 @@ pub struct Capture {
     listeners: Listeners,
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
-    /// Events that user space itself found, to be handed out first.
-    found: Vec<Event>,
+    targets: Targets,
+    binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
 
@@ -76,7 +77,8 @@ impl Capture {
             waiter,
             listeners: Listeners::default(),
             open: HashSet::new(),
-            found: Vec::new(),
+            targets: Targets::default(),
+            binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
         capture.programs.attach()?;
@@ -93,14 +95,24 @@ impl Capture {
     pub fn add_process(&mut self, pid: u32) -> Result<(), Error> {
         let pid = thread_group(pid)?;
         self.programs.follow(pid)?;
-        let first = self.found.len();
-        joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.found)?;
-        for event in &self.found[first..] {
+        self.look_for_tls(pid);
+        let mut found = Vec::new();
+        joined::join(pid, &mut self.programs, &mut self.listeners, &mut found)?;
+        for event in found {
             if let EventKind::Open { socket, .. } = event.kind {
                 self.open.insert(socket);
             }
+            self.binder.take(Seen::Event { event, within: None });
         }
         Ok(())
+    }
+
+    /// Probes the TLS libraries that a process has mapped. What cannot be probed stays encrypted.
+    fn look_for_tls(&mut self, pid: u32) {
+        let programs = &mut self.programs;
+        if self.targets.scan(pid, |file, number, points| programs.attach_probes(file, number, points).is_ok()) {
+            self.binder.readable(pid);
+        }
     }
 
     /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
@@ -111,10 +123,14 @@ impl Capture {
     pub fn next_batch(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         let before = out.len();
-        out.append(&mut self.found);
         loop {
-            self.read(out)?;
-            self.report_losses(out)?;
+            let now = joined::monotonic_now();
+            if self.read()? == 0 {
+                // Nothing was in the ring: nothing that happened before is still to come.
+                self.binder.advance(now);
+            }
+            self.report_losses()?;
+            self.hand_out(out);
             let left = deadline.saturating_duration_since(Instant::now());
             if out.len() > before || left.is_zero() {
                 return Ok(());
@@ -129,9 +145,15 @@ impl Capture {
     /// When the kernel's buffer cannot be read.
     pub fn drain(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         self.programs.unload()?;
-        out.append(&mut self.found);
-        while self.read(out)? > 0 {}
-        self.report_losses(out)
+        while self.read()? > 0 {}
+        self.report_losses()?;
+        self.binder.stop(joined::monotonic_now());
+        self.hand_out(out);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, out: &mut Vec<Event>) {
+        out.extend(std::iter::from_fn(|| self.binder.next()));
     }
 
     /// Waits until enough is buffered to be worth a wake-up, or the time is up.
@@ -144,7 +166,7 @@ impl Capture {
     }
 
     /// Takes a batch out of the ring; returns how many records it had.
-    fn read(&mut self, out: &mut Vec<Event>) -> Result<usize, Error> {
+    fn read(&mut self) -> Result<usize, Error> {
         let (mut records, mut bytes) = (0, 0);
         while records < BATCH_EVENTS && bytes < BATCH_BYTES {
             let Some(item) = self.ring.next() else { break };
@@ -153,23 +175,33 @@ impl Capture {
             drop(item);
             records += 1;
             bytes += length;
-            out.extend(self.event(record));
+            self.record(record);
+        }
+        for process in self.binder.unread() {
+            self.look_for_tls(process);
         }
         Ok(records)
     }
 
-    fn event(&mut self, record: Record) -> Option<Event> {
-        match record {
+    fn record(&mut self, record: Record) {
+        let (event, within) = match record {
             Record::Open { at, unit, socket, role, local, peer, joined } => {
                 // Two threads that use a socket first at the same time both announce it.
                 if !self.open.insert(socket) {
-                    return None;
+                    return;
                 }
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
-                Some(Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } })
+                (Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } }, None)
             }
-            Record::Event(event) => Some(self.checked(event)),
-        }
+            Record::Event(event) => (event, None),
+            Record::Within { event, object } => (event, Some(object)),
+            Record::Plaintext(plaintext) => return self.binder.take(Seen::Plaintext(plaintext)),
+            Record::TlsCall { unit, object, socket } => return self.binder.take(Seen::Call { unit, object, socket }),
+            Record::TlsFreed { at, object } => return self.binder.take(Seen::Freed { at, object }),
+            Record::Mapped { process } => return self.look_for_tls(process),
+        };
+        let event = self.checked(event);
+        self.binder.take(Seen::Event { event, within });
     }
 
     /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a
@@ -196,15 +228,16 @@ impl Capture {
         self.listeners.role(local)
     }
 
-    /// Appends what was lost since the last report.
-    fn report_losses(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
+    /// Tells what was lost since the last report.
+    fn report_losses(&mut self) -> Result<(), Error> {
         let totals = self.programs.losses()?;
         for ((kind, total), reported) in LOSS_KINDS.into_iter().zip(totals).zip(&mut self.reported) {
             let events = total.events - reported.events;
             let bytes = total.bytes - reported.bytes;
             if events > 0 {
                 let loss = Loss { kind, events, bytes };
-                out.push(Event { at: joined::monotonic_now(), unit: None, kind: EventKind::Lost(loss) });
+                let event = Event { at: joined::monotonic_now(), unit: None, kind: EventKind::Lost(loss) };
+                self.binder.take(Seen::Event { event, within: None });
                 *reported = total;
             }
         }

@@ -12,6 +12,7 @@ mod listeners;
 mod probe;
 mod programs;
 mod record;
+mod tls;
 
 pub use capture::{Capture, Options};
 pub use error::Error;

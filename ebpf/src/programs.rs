@@ -1,14 +1,17 @@
 //! The BPF programs and their tables: loading, attaching, and what user space reads and writes there.
 #![allow(unsafe_code, reason = "bpf(2) for a program's missed runs, membarrier(2), and Pod for the shared structures")]
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
-use aya::programs::BtfTracePoint;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use aya::programs::{BtfTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 
 use crate::error::Error;
 use crate::event::{LossKind, Role};
+use crate::tls::{PROBES, ProbePoint};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/socket.bpf.o");
 
@@ -20,13 +23,14 @@ struct Program {
     alone: bool,
 }
 
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     Program { name: "sock_send_length", tracepoint: "sock_send_length", alone: true },
     Program { name: "sock_recv_length", tracepoint: "sock_recv_length", alone: true },
     Program { name: "inet_sock_set_state", tracepoint: "inet_sock_set_state", alone: false },
     Program { name: "set_state_nested", tracepoint: "inet_sock_set_state", alone: false },
     Program { name: "tcp_destroy_sock", tracepoint: "tcp_destroy_sock", alone: false },
     Program { name: "destroy_sock_nested", tracepoint: "tcp_destroy_sock", alone: false },
+    Program { name: "sched_process_exec", tracepoint: "sched_process_exec", alone: true },
     Program { name: "sched_process_fork", tracepoint: "sched_process_fork", alone: true },
     Program { name: "sched_process_exit", tracepoint: "sched_process_exit", alone: true },
 ];
@@ -110,8 +114,22 @@ impl Programs {
         for Program { name, tracepoint, .. } in PROGRAMS {
             loaded(&mut self.ebpf, name)?.load(tracepoint, &self.btf)?;
         }
+        for name in PROBES {
+            probe(&mut self.ebpf, name)?.load()?;
+        }
         for Program { name, .. } in PROGRAMS {
             loaded(&mut self.ebpf, name)?.attach()?;
+        }
+        Ok(())
+    }
+
+    /// Probes the code of a file, for every process that runs it, in this order. `number` tells the file from others.
+    pub(crate) fn attach_probes(&mut self, file: &File, number: u64, points: &[ProbePoint]) -> Result<(), Error> {
+        // The file itself, whatever name it has in whatever namespace.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        for point in points {
+            let at = UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(point.offset), cookie: Some(number) };
+            probe(&mut self.ebpf, point.program)?.attach(at, &path, UProbeScope::AllProcesses)?;
         }
         Ok(())
     }
@@ -157,6 +175,9 @@ impl Programs {
     /// see bytes: an end is checked against TCP's counters, and bytes that moved meanwhile would pass for lost ones.
     pub(crate) fn unload(&mut self) -> Result<(), Error> {
         self.missed_before_unload += self.missed_runs();
+        for name in PROBES {
+            probe(&mut self.ebpf, name)?.unload()?;
+        }
         for Program { name, .. } in PROGRAMS.iter().rev() {
             loaded(&mut self.ebpf, name)?.unload()?;
         }
@@ -184,6 +205,11 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'s
 }
 
 fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, Error> {
+    let program = ebpf.program_mut(name).expect("the object defines its programs");
+    Ok(program.try_into()?)
+}
+
+fn probe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, Error> {
     let program = ebpf.program_mut(name).expect("the object defines its programs");
     Ok(program.try_into()?)
 }

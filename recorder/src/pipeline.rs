@@ -170,6 +170,11 @@ impl Pipeline {
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
             EventKind::Open { socket, role, local, peer, joined } => self.open(now, socket, role, local, peer, joined),
+            EventKind::InsideTls { socket } => {
+                if let Some(connection) = self.connections.get_mut(&socket) {
+                    connection.tls = true;
+                }
+            }
             EventKind::Data { socket, direction, position, bytes, missing } => {
                 let Some(connection) = self.connections.get_mut(&socket) else { return };
                 if connection.internal {

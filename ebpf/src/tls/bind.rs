@@ -1,0 +1,790 @@
+//! Ties what is read inside TLS to the sockets it was sent on. Pure: no I/O, no time but that of the events.
+//!
+//! The ciphertext of a connection that begins like TLS is held back until its plaintext is tied to it, and then replaced.
+//! A tie needs evidence, and has to agree with the arithmetic of [`super::ledger`] before anything is told:
+//!
+//! - the system call that moved ciphertext was made inside a call on the TLS object, or the object names its socket;
+//! - else a thread that received ciphertext went on to call this object and no other, and both have no other candidate.
+//!
+//! Where that is missing or contradicted, the connection stays encrypted: its ciphertext is told after all, at the place in
+//! the order of events where its first application data passed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::event::{Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+
+use super::conversation::Conversation;
+use super::ledger::Contradiction;
+use super::records::begins_record;
+use super::{ObjectId, Plaintext};
+
+/// How long plaintext may follow its ciphertext, in nanoseconds. So long is told nothing of what comes later.
+const PATIENCE: u64 = 50_000_000;
+/// How long an ended connection waits for what its library has received and the service has not read yet.
+const LAST_READ: u64 = 1_000_000_000;
+/// Ciphertext that is kept of one connection; of more only the length is.
+const MOST_HELD: usize = 1 << 20;
+/// Plaintext that is kept of one object while its socket is not known; of more only the length is.
+const MOST_WAITING: u64 = 64 << 20;
+/// Events that may wait for one connection's tie.
+const MOST_DELAYED: usize = 1 << 16;
+
+/// One thing that the kernel side tells.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Seen {
+    /// An event. Bytes may have been moved by a system call that was made within a call on a TLS object.
+    Event { event: Event, within: Option<ObjectId> },
+    /// Plaintext.
+    Plaintext(Plaintext),
+    /// A call on an object that brought no plaintext. Go's objects name their socket.
+    Call { unit: Option<Unit>, object: ObjectId, socket: Option<SocketId> },
+    /// The object is no more.
+    Freed { at: u64, object: ObjectId },
+}
+
+/// A place in the order of what is told.
+#[derive(Debug)]
+enum Slot {
+    Event(Event),
+    /// The ciphertext of this socket, should it stay encrypted.
+    Ciphertext(SocketId),
+}
+
+#[derive(Debug)]
+struct Socket {
+    role: Role,
+    joined: bool,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Its first bytes do not tell yet.
+    New(Vec<Event>),
+    /// What passes is told as it is: no TLS, or nothing is known of what is inside.
+    Open,
+    Tls(Box<Secure>),
+}
+
+/// A connection that speaks TLS.
+#[derive(Debug)]
+struct Secure {
+    conversation: Conversation,
+    process: u32,
+    object: Option<ObjectId>,
+    /// More than one object may be the one, and nothing strong says which.
+    ambiguous: bool,
+    /// Plaintext is told instead of ciphertext.
+    bound: bool,
+    /// Plaintext and ciphertext contradict each other: nothing can be told but what is missing.
+    broken: bool,
+    /// The object is no more: what it has not read will not be read.
+    freed: bool,
+    held: Vec<Event>,
+    held_bytes: usize,
+    /// Time of the last event.
+    last: u64,
+    /// What comes later waits for it until then.
+    decide_by: Option<u64>,
+    /// How much plaintext has been told.
+    position: [u64; 2],
+    /// The end of the connection, and until when it waits for the last reads.
+    ending: Option<(u64, Vec<Event>)>,
+}
+
+#[derive(Debug, Default)]
+struct Object {
+    socket: Option<SocketId>,
+    /// It makes the system calls itself, so that records have passed by the time a call returns.
+    on_descriptor: bool,
+    ambiguous: bool,
+    position: [u64; 2],
+    /// The call whose pieces are coming in.
+    current: [Option<Call>; 2],
+    /// Calls that are not told yet.
+    waiting: VecDeque<Call>,
+    /// How many of them the books know.
+    checked: usize,
+    waiting_bytes: u64,
+}
+
+/// What one call moved.
+#[derive(Debug)]
+struct Call {
+    at: u64,
+    unit: Option<Unit>,
+    direction: Direction,
+    requested: u64,
+    length: u64,
+    /// Bytes of it that are still to come.
+    left: u64,
+    /// Bytes, and how many are missing behind them.
+    pieces: Vec<(Bytes, u64)>,
+    /// Bytes before it that nobody saw.
+    gap: u64,
+}
+
+/// Puts plaintext in the place of ciphertext.
+#[derive(Debug, Default)]
+pub(crate) struct Binder {
+    sockets: HashMap<SocketId, Socket>,
+    objects: HashMap<ObjectId, Object>,
+    /// The TLS connection that a thread received from last, until it calls a TLS object.
+    received: HashMap<Unit, SocketId>,
+    /// Processes whose TLS may be readable.
+    readable: HashSet<u32>,
+    /// Processes that speak TLS without being readable.
+    unread: Vec<u32>,
+    slots: VecDeque<Slot>,
+    /// What became of the ciphertext of the sockets that have a place.
+    released: HashMap<SocketId, Vec<Event>>,
+    /// Sockets with a deadline.
+    waiting: Vec<SocketId>,
+}
+
+impl Binder {
+    /// This process runs code whose TLS can be read.
+    pub(crate) fn readable(&mut self, process: u32) {
+        self.readable.insert(process);
+    }
+
+    /// Processes that began to speak TLS and are not known to be readable, since the last time.
+    pub(crate) fn unread(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// The next event to tell.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.slots.front()? {
+                Slot::Event(_) => {
+                    let Some(Slot::Event(event)) = self.slots.pop_front() else { return None };
+                    return Some(event);
+                }
+                Slot::Ciphertext(socket) => {
+                    let events = self.released.remove(socket)?;
+                    self.slots.pop_front();
+                    events.into_iter().rev().for_each(|event| self.slots.push_front(Slot::Event(event)));
+                }
+            }
+        }
+    }
+
+    /// Takes what was seen next.
+    pub(crate) fn take(&mut self, seen: Seen) {
+        match seen {
+            Seen::Event { event, within } => {
+                self.advance(event.at);
+                self.event(event, within);
+            }
+            Seen::Plaintext(plaintext) => {
+                self.advance(plaintext.at);
+                self.called(plaintext.unit, plaintext.object, plaintext.socket);
+                self.plaintext(plaintext);
+            }
+            Seen::Call { unit, object, socket } => self.called(unit, object, socket),
+            Seen::Freed { at, object } => self.freed(at, object),
+        }
+        if self.slots.len() > MOST_DELAYED {
+            self.decide_all();
+        }
+    }
+
+    /// Time went on.
+    pub(crate) fn advance(&mut self, now: u64) {
+        for socket in std::mem::take(&mut self.waiting) {
+            let Some(Phase::Tls(secure)) = self.sockets.get(&socket).map(|socket| &socket.phase) else { continue };
+            let late = |by: Option<u64>| by.is_some_and(|by| by < now);
+            if late(secure.ending.as_ref().map(|(by, _)| *by)) {
+                self.end(socket);
+            } else if late(secure.decide_by) {
+                self.stay_encrypted(socket);
+            } else {
+                self.waiting.push(socket);
+            }
+        }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn stop(&mut self, at: u64) {
+        self.decide_all();
+        let mut sockets: Vec<SocketId> = self.sockets.keys().copied().collect();
+        sockets.sort();
+        for socket in sockets {
+            match self.sockets.get_mut(&socket).map(|socket| &mut socket.phase) {
+                Some(Phase::New(held)) => {
+                    let held = std::mem::take(held);
+                    self.slots.extend(held.into_iter().map(Slot::Event));
+                }
+                Some(Phase::Tls(_)) => self.end(socket),
+                Some(Phase::Open) | None => {}
+            }
+        }
+        let mut objects: Vec<ObjectId> = self.objects.keys().copied().collect();
+        objects.sort();
+        for object in objects {
+            self.freed(at, object);
+        }
+    }
+
+    /// Nothing waits for a tie any more.
+    fn decide_all(&mut self) {
+        for socket in std::mem::take(&mut self.waiting) {
+            match self.secure(socket) {
+                Some(secure) if secure.ending.is_some() => self.end(socket),
+                Some(secure) if secure.decide_by.is_some() => self.stay_encrypted(socket),
+                _ => {}
+            }
+        }
+    }
+
+    fn secure(&mut self, socket: SocketId) -> Option<&mut Secure> {
+        match &mut self.sockets.get_mut(&socket)?.phase {
+            Phase::Tls(secure) => Some(secure),
+            Phase::New(_) | Phase::Open => None,
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.slots.push_back(Slot::Event(event));
+    }
+
+    fn event(&mut self, event: Event, within: Option<ObjectId>) {
+        match &event.kind {
+            &EventKind::Open { socket, role, joined, .. } => {
+                self.sockets.insert(socket, Socket { role, joined, phase: Phase::New(Vec::new()) });
+                self.tell(event);
+            }
+            &EventKind::Data { socket, direction, .. } => {
+                if direction == Direction::Received
+                    && let Some(unit) = event.unit
+                {
+                    self.received.insert(unit, socket);
+                }
+                self.data(socket, event, within);
+            }
+            &EventKind::Finished { socket, direction: Direction::Received } | &EventKind::Close { socket, .. } => {
+                self.ends(socket, event);
+            }
+            &EventKind::Finished { socket, .. } => match self.secure(socket) {
+                Some(secure) if !secure.bound => secure.held.push(event),
+                _ => self.tell(event),
+            },
+            EventKind::Born { child } => {
+                if event.unit.is_some_and(|parent| self.readable.contains(&parent.process)) {
+                    self.readable.insert(child.process);
+                }
+                self.tell(event);
+            }
+            EventKind::Gone => {
+                if let Some(unit) = event.unit {
+                    self.received.remove(&unit);
+                }
+                self.tell(event);
+            }
+            _ => self.tell(event),
+        }
+    }
+
+    // ---- Ciphertext ----
+
+    fn data(&mut self, socket: SocketId, event: Event, within: Option<ObjectId>) {
+        let Some(Socket { role, joined, phase }) = self.sockets.get_mut(&socket) else { return self.tell(event) };
+        match phase {
+            Phase::Open => self.tell(event),
+            Phase::New(held) => {
+                held.push(event);
+                let Some(tls) = looks_like_tls(held) else { return };
+                let process = held.iter().find_map(|event| event.unit).map_or(0, |unit| unit.process);
+                let (role, joined, held) = (*role, *joined, std::mem::take(held));
+                // Where the connection was joined, only what calls say can tell a record's middle from something else.
+                let tls = tls || (joined && within.is_some());
+                if tls && !self.readable.contains(&process) && within.is_none() {
+                    self.unread.push(process);
+                }
+                let readable = tls && (within.is_some() || self.readable.contains(&process));
+                let phase = if readable { Phase::Tls(Box::new(Secure::new(role, joined, process))) } else { Phase::Open };
+                if let Some(socket) = self.sockets.get_mut(&socket) {
+                    socket.phase = phase;
+                }
+                for event in held {
+                    if readable { self.ciphertext(socket, event, within) } else { self.tell(event) }
+                }
+            }
+            Phase::Tls(_) => self.ciphertext(socket, event, within),
+        }
+    }
+
+    fn ciphertext(&mut self, socket: SocketId, event: Event, within: Option<ObjectId>) {
+        if let Some(object) = within {
+            self.objects.entry(object).or_default().on_descriptor = true;
+            self.tie(object, socket);
+        }
+        let Some(secure) = self.secure(socket) else { return self.tell(event) };
+        let EventKind::Data { direction, bytes, missing, .. } = &event.kind else { return };
+        let (at, direction) = (event.at, *direction);
+        let change = secure.conversation.feed(direction, bytes, *missing);
+        secure.hold(event);
+        match change {
+            Ok(change) if change.contradiction => self.contradicted(socket),
+            Ok(change) => {
+                if change.found {
+                    self.bind(socket);
+                }
+                if change.client_spoke {
+                    self.spoke(socket, at);
+                }
+                self.tell_missing_if_broken(socket, at);
+            }
+            Err(_) => self.contradicted(socket),
+        }
+    }
+
+    /// The client's application data passed: from here on the order of events matters.
+    fn spoke(&mut self, socket: SocketId, at: u64) {
+        let Some(secure) = self.secure(socket) else { return };
+        if secure.bound || secure.object.is_some() || secure.decide_by.is_some() {
+            return;
+        }
+        secure.decide_by = Some(at + PATIENCE);
+        self.slots.push_back(Slot::Ciphertext(socket));
+        self.waiting.push(socket);
+    }
+
+    // ---- Ties ----
+
+    /// A thread was in a call on an object.
+    fn called(&mut self, unit: Option<Unit>, object: ObjectId, socket: Option<SocketId>) {
+        let received = unit.and_then(|unit| self.received.remove(&unit));
+        if let Some(socket) = socket {
+            self.tie(object, socket);
+            return;
+        }
+        let known = self.objects.entry(object).or_default();
+        if known.on_descriptor || known.ambiguous {
+            return;
+        }
+        let Some(socket) = received else { return };
+        let before = known.socket;
+        let Some(secure) = self.secure(socket) else { return };
+        match (before, secure.object) {
+            (None, None) => {
+                secure.object = Some(object);
+                self.objects.entry(object).or_default().socket = Some(socket);
+                self.tell_waiting(object);
+            }
+            (Some(tied), Some(other)) if tied == socket && other == object => {}
+            // Two candidates: neither is taken, unless one has proved right by arithmetic.
+            (tied, other) => {
+                for object in [Some(object), other].into_iter().flatten() {
+                    self.doubt_object(object);
+                }
+                for socket in [Some(socket), tied].into_iter().flatten() {
+                    self.doubt_socket(socket);
+                }
+            }
+        }
+    }
+
+    fn doubt_object(&mut self, object: ObjectId) {
+        let Some(socket) = self.objects.get(&object).map(|known| known.socket) else { return };
+        let bound = socket.and_then(|socket| self.secure(socket)).is_some_and(|secure| secure.bound);
+        if !bound && let Some(known) = self.objects.get_mut(&object) {
+            known.ambiguous = true;
+            known.socket = None;
+        }
+    }
+
+    fn doubt_socket(&mut self, socket: SocketId) {
+        if let Some(secure) = self.secure(socket)
+            && !secure.bound
+        {
+            secure.ambiguous = true;
+            secure.object = None;
+        }
+    }
+
+    /// The object speaks on this socket: a system call or the object itself says so.
+    fn tie(&mut self, object: ObjectId, socket: SocketId) {
+        let known = self.objects.entry(object).or_default();
+        if known.socket == Some(socket) {
+            return;
+        }
+        let before = known.socket;
+        let Some(secure) = self.secure(socket) else { return };
+        if secure.broken || secure.ambiguous {
+            return;
+        }
+        let other = secure.object.replace(object);
+        let known = self.objects.entry(object).or_default();
+        (known.socket, known.ambiguous) = (Some(socket), false);
+        for object in other.and_then(|other| self.objects.get_mut(&other)) {
+            object.socket = None;
+        }
+        if let Some(before) = before.and_then(|before| self.secure(before)) {
+            before.object = None;
+        }
+        self.tell_waiting(object);
+    }
+
+    /// The arithmetic agrees: plaintext takes the place of ciphertext.
+    fn bind(&mut self, socket: SocketId) {
+        let Some(secure) = self.secure(socket) else { return };
+        let Some(object) = secure.object else { return };
+        if secure.bound {
+            return;
+        }
+        let at = secure.last;
+        secure.bound = true;
+        let held = std::mem::take(&mut secure.held);
+        if secure.decide_by.take().is_some() {
+            self.released.insert(socket, Vec::new());
+        }
+        self.tell(Event { at, unit: None, kind: EventKind::InsideTls { socket } });
+        self.tell_checked(object, socket);
+        let others = held.into_iter().filter(|event| !matches!(event.kind, EventKind::Data { .. }));
+        self.slots.extend(others.map(Slot::Event));
+    }
+
+    /// What was seen on the socket and in the object cannot be the same.
+    fn contradicted(&mut self, socket: SocketId) {
+        let Some(secure) = self.secure(socket) else { return };
+        if !secure.bound {
+            return self.stay_encrypted(socket);
+        }
+        secure.broken = true;
+        let at = secure.last;
+        self.tell_missing_if_broken(socket, at);
+    }
+
+    /// The connection's ciphertext is all that will be told of it.
+    fn stay_encrypted(&mut self, socket: SocketId) {
+        let Some(known) = self.sockets.get_mut(&socket) else { return };
+        let Phase::Tls(secure) = std::mem::replace(&mut known.phase, Phase::Open) else { return };
+        if let Some(object) = secure.object.and_then(|object| self.objects.get_mut(&object)) {
+            (object.socket, object.ambiguous) = (None, true);
+        }
+        if secure.decide_by.is_some() {
+            self.released.insert(socket, secure.held);
+        } else {
+            self.slots.extend(secure.held.into_iter().map(Slot::Event));
+        }
+    }
+
+    // ---- Plaintext ----
+
+    fn plaintext(&mut self, plaintext: Plaintext) {
+        let Plaintext { at, unit, object, direction, position, bytes, missing, left, requested, .. } = plaintext;
+        let known = self.objects.entry(object).or_default();
+        let expected = &mut known.position[direction as usize];
+        let mut gap = position.saturating_sub(*expected);
+        *expected = position + bytes.len() as u64 + missing;
+        let current = &mut known.current[direction as usize];
+        // The rest of a call whose last pieces were refused is known to be missing.
+        let cut = current.take_if(|_| gap > 0).map(|mut call| {
+            let rest = call.left.min(gap);
+            call.add(Bytes::new(), rest);
+            gap -= rest;
+            call
+        });
+        let call = current.get_or_insert_with(|| Call::new(at, unit, direction, requested, gap));
+        call.left = left;
+        call.add(bytes, missing);
+        let call = if left == 0 { current.take() } else { None };
+        for call in [cut, call].into_iter().flatten() {
+            self.call(object, call);
+        }
+    }
+
+    /// One call's plaintext is complete.
+    fn call(&mut self, object: ObjectId, call: Call) {
+        let Some(known) = self.objects.get_mut(&object) else { return };
+        if known.ambiguous {
+            return self.lose(call.at, 1, call.gap + call.length);
+        }
+        known.wait(call);
+        self.tell_waiting(object);
+    }
+
+    /// Tells the calls that agree with what passed on the object's socket.
+    fn tell_waiting(&mut self, object: ObjectId) {
+        while let Some(known) = self.objects.get_mut(&object)
+            && let Some(socket) = known.socket
+            && let Some(call) = known.waiting.get(known.checked)
+        {
+            let (at, direction, on_descriptor) = (call.at, call.direction, known.on_descriptor);
+            let (length, requested, gap) = (call.length, call.requested, call.gap);
+            let Some(secure) = self.secure(socket) else { return };
+            let bound = secure.bound;
+            let broken = secure.broken;
+            let ledger = secure.conversation.ledger(direction);
+            let agrees = match (direction, ledger) {
+                (_, None) => Err(Contradiction),
+                _ if broken => Err(Contradiction),
+                (_, Some(ledger)) if gap > 0 => {
+                    // Which records the missing calls made is not known.
+                    ledger.doubt();
+                    Ok(bound)
+                }
+                (Direction::Received, Some(ledger)) => ledger.read(length, requested).map(|()| true),
+                (Direction::Sent, Some(ledger)) if on_descriptor => ledger.wrote(length).map(|()| true),
+                (Direction::Sent, Some(ledger)) => {
+                    ledger.writes(length);
+                    Ok(bound)
+                }
+            };
+            match agrees {
+                Ok(agrees) => {
+                    if let Some(known) = self.objects.get_mut(&object) {
+                        known.checked += 1;
+                    }
+                    match (agrees, bound) {
+                        (true, true) => self.tell_checked(object, socket),
+                        (true, false) => self.bind(socket),
+                        (false, _) => {}
+                    }
+                }
+                Err(Contradiction) if bound => {
+                    let call = self.objects.get_mut(&object).and_then(Object::take_first);
+                    self.lose(at, 1, call.map_or(0, |call| call.gap + call.length));
+                    self.contradicted(socket);
+                }
+                Err(Contradiction) => return self.contradicted(socket),
+            }
+        }
+        if let Some(socket) = self.objects.get(&object).and_then(|known| known.socket) {
+            self.end_if_read(socket);
+        }
+    }
+
+    fn tell_checked(&mut self, object: ObjectId, socket: SocketId) {
+        while let Some(known) = self.objects.get_mut(&object)
+            && known.checked > 0
+            && let Some(call) = known.take_first()
+        {
+            self.tell_call(socket, call);
+        }
+    }
+
+    fn tell_call(&mut self, socket: SocketId, call: Call) {
+        let Some(secure) = self.secure(socket) else { return };
+        let client = secure.conversation.client_direction();
+        if call.direction != client {
+            // An answer to something that was said before anybody listened.
+            if secure.conversation.ledger(client).is_some_and(|ledger| !ledger.has_started()) {
+                self.tell_missing(socket, client, call.at);
+            }
+        }
+        let Call { at, unit, direction, gap, pieces, .. } = call;
+        let before = (gap > 0).then(|| (Bytes::new(), gap));
+        for (bytes, missing) in before.into_iter().chain(pieces) {
+            self.tell_data(socket, Event { at, unit, kind: EventKind::Gone }, direction, bytes, missing);
+        }
+    }
+
+    /// Tells of plaintext; the kind of `event` does not matter.
+    fn tell_data(&mut self, socket: SocketId, event: Event, direction: Direction, bytes: Bytes, missing: u64) {
+        let Some(secure) = self.secure(socket) else { return };
+        let next = &mut secure.position[direction as usize];
+        let position = *next;
+        *next += bytes.len() as u64 + missing;
+        self.tell(Event { kind: EventKind::Data { socket, direction, position, bytes, missing }, ..event });
+    }
+
+    /// Tells how much application data passed whose plaintext never came.
+    fn tell_missing(&mut self, socket: SocketId, direction: Direction, at: u64) {
+        let Some(ledger) = self.secure(socket).and_then(|secure| secure.conversation.ledger(direction)) else { return };
+        let missing = ledger.unexplained();
+        if missing > 0 {
+            ledger.give_up();
+            let event = Event { at, unit: None, kind: EventKind::Gone };
+            self.tell_data(socket, event, direction, Bytes::new(), missing);
+        }
+    }
+
+    fn tell_missing_if_broken(&mut self, socket: SocketId, at: u64) {
+        if self.secure(socket).is_some_and(|secure| secure.broken) {
+            self.tell_missing(socket, Direction::Sent, at);
+            self.tell_missing(socket, Direction::Received, at);
+        }
+    }
+
+    fn lose(&mut self, at: u64, events: u64, bytes: u64) {
+        let loss = Loss { kind: LossKind::UnknownConnection, events, bytes };
+        self.tell(Event { at, unit: None, kind: EventKind::Lost(loss) });
+    }
+
+    fn freed(&mut self, at: u64, object: ObjectId) {
+        let Some(mut known) = self.objects.remove(&object) else { return };
+        let cut = known.current.iter_mut().filter_map(Option::take);
+        let (calls, bytes) = known.waiting.drain(..).chain(cut).fold((0, 0), |(calls, bytes), call| {
+            (calls + 1, bytes + call.gap + call.length + call.left)
+        });
+        if calls > 0 {
+            self.lose(at, calls, bytes);
+        }
+        let Some(socket) = known.socket else { return };
+        let Some(secure) = self.secure(socket) else { return };
+        secure.freed = true;
+        if secure.ending.is_some() {
+            self.end(socket);
+        }
+    }
+
+    // ---- Ends ----
+
+    /// The peer has finished, or the connection is gone.
+    fn ends(&mut self, socket: SocketId, event: Event) {
+        let gone = matches!(event.kind, EventKind::Close { .. });
+        match self.sockets.get_mut(&socket).map(|socket| &mut socket.phase) {
+            Some(Phase::Tls(secure)) => {
+                let patience = if secure.bound { LAST_READ } else { PATIENCE };
+                let ending = secure.ending.get_or_insert_with(|| {
+                    self.waiting.push(socket);
+                    (event.at + patience, Vec::new())
+                });
+                ending.1.push(event);
+                self.end_if_read(socket);
+                return;
+            }
+            Some(Phase::New(held)) => {
+                let held = std::mem::take(held);
+                self.slots.extend(held.into_iter().map(Slot::Event));
+            }
+            Some(Phase::Open) | None => {}
+        }
+        self.tell(event);
+        if gone {
+            self.sockets.remove(&socket);
+        }
+    }
+
+    /// Tells the end of a connection if nothing is left to be read on it.
+    fn end_if_read(&mut self, socket: SocketId) {
+        let Some(secure) = self.secure(socket) else { return };
+        if secure.ending.is_none() {
+            return;
+        }
+        let has_object = secure.object.is_some();
+        let unread = secure.conversation.ledger(Direction::Received).is_some_and(|ledger| ledger.unexplained() > 0);
+        let unsure = !secure.bound && (secure.decide_by.is_some() || (has_object && !secure.conversation.is_idle()));
+        if secure.freed || !(unsure || (secure.bound && unread)) {
+            self.end(socket);
+        }
+    }
+
+    /// The connection's end, or that of the recording.
+    fn end(&mut self, socket: SocketId) {
+        let Some(secure) = self.secure(socket) else { return };
+        let ending = secure.ending.take().map(|(_, events)| events).unwrap_or_default();
+        let at = ending.first().map(|event| event.at);
+        let gone = ending.iter().any(|event| matches!(event.kind, EventKind::Close { .. }));
+        if !secure.bound {
+            if secure.object.is_some() && secure.conversation.is_idle() {
+                // Nothing was said.
+                self.bind(socket);
+            } else if gone || at.is_none() {
+                self.stay_encrypted(socket);
+            }
+        } else if let Some(at) = at.or(Some(secure.last)) {
+            let unread = secure.freed;
+            self.tell_missing(socket, Direction::Sent, at);
+            if !unread {
+                self.tell_missing(socket, Direction::Received, at);
+            }
+        }
+        if let Some(secure) = self.secure(socket).filter(|secure| !secure.bound) {
+            // The other way may go on: the end has its place in what is held.
+            secure.held.extend(ending);
+            return;
+        }
+        self.slots.extend(ending.into_iter().map(Slot::Event));
+        if gone {
+            self.sockets.remove(&socket);
+        }
+    }
+}
+
+impl Secure {
+    fn new(role: Role, joined: bool, process: u32) -> Secure {
+        let conversation = Conversation::new(role, joined);
+        Secure {
+            conversation,
+            process,
+            object: None,
+            ambiguous: false,
+            bound: false,
+            broken: false,
+            freed: false,
+            held: Vec::new(),
+            held_bytes: 0,
+            last: 0,
+            decide_by: None,
+            position: [0; 2],
+            ending: None,
+        }
+    }
+
+    /// Keeps ciphertext as long as it may have to be told.
+    fn hold(&mut self, mut event: Event) {
+        self.last = event.at;
+        if self.bound {
+            return;
+        }
+        if let EventKind::Data { bytes, missing, .. } = &mut event.kind {
+            self.held_bytes += bytes.len();
+            if self.held_bytes > MOST_HELD {
+                *missing += bytes.len() as u64;
+                *bytes = Bytes::new();
+            }
+        }
+        self.held.push(event);
+    }
+}
+
+impl Object {
+    fn wait(&mut self, mut call: Call) {
+        self.waiting_bytes += call.length;
+        if self.waiting_bytes > MOST_WAITING {
+            call.pieces = vec![(Bytes::new(), call.length)];
+        }
+        self.waiting.push_back(call);
+    }
+
+    fn take_first(&mut self) -> Option<Call> {
+        let call = self.waiting.pop_front()?;
+        self.checked = self.checked.saturating_sub(1);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(call.length);
+        Some(call)
+    }
+}
+
+impl Call {
+    fn new(at: u64, unit: Option<Unit>, direction: Direction, requested: u64, gap: u64) -> Call {
+        Call { at, unit, direction, requested, length: 0, left: 0, pieces: Vec::new(), gap }
+    }
+
+    fn add(&mut self, bytes: Bytes, missing: u64) {
+        self.length += bytes.len() as u64 + missing;
+        self.pieces.push((bytes, missing));
+    }
+}
+
+/// Whether the connection speaks TLS, by its first bytes; `None` while they are too few.
+fn looks_like_tls(first: &[Event]) -> Option<bool> {
+    let mut start = Vec::new();
+    let mut way = None;
+    for event in first {
+        let EventKind::Data { direction, bytes, missing, .. } = &event.kind else { continue };
+        if *way.get_or_insert(*direction) != *direction {
+            continue;
+        }
+        start.extend_from_slice(&bytes[..bytes.len().min(8)]);
+        if *missing > 0 {
+            break;
+        }
+    }
+    begins_record(&start)
+}
