@@ -162,27 +162,29 @@ INLINE u64 calling_tls_object(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct tls_thread *thread = bpf_task_storage_get(&tls_threads, task, NULL, 0);
-	struct tls_frame *innermost = NULL;
-	u64 stack;
+	struct tls_key key = { .process = bpf_get_current_pid_tgid() >> 32 };
+	u64 stack, innermost = ~0ull, found = 0;
+	struct tls_object *object;
 
 	if (!thread)
 		return 0;
 	stack = bpf_task_pt_regs(task)->sp;
 #pragma unroll
 	for (u32 i = 0; i < TLS_DEPTH; i++) {
-		struct tls_frame *frame = &thread->frames[i];
+		u64 at = thread->frames[i].stack;
 
-		if (frame->stack > stack && (!innermost || frame->stack < innermost->stack))
-			innermost = frame;
+		if (at > stack && at < innermost) {
+			innermost = at;
+			found = thread->frames[i].object;
+			key.address = thread->frames[i].address;
+		}
 	}
-	if (!innermost)
+	if (!found)
 		return 0;
-	struct tls_key key = { .address = innermost->address, .process = bpf_get_current_pid_tgid() >> 32 };
-	struct tls_object *object = bpf_map_lookup_elem(&tls_objects, &key);
-
+	object = bpf_map_lookup_elem(&tls_objects, &key);
 	if (object)
 		__sync_fetch_and_or(&object->flags, ON_DESCRIPTOR);
-	return innermost->object;
+	return found;
 }
 
 /* ---- Plaintext ---- */
@@ -277,8 +279,9 @@ INLINE int enter_ssl(struct user_regs *ctx, u32 direction, u64 requested, u64 re
 	u64 task = followed_task();
 	u64 probe = bpf_get_attach_cookie(ctx);
 	struct tls_thread *thread;
-	struct tls_frame *frame = NULL;
 	struct tls_object *object;
+	struct tls_frame *frame;
+	u32 place = TLS_DEPTH;
 
 	if (!task)
 		return 0;
@@ -292,10 +295,11 @@ INLINE int enter_ssl(struct user_regs *ctx, u32 direction, u64 requested, u64 re
 	}
 #pragma unroll
 	for (u32 i = 0; i < TLS_DEPTH; i++)
-		if (thread->frames[i].stack == ctx->sp || (!frame && !thread->frames[i].stack))
-			frame = &thread->frames[i];
-	if (!frame)
-		frame = &thread->frames[thread->next++ % TLS_DEPTH];
+		if (thread->frames[i].stack == ctx->sp || (place == TLS_DEPTH && !thread->frames[i].stack))
+			place = i;
+	if (place == TLS_DEPTH)
+		place = thread->next++;
+	frame = &thread->frames[place % TLS_DEPTH];
 	frame->stack = ctx->sp;
 	frame->address = ctx->di;
 	frame->object = object->id;
@@ -346,6 +350,7 @@ int ssl_returned(struct user_regs *ctx)
 	struct tls_object *object;
 	struct tls_frame frame = {};
 	s64 length = (s32)ctx->ax;
+	u64 probe = bpf_get_attach_cookie(ctx);
 	u64 count = 0;
 
 	if (!task)
@@ -356,14 +361,14 @@ int ssl_returned(struct user_regs *ctx)
 #pragma unroll
 	for (u32 i = 0; i < TLS_DEPTH; i++) {
 		/* The return address has been taken from the stack by now. */
-		if (thread->frames[i].stack && thread->frames[i].stack == ctx->sp - 8) {
+		if (thread->frames[i].stack == ctx->sp - 8 && thread->frames[i].probe == probe) {
 			frame = thread->frames[i];
 			thread->frames[i].stack = 0;
 		}
 	}
-	if (!frame.stack || frame.probe != bpf_get_attach_cookie(ctx))
+	if (!frame.stack)
 		return 0;
-	object = tls_object(frame.address, task, frame.probe);
+	object = tls_object(frame.address, task, probe);
 	if (!object)
 		return 0;
 	if (length > 0 && frame.result_at) {

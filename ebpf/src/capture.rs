@@ -1,8 +1,10 @@
 //! The capture itself: which processes, and their events in order.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -24,6 +26,9 @@ pub struct Options {
     /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
     /// memory, at least 16 MiB and at most 256 MiB.
     pub buffer_bytes: Option<u32>,
+    /// Programs that the processes are about to run: what they say inside TLS is read from their first instruction. Others
+    /// are found while they start.
+    pub programs: Vec<PathBuf>,
 }
 
 const BUFFER_BOUNDS: std::ops::RangeInclusive<u32> = 64 << 10..=1 << 30;
@@ -82,6 +87,11 @@ impl Capture {
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
         capture.programs.attach()?;
+        for file in options.programs.iter().filter_map(|path| File::open(path).ok()) {
+            capture
+                .targets
+                .look(&file, &mut |file, number, points| capture.programs.attach_probes(file, number, points).is_ok());
+        }
         for pid in options.pids {
             capture.add_process(pid)?;
         }
@@ -96,6 +106,9 @@ impl Capture {
         let pid = thread_group(pid)?;
         self.programs.follow(pid)?;
         self.look_for_tls(pid);
+        let programs = &mut self.programs;
+        self.targets
+            .expect_libraries(pid, &mut |file, number, points| programs.attach_probes(file, number, points).is_ok());
         let mut found = Vec::new();
         joined::join(pid, &mut self.programs, &mut self.listeners, &mut found)?;
         for event in found {
@@ -110,7 +123,8 @@ impl Capture {
     /// Probes the TLS libraries that a process has mapped. What cannot be probed stays encrypted.
     fn look_for_tls(&mut self, pid: u32) {
         let programs = &mut self.programs;
-        if self.targets.scan(pid, |file, number, points| programs.attach_probes(file, number, points).is_ok()) {
+        let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
+        if self.targets.scan(pid, &mut attach) {
             self.binder.readable(pid);
         }
     }

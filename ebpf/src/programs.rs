@@ -128,7 +128,10 @@ impl Programs {
         // The file itself, whatever name it has in whatever namespace.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         for point in points {
-            let at = UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(point.offset), cookie: Some(number) };
+            let at = UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(point.offset),
+                cookie: Some(number),
+            };
             probe(&mut self.ebpf, point.program)?.attach(at, &path, UProbeScope::AllProcesses)?;
         }
         Ok(())

@@ -13,15 +13,27 @@ use crate::tls::{ObjectId, Plaintext};
 pub(crate) enum Record {
     Event(Event),
     /// Bytes moved in a system call that was made within a call on a TLS object.
-    Within { event: Event, object: ObjectId },
+    Within {
+        event: Event,
+        object: ObjectId,
+    },
     /// Plaintext of a TLS object.
     Plaintext(Plaintext),
     /// A call on a TLS object that brought none.
-    TlsCall { unit: Option<Unit>, object: ObjectId, socket: Option<SocketId> },
+    TlsCall {
+        unit: Option<Unit>,
+        object: ObjectId,
+        socket: Option<SocketId>,
+    },
     /// A TLS object is no more.
-    TlsFreed { at: u64, object: ObjectId },
+    TlsFreed {
+        at: u64,
+        object: ObjectId,
+    },
     /// A process may have mapped new code.
-    Mapped { process: u32 },
+    Mapped {
+        process: u32,
+    },
     /// A connection is used for the first time. Without a role it was established before the programs were there; joined,
     /// it was used before its process was followed.
     Open {

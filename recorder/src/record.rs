@@ -129,7 +129,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(pids, items)?;
+            kernel = Kernel::start(pids, Vec::new(), items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -138,7 +138,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(&[gate.pid()], items)?;
+            kernel = Kernel::start(&[gate.pid()], gate.program().into_iter().collect(), items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

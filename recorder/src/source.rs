@@ -46,8 +46,9 @@ impl Drop for Kernel {
 
 impl Kernel {
     /// Attach to processes and begin to hand out what they do.
-    pub(crate) fn start(pids: &[u32], items: Sender<Item>) -> Result<Kernel, Error> {
-        let options = Options { pids: pids.to_vec(), ..Options::default() };
+    /// `programs` are those that the processes are about to run.
+    pub(crate) fn start(pids: &[u32], programs: Vec<PathBuf>, items: Sender<Item>) -> Result<Kernel, Error> {
+        let options = Options { pids: pids.to_vec(), programs, ..Options::default() };
         let capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);

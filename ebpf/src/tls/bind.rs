@@ -305,7 +305,8 @@ impl Binder {
                     self.unread.push(process);
                 }
                 let readable = tls && (within.is_some() || self.readable.contains(&process));
-                let phase = if readable { Phase::Tls(Box::new(Secure::new(role, joined, process))) } else { Phase::Open };
+                let phase =
+                    if readable { Phase::Tls(Box::new(Secure::new(role, joined, process))) } else { Phase::Open };
                 if let Some(socket) = self.sockets.get_mut(&socket) {
                     socket.phase = phase;
                 }
@@ -619,9 +620,11 @@ impl Binder {
     fn freed(&mut self, at: u64, object: ObjectId) {
         let Some(mut known) = self.objects.remove(&object) else { return };
         let cut = known.current.iter_mut().filter_map(Option::take);
-        let (calls, bytes) = known.waiting.drain(..).chain(cut).fold((0, 0), |(calls, bytes), call| {
-            (calls + 1, bytes + call.gap + call.length + call.left)
-        });
+        let (calls, bytes) = known
+            .waiting
+            .drain(..)
+            .chain(cut)
+            .fold((0, 0), |(calls, bytes), call| (calls + 1, bytes + call.gap + call.length + call.left));
         if calls > 0 {
             self.lose(at, calls, bytes);
         }

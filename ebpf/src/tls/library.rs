@@ -72,11 +72,8 @@ pub(crate) struct Inspected {
 }
 
 /// Looks into a file; anything that is no ELF file for x86-64 has nothing.
-pub(crate) fn inspect<'data>(name: &str, data: impl ReadRef<'data>) -> Inspected {
+pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
     let Some(elf) = Elf::parse(data) else { return Inspected::default() };
-    if let Some(library) = unreadable_by_name(name) {
-        return Inspected { library: Some(library), probes: Vec::new() };
-    }
     let mut inspected = Inspected::default();
     if let [Some(address)] = elf.functions(["_dl_debug_state"]) {
         inspected.probes.extend(point(&elf, "libraries_changed", address));
@@ -85,20 +82,20 @@ pub(crate) fn inspect<'data>(name: &str, data: impl ReadRef<'data>) -> Inspected
     if !openssl.is_empty() {
         inspected.library = Some(TlsLibrary::OpenSsl);
         inspected.probes.extend(openssl);
-    } else if elf.mentions("rustls") {
-        inspected.library = Some(TlsLibrary::Rustls);
     }
     inspected
 }
 
-fn unreadable_by_name(name: &str) -> Option<TlsLibrary> {
+/// The library that is in a file and cannot be read, by the file's name or, for rustls, by the names of its functions.
+pub(crate) fn unreadable<'data>(name: &str, data: impl ReadRef<'data>) -> Option<TlsLibrary> {
     const BY_NAME: [(&str, TlsLibrary); 4] = [
         ("libgnutls.so", TlsLibrary::GnuTls),
         ("libssl3.so", TlsLibrary::Nss),
         ("libnspr4.so", TlsLibrary::Nss),
         ("libjvm.so", TlsLibrary::Java),
     ];
-    BY_NAME.iter().find(|(start, _)| name.starts_with(start)).map(|(_, library)| *library)
+    let known = BY_NAME.iter().find(|(start, _)| name.starts_with(start)).map(|(_, library)| *library);
+    known.or_else(|| Elf::parse(data)?.mentions("rustls").then_some(TlsLibrary::Rustls))
 }
 
 fn point<'data>(elf: &Elf<'data, impl ReadRef<'data>>, program: &'static str, address: u64) -> Option<ProbePoint> {

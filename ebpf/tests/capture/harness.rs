@@ -78,7 +78,7 @@ impl Recording {
 }
 
 pub fn capture_self(buffer_bytes: u32) -> Capture {
-    Capture::start(Options { pids: vec![std::process::id()], buffer_bytes: Some(buffer_bytes) })
+    Capture::start(Options { pids: vec![std::process::id()], buffer_bytes: Some(buffer_bytes), ..Options::default() })
         .expect("capture starts")
 }
 

@@ -200,7 +200,8 @@ fn root_other_processes_are_not_followed() {
     let turn = turn();
     let mut idle = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let mut capture =
-        Capture::start(Options { pids: vec![idle.id()], buffer_bytes: Some(MEDIUM) }).expect("capture starts");
+        Capture::start(Options { pids: vec![idle.id()], buffer_bytes: Some(MEDIUM), ..Options::default() })
+            .expect("capture starts");
     let (mut client, mut server) = pair();
     client.write_all(b"ours").unwrap();
     server.read_exact(&mut [0; 4]).unwrap();
@@ -218,7 +219,8 @@ fn root_an_added_process_is_followed() {
     require_capture!("root_an_added_process_is_followed");
     let turn = turn();
     let (client, server) = pair();
-    let mut capture = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(MEDIUM) }).expect("capture starts");
+    let mut capture = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(MEDIUM), ..Options::default() })
+        .expect("capture starts");
     let mut events = Vec::new();
     capture.next_batch(Duration::ZERO, &mut events).unwrap();
     assert_eq!(events, []);
@@ -236,7 +238,8 @@ fn root_an_added_process_is_followed() {
 fn root_a_process_added_in_the_middle() {
     require_capture!("root_a_process_added_in_the_middle");
     let turn = turn();
-    let mut capture = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(MEDIUM) }).expect("capture starts");
+    let mut capture = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(MEDIUM), ..Options::default() })
+        .expect("capture starts");
     let (mut client, mut server) = pair();
     client.write_all(b"before").unwrap();
     server.read_exact(&mut [0; 6]).unwrap();

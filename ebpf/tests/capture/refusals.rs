@@ -54,13 +54,16 @@ fn root_a_process_that_is_not_there() {
     require_capture!("root_a_process_that_is_not_there");
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
-    let error = Capture::start(Options { pids: vec![gone.id()], buffer_bytes: Some(64 << 10) }).err().unwrap();
+    let error = Capture::start(Options { pids: vec![gone.id()], buffer_bytes: Some(64 << 10), ..Options::default() })
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::NoProcess { pid } if pid == gone.id()), "{error:?}");
     assert!(error.hint().is_some());
 }
 
 #[test]
 fn an_impossible_buffer_is_refused_before_anything_else() {
-    let error = Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(100_000) }).err().unwrap();
+    let error =
+        Capture::start(Options { pids: Vec::new(), buffer_bytes: Some(100_000), ..Options::default() }).err().unwrap();
     assert!(matches!(error, Error::Buffer { bytes: 100_000, .. }), "{error:?}");
 }
