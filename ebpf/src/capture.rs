@@ -214,23 +214,25 @@ impl Capture {
             Record::TlsFreed { at, object } => return self.binder.take(Seen::Freed { at, object }),
             Record::Mapped { process } => return self.look_for_tls(process),
         };
-        let event = self.checked(event);
-        self.binder.take(Seen::Event { event, within });
+        if let Some(event) = self.checked(event) {
+            self.binder.take(Seen::Event { event, within });
+        }
     }
 
     /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a
     /// thread is on its way out of a read may overtake what it read.
-    fn checked(&mut self, event: Event) -> Event {
+    fn checked(&mut self, event: Event) -> Option<Event> {
         match &event.kind {
             EventKind::Connecting { socket, .. } | EventKind::Close { socket, .. } => {
                 self.open.remove(socket);
-                event
+                Some(event)
             }
+            EventKind::Data { socket, .. } if self.binder.is_told(*socket) => None,
             EventKind::Data { socket, bytes, missing, .. } if !self.open.contains(socket) => {
                 let loss = Loss { kind: LossKind::TableFull, events: 1, bytes: bytes.len() as u64 + missing };
-                Event { kind: EventKind::Lost(loss), ..event }
+                Some(Event { kind: EventKind::Lost(loss), ..event })
             }
-            _ => event,
+            _ => Some(event),
         }
     }
 

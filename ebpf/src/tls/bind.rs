@@ -28,6 +28,8 @@ const LAST_READ: u64 = 1_000_000_000;
 const MOST_HELD: usize = 1 << 20;
 /// Plaintext that is kept of one object while its socket is not known; of more only the length is.
 const MOST_WAITING: u64 = 64 << 20;
+/// Ended connections that are remembered.
+const MOST_ENDED: usize = 1024;
 /// Events that may wait for one connection's tie.
 const MOST_DELAYED: usize = 1 << 16;
 
@@ -72,7 +74,6 @@ enum Phase {
 #[derive(Debug)]
 struct Secure {
     conversation: Conversation,
-    process: u32,
     object: Option<ObjectId>,
     /// More than one object may be the one, and nothing strong says which.
     ambiguous: bool,
@@ -142,6 +143,8 @@ pub(crate) struct Binder {
     released: HashMap<SocketId, Vec<Event>>,
     /// Sockets with a deadline.
     waiting: Vec<SocketId>,
+    /// The last connections that ended of which plaintext was told.
+    ended: VecDeque<SocketId>,
 }
 
 impl Binder {
@@ -153,6 +156,12 @@ impl Binder {
     /// Processes that began to speak TLS and are not known to be readable, since the last time.
     pub(crate) fn unread(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.unread)
+    }
+
+    /// Whether the connection is over and its plaintext was told, so that ciphertext which comes after its end (the alert
+    /// that a reset answers) takes nothing away.
+    pub(crate) fn is_told(&self, socket: SocketId) -> bool {
+        self.ended.contains(&socket)
     }
 
     /// The next event to tell.
@@ -305,8 +314,7 @@ impl Binder {
                     self.unread.push(process);
                 }
                 let readable = tls && (within.is_some() || self.readable.contains(&process));
-                let phase =
-                    if readable { Phase::Tls(Box::new(Secure::new(role, joined, process))) } else { Phase::Open };
+                let phase = if readable { Phase::Tls(Box::new(Secure::new(role, joined))) } else { Phase::Open };
                 if let Some(socket) = self.sockets.get_mut(&socket) {
                     socket.phase = phase;
                 }
@@ -421,8 +429,8 @@ impl Binder {
         let other = secure.object.replace(object);
         let known = self.objects.entry(object).or_default();
         (known.socket, known.ambiguous) = (Some(socket), false);
-        for object in other.and_then(|other| self.objects.get_mut(&other)) {
-            object.socket = None;
+        if let Some(other) = other.and_then(|other| self.objects.get_mut(&other)) {
+            other.socket = None;
         }
         if let Some(before) = before.and_then(|before| self.secure(before)) {
             before.object = None;
@@ -705,17 +713,20 @@ impl Binder {
         }
         self.slots.extend(ending.into_iter().map(Slot::Event));
         if gone {
-            self.sockets.remove(&socket);
+            let told = self.sockets.remove(&socket).is_some_and(|socket| matches!(socket.phase, Phase::Tls(_)));
+            if told {
+                self.ended.truncate(MOST_ENDED - 1);
+                self.ended.push_front(socket);
+            }
         }
     }
 }
 
 impl Secure {
-    fn new(role: Role, joined: bool, process: u32) -> Secure {
+    fn new(role: Role, joined: bool) -> Secure {
         let conversation = Conversation::new(role, joined);
         Secure {
             conversation,
-            process,
             object: None,
             ambiguous: false,
             bound: false,

@@ -3,6 +3,7 @@
 use object::ReadRef;
 
 use super::elf::Elf;
+use super::golang;
 
 /// A TLS library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,6 +11,8 @@ use super::elf::Elf;
 pub enum TlsLibrary {
     /// OpenSSL, BoringSSL or what has their functions, by itself or within a program that exports them.
     OpenSsl,
+    /// crypto/tls of Go, within a program.
+    Go,
     /// GnuTLS.
     GnuTls,
     /// Network Security Services.
@@ -25,7 +28,7 @@ impl TlsLibrary {
     #[must_use]
     pub fn is_readable(self) -> bool {
         match self {
-            TlsLibrary::OpenSsl => true,
+            TlsLibrary::OpenSsl | TlsLibrary::Go => true,
             TlsLibrary::GnuTls | TlsLibrary::Nss | TlsLibrary::Java | TlsLibrary::Rustls => false,
         }
     }
@@ -35,6 +38,7 @@ impl TlsLibrary {
     pub fn name(self) -> &'static str {
         match self {
             TlsLibrary::OpenSsl => "OpenSSL",
+            TlsLibrary::Go => "Go crypto/tls",
             TlsLibrary::GnuTls => "GnuTLS",
             TlsLibrary::Nss => "NSS",
             TlsLibrary::Java => "Java",
@@ -51,7 +55,11 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 8] = [
+pub(crate) const PROBES: [&str; 12] = [
+    "go_read_returns",
+    "go_close",
+    "go_read",
+    "go_write",
     "libraries_changed",
     "ssl_free",
     "ssl_returned",
@@ -77,6 +85,11 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
     let mut inspected = Inspected::default();
     if let [Some(address)] = elf.functions(["_dl_debug_state"]) {
         inspected.probes.extend(point(&elf, "libraries_changed", address));
+    }
+    let go = golang::crypto_tls(&elf);
+    if !go.is_empty() {
+        inspected.library = Some(TlsLibrary::Go);
+        inspected.probes.extend(go);
     }
     let openssl = openssl(&elf);
     if !openssl.is_empty() {

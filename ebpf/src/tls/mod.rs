@@ -10,6 +10,7 @@ use crate::event::{Direction, SocketId, Unit};
 mod bind;
 mod conversation;
 mod elf;
+mod golang;
 mod ledger;
 mod library;
 mod maps;
