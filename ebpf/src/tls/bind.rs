@@ -13,21 +13,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::event::{Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+use crate::event::{Direction, Event, EventKind, Loss, LossKind, SocketId, Unit};
 
-use super::conversation::Conversation;
 use super::ledger::Contradiction;
-use super::records::begins_record;
+use super::state::{Call, Object, Phase, Secure, Socket, looks_like_tls};
 use super::{ObjectId, Plaintext};
 
 /// How long plaintext may follow its ciphertext, in nanoseconds. So long is told nothing of what comes later.
 const PATIENCE: u64 = 50_000_000;
 /// How long an ended connection waits for what its library has received and the service has not read yet.
 const LAST_READ: u64 = 1_000_000_000;
-/// Ciphertext that is kept of one connection; of more only the length is.
-const MOST_HELD: usize = 1 << 20;
-/// Plaintext that is kept of one object while its socket is not known; of more only the length is.
-const MOST_WAITING: u64 = 64 << 20;
 /// Ended connections that are remembered.
 const MOST_ENDED: usize = 1024;
 /// Events that may wait for one connection's tie.
@@ -52,79 +47,6 @@ enum Slot {
     Event(Event),
     /// The ciphertext of this socket, should it stay encrypted.
     Ciphertext(SocketId),
-}
-
-#[derive(Debug)]
-struct Socket {
-    role: Role,
-    joined: bool,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Its first bytes do not tell yet.
-    New(Vec<Event>),
-    /// What passes is told as it is: no TLS, or nothing is known of what is inside.
-    Open,
-    Tls(Box<Secure>),
-}
-
-/// A connection that speaks TLS.
-#[derive(Debug)]
-struct Secure {
-    conversation: Conversation,
-    object: Option<ObjectId>,
-    /// More than one object may be the one, and nothing strong says which.
-    ambiguous: bool,
-    /// Plaintext is told instead of ciphertext.
-    bound: bool,
-    /// Plaintext and ciphertext contradict each other: nothing can be told but what is missing.
-    broken: bool,
-    /// The object is no more: what it has not read will not be read.
-    freed: bool,
-    held: Vec<Event>,
-    held_bytes: usize,
-    /// Time of the last event.
-    last: u64,
-    /// What comes later waits for it until then.
-    decide_by: Option<u64>,
-    /// How much plaintext has been told.
-    position: [u64; 2],
-    /// The end of the connection, and until when it waits for the last reads.
-    ending: Option<(u64, Vec<Event>)>,
-}
-
-#[derive(Debug, Default)]
-struct Object {
-    socket: Option<SocketId>,
-    /// It makes the system calls itself, so that records have passed by the time a call returns.
-    on_descriptor: bool,
-    ambiguous: bool,
-    position: [u64; 2],
-    /// The call whose pieces are coming in.
-    current: [Option<Call>; 2],
-    /// Calls that are not told yet.
-    waiting: VecDeque<Call>,
-    /// How many of them the books know.
-    checked: usize,
-    waiting_bytes: u64,
-}
-
-/// What one call moved.
-#[derive(Debug)]
-struct Call {
-    at: u64,
-    unit: Option<Unit>,
-    direction: Direction,
-    requested: u64,
-    length: u64,
-    /// Bytes of it that are still to come.
-    left: u64,
-    /// Bytes, and how many are missing behind them.
-    pieces: Vec<(Bytes, u64)>,
-    /// Bytes before it that nobody saw.
-    gap: u64,
 }
 
 /// Puts plaintext in the place of ciphertext.
@@ -720,85 +642,4 @@ impl Binder {
             }
         }
     }
-}
-
-impl Secure {
-    fn new(role: Role, joined: bool) -> Secure {
-        let conversation = Conversation::new(role, joined);
-        Secure {
-            conversation,
-            object: None,
-            ambiguous: false,
-            bound: false,
-            broken: false,
-            freed: false,
-            held: Vec::new(),
-            held_bytes: 0,
-            last: 0,
-            decide_by: None,
-            position: [0; 2],
-            ending: None,
-        }
-    }
-
-    /// Keeps ciphertext as long as it may have to be told.
-    fn hold(&mut self, mut event: Event) {
-        self.last = event.at;
-        if self.bound {
-            return;
-        }
-        if let EventKind::Data { bytes, missing, .. } = &mut event.kind {
-            self.held_bytes += bytes.len();
-            if self.held_bytes > MOST_HELD {
-                *missing += bytes.len() as u64;
-                *bytes = Bytes::new();
-            }
-        }
-        self.held.push(event);
-    }
-}
-
-impl Object {
-    fn wait(&mut self, mut call: Call) {
-        self.waiting_bytes += call.length;
-        if self.waiting_bytes > MOST_WAITING {
-            call.pieces = vec![(Bytes::new(), call.length)];
-        }
-        self.waiting.push_back(call);
-    }
-
-    fn take_first(&mut self) -> Option<Call> {
-        let call = self.waiting.pop_front()?;
-        self.checked = self.checked.saturating_sub(1);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(call.length);
-        Some(call)
-    }
-}
-
-impl Call {
-    fn new(at: u64, unit: Option<Unit>, direction: Direction, requested: u64, gap: u64) -> Call {
-        Call { at, unit, direction, requested, length: 0, left: 0, pieces: Vec::new(), gap }
-    }
-
-    fn add(&mut self, bytes: Bytes, missing: u64) {
-        self.length += bytes.len() as u64 + missing;
-        self.pieces.push((bytes, missing));
-    }
-}
-
-/// Whether the connection speaks TLS, by its first bytes; `None` while they are too few.
-fn looks_like_tls(first: &[Event]) -> Option<bool> {
-    let mut start = Vec::new();
-    let mut way = None;
-    for event in first {
-        let EventKind::Data { direction, bytes, missing, .. } = &event.kind else { continue };
-        if *way.get_or_insert(*direction) != *direction {
-            continue;
-        }
-        start.extend_from_slice(&bytes[..bytes.len().min(8)]);
-        if *missing > 0 {
-            break;
-        }
-    }
-    begins_record(&start)
 }

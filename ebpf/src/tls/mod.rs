@@ -15,6 +15,7 @@ mod ledger;
 mod library;
 mod maps;
 mod records;
+mod state;
 mod targets;
 
 pub(crate) use bind::{Binder, Seen};
@@ -46,3 +47,6 @@ pub(crate) struct Plaintext {
     /// How much the call asked for.
     pub(crate) requested: u64,
 }
+
+#[cfg(test)]
+mod tests;

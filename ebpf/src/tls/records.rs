@@ -54,11 +54,6 @@ impl RecordReader {
         RecordReader { lost: true, ..RecordReader::default() }
     }
 
-    /// Whether it waits for a place where a record may begin.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost
-    }
-
     /// Takes the bytes of one event and gives the records that end in it.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<Vec<WholeRecord>, NotTls> {
         let mut whole = Vec::new();
