@@ -204,13 +204,13 @@ struct data_record {
 	u64 within; /* DATA: the TLS object whose call moved these bytes; 0 for none */
 };
 
-/* TLS_DATA: plaintext. TLS_CALL: a call that brought none. TLS_FREED: the object is no more. `head.socket` is known only
+/* TLS_DATA: plaintext. TLS_CALL: a call that brought none (direction SENT: a write). TLS_FREED: the object is no more. `head.socket` is known only
  * where the object says what it speaks on (Go). */
 struct tls_record {
 	struct record head;
 	u64 object;
-	u64 position;  /* in the object's plaintext of this direction */
-	u64 missing;
+	u64 position;  /* in the object's plaintext of this direction; TLS_FREED: how much was sent */
+	u64 missing;   /* TLS_FREED: how much was received */
 	u64 left;      /* bytes of the same call that follow in other records */
 	u64 requested; /* how much the call asked for */
 };

@@ -81,7 +81,7 @@ INLINE struct tls_object *tls_object(u64 address, u64 task, u64 probe)
 	return object;
 }
 
-INLINE int emit_tls(u8 kind, u8 direction, u64 object, u64 socket, u64 task)
+INLINE int emit_tls(u8 kind, u8 direction, struct tls_object *object, u64 socket, u64 task)
 {
 	struct tls_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -91,7 +91,11 @@ INLINE int emit_tls(u8 kind, u8 direction, u64 object, u64 socket, u64 task)
 	}
 	__builtin_memset(out, 0, sizeof(*out));
 	fill_head(&out->head, kind, direction, socket, task);
-	out->object = object;
+	out->object = object->id;
+	if (kind == TLS_FREED) {
+		out->position = object->position[SENT];
+		out->missing = object->position[RECEIVED];
+	}
 	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }
@@ -107,7 +111,7 @@ INLINE void forget_tls_object(u64 address)
 	object = bpf_map_lookup_elem(&tls_objects, &key);
 	if (!object)
 		return;
-	emit_tls(TLS_FREED, 0, object->id, object->socket, task);
+	emit_tls(TLS_FREED, 0, object, object->socket, task);
 	bpf_map_delete_elem(&tls_objects, &key);
 }
 
@@ -380,7 +384,7 @@ int ssl_returned(struct user_regs *ctx)
 	}
 	if (frame.direction == HANDSHAKE || length <= 0) {
 		if (!(object->flags & ON_DESCRIPTOR))
-			emit_tls(TLS_CALL, 0, object->id, 0, task);
+			emit_tls(TLS_CALL, frame.direction, object, 0, task);
 		return 0;
 	}
 	/* More than was asked for is not what libssl does: not its function, then. */
@@ -494,7 +498,7 @@ INLINE struct tls_object *go_object(u64 conn, u64 task, u64 probe)
 			return NULL;
 	}
 	object->socket = socket;
-	if (!(object->flags & ANNOUNCED_TLS) && emit_tls(TLS_CALL, 0, object->id, socket, task))
+	if (!(object->flags & ANNOUNCED_TLS) && emit_tls(TLS_CALL, 0, object, socket, task))
 		__sync_fetch_and_or(&object->flags, ANNOUNCED_TLS);
 	return object;
 }

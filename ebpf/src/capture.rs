@@ -210,8 +210,12 @@ impl Capture {
             Record::Event(event) => (event, None),
             Record::Within { event, object } => (event, Some(object)),
             Record::Plaintext(plaintext) => return self.binder.take(Seen::Plaintext(plaintext)),
-            Record::TlsCall { unit, object, socket } => return self.binder.take(Seen::Call { unit, object, socket }),
-            Record::TlsFreed { at, object } => return self.binder.take(Seen::Freed { at, object }),
+            Record::TlsCall { unit, object, socket, writes } => {
+                return self.binder.take(Seen::Call { unit, object, socket, writes });
+            }
+            Record::TlsFreed { at, object, positions } => {
+                return self.binder.take(Seen::Freed { at, object, positions });
+            }
             Record::Mapped { process } => return self.look_for_tls(process),
         };
         if let Some(event) = self.checked(event) {

@@ -24,11 +24,13 @@ pub(crate) enum Record {
         unit: Option<Unit>,
         object: ObjectId,
         socket: Option<SocketId>,
+        writes: bool,
     },
-    /// A TLS object is no more.
+    /// A TLS object is no more; so much plaintext was sent and received through it.
     TlsFreed {
         at: u64,
         object: ObjectId,
+        positions: [u64; 2],
     },
     /// A process may have mapped new code.
     Mapped {
@@ -100,8 +102,8 @@ pub(crate) fn decode(record: &[u8]) -> Option<Record> {
                     left,
                     requested,
                 }),
-                10 => Record::TlsCall { unit, object, socket },
-                _ => Record::TlsFreed { at, object },
+                10 => Record::TlsCall { unit, object, socket, writes: detail == 0 },
+                _ => Record::TlsFreed { at, object, positions: [position, missing] },
             });
         }
         12 => return unit.map(|unit| Record::Mapped { process: unit.process }),

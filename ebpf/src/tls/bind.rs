@@ -36,9 +36,9 @@ pub(crate) enum Seen {
     /// Plaintext.
     Plaintext(Plaintext),
     /// A call on an object that brought no plaintext. Go's objects name their socket.
-    Call { unit: Option<Unit>, object: ObjectId, socket: Option<SocketId> },
-    /// The object is no more.
-    Freed { at: u64, object: ObjectId },
+    Call { unit: Option<Unit>, object: ObjectId, socket: Option<SocketId>, writes: bool },
+    /// The object is no more; so much plaintext was sent and received through it.
+    Freed { at: u64, object: ObjectId, positions: [u64; 2] },
 }
 
 /// A place in the order of what is told.
@@ -112,11 +112,12 @@ impl Binder {
             }
             Seen::Plaintext(plaintext) => {
                 self.advance(plaintext.at);
-                self.called(plaintext.unit, plaintext.object, plaintext.socket);
+                let writes = plaintext.direction == Direction::Sent;
+                self.called(plaintext.unit, plaintext.object, plaintext.socket, writes);
                 self.plaintext(plaintext);
             }
-            Seen::Call { unit, object, socket } => self.called(unit, object, socket),
-            Seen::Freed { at, object } => self.freed(at, object),
+            Seen::Call { unit, object, socket, writes } => self.called(unit, object, socket, writes),
+            Seen::Freed { at, object, positions } => self.freed(at, object, positions),
         }
         if self.slots.len() > MOST_DELAYED {
             self.decide_all();
@@ -156,7 +157,7 @@ impl Binder {
         let mut objects: Vec<ObjectId> = self.objects.keys().copied().collect();
         objects.sort();
         for object in objects {
-            self.freed(at, object);
+            self.freed(at, object, [0; 2]);
         }
     }
 
@@ -189,10 +190,13 @@ impl Binder {
                 self.tell(event);
             }
             &EventKind::Data { socket, direction, .. } => {
-                if direction == Direction::Received
-                    && let Some(unit) = event.unit
-                {
-                    self.received.insert(unit, socket);
+                if let Some(unit) = event.unit {
+                    // Who sends has done with what it received; who receives within a call needs no other sign.
+                    if direction == Direction::Received && within.is_none() {
+                        self.received.insert(unit, socket);
+                    } else {
+                        self.received.remove(&unit);
+                    }
                 }
                 self.data(socket, event, within);
             }
@@ -286,11 +290,14 @@ impl Binder {
 
     // ---- Ties ----
 
-    /// A thread was in a call on an object.
-    fn called(&mut self, unit: Option<Unit>, object: ObjectId, socket: Option<SocketId>) {
+    /// A thread was in a call on an object. A call that reads, or shakes hands, takes what the thread received just before.
+    fn called(&mut self, unit: Option<Unit>, object: ObjectId, socket: Option<SocketId>, writes: bool) {
         let received = unit.and_then(|unit| self.received.remove(&unit));
         if let Some(socket) = socket {
             self.tie(object, socket);
+            return;
+        }
+        if writes {
             return;
         }
         let known = self.objects.entry(object).or_default();
@@ -299,7 +306,7 @@ impl Binder {
         }
         let Some(socket) = received else { return };
         let before = known.socket;
-        let Some(secure) = self.secure(socket) else { return };
+        let Some(secure) = self.secure(socket).filter(|secure| !secure.named) else { return };
         match (before, secure.object) {
             (None, None) => {
                 secure.object = Some(object);
@@ -331,6 +338,7 @@ impl Binder {
     fn doubt_socket(&mut self, socket: SocketId) {
         if let Some(secure) = self.secure(socket)
             && !secure.bound
+            && !secure.named
         {
             secure.ambiguous = true;
             secure.object = None;
@@ -345,9 +353,10 @@ impl Binder {
         }
         let before = known.socket;
         let Some(secure) = self.secure(socket) else { return };
-        if secure.broken || secure.ambiguous {
+        if secure.broken {
             return;
         }
+        (secure.named, secure.ambiguous) = (true, false);
         let other = secure.object.replace(object);
         let known = self.objects.entry(object).or_default();
         (known.socket, known.ambiguous) = (Some(socket), false);
@@ -509,6 +518,9 @@ impl Binder {
             }
         }
         let Call { at, unit, direction, gap, pieces, .. } = call;
+        let Some(secure) = self.secure(socket) else { return };
+        // What was told to be missing before may be what the first call comes behind.
+        let gap = gap.saturating_sub(std::mem::take(&mut secure.unheard[direction as usize]));
         let before = (gap > 0).then(|| (Bytes::new(), gap));
         for (bytes, missing) in before.into_iter().chain(pieces) {
             self.tell_data(socket, Event { at, unit, kind: EventKind::Gone }, direction, bytes, missing);
@@ -528,8 +540,12 @@ impl Binder {
     fn tell_missing(&mut self, socket: SocketId, direction: Direction, at: u64) {
         let Some(ledger) = self.secure(socket).and_then(|secure| secure.conversation.ledger(direction)) else { return };
         let missing = ledger.unexplained();
+        let started = ledger.has_started();
         if missing > 0 {
             ledger.give_up();
+            if !started && let Some(secure) = self.secure(socket) {
+                secure.unheard[direction as usize] += missing;
+            }
             let event = Event { at, unit: None, kind: EventKind::Gone };
             self.tell_data(socket, event, direction, Bytes::new(), missing);
         }
@@ -547,14 +563,24 @@ impl Binder {
         self.tell(Event { at, unit: None, kind: EventKind::Lost(loss) });
     }
 
-    fn freed(&mut self, at: u64, object: ObjectId) {
-        let Some(mut known) = self.objects.remove(&object) else { return };
-        let cut = known.current.iter_mut().filter_map(Option::take);
-        let (calls, bytes) = known
-            .waiting
-            .drain(..)
-            .chain(cut)
-            .fold((0, 0), |(calls, bytes), call| (calls + 1, bytes + call.gap + call.length + call.left));
+    fn freed(&mut self, at: u64, object: ObjectId, positions: [u64; 2]) {
+        for direction in [Direction::Sent, Direction::Received] {
+            let Some(known) = self.objects.get_mut(&object) else { return };
+            // What was refused last, which no later piece shows.
+            let gap = positions[direction as usize].saturating_sub(known.position[direction as usize]);
+            let call = match known.current[direction as usize].take() {
+                Some(mut call) => {
+                    call.add(Bytes::new(), gap.max(call.left));
+                    call
+                }
+                None if gap > 0 => Call::new(at, None, direction, 0, gap),
+                None => continue,
+            };
+            self.call(object, call);
+        }
+        let Some(known) = self.objects.remove(&object) else { return };
+        let (calls, bytes) =
+            known.waiting.iter().fold((0, 0), |(calls, bytes), call| (calls + 1, bytes + call.gap + call.length));
         if calls > 0 {
             self.lose(at, calls, bytes);
         }

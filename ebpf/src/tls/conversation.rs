@@ -116,7 +116,7 @@ impl Conversation {
             Some(agreed) => !agreed.hides_types || self.client_finished,
             None => false,
         };
-        let explained = |ledger: &Ledger| ledger.unexplained() == 0;
+        let explained = |ledger: &Ledger| ledger.unexplained() == 0 && !ledger.is_waiting();
         over && self.ledgers.as_ref().is_some_and(|ledgers| ledgers.iter().all(explained))
     }
 }

@@ -192,6 +192,11 @@ impl Ledger {
         self.started
     }
 
+    /// Some write has not been found in records.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// Application data whose plaintext never came, at least.
     pub(crate) fn unexplained(&self) -> u64 {
         if !self.writes.is_empty() || (!self.started && self.prefix) {

@@ -36,6 +36,8 @@ pub(super) enum Phase {
 pub(super) struct Secure {
     pub(super) conversation: Conversation,
     pub(super) object: Option<ObjectId>,
+    /// The object is known by a system call that was made in a call on it, or by its own word.
+    pub(super) named: bool,
     /// More than one object may be the one, and nothing strong says which.
     pub(super) ambiguous: bool,
     /// Plaintext is told instead of ciphertext.
@@ -52,6 +54,8 @@ pub(super) struct Secure {
     pub(super) decide_by: Option<u64>,
     /// How much plaintext has been told.
     pub(super) position: [u64; 2],
+    /// Missing plaintext that was told of before any was heard.
+    pub(super) unheard: [u64; 2],
     /// The end of the connection, and until when it waits for the last reads.
     pub(super) ending: Option<(u64, Vec<Event>)>,
 }
@@ -94,6 +98,7 @@ impl Secure {
         Secure {
             conversation,
             object: None,
+            named: false,
             ambiguous: false,
             bound: false,
             broken: false,
@@ -103,6 +108,7 @@ impl Secure {
             last: 0,
             decide_by: None,
             position: [0; 2],
+            unheard: [0; 2],
             ending: None,
         }
     }

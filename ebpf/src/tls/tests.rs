@@ -28,7 +28,6 @@ enum Version {
 }
 
 /// One connection of a service, and the script of what is seen of it.
-#[derive(Debug)]
 struct Line {
     socket: SocketId,
     object: ObjectId,
@@ -40,6 +39,15 @@ struct Line {
     plaintext: [Vec<u8>; 2],
     /// What cannot be told apart in time: other connections of the thread come before or after, not in between.
     turns: Vec<Vec<Seen>>,
+    /// What was said, for people.
+    said: Vec<(Direction, usize, usize)>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Line { socket, role, unit, style, version, said, .. } = self;
+        write!(f, "{} {role:?} thread {} {style:?} {version:?} {said:?}", socket.0, unit.thread)
+    }
 }
 
 const PROCESS: u32 = 100;
@@ -56,6 +64,7 @@ impl Line {
             ciphertext: Default::default(),
             plaintext: Default::default(),
             turns: Vec::new(),
+            said: Vec::new(),
         };
         let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let port = 1000 + u16::try_from(number).unwrap();
@@ -88,7 +97,12 @@ impl Line {
     /// A call that brought no plaintext; a library on a descriptor is not asked about them.
     fn called(&self) -> Option<Seen> {
         let socket = (self.style == Style::Go).then_some(self.socket);
-        (self.style != Style::Descriptor).then_some(Seen::Call { unit: Some(self.unit), object: self.object, socket })
+        (self.style != Style::Descriptor).then_some(Seen::Call {
+            unit: Some(self.unit),
+            object: self.object,
+            socket,
+            writes: false,
+        })
     }
 
     fn handshake(&mut self) {
@@ -127,6 +141,7 @@ impl Line {
 
     /// The service writes or reads one message, in records of at most `most` bytes.
     fn says(&mut self, direction: Direction, length: usize, most: usize) {
+        self.said.push((direction, length, most));
         let content: Vec<u8> = (0..length).map(|i| (self.socket.0 as usize * 31 + i * 7) as u8).collect();
         let at = self.plaintext[direction as usize].len() as u64;
         self.plaintext[direction as usize].extend_from_slice(&content);
@@ -170,7 +185,8 @@ impl Line {
     }
 
     fn close(&mut self) {
-        let freed = Seen::Freed { at: 0, object: self.object };
+        let positions = [0, 1].map(|direction| self.plaintext[direction].len() as u64);
+        let freed = Seen::Freed { at: 0, object: self.object, positions };
         let close = self.seen(EventKind::Close { socket: self.socket, cause: CloseCause::Closed }, None);
         self.turns.push(vec![freed, close]);
     }
@@ -445,8 +461,6 @@ fn merged(lines: &[Line], order: &[prop::sample::Index]) -> Vec<Seen> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn interleaved_connections_are_never_mixed_up(
         lines in (line(1, 2), line(2, 2), line(3, 2), line(4, 2)).prop_map(|(a, b, c, d)| vec![a, b, c, d]),
