@@ -8,6 +8,7 @@
  */
 #include "operation.h"
 #include "inet_points.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -10,6 +10,7 @@
 #include "operation.h"
 #include "inet_points.h"
 #include "in_flight.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -35,13 +35,14 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 /* Two ways to look at a socket. The programs of tp_btf and fexit get it as a pointer whose type the verifier knows: they
  * read its members directly and keep its state inside it (socket storage). Those that find it themselves (kprobe, system
  * call) hold a bare address: RAW_SOCKETS reads with a helper, and keeps states in a table by address. */
-#ifdef RAW_SOCKETS
-#define PEEK(pointer, member) \
+#define READ_KERNEL(pointer, member) \
 	({ \
 		typeof((pointer)->member) _value; \
 		bpf_probe_read_kernel((void *)&_value, sizeof(_value), (void *)&(pointer)->member); \
 		_value; \
 	})
+#ifdef RAW_SOCKETS
+#define PEEK(pointer, member) READ_KERNEL(pointer, member)
 #else
 #define PEEK(pointer, member) ((pointer)->member)
 #endif
@@ -207,6 +208,7 @@ struct pt_regs { /* x86-64 */
 	unsigned long si;
 	unsigned long di;
 	unsigned long orig_ax;
+	unsigned long sp;
 };
 
 #pragma clang attribute pop
@@ -244,6 +246,10 @@ enum kind {
 	BORN = 6,
 	GONE = 7,
 	NAME = 8,
+	TLS_DATA = 9,
+	TLS_CALL = 10,
+	TLS_FREED = 11,
+	MAPPED = 12,
 };
 
 enum direction { SENT = 0, RECEIVED = 1 };
@@ -257,10 +263,10 @@ struct record {
 	u32 process; /* as the recorder's PID namespace counts; 0: the kernel acted on its own */
 	u32 thread;
 	u8 kind;
-	u8 detail; /* DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
+	u8 detail; /* DATA, TLS_DATA, FINISHED: direction; OPEN: role; CLOSE: cause */
 	u8 joined; /* OPEN: bytes moved before */
 	u8 padding;
-	u32 length; /* payload bytes that follow the fixed part of DATA and NAME */
+	u32 length; /* payload bytes that follow the fixed part of DATA, TLS_DATA and NAME */
 };
 
 struct data_record {
@@ -268,6 +274,18 @@ struct data_record {
 	u64 position;
 	u64 missing;
 	u64 other; /* RECEIVED: how much had been sent by then, as TCP counts; UNKNOWN_POSITION where it does not */
+	u64 within; /* the TLS object whose call moved these bytes; 0 for none */
+};
+
+/* TLS_DATA: plaintext. TLS_CALL: a call that brought none (direction SENT: a write). TLS_FREED: the object is no more.
+ * `head.socket` is known only where the object says what it speaks on (Go). */
+struct tls_record {
+	struct record head;
+	u64 object;
+	u64 position;  /* in the object's plaintext of this direction; TLS_FREED: how much was sent */
+	u64 missing;   /* TLS_FREED: how much was received */
+	u64 left;      /* bytes of the same call that follow in other records */
+	u64 requested; /* how much the call asked for */
 };
 
 #define UNKNOWN_POSITION (~0ull)

@@ -128,7 +128,8 @@ INLINE int emit_addresses(struct sock *sk, u64 id, u8 kind, u8 role, u8 joined, 
 }
 
 /* Bytes that moved and that nobody can read: their number is all there is. */
-INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 other, u64 task)
+INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 other, u64 within,
+			u64 task)
 {
 	struct data_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
@@ -140,6 +141,7 @@ INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 oth
 	out->position = position;
 	out->missing = missing;
 	out->other = other;
+	out->within = within;
 	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }

@@ -12,6 +12,7 @@
  */
 #include "operation.h"
 #include "lifecycle.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -6,6 +6,7 @@
 #pragma once
 #include "memory.h"
 #include "sockets.h"
+#include "tls_call.h"
 
 enum { DNS_PORT = 53 };
 enum { /* include/net/tcp_states.h */
@@ -159,6 +160,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	u64 position = __sync_fetch_and_add(&state->position[direction & 1], unseen + length);
 	u64 other = direction == RECEIVED ? sent_by_now(sk, state) : UNKNOWN_POSITION;
 	u64 id = socket_id(sk, state);
+	u64 within = calling_tls_object(task);
 	u64 end;
 
 	if (!readable) {
@@ -166,7 +168,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 		length = 0;
 	}
 	if (unseen) {
-		if (emit_missing(id, direction, position, unseen, other, task))
+		if (emit_missing(id, direction, position, unseen, other, within, task))
 			state->owed[direction & 1] = 0;
 		else
 			state->owed[direction & 1] += unseen;
@@ -177,6 +179,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	fill_head(&t->out.head, DATA, direction, id, task);
 	t->out.position = position;
 	t->out.other = other;
+	t->out.within = within;
 	t->left = t->headers_left ? 0 : length;
 	t->owed = state->owed[direction & 1];
 	copy_all(slot);
@@ -201,7 +204,7 @@ INLINE void settle(struct sock *sk, struct socket_state *state, u32 direction)
 	if (!unseen && !owed)
 		return;
 	position = __sync_fetch_and_add(&state->position[direction & 1], unseen);
-	if (emit_missing(socket_id(sk, state), direction, position - owed, owed + unseen, UNKNOWN_POSITION, 0))
+	if (emit_missing(socket_id(sk, state), direction, position - owed, owed + unseen, UNKNOWN_POSITION, 0, 0))
 		state->owed[direction & 1] = 0;
 }
 
@@ -305,6 +308,7 @@ INLINE void datagram(struct sock *sk, struct transfer *t, u32 slot, struct call 
 	fill_head(&t->out.head, NAME, RECEIVED, state ? socket_id(sk, state) : 0, task);
 	t->out.position = 0;
 	t->out.other = UNKNOWN_POSITION;
+	t->out.within = 0;
 	t->left = length;
 	copy_all(slot);
 	send_out(t, 0);

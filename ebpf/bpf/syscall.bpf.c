@@ -6,36 +6,16 @@
  * end, when they are there. What moves without a system call of the socket's own (io_uring) shows in TCP's counters.
  */
 #define RAW_SOCKETS
+#include "descriptor.h"
 #include "in_flight.h"
 #include "lifecycle.h"
+#include "tls.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 enum { SEND = 0, RECEIVE = 1 };
 enum { SENDS = 1 }; /* flag of a flight: a splice to the socket */
-enum { S_IFMT = 0170000, S_IFSOCK = 0140000 };
 enum { MAX_MESSAGES = 1024 }; /* UIO_MAXIOV, the most that sendmmsg and recvmmsg take */
-
-INLINE struct sock *socket_behind(u32 descriptor)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct files_struct *files = task->files;
-	struct fdtable *table = PEEK(files, fdt);
-	struct file **slots, *file = NULL;
-	struct inode *inode;
-	struct socket *socket;
-
-	if (!table || descriptor >= PEEK(table, max_fds))
-		return NULL;
-	slots = PEEK(table, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), slots + descriptor) || !file)
-		return NULL;
-	inode = PEEK(file, f_inode);
-	if (!inode || (PEEK(inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket = PEEK(file, private_data);
-	return socket ? PEEK(socket, sk) : NULL;
-}
 
 INLINE int receives(u32 number)
 {
@@ -63,10 +43,10 @@ int sys_enter(u64 *ctx)
 	task = followed_task();
 	if (!task || current->thread_info.status & TS_COMPAT)
 		return 0;
-	sk = socket_behind(regs->di);
+	sk = sock_behind(regs->di);
 	if (flight.number == NR_SPLICE && !sk) {
 		flight.flags = SENDS;
-		sk = socket_behind(regs->dx);
+		sk = sock_behind(regs->dx);
 	}
 	if (!sk)
 		return 0;

@@ -1,8 +1,10 @@
 //! The capture itself: which processes, and their events in order.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -17,6 +19,7 @@ use crate::probe::best_source;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Payload, Record};
 use crate::source::Source;
+use crate::tls::{Binder, Seen, Targets};
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,9 @@ pub struct Options {
     /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
     /// memory, at least 16 MiB and at most 256 MiB.
     pub buffer_bytes: Option<u32>,
+    /// Programs that the processes are about to run: what they say inside TLS is read from their first instruction. Others
+    /// are found while they start.
+    pub programs: Vec<PathBuf>,
 }
 
 const BUFFER_BOUNDS: std::ops::RangeInclusive<u32> = 64 << 10..=1 << 30;
@@ -57,8 +63,8 @@ pub struct Capture {
     listeners: Listeners,
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
-    /// Events that user space itself found, to be handed out first.
-    found: Vec<Event>,
+    targets: Targets,
+    binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
 
@@ -89,10 +95,16 @@ impl Capture {
             waiter,
             listeners: Listeners::default(),
             open: HashSet::new(),
-            found: Vec::new(),
+            targets: Targets::default(),
+            binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
         capture.programs.attach()?;
+        for file in options.programs.iter().filter_map(|path| File::open(path).ok()) {
+            capture
+                .targets
+                .look(&file, &mut |file, number, points| capture.programs.attach_probes(file, number, points).is_ok());
+        }
         for pid in options.pids {
             capture.add_process(pid)?;
         }
@@ -125,14 +137,28 @@ impl Capture {
     }
 
     fn join(&mut self, pid: u32) -> Result<(), Error> {
-        let first = self.found.len();
-        joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.found)?;
-        for event in &self.found[first..] {
+        self.look_for_tls(pid);
+        let programs = &mut self.programs;
+        self.targets
+            .expect_libraries(pid, &mut |file, number, points| programs.attach_probes(file, number, points).is_ok());
+        let mut found = Vec::new();
+        joined::join(pid, &mut self.programs, &mut self.listeners, &mut found)?;
+        for event in found {
             if let EventKind::Open { socket, .. } = event.kind {
                 self.open.insert(socket);
             }
+            self.binder.take(Seen::Event { event, within: None });
         }
         Ok(())
+    }
+
+    /// Probes the TLS libraries that a process has mapped. What cannot be probed stays encrypted.
+    fn look_for_tls(&mut self, pid: u32) {
+        let programs = &mut self.programs;
+        let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
+        if self.targets.scan(pid, &mut attach) {
+            self.binder.readable(pid);
+        }
     }
 
     /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
@@ -143,10 +169,14 @@ impl Capture {
     pub fn next_batch(&mut self, timeout: Duration, out: &mut Vec<Event>) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         let before = out.len();
-        out.append(&mut self.found);
         loop {
-            self.read(out)?;
-            self.report_losses(out)?;
+            let now = joined::monotonic_now();
+            if self.read()? == 0 {
+                // Nothing was in the ring: nothing that happened before is still to come.
+                self.binder.advance(now);
+            }
+            self.report_losses()?;
+            self.hand_out(out);
             let left = deadline.saturating_duration_since(Instant::now());
             if out.len() > before || left.is_zero() {
                 return Ok(());
@@ -161,9 +191,15 @@ impl Capture {
     /// When the kernel's buffer cannot be read.
     pub fn drain(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         self.programs.unload()?;
-        out.append(&mut self.found);
-        while self.read(out)? > 0 {}
-        self.report_losses(out)
+        while self.read()? > 0 {}
+        self.report_losses()?;
+        self.binder.stop(joined::monotonic_now());
+        self.hand_out(out);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, out: &mut Vec<Event>) {
+        out.extend(std::iter::from_fn(|| self.binder.next()));
     }
 
     /// Waits until enough is buffered to be worth a wake-up, or the time is up.
@@ -176,7 +212,7 @@ impl Capture {
     }
 
     /// Takes a batch out of the ring; returns how many records it had.
-    fn read(&mut self, out: &mut Vec<Event>) -> Result<usize, Error> {
+    fn read(&mut self) -> Result<usize, Error> {
         let (mut records, mut bytes) = (0, 0);
         while records < BATCH_EVENTS && bytes < BATCH_BYTES {
             let Some(item) = self.ring.next() else { break };
@@ -185,38 +221,54 @@ impl Capture {
             drop(item);
             records += 1;
             bytes += length;
-            out.extend(self.event(record));
+            self.record(record);
+        }
+        for process in self.binder.unread() {
+            self.look_for_tls(process);
         }
         Ok(records)
     }
 
-    fn event(&mut self, record: Record) -> Option<Event> {
-        match record {
+    fn record(&mut self, record: Record) {
+        let (event, within) = match record {
             Record::Open { at, unit, socket, role, local, peer, joined } => {
                 // Two threads that use a socket first at the same time both announce it.
                 if !self.open.insert(socket) {
-                    return None;
+                    return;
                 }
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
-                Some(Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } })
+                (Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } }, None)
             }
-            Record::Event(event) => Some(self.checked(event)),
+            Record::Event(event) => (event, None),
+            Record::Within { event, object } => (event, Some(object)),
+            Record::Plaintext(plaintext) => return self.binder.take(Seen::Plaintext(plaintext)),
+            Record::TlsCall { unit, object, socket, writes } => {
+                return self.binder.take(Seen::Call { unit, object, socket, writes });
+            }
+            Record::TlsFreed { at, object, positions } => {
+                return self.binder.take(Seen::Freed { at, object, positions });
+            }
+            Record::Mapped { process } => return self.look_for_tls(process),
+        };
+        if let Some(event) = self.checked(event) {
+            self.binder.take(Seen::Event { event, within });
         }
     }
 
     /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a
     /// thread is on its way out of a read may overtake what it read.
-    fn checked(&mut self, event: Event) -> Event {
+    fn checked(&mut self, event: Event) -> Option<Event> {
         match &event.kind {
             EventKind::Connecting { socket, .. } | EventKind::Close { socket, .. } => {
                 self.open.remove(socket);
-                event
+                Some(event)
             }
+            EventKind::Data { socket, .. } if self.binder.is_told(*socket) => None,
             EventKind::Data { socket, bytes, missing, .. } if !self.open.contains(socket) => {
                 let loss = Loss { kind: LossKind::TableFull, events: 1, bytes: bytes.len() as u64 + missing };
-                Event { kind: EventKind::Lost(loss), ..event }
+                Some(Event { kind: EventKind::Lost(loss), ..event })
             }
-            _ => event,
+            _ => Some(event),
         }
     }
 
@@ -228,15 +280,16 @@ impl Capture {
         self.listeners.role(local)
     }
 
-    /// Appends what was lost since the last report.
-    fn report_losses(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
+    /// Tells what was lost since the last report.
+    fn report_losses(&mut self) -> Result<(), Error> {
         let totals = self.programs.losses()?;
         for ((kind, total), reported) in LOSS_KINDS.into_iter().zip(totals).zip(&mut self.reported) {
             let events = total.events - reported.events;
             let bytes = total.bytes - reported.bytes;
             if events > 0 {
                 let loss = Loss { kind, events, bytes };
-                out.push(Event { at: joined::monotonic_now(), unit: None, kind: EventKind::Lost(loss) });
+                let event = Event { at: joined::monotonic_now(), unit: None, kind: EventKind::Lost(loss) };
+                self.binder.take(Seen::Event { event, within: None });
                 *reported = total;
             }
         }

@@ -60,6 +60,8 @@ pub enum LossKind {
     TableFull,
     /// The kernel skipped a run of a program, because the same program was running on that CPU.
     Skipped,
+    /// The inside of TLS was read, and on which connection it passed is not known.
+    UnknownConnection,
 }
 
 /// A count of what the capture source had to give up since its last report.
@@ -106,6 +108,12 @@ pub enum EventKind {
         peer: SocketAddr,
         /// It was open before the capture began: its streams start in the middle.
         joined: bool,
+    },
+    /// What passes on this socket is read from inside TLS: data events tell the plaintext, and positions count it. Comes
+    /// before the socket's data.
+    InsideTls {
+        /// The socket.
+        socket: SocketId,
     },
     /// Bytes moved. One system call may give several events with rising positions.
     Data {

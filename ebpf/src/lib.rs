@@ -15,6 +15,7 @@ mod probe;
 mod programs;
 mod record;
 mod source;
+mod tls;
 
 pub use capture::{Capture, Options};
 pub use cgroup::Cgroup;

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use aya::maps::{CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
-use aya::programs::{Program, ProgramFd};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use aya::programs::{Program, ProgramFd, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, Pod};
 
 use crate::cgroup::Cgroup;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::event::{LossKind, Role, SocketId};
 use crate::joined;
 use crate::source::{Hook, Source};
+use crate::tls::{PROBES, ProbePoint};
 
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
@@ -127,6 +129,9 @@ impl Programs {
                 other => unreachable!("the object defines no {:?}", other.prog_type()),
             }
         }
+        for name in PROBES {
+            probe(&mut self.ebpf, name)?.load()?;
+        }
         for hook in &self.hooks {
             match program(&mut self.ebpf, hook.program) {
                 Program::BtfTracePoint(program) => program.attach().map(|_link| ())?,
@@ -135,6 +140,20 @@ impl Programs {
                 Program::KProbe(program) => program.attach(hook.target, 0).map(|_link| ())?,
                 other => unreachable!("the object defines no {:?}", other.prog_type()),
             }
+        }
+        Ok(())
+    }
+
+    /// Probes the code of a file, for every process that runs it, in this order. `number` tells the file from others.
+    pub(crate) fn attach_probes(&mut self, file: &File, number: u64, points: &[ProbePoint]) -> Result<(), Error> {
+        // The file itself, whatever name it has in whatever namespace.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        for point in points {
+            let at = UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(point.offset),
+                cookie: Some(number),
+            };
+            probe(&mut self.ebpf, point.program)?.attach(at, &path, UProbeScope::AllProcesses)?;
         }
         Ok(())
     }
@@ -197,6 +216,9 @@ impl Programs {
     /// see bytes: an end is checked against TCP's counters, and bytes that moved meanwhile would pass for lost ones.
     pub(crate) fn unload(&mut self) -> Result<(), Error> {
         self.missed_before_unload += self.missed_runs();
+        for name in PROBES {
+            probe(&mut self.ebpf, name)?.unload()?;
+        }
         for hook in self.hooks.iter().rev() {
             match program(&mut self.ebpf, hook.program) {
                 Program::BtfTracePoint(program) => program.unload()?,
@@ -230,6 +252,10 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'s
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
     ebpf.program_mut(name).expect("the object defines its programs")
+}
+
+fn probe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, Error> {
+    Ok(program(ebpf, name).try_into()?)
 }
 
 /// The kernel's handle of a program; `None` while it is not loaded.

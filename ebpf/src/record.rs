@@ -6,11 +6,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 
 use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
+use crate::tls::{ObjectId, Plaintext};
 
 /// A record that is an event, or becomes one once the role is known.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Record {
     Event(Event),
+    /// Bytes moved in a system call that was made within a call on a TLS object.
+    Within {
+        event: Event,
+        object: ObjectId,
+    },
+    /// Plaintext of a TLS object.
+    Plaintext(Plaintext),
+    /// A call on a TLS object that brought none.
+    TlsCall {
+        unit: Option<Unit>,
+        object: ObjectId,
+        socket: Option<SocketId>,
+        writes: bool,
+    },
+    /// A TLS object is no more; so much plaintext was sent and received through it.
+    TlsFreed {
+        at: u64,
+        object: ObjectId,
+        positions: [u64; 2],
+    },
+    /// A process may have mapped new code.
+    Mapped {
+        process: u32,
+    },
     /// A connection is used for the first time. Without a role it was established before the programs were there; joined,
     /// it was used before its process was followed.
     Open {
@@ -66,18 +91,45 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
             let position = fields.u64()?;
             let missing = fields.u64()?;
             let other = fields.position()?;
+            let within = fields.u64()?;
             let direction = direction(detail)?;
             let bytes = payload.keep(fields.0.get(..length)?);
-            EventKind::Data { socket, direction, position, bytes, missing, other }
+            let kind = EventKind::Data { socket, direction, position, bytes, missing, other };
+            if within != 0 {
+                return Some(Record::Within { event: Event { at, unit, kind }, object: ObjectId(within) });
+            }
+            kind
         }
         4 => EventKind::Finished { socket, direction: direction(detail)? },
         5 => EventKind::Close { socket, cause: cause(detail)? },
         6 => EventKind::Born { child: Unit { process: fields.u32()?, thread: fields.u32()? } },
         7 => EventKind::Gone,
         8 => {
-            let [_position, _missing, _other] = [fields.u64()?, fields.u64()?, fields.u64()?];
+            let [_position, _missing, _other, _within] = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
             EventKind::Name { bytes: payload.keep(fields.0.get(..length)?) }
         }
+        9..=11 => {
+            let object = ObjectId(fields.u64()?);
+            let [position, missing, left, requested] = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
+            let socket = Some(socket).filter(|socket| socket.0 != 0);
+            return Some(match kind {
+                9 => Record::Plaintext(Plaintext {
+                    at,
+                    unit,
+                    object,
+                    socket,
+                    direction: direction(detail)?,
+                    position,
+                    bytes: payload.keep(fields.0.get(..length)?),
+                    missing,
+                    left,
+                    requested,
+                }),
+                10 => Record::TlsCall { unit, object, socket, writes: detail == 0 },
+                _ => Record::TlsFreed { at, object, positions: [position, missing] },
+            });
+        }
+        12 => return unit.map(|unit| Record::Mapped { process: unit.process }),
         _ => return None,
     };
     Some(Record::Event(Event { at, unit, kind }))
@@ -181,6 +233,8 @@ mod tests {
         record.extend(5u64.to_ne_bytes());
         record.extend(missing.to_ne_bytes());
         record.extend(u64::MAX.to_ne_bytes());
+        record.extend(0u64.to_ne_bytes());
+        record.extend(0u64.to_ne_bytes());
         record.extend(bytes);
         record
     }
@@ -255,7 +309,7 @@ mod tests {
     #[test]
     fn unknown_values_are_nothing() {
         for record in
-            [head(0, 0, 0), head(9, 0, 0), head(4, 2, 0), head(5, 0, 0), head(5, 5, 0), open(1, [0; 16], [0; 16])]
+            [head(0, 0, 0), head(13, 0, 0), head(4, 2, 0), head(5, 0, 0), head(5, 5, 0), open(1, [0; 16], [0; 16])]
         {
             assert_eq!(decode(&record), None);
         }

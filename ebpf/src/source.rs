@@ -156,11 +156,12 @@ const INET_KPROBE_HOOKS: [Hook; 15] = [
 const SYSCALL_HOOKS: [Hook; 2] = [Hook::on("sys_exit"), Hook::on("sys_enter")];
 
 /// Of every source: connections as they begin and end, and processes as they multiply.
-const LIFECYCLE_HOOKS: [Hook; 6] = [
+const LIFECYCLE_HOOKS: [Hook; 7] = [
     Hook::on("inet_sock_set_state").paired(),
     Hook::new("set_state_nested", "inet_sock_set_state").paired(),
     Hook::on("tcp_destroy_sock").paired(),
     Hook::new("destroy_sock_nested", "tcp_destroy_sock").paired(),
+    Hook::on("sched_process_exec"),
     Hook::on("sched_process_fork"),
     Hook::on("sched_process_exit"),
 ];

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     io::{self, PipeReader, PipeWriter, Read, Write},
     os::{fd::AsRawFd, unix::process::CommandExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus},
     thread,
 };
@@ -22,6 +22,8 @@ use crate::Error;
 pub(crate) struct Gate {
     pid: u32,
     program: OsString,
+    /// Where it will be executed.
+    folder: PathBuf,
     open: PipeWriter,
     /// Whether the program could be executed, then how it ended.
     executed: oneshot::Receiver<io::Result<()>>,
@@ -35,6 +37,16 @@ pub(crate) struct Service {
 }
 
 impl Gate {
+    /// The file that will be executed, as the search in `PATH` finds it; `None` where it finds none.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        let program = Path::new(&self.program);
+        if program.components().count() > 1 {
+            return Some(self.folder.join(program));
+        }
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    }
+
     /// Fork; the child waits.
     pub(crate) fn close(
         command: &[OsString],
@@ -77,7 +89,8 @@ impl Gate {
             .map_err(failed)?;
         let mut pid = [0; 4];
         tells_pid.read_exact(&mut pid).map_err(failed)?;
-        Ok(Gate { pid: u32::from_ne_bytes(pid), program: program.clone(), open, executed, exited })
+        let folder = cwd.cloned().unwrap_or_default();
+        Ok(Gate { pid: u32::from_ne_bytes(pid), program: program.clone(), folder, open, executed, exited })
     }
 
     /// The child's process id; exec keeps it.

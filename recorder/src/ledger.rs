@@ -16,6 +16,8 @@ pub enum Lack {
     TableFull,
     /// The kernel skipped a run of a capture program.
     Skipped,
+    /// The inside of TLS was read, and not on which connection it passed.
+    UnknownConnection,
     /// Bytes that moved and were not seen, whatever the reason.
     Gap,
     /// What was under way at one time took more memory than the recorder may use.
@@ -34,11 +36,12 @@ pub enum Lack {
 
 impl Lack {
     /// All kinds, in the order of a report.
-    pub const ALL: [Lack; 11] = [
+    pub const ALL: [Lack; 12] = [
         Lack::BufferFull,
         Lack::Unreadable,
         Lack::TableFull,
         Lack::Skipped,
+        Lack::UnknownConnection,
         Lack::Gap,
         Lack::Memory,
         Lack::Reordered,
@@ -55,6 +58,7 @@ impl Lack {
             Lack::Unreadable => "unreadable",
             Lack::TableFull => "table-full",
             Lack::Skipped => "skipped",
+            Lack::UnknownConnection => "unknown-connection",
             Lack::Gap => "gap",
             Lack::Memory => "memory",
             Lack::Reordered => "reordered",
@@ -91,6 +95,7 @@ impl From<LossKind> for Lack {
             LossKind::Unreadable => Lack::Unreadable,
             LossKind::TableFull => Lack::TableFull,
             LossKind::Skipped => Lack::Skipped,
+            LossKind::UnknownConnection => Lack::UnknownConnection,
         }
     }
 }

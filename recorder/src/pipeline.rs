@@ -215,6 +215,11 @@ impl Pipeline {
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
             EventKind::Open { socket, role, local, peer, joined } => self.open(now, socket, role, local, peer, joined),
+            EventKind::InsideTls { socket } => {
+                if let Some(connection) = self.connections.get_mut(&socket) {
+                    connection.tls = true;
+                }
+            }
             EventKind::Data { socket, direction, position, bytes, missing, other } => {
                 let what = What::Data { position, bytes, missing, other };
                 self.moved(socket, Moved { at: event.at, unit: event.unit, direction, what });

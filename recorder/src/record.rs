@@ -194,7 +194,8 @@ async fn from_kernel<F: Future<Output = Stop>>(
         }
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
-            kernel = Kernel::start(Options { pids: vec![gate.pid()], ..options }, items)?;
+            let programs = gate.program().into_iter().collect();
+            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

@@ -210,7 +210,7 @@ impl Recorded {
                     known.closed = Some(*cause);
                 }
                 EventKind::Lost(loss) => losses.push(*loss),
-                EventKind::Born { .. } | EventKind::Gone | EventKind::Name { .. } => {}
+                EventKind::InsideTls { .. } | EventKind::Born { .. } | EventKind::Gone | EventKind::Name { .. } => {}
             }
         }
         Recorded { events, sockets, losses }

@@ -94,6 +94,7 @@ fn describe(lack: Lack) -> &'static str {
         Lack::Unreadable => "events: memory was not readable",
         Lack::TableFull => "events: a table was full",
         Lack::Skipped => "events: the kernel skipped a program",
+        Lack::UnknownConnection => "calls of TLS whose connection is unknown",
         Lack::Gap => "gaps: bytes that moved unseen",
         Lack::Memory => "data beyond the memory bound",
         Lack::Reordered => "data that stayed out of order",

@@ -1,0 +1,85 @@
+//! ELF files: where a function's code is.
+
+use object::elf::{EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_LOAD};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+use object::{Endianness, ReadRef};
+
+/// A program or library for x86-64.
+pub(crate) struct Elf<'data, R: ReadRef<'data>> {
+    data: R,
+    endian: Endianness,
+    header: &'data FileHeader64<Endianness>,
+}
+
+impl<'data, R: ReadRef<'data>> Elf<'data, R> {
+    /// `None` for what is no such file.
+    pub(crate) fn parse(data: R) -> Option<Elf<'data, R>> {
+        let header = FileHeader64::<Endianness>::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let kind = header.e_type(endian);
+        let fits = header.e_machine(endian) == EM_X86_64 && endian == Endianness::Little;
+        (fits && (kind == ET_EXEC || kind == ET_DYN)).then_some(Elf { data, endian, header })
+    }
+
+    /// The functions of these names, as addresses, in the order of the names: what the file exports, else what its full
+    /// table of symbols has.
+    pub(crate) fn functions<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        let mut found = [None; N];
+        let Ok(sections) = self.header.sections(self.endian, self.data) else { return found };
+        for table in [object::elf::SHT_DYNSYM, object::elf::SHT_SYMTAB] {
+            let Ok(symbols) = sections.symbols(self.endian, self.data, table) else { continue };
+            for symbol in symbols.iter() {
+                if symbol.st_type() != object::elf::STT_FUNC || symbol.is_undefined(self.endian) {
+                    continue;
+                }
+                let Ok(name) = symbol.name(self.endian, symbols.strings()) else { continue };
+                if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
+                    found[at].get_or_insert(symbol.st_value(self.endian));
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a symbol's name has this in it.
+    pub(crate) fn mentions(&self, part: &str) -> bool {
+        let Ok(sections) = self.header.sections(self.endian, self.data) else { return false };
+        let Ok(symbols) = sections.symbols(self.endian, self.data, object::elf::SHT_SYMTAB) else { return false };
+        symbols.iter().any(|symbol| {
+            let name = symbol.name(self.endian, symbols.strings()).unwrap_or_default();
+            name.windows(part.len()).any(|window| window == part.as_bytes())
+        })
+    }
+
+    /// A section's address and content.
+    pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
+        let sections = self.header.sections(self.endian, self.data).ok()?;
+        let (_, section) = sections.section_by_name(self.endian, name.as_bytes())?;
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+    }
+
+    /// What is at an address in memory, as far as the file has it, at most `length` bytes.
+    pub(crate) fn memory(&self, address: u64, length: u64) -> Option<&'data [u8]> {
+        let (offset, available) = self.locate(address, false)?;
+        self.data.read_bytes_at(offset, length.min(available)).ok()
+    }
+
+    /// Where in the file the code at an address is.
+    pub(crate) fn code_offset(&self, address: u64) -> Option<u64> {
+        Some(self.locate(address, true)?.0)
+    }
+
+    /// The offset of an address, and how many bytes of the file follow it in its segment.
+    fn locate(&self, address: u64, code: bool) -> Option<(u64, u64)> {
+        let segments = self.header.program_headers(self.endian, self.data).ok()?;
+        segments.iter().find_map(|segment| {
+            let loaded = segment.p_type(self.endian) == PT_LOAD;
+            if !loaded || (code && segment.p_flags(self.endian) & PF_X == 0) {
+                return None;
+            }
+            let into = address.checked_sub(segment.p_vaddr(self.endian))?;
+            let available = segment.p_filesz(self.endian).checked_sub(into).filter(|available| *available > 0)?;
+            Some((segment.p_offset(self.endian).checked_add(into)?, available))
+        })
+    }
+}

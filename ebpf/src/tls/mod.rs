@@ -1,0 +1,52 @@
+//! What a service says inside TLS: where libraries are probed, and how their plaintext is tied to sockets.
+//!
+//! [`Targets`] finds the code to probe in the files that a process has mapped; the programs in `bpf/tls.h` tell what passes
+//! there; [`Binder`] puts that plaintext in the place of the ciphertext that passes on the socket.
+
+use bytes::Bytes;
+
+use crate::event::{Direction, SocketId, Unit};
+
+mod bind;
+mod conversation;
+mod elf;
+mod golang;
+mod ledger;
+mod library;
+mod maps;
+mod records;
+mod state;
+mod targets;
+
+pub(crate) use bind::{Binder, Seen};
+pub(crate) use library::{PROBES, ProbePoint};
+pub(crate) use targets::Targets;
+
+/// A TLS object (`SSL *`, `*tls.Conn`) for as long as it lives; never reused within a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ObjectId(pub(crate) u64);
+
+/// A piece of what one call moved through a TLS object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plaintext {
+    /// Monotonic nanoseconds.
+    pub(crate) at: u64,
+    /// The thread that called.
+    pub(crate) unit: Option<Unit>,
+    pub(crate) object: ObjectId,
+    /// The socket, where the object names it.
+    pub(crate) socket: Option<SocketId>,
+    pub(crate) direction: Direction,
+    /// Offset in the object's plaintext of this direction.
+    pub(crate) position: u64,
+    pub(crate) bytes: Bytes,
+    /// Bytes behind them that could not be read.
+    pub(crate) missing: u64,
+    /// Bytes of the same call that are still to come.
+    pub(crate) left: u64,
+    /// How much the call asked for.
+    pub(crate) requested: u64,
+}
+
+#[cfg(test)]
+mod tests;
