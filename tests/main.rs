@@ -19,6 +19,8 @@ mod cli;
 mod edges;
 /// The direction of the dependencies and the size of the files.
 mod house;
+/// What is said inside TLS, read from the libraries that say it.
+mod inside_tls;
 /// The model table: what each change of a service must lead to.
 mod model;
 /// Kernel and proxy recording of the same traffic say the same.

@@ -75,6 +75,11 @@ impl Recording {
         wait_for_port(port);
     }
 
+    /// Wait until the recorded command has ended by itself.
+    pub fn finish(self) -> Finished {
+        self.0.finish()
+    }
+
     /// End the recording in good order.
     pub fn stop(self) -> Finished {
         self.0.signal(Signal::SIGINT);
