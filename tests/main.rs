@@ -21,6 +21,8 @@ mod cli;
 mod edges;
 /// The direction of the dependencies and the size of the files.
 mod house;
+/// What is said inside TLS, read from the libraries that say it.
+mod inside_tls;
 /// A recorder that is killed leaves nothing half done.
 mod killed;
 /// What is lost is said to be lost.

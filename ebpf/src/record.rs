@@ -234,7 +234,6 @@ mod tests {
         record.extend(missing.to_ne_bytes());
         record.extend(u64::MAX.to_ne_bytes());
         record.extend(0u64.to_ne_bytes());
-        record.extend(0u64.to_ne_bytes());
         record.extend(bytes);
         record
     }

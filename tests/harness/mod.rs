@@ -1,5 +1,6 @@
 //! What the tests share.
 
+mod authority;
 mod client;
 mod corpus;
 mod downstream;
@@ -9,6 +10,7 @@ mod replay;
 mod report;
 mod require;
 
+pub use authority::Authority;
 pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};

@@ -86,6 +86,11 @@ impl Recording {
         assert_eq!(self.0.finish().code, -1, "a signal ended it");
     }
 
+    /// Wait until the recorded command has ended by itself.
+    pub fn finish(self) -> Finished {
+        self.0.finish()
+    }
+
     /// End the recording in good order.
     pub fn stop(self) -> Finished {
         self.0.signal(Signal::SIGINT);

@@ -15,6 +15,12 @@ pub enum Need {
     Node,
     /// The Go toolchain.
     Go,
+    /// curl.
+    Curl,
+    /// PHP for the command line, with its curl.
+    Php,
+    /// A Java development kit.
+    Java,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
@@ -54,6 +60,9 @@ impl Need {
             Need::Python => runs("python3", &["--version"]),
             Need::Node => runs("node", &["--version"]),
             Need::Go => runs("go", &["version"]),
+            Need::Curl => runs("curl", &["--version"]),
+            Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
+            Need::Java => runs("java", &["--version"]),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),

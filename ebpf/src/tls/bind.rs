@@ -533,7 +533,10 @@ impl Binder {
         let next = &mut secure.position[direction as usize];
         let position = *next;
         *next += bytes.len() as u64 + missing;
-        self.tell(Event { kind: EventKind::Data { socket, direction, position, bytes, missing, other: None }, ..event });
+        self.tell(Event {
+            kind: EventKind::Data { socket, direction, position, bytes, missing, other: None },
+            ..event
+        });
     }
 
     /// Tells how much application data passed whose plaintext never came.

@@ -41,16 +41,6 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         found
     }
 
-    /// Whether a symbol's name has this in it.
-    pub(crate) fn mentions(&self, part: &str) -> bool {
-        let Ok(sections) = self.header.sections(self.endian, self.data) else { return false };
-        let Ok(symbols) = sections.symbols(self.endian, self.data, object::elf::SHT_SYMTAB) else { return false };
-        symbols.iter().any(|symbol| {
-            let name = symbol.name(self.endian, symbols.strings()).unwrap_or_default();
-            name.windows(part.len()).any(|window| window == part.as_bytes())
-        })
-    }
-
     /// A section's address and content.
     pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
         let sections = self.header.sections(self.endian, self.data).ok()?;

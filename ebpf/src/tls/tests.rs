@@ -90,7 +90,14 @@ impl Line {
         let position = stream.len() as u64;
         stream.extend_from_slice(&bytes);
         let within = (self.style == Style::Descriptor).then_some(self.object);
-        let kind = EventKind::Data { socket: self.socket, direction, position, bytes: Bytes::from(bytes), missing: 0, other: None };
+        let kind = EventKind::Data {
+            socket: self.socket,
+            direction,
+            position,
+            bytes: Bytes::from(bytes),
+            missing: 0,
+            other: None,
+        };
         self.seen(kind, within)
     }
 
@@ -418,8 +425,14 @@ fn plain_connections_pass_at_once() {
     binder.take(line.turns[0][0].clone());
     let data = |bytes: &'static [u8]| {
         let bytes = Bytes::from_static(bytes);
-        let kind =
-            EventKind::Data { socket: line.socket, direction: Direction::Received, position: 0, bytes, missing: 0, other: None };
+        let kind = EventKind::Data {
+            socket: line.socket,
+            direction: Direction::Received,
+            position: 0,
+            bytes,
+            missing: 0,
+            other: None,
+        };
         line.seen(kind, None)
     };
     assert!(binder.next().is_some());
