@@ -203,10 +203,13 @@ impl Binder {
             &EventKind::Finished { socket, direction: Direction::Received } | &EventKind::Close { socket, .. } => {
                 self.ends(socket, event);
             }
-            &EventKind::Finished { socket, .. } => match self.secure(socket) {
-                Some(secure) if !secure.bound => secure.held.push(event),
-                _ => self.tell(event),
-            },
+            &EventKind::Finished { socket, .. } => {
+                match self.sockets.get_mut(&socket).map(|socket| &mut socket.phase) {
+                    Some(Phase::New(held)) if !held.is_empty() => held.push(event),
+                    Some(Phase::Tls(secure)) if !secure.bound => secure.held.push(event),
+                    _ => self.tell(event),
+                }
+            }
             EventKind::Born { child } => {
                 if event.unit.is_some_and(|parent| self.readable.contains(&parent.process)) {
                     self.readable.insert(child.process);
@@ -245,7 +248,12 @@ impl Binder {
                     socket.phase = phase;
                 }
                 for event in held {
-                    if readable { self.ciphertext(socket, event, within) } else { self.tell(event) }
+                    match event.kind {
+                        EventKind::Data { .. } if readable => self.ciphertext(socket, event, within),
+                        // In its place behind what was held.
+                        EventKind::Finished { .. } => self.event(event, None),
+                        _ => self.tell(event),
+                    }
                 }
             }
             Phase::Tls(_) => self.ciphertext(socket, event, within),
