@@ -442,6 +442,25 @@ fn plain_connections_pass_at_once() {
     assert!(binder.next().is_some(), "what began as something else is not TLS");
 }
 
+#[test]
+fn the_end_of_sending_comes_behind_what_was_sent() {
+    let line = Line::new(1, Role::Server, 1, Style::Descriptor, Version::Tls13);
+    let direction = Direction::Sent;
+    let lost =
+        EventKind::Data { socket: line.socket, direction, position: 0, bytes: Bytes::new(), missing: 9, other: None };
+    let finished = EventKind::Finished { socket: line.socket, direction };
+    let closed = EventKind::Close { socket: line.socket, cause: CloseCause::Closed };
+    let mut binder = Binder::default();
+    binder.readable(PROCESS);
+    binder.take(line.turns[0][0].clone());
+    assert!(binder.next().is_some());
+    for kind in [&lost, &finished, &closed] {
+        binder.take(line.seen(kind.clone(), None));
+    }
+    let told: Vec<_> = std::iter::from_fn(|| binder.next()).map(|event| event.kind).collect();
+    assert_eq!(told, [lost, finished, closed]);
+}
+
 fn line(number: u64, threads: u32) -> impl Strategy<Value = Line> {
     let lengths = prop::sample::select(vec![1usize, 2, 5, 36, 100, 255, 16384, 20000]);
     let messages = prop::collection::vec((any::<bool>(), lengths, prop::sample::select(vec![100usize, 16384])), 0..6);
