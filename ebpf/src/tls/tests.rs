@@ -116,20 +116,19 @@ impl Line {
         let [to_server, to_client] = [self.way(true), self.way(false)];
         let hello = self.moved(to_server, record(22, &[1; 300]));
         let mut answer = record(22, &server_hello(self.version));
-        let finished;
-        match self.version {
+        let finished = match self.version {
             Version::Tls13 => {
                 // EncryptedExtensions, Certificate, CertificateVerify, Finished.
                 for length in [10, 900, 264, 36] {
                     answer.extend(record(23, &vec![7; length + 17]));
                 }
-                finished = record(23, &[7; 36 + 17]);
+                record(23, &[7; 36 + 17])
             }
             Version::Tls12 => {
                 answer.extend(record(22, &[7; 1200]));
-                finished = [record(20, &[1]), record(22, &[7; 40])].concat();
+                [record(20, &[1]), record(22, &[7; 40])].concat()
             }
-        }
+        };
         let answer = self.moved(to_client, answer);
         let finished = self.moved(to_server, finished);
         let steps = [Some(hello), self.called(), Some(answer), self.called(), Some(finished), self.called()];
