@@ -18,3 +18,4 @@ pub use capture::{Capture, Options};
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 pub use probe::{Probe, probe};
+pub use tls::{TlsLibrary, TlsUse, tls_of_process};

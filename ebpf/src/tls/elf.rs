@@ -41,14 +41,10 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         found
     }
 
-    /// Whether a symbol's name has this in it.
+    /// Whether the constants of the program have this in them.
     pub(crate) fn mentions(&self, part: &str) -> bool {
-        let Ok(sections) = self.header.sections(self.endian, self.data) else { return false };
-        let Ok(symbols) = sections.symbols(self.endian, self.data, object::elf::SHT_SYMTAB) else { return false };
-        symbols.iter().any(|symbol| {
-            let name = symbol.name(self.endian, symbols.strings()).unwrap_or_default();
-            name.windows(part.len()).any(|window| window == part.as_bytes())
-        })
+        let constants = self.section(".rodata").map(|(_, content)| content).unwrap_or_default();
+        constants.windows(part.len()).any(|window| window == part.as_bytes())
     }
 
     /// A section's address and content.

@@ -99,7 +99,8 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
     inspected
 }
 
-/// The library that is in a file and cannot be read, by the file's name or, for rustls, by the names of its functions.
+/// The library that is in a file and cannot be read, by the file's name or, for rustls, by the source
+/// files that its messages name.
 pub(crate) fn unreadable<'data>(name: &str, data: impl ReadRef<'data>) -> Option<TlsLibrary> {
     const BY_NAME: [(&str, TlsLibrary); 4] = [
         ("libgnutls.so", TlsLibrary::GnuTls),
@@ -108,7 +109,7 @@ pub(crate) fn unreadable<'data>(name: &str, data: impl ReadRef<'data>) -> Option
         ("libjvm.so", TlsLibrary::Java),
     ];
     let known = BY_NAME.iter().find(|(start, _)| name.starts_with(start)).map(|(_, library)| *library);
-    known.or_else(|| Elf::parse(data)?.mentions("rustls").then_some(TlsLibrary::Rustls))
+    known.or_else(|| Elf::parse(data)?.mentions("/rustls-0.").then_some(TlsLibrary::Rustls))
 }
 
 fn point<'data>(elf: &Elf<'data, impl ReadRef<'data>>, program: &'static str, address: u64) -> Option<ProbePoint> {
@@ -117,8 +118,16 @@ fn point<'data>(elf: &Elf<'data, impl ReadRef<'data>>, program: &'static str, ad
 
 /// SSL_read and SSL_write of both families (SSL_read(3ssl)); empty unless all that a connection needs is there.
 fn openssl<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
-    let [read, read_ex, write, write_ex, handshake, free] =
-        elf.functions(["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex", "SSL_do_handshake", "SSL_free"]);
+    let [read, read_ex, write, write_ex, handshake, connect, accept, free] = elf.functions([
+        "SSL_read",
+        "SSL_read_ex",
+        "SSL_write",
+        "SSL_write_ex",
+        "SSL_do_handshake",
+        "SSL_connect",
+        "SSL_accept",
+        "SSL_free",
+    ]);
     if read.is_none() || write.is_none() {
         return Vec::new();
     }
@@ -126,6 +135,8 @@ fn openssl<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
         ("ssl_read", read),
         ("ssl_read_ex", read_ex),
         ("ssl_do_handshake", handshake),
+        ("ssl_do_handshake", connect),
+        ("ssl_do_handshake", accept),
         ("ssl_write", write),
         ("ssl_write_ex", write_ex),
     ];

@@ -109,20 +109,19 @@ impl Line {
         let [to_server, to_client] = [self.way(true), self.way(false)];
         let hello = self.moved(to_server, record(22, &[1; 300]));
         let mut answer = record(22, &server_hello(self.version));
-        let finished;
-        match self.version {
+        let finished = match self.version {
             Version::Tls13 => {
                 // EncryptedExtensions, Certificate, CertificateVerify, Finished.
                 for length in [10, 900, 264, 36] {
                     answer.extend(record(23, &vec![7; length + 17]));
                 }
-                finished = record(23, &[7; 36 + 17]);
+                record(23, &[7; 36 + 17])
             }
             Version::Tls12 => {
                 answer.extend(record(22, &[7; 1200]));
-                finished = [record(20, &[1]), record(22, &[7; 40])].concat();
+                [record(20, &[1]), record(22, &[7; 40])].concat()
             }
-        }
+        };
         let answer = self.moved(to_client, answer);
         let finished = self.moved(to_server, finished);
         let steps = [Some(hello), self.called(), Some(answer), self.called(), Some(finished), self.called()];
@@ -408,6 +407,23 @@ fn two_candidates_are_not_guessed() {
     }
     assert_eq!(outcome.lost.iter().map(|loss| loss.events).sum::<u64>(), 2);
     assert!(outcome.lost.iter().all(|loss| loss.kind == LossKind::UnknownConnection));
+}
+
+/// Node: what the server answers is taken by a write, which ends the handshake, and a proof comes when nothing waits for it.
+#[test]
+fn a_write_may_end_the_handshake() {
+    let mut line = Line::new(1, Role::Client, 1, Style::Memory, Version::Tls13);
+    line.says(Direction::Sent, 100, 16384);
+    line.says(Direction::Received, 300, 16384);
+    line.close();
+    let [open, hello, answer, finished, tickets, request, response, close] = &line.turns[..] else {
+        panic!("eight turns")
+    };
+    let written = vec![answer[0].clone(), request[0].clone(), finished[0].clone(), request[1].clone()];
+    let turns = [open, hello, &written, tickets, response, close];
+    let outcome = play(turns.into_iter().flatten().cloned());
+    assert!(outcome.judge(&line));
+    assert_eq!(outcome.lost, []);
 }
 
 #[test]
