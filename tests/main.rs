@@ -39,5 +39,5 @@ mod review;
 mod sealed;
 /// A recorded build is the same as itself, every time.
 mod stable;
-/// Downstreams behind TLS.
+/// Downstreams behind TLS: recorded and replayed.
 mod tls;

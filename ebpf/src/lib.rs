@@ -24,3 +24,4 @@ pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, S
 pub use holders::listening_on;
 pub use probe::{Probe, SourceProbe, best_source, probe};
 pub use source::{Source, UnknownSource};
+pub use tls::{TlsLibrary, TlsUse, tls_of_process};

@@ -14,6 +14,10 @@ pub struct Args {
     /// One JSON document instead of text
     #[arg(long)]
     json: bool,
+    /// Say which TLS libraries this process has, and whether what it says through them can be recorded from the kernel
+    /// (repeatable)
+    #[arg(long = "pid", value_name = "P")]
+    pids: Vec<u32>,
 }
 
 /// One thing that was tried on this host.
@@ -45,11 +49,38 @@ struct Diagnosis {
     source: Option<&'static str>,
     /// Whether `replay` works.
     replay: bool,
+    /// The processes that were asked about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<ProcessTls>,
 }
+
+/// The TLS of one process.
+#[derive(Debug, Serialize)]
+struct ProcessTls {
+    pid: u32,
+    libraries: Vec<LibraryUse>,
+    /// What to do where not all of it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+/// A TLS library in a process.
+#[derive(Debug, Serialize)]
+struct LibraryUse {
+    library: &'static str,
+    file: String,
+    /// Whether the kernel source reads what is said through it.
+    readable: bool,
+}
+
+const BY_PROXY: &str = "record it through the proxy: `regress record --via proxy -- COMMAND`";
+const NO_LIBRARY: &str = "it has none that regress knows, or has not loaded it yet: TLS from anything else is recorded as \
+                          encrypted, or by `regress record --via proxy -- COMMAND`";
 
 /// Try everything and tell. Exit code 0 when record and replay both work in some way, else 2.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    let diagnosis = diagnose();
+    let processes = args.pids.iter().map(|pid| tls_of(*pid)).collect::<Result<_, _>>()?;
+    let diagnosis = diagnose(processes);
     if args.json {
         let json = serde_json::to_string_pretty(&diagnosis).map_err(Failure::from_error)?;
         data(json + "\n");
@@ -60,7 +91,32 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     Ok(if usable { Exit::Same } else { Exit::CouldNotTell })
 }
 
-fn diagnose() -> Diagnosis {
+fn tls_of(pid: u32) -> Result<ProcessTls, Failure> {
+    let found = regress_ebpf::tls_of_process(pid).map_err(|error| {
+        let hint = error.hint();
+        let failure = Failure::from_error(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    let libraries: Vec<LibraryUse> = found
+        .into_iter()
+        .map(|used| LibraryUse {
+            library: used.library.name(),
+            file: used.file.display().to_string(),
+            readable: used.library.is_readable(),
+        })
+        .collect();
+    let hint = match &libraries[..] {
+        [] => Some(NO_LIBRARY),
+        libraries if libraries.iter().all(|library| library.readable) => None,
+        _ => Some(BY_PROXY),
+    };
+    Ok(ProcessTls { pid, libraries, hint })
+}
+
+fn diagnose(processes: Vec<ProcessTls>) -> Diagnosis {
     let probe = regress_ebpf::probe();
     let hint_of = |error: &regress_ebpf::Error| error.hint();
     let mut checks = vec![
@@ -81,7 +137,7 @@ fn diagnose() -> Diagnosis {
     let replay = works("sandbox");
     let source = probe.sources.iter().find(|probed| probed.result.is_ok()).map(|probed| probed.source.name());
     let record = if source.is_some() { Some("ebpf") } else { replay.then_some("proxy") };
-    Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, source, replay }
+    Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, source, replay, processes }
 }
 
 /// The name of a source's check, and what the source is.
@@ -140,7 +196,19 @@ fn render(diagnosis: &Diagnosis) -> String {
         None => "does not work here".to_owned(),
     };
     let replay = if diagnosis.replay { "works" } else { "does not work here" };
-    text + &format!("\nrecord {record}\nreplay {replay}\n")
+    text += &format!("\nrecord {record}\nreplay {replay}\n");
+    for process in &diagnosis.processes {
+        text += &format!("\nTLS of process {}\n", process.pid);
+        for LibraryUse { library, file, readable } in &process.libraries {
+            let mark = if *readable { "ok" } else { "NO" };
+            let what = if *readable { "is read" } else { "stays encrypted" };
+            text += &format!("{mark:<4}{library:<14} {what}: {file}\n");
+        }
+        if let Some(hint) = process.hint {
+            text += &format!("    hint: {hint}\n");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -163,11 +231,38 @@ mod tests {
             record: None,
             source: None,
             replay: false,
+            processes: Vec::new(),
         };
         assert_eq!(
             render(&diagnosis),
             "kernel 6.18.0, x86_64\n\nNO  sandbox            replay\n    why: user namespaces are off\n    \
              hint: sysctl kernel.unprivileged_userns_clone=1\n\nrecord does not work here\nreplay does not work here\n"
+        );
+    }
+
+    #[test]
+    fn the_tls_of_a_process_is_read_or_not() {
+        let library = |library, file: &str, readable| LibraryUse { library, file: file.into(), readable };
+        let process = ProcessTls {
+            pid: 7,
+            libraries: vec![library("OpenSSL", "/lib/libssl.so.3", true), library("Java", "/lib/libjvm.so", false)],
+            hint: Some(BY_PROXY),
+        };
+        let diagnosis = Diagnosis {
+            kernel: "6.18.0".into(),
+            architecture: "x86_64",
+            checks: Vec::new(),
+            record: Some("ebpf"),
+            source: Some("socket"),
+            replay: true,
+            processes: vec![process],
+        };
+        let text = render(&diagnosis);
+        let about = text.split_once("replay works\n").unwrap().1;
+        assert_eq!(
+            about,
+            "\nTLS of process 7\nok  OpenSSL        is read: /lib/libssl.so.3\nNO  Java           stays encrypted: \
+             /lib/libjvm.so\n    hint: record it through the proxy: `regress record --via proxy -- COMMAND`\n"
         );
     }
 }

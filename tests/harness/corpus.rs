@@ -8,6 +8,7 @@ use regress_protocols::http1::{Line, Message};
 use super::{client::Reply, downstream::Served};
 
 /// All cassettes of a folder.
+#[derive(Debug)]
 pub struct Corpus {
     /// Those with an entry, in the order of their ids.
     pub cassettes: Vec<Cassette>,

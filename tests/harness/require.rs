@@ -19,6 +19,8 @@ pub enum Need {
     Curl,
     /// PHP for the command line, with its curl.
     Php,
+    /// A Java development kit.
+    Java,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
@@ -60,6 +62,7 @@ impl Need {
             Need::Go => runs("go", &["version"]),
             Need::Curl => runs("curl", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
+            Need::Java => runs("java", &["--version"]),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),

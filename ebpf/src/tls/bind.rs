@@ -15,12 +15,15 @@ use bytes::Bytes;
 
 use crate::event::{Direction, Event, EventKind, Loss, LossKind, SocketId, Unit};
 
-use super::ledger::Contradiction;
+use super::conversation::Change;
+use super::ledger::{Contradiction, Found};
 use super::state::{Call, Object, Phase, Secure, Socket, looks_like_tls};
 use super::{ObjectId, Plaintext};
 
 /// How long plaintext may follow its ciphertext, in nanoseconds. So long is told nothing of what comes later.
 const PATIENCE: u64 = 50_000_000;
+/// The same where there is evidence already, and only proof is missing.
+const PATIENCE_FOR_PROOF: u64 = 1_000_000_000;
 /// How long an ended connection waits for what its library has received and the service has not read yet.
 const LAST_READ: u64 = 1_000_000_000;
 /// Ended connections that are remembered.
@@ -49,13 +52,23 @@ enum Slot {
     Ciphertext(SocketId),
 }
 
+/// A thread has received ciphertext.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    socket: SocketId,
+    /// It was handshake messages alone: then also a call that writes takes them.
+    handshake: bool,
+}
+
 /// Puts plaintext in the place of ciphertext.
 #[derive(Debug, Default)]
 pub(crate) struct Binder {
     sockets: HashMap<SocketId, Socket>,
     objects: HashMap<ObjectId, Object>,
-    /// The TLS connection that a thread received from last, until it calls a TLS object.
-    received: HashMap<Unit, SocketId>,
+    /// What a thread received last, until it sends or calls a TLS object.
+    received: HashMap<Unit, Received>,
+    /// Counts what was seen.
+    sequence: u64,
     /// Processes whose TLS may be readable.
     readable: HashSet<u32>,
     /// Processes that speak TLS without being readable.
@@ -105,6 +118,7 @@ impl Binder {
 
     /// Takes what was seen next.
     pub(crate) fn take(&mut self, seen: Seen) {
+        self.sequence += 1;
         match seen {
             Seen::Event { event, within } => {
                 self.advance(event.at);
@@ -131,7 +145,9 @@ impl Binder {
             let late = |by: Option<u64>| by.is_some_and(|by| by < now);
             if late(secure.ending.as_ref().map(|(by, _)| *by)) {
                 self.end(socket);
-            } else if late(secure.decide_by) {
+            } else if late(
+                secure.decide_by.map(|by| if secure.object.is_some() { by + PATIENCE_FOR_PROOF } else { by }),
+            ) {
                 self.stay_encrypted(socket);
             } else {
                 self.waiting.push(socket);
@@ -193,7 +209,7 @@ impl Binder {
                 if let Some(unit) = event.unit {
                     // Who sends has done with what it received; who receives within a call needs no other sign.
                     if direction == Direction::Received && within.is_none() {
-                        self.received.insert(unit, socket);
+                        self.received.insert(unit, Received { socket, handshake: false });
                     } else {
                         self.received.remove(&unit);
                     }
@@ -265,11 +281,17 @@ impl Binder {
             self.objects.entry(object).or_default().on_descriptor = true;
             self.tie(object, socket);
         }
+        let sequence = self.sequence;
         let Some(secure) = self.secure(socket) else { return self.tell(event) };
         let EventKind::Data { direction, bytes, missing, .. } = &event.kind else { return };
-        let (at, direction) = (event.at, *direction);
-        let change = secure.conversation.feed(direction, bytes, *missing);
+        let (at, direction, unit) = (event.at, *direction, event.unit);
+        let change = secure.conversation.feed(direction, bytes, *missing, sequence);
         secure.hold(event);
+        if let (Ok(Change { application: false, .. }), Some(unit)) = (change, unit)
+            && let Some(received) = self.received.get_mut(&unit).filter(|received| received.socket == socket)
+        {
+            received.handshake = true;
+        }
         match change {
             Ok(change) if change.contradiction => self.contradicted(socket),
             Ok(change) => {
@@ -298,21 +320,21 @@ impl Binder {
 
     // ---- Ties ----
 
-    /// A thread was in a call on an object. A call that reads, or shakes hands, takes what the thread received just before.
+    /// A thread was in a call on an object. A call that reads or shakes hands takes what the thread received just before.
     fn called(&mut self, unit: Option<Unit>, object: ObjectId, socket: Option<SocketId>, writes: bool) {
         let received = unit.and_then(|unit| self.received.remove(&unit));
         if let Some(socket) = socket {
             self.tie(object, socket);
             return;
         }
-        if writes {
-            return;
-        }
         let known = self.objects.entry(object).or_default();
         if known.on_descriptor || known.ambiguous {
             return;
         }
-        let Some(socket) = received else { return };
+        let Some(Received { socket, handshake }) = received else { return };
+        if writes && !handshake {
+            return;
+        }
         let before = known.socket;
         let Some(secure) = self.secure(socket).filter(|secure| !secure.named) else { return };
         match (before, secure.object) {
@@ -437,7 +459,9 @@ impl Binder {
             gap -= rest;
             call
         });
+        let sequence = self.sequence;
         let call = current.get_or_insert_with(|| Call::new(at, unit, direction, requested, gap));
+        call.sequence = sequence;
         call.left = left;
         call.add(bytes, missing);
         let call = if left == 0 { current.take() } else { None };
@@ -463,7 +487,7 @@ impl Binder {
             && let Some(call) = known.waiting.get(known.checked)
         {
             let (at, direction, on_descriptor) = (call.at, call.direction, known.on_descriptor);
-            let (length, requested, gap) = (call.length, call.requested, call.gap);
+            let (length, requested, gap, sequence) = (call.length, call.requested, call.gap, call.sequence);
             let Some(secure) = self.secure(socket) else { return };
             let bound = secure.bound;
             let broken = secure.broken;
@@ -479,8 +503,8 @@ impl Binder {
                 (Direction::Received, Some(ledger)) => ledger.read(length, requested).map(|()| true),
                 (Direction::Sent, Some(ledger)) if on_descriptor => ledger.wrote(length).map(|()| true),
                 (Direction::Sent, Some(ledger)) => {
-                    ledger.writes(length);
-                    Ok(bound)
+                    ledger.writes(length, sequence);
+                    ledger.settle().map(|found| bound || found == Found::Yes)
                 }
             };
             match agrees {

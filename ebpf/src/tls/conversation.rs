@@ -27,6 +27,8 @@ pub(crate) struct Conversation {
 pub(crate) struct Change {
     /// A record passed that is application data of the client.
     pub(crate) client_spoke: bool,
+    /// A record passed that may hold application data.
+    pub(crate) application: bool,
     /// All that was written so far has been found in records.
     pub(crate) found: bool,
     /// Writes and records contradict each other.
@@ -40,18 +42,24 @@ impl Conversation {
         Conversation { role, readers: [reader(), reader()], agreed: None, joined, client_finished: joined, ledgers }
     }
 
-    /// Ciphertext passed.
-    pub(crate) fn feed(&mut self, direction: Direction, bytes: &[u8], missing: u64) -> Result<Change, NotTls> {
+    /// Ciphertext passed; `sequence` orders it among calls.
+    pub(crate) fn feed(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        missing: u64,
+        sequence: u64,
+    ) -> Result<Change, NotTls> {
         let mut change = Change::default();
         if !bytes.is_empty() {
             for record in self.readers[direction as usize].feed(bytes)? {
-                self.record(direction, &record, &mut change);
+                self.record(direction, &record, sequence, &mut change);
             }
         }
         if missing > 0 {
             let (record, lost) = self.readers[direction as usize].skip(missing);
             if let Some(record) = record {
-                self.record(direction, &record, &mut change);
+                self.record(direction, &record, sequence, &mut change);
             }
             if lost && let Some(ledgers) = &mut self.ledgers {
                 ledgers[direction as usize].lose_track();
@@ -60,7 +68,7 @@ impl Conversation {
         Ok(change)
     }
 
-    fn record(&mut self, direction: Direction, record: &WholeRecord, change: &mut Change) {
+    fn record(&mut self, direction: Direction, record: &WholeRecord, sequence: u64, change: &mut Change) {
         let from_client = (direction == Direction::Sent) == (self.role == Role::Client);
         if record.kind == HANDSHAKE && !from_client && self.agreed.is_none() {
             self.agree(&record.start);
@@ -76,9 +84,10 @@ impl Conversation {
             self.client_finished = from_client && content == Some((agreed.finished, agreed.finished));
             return;
         }
+        change.application = true;
         change.client_spoke |= from_client;
         let Some(ledgers) = &mut self.ledgers else { return };
-        match ledgers[direction as usize].record(record.length) {
+        match ledgers[direction as usize].record(record.length, sequence) {
             Ok(Found::Yes) => change.found |= direction == Direction::Sent,
             Ok(Found::NotYet) => {}
             Err(Contradiction) => change.contradiction = true,

@@ -41,6 +41,12 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         found
     }
 
+    /// Whether the constants of the program have this in them.
+    pub(crate) fn mentions(&self, part: &str) -> bool {
+        let constants = self.section(".rodata").map(|(_, content)| content).unwrap_or_default();
+        constants.windows(part.len()).any(|window| window == part.as_bytes())
+    }
+
     /// A section's address and content.
     pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
         let sections = self.header.sections(self.endian, self.data).ok()?;

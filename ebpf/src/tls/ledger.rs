@@ -40,8 +40,8 @@ struct Path {
 /// One direction of one connection.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Lengths of the records that may hold application data and are not used up in every path.
-    records: VecDeque<u16>,
+    /// Lengths of the records that may hold application data and are not used up in every path, and when they passed.
+    records: VecDeque<(u16, u64)>,
     paths: Vec<Path>,
     /// Lengths of writes whose records have not been seen.
     writes: VecDeque<u64>,
@@ -60,12 +60,12 @@ impl Ledger {
         Ledger { records: VecDeque::new(), paths, writes: VecDeque::new(), started: false, prefix, control }
     }
 
-    /// A record passed that may hold application data.
-    pub(crate) fn record(&mut self, length: u16) -> Result<Found, Contradiction> {
+    /// A record passed that may hold application data; `sequence` orders it among calls.
+    pub(crate) fn record(&mut self, length: u16, sequence: u64) -> Result<Found, Contradiction> {
         if self.records.len() == MOST_RECORDS {
             self.lose_track();
         }
-        self.records.push_back(length);
+        self.records.push_back((length, sequence));
         self.settle()
     }
 
@@ -101,11 +101,11 @@ impl Ledger {
         self.go_on(after)
     }
 
-    /// A call wrote `length` bytes, and their records are still to come.
-    pub(crate) fn writes(&mut self, length: u64) {
+    /// A call wrote `length` bytes, and their records came later than it did, or are still to come.
+    pub(crate) fn writes(&mut self, length: u64, sequence: u64) {
         if !self.started && self.writes.is_empty() {
             // What passed before is not this.
-            let seen = self.records.len();
+            let seen = self.records.partition_point(|(_, passed)| *passed < sequence);
             self.paths.iter_mut().for_each(|path| path.next = seen);
             self.trim();
         }
@@ -113,7 +113,7 @@ impl Ledger {
     }
 
     /// Looks for the records of the writes that wait for them.
-    fn settle(&mut self) -> Result<Found, Contradiction> {
+    pub(crate) fn settle(&mut self) -> Result<Found, Contradiction> {
         if !self.started {
             return Ok(self.begin_writing());
         }
@@ -219,7 +219,7 @@ impl Ledger {
     }
 
     fn inside(&self, path: Path, at: usize) -> Option<(u64, u64)> {
-        path.overhead.plaintext(*self.records.get(at)?)
+        path.overhead.plaintext(self.records.get(at)?.0)
     }
 
     fn is_control(&self, content: u64) -> bool {

@@ -14,12 +14,15 @@ mod golang;
 mod ledger;
 mod library;
 mod maps;
+mod process;
 mod records;
 mod state;
 mod targets;
 
 pub(crate) use bind::{Binder, Seen};
+pub use library::TlsLibrary;
 pub(crate) use library::{PROBES, ProbePoint};
+pub use process::{TlsUse, tls_of_process};
 pub(crate) use targets::Targets;
 
 /// A TLS object (`SSL *`, `*tls.Conn`) for as long as it lives; never reused within a recording.

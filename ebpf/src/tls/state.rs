@@ -84,6 +84,8 @@ pub(super) struct Call {
     pub(super) direction: Direction,
     pub(super) requested: u64,
     pub(super) length: u64,
+    /// When it was complete, by the binder's count.
+    pub(super) sequence: u64,
     /// Bytes of it that are still to come.
     pub(super) left: u64,
     /// Bytes, and how many are missing behind them.
@@ -149,7 +151,7 @@ impl Object {
 
 impl Call {
     pub(super) fn new(at: u64, unit: Option<Unit>, direction: Direction, requested: u64, gap: u64) -> Call {
-        Call { at, unit, direction, requested, length: 0, left: 0, pieces: Vec::new(), gap }
+        Call { at, unit, direction, requested, length: 0, sequence: 0, left: 0, pieces: Vec::new(), gap }
     }
 
     pub(super) fn add(&mut self, bytes: Bytes, missing: u64) {

@@ -67,9 +67,9 @@ impl Targets {
         let Ok(metadata) = file.metadata() else { return false };
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
-            let Inspected { has_tls, probes } = library::inspect(&ReadCache::new(file));
+            let Inspected { library, probes } = library::inspect(&ReadCache::new(file));
             let attached = probes.is_empty() || attach(file, number, &probes);
-            attached && has_tls
+            attached && library.is_some_and(|library| library.is_readable())
         })
     }
 }

@@ -416,6 +416,23 @@ fn two_candidates_are_not_guessed() {
     assert!(outcome.lost.iter().all(|loss| loss.kind == LossKind::UnknownConnection));
 }
 
+/// Node: what the server answers is taken by a write, which ends the handshake, and a proof comes when nothing waits for it.
+#[test]
+fn a_write_may_end_the_handshake() {
+    let mut line = Line::new(1, Role::Client, 1, Style::Memory, Version::Tls13);
+    line.says(Direction::Sent, 100, 16384);
+    line.says(Direction::Received, 300, 16384);
+    line.close();
+    let [open, hello, answer, finished, tickets, request, response, close] = &line.turns[..] else {
+        panic!("eight turns")
+    };
+    let written = vec![answer[0].clone(), request[0].clone(), finished[0].clone(), request[1].clone()];
+    let turns = [open, hello, &written, tickets, response, close];
+    let outcome = play(turns.into_iter().flatten().cloned());
+    assert!(outcome.judge(&line));
+    assert_eq!(outcome.lost, []);
+}
+
 #[test]
 fn plain_connections_pass_at_once() {
     let mut binder = Binder::default();
