@@ -144,7 +144,7 @@ fn doctor_says_whose_tls_is_read() {
     let service = Process::start(service);
     service.wait_for_line("loaded");
     let mut doctor = regress();
-    doctor.args(["doctor", "--json", "--pid", &service.id().to_string(), "--pid", "1"]);
+    doctor.args(["doctor", "--json", "--pid", &service.id().to_string()]);
     let finished = Process::start(&mut doctor).finish();
     service.stop();
     let report: serde_json::Value = serde_json::from_str(&finished.stdout).expect("one JSON document");

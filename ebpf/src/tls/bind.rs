@@ -219,10 +219,13 @@ impl Binder {
             &EventKind::Finished { socket, direction: Direction::Received } | &EventKind::Close { socket, .. } => {
                 self.ends(socket, event);
             }
-            &EventKind::Finished { socket, .. } => match self.secure(socket) {
-                Some(secure) if !secure.bound => secure.held.push(event),
-                _ => self.tell(event),
-            },
+            &EventKind::Finished { socket, .. } => {
+                match self.sockets.get_mut(&socket).map(|socket| &mut socket.phase) {
+                    Some(Phase::New(held)) if !held.is_empty() => held.push(event),
+                    Some(Phase::Tls(secure)) if !secure.bound => secure.held.push(event),
+                    _ => self.tell(event),
+                }
+            }
             EventKind::Born { child } => {
                 if event.unit.is_some_and(|parent| self.readable.contains(&parent.process)) {
                     self.readable.insert(child.process);
