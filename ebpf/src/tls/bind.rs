@@ -264,7 +264,11 @@ impl Binder {
                     socket.phase = phase;
                 }
                 for event in held {
-                    if readable { self.ciphertext(socket, event, within) } else { self.tell(event) }
+                    match event.kind {
+                        EventKind::Data { .. } if readable => self.ciphertext(socket, event, within),
+                        EventKind::Finished { .. } => self.event(event, None),
+                        _ => self.tell(event),
+                    }
                 }
             }
             Phase::Tls(_) => self.ciphertext(socket, event, within),
