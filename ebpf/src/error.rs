@@ -99,8 +99,8 @@ pub enum Error {
         /// The process id asked for.
         pid: u32,
     },
-    /// The connections that a process has open could not be listed.
-    #[error("cannot look into the connections of process {pid}")]
+    /// The connections or the code of a process could not be listed.
+    #[error("cannot look into process {pid}")]
     Inspect {
         /// The process.
         pid: u32,

@@ -228,3 +228,90 @@ impl<'a> Fields<'a> {
         Some(skipped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(kind: u8, length: u16) -> Vec<u8> {
+        let mut record = vec![kind, 3, 3];
+        record.extend(length.to_be_bytes());
+        record.extend(vec![kind; usize::from(length)]);
+        record
+    }
+
+    fn hello(suite: u16, extensions: &[u8]) -> Vec<u8> {
+        let mut hello = vec![2, 0, 0, 0, 3, 3];
+        hello.extend([5; 32]);
+        hello.extend([2, 1, 1]);
+        hello.extend(suite.to_be_bytes());
+        hello.push(0);
+        if !extensions.is_empty() {
+            hello.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+            hello.extend(extensions);
+        }
+        hello
+    }
+
+    #[test]
+    fn a_hello_says_how_records_are_protected() {
+        let tls_1_3 = agreed(&hello(0x1302, &[0, 51, 0, 1, 9, 0, 43, 0, 2, 3, 4])).unwrap();
+        assert_eq!(tls_1_3, Agreed { hides_types: true, overhead: Overhead::Exact(17), finished: 52 });
+        let gcm = agreed(&hello(0xc02f, &[])).unwrap();
+        assert_eq!(gcm, Agreed { hides_types: false, overhead: Overhead::Exact(24), finished: 0 });
+        assert_eq!(agreed(&hello(0xcca8, &[0, 23, 0, 0])).unwrap().overhead, Overhead::Exact(16));
+        assert_eq!(agreed(&hello(0xc013, &[])).unwrap().overhead, Overhead::Blocks { code: 20 });
+        assert_eq!(agreed(&hello(0x0005, &[])), None, "RC4");
+    }
+
+    #[test]
+    fn padded_records_hold_a_range() {
+        // 16 bytes of vector, then content, code and 1 to 16 bytes of padding in whole blocks.
+        let overhead = Overhead::Blocks { code: 20 };
+        for content in 0..200u64 {
+            let length = 16 + (content + 20 + 1).div_ceil(16) * 16;
+            let (least, most) = overhead.plaintext(u16::try_from(length).unwrap()).unwrap();
+            assert!((least..=most).contains(&content), "{content}");
+            assert!(most - least < 16);
+        }
+        assert_eq!(Overhead::Exact(17).plaintext(16), None);
+    }
+
+    #[test]
+    fn a_gap_within_a_record_is_counted_and_another_is_survived() {
+        let mut reader = RecordReader::default();
+        assert_eq!(reader.feed(&record(23, 100)[..50]).unwrap(), []);
+        let (whole, lost) = reader.skip(55);
+        assert_eq!(whole.map(|record| record.length), Some(100));
+        assert!(!lost);
+        assert!(reader.skip(1).1, "a header was in it");
+        assert_eq!(reader.feed(b"the middle of something").unwrap(), []);
+        assert_eq!(reader.feed(&record(23, 9)).unwrap().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_the_same_however_they_are_cut(
+            lengths in prop::collection::vec((20u8..=23, 1u16..2000), 1..10),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        ) {
+            let stream: Vec<u8> = lengths.iter().flat_map(|(kind, length)| record(*kind, *length)).collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort();
+            let mut reader = RecordReader::default();
+            let whole: Vec<WholeRecord> =
+                cuts.windows(2).flat_map(|cut| reader.feed(&stream[cut[0]..cut[1]]).unwrap()).collect();
+            let found: Vec<(u8, u16)> = whole.iter().map(|record| (record.kind, record.length)).collect();
+            prop_assert_eq!(found, lengths);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = RecordReader::default().feed(&bytes);
+            let _ = RecordReader::joining().feed(&bytes);
+            let _ = agreed(&bytes);
+        }
+    }
+}

@@ -171,7 +171,7 @@ pub(super) fn looks_like_tls(first: &[Event]) -> Option<bool> {
         }
         start.extend_from_slice(&bytes[..bytes.len().min(8)]);
         if *missing > 0 {
-            break;
+            return Some(begins_record(&start) == Some(true));
         }
     }
     begins_record(&start)
