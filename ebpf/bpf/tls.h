@@ -322,7 +322,7 @@ INLINE struct tls_object *go_object(u64 conn, u64 task, u64 probe)
 			return NULL;
 	}
 	object->socket = socket;
-	if (!(object->flags & ANNOUNCED_TLS) && emit_tls(TLS_CALL, 0, object, socket, task))
+	if (socket && !(object->flags & ANNOUNCED_TLS) && emit_tls(TLS_CALL, 0, object, socket, task))
 		__sync_fetch_and_or(&object->flags, ANNOUNCED_TLS);
 	return object;
 }

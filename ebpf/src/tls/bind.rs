@@ -20,10 +20,9 @@ use super::ledger::{Contradiction, Found};
 use super::state::{Call, Object, Phase, Secure, Socket, looks_like_tls};
 use super::{ObjectId, Plaintext};
 
-/// How long plaintext may follow its ciphertext, in nanoseconds. So long is told nothing of what comes later.
-const PATIENCE: u64 = 50_000_000;
-/// The same where there is evidence already, and only proof is missing.
-const PATIENCE_FOR_PROOF: u64 = 1_000_000_000;
+/// How long a connection waits for evidence and proof once application data has passed, in nanoseconds: much longer than a
+/// busy machine keeps a thread from its next instruction. So long is told nothing of what comes later.
+const PATIENCE: u64 = 1_000_000_000;
 /// How long an ended connection waits for what its library has received and the service has not read yet.
 const LAST_READ: u64 = 1_000_000_000;
 /// Ended connections that are remembered.
@@ -145,9 +144,7 @@ impl Binder {
             let late = |by: Option<u64>| by.is_some_and(|by| by < now);
             if late(secure.ending.as_ref().map(|(by, _)| *by)) {
                 self.end(socket);
-            } else if late(
-                secure.decide_by.map(|by| if secure.object.is_some() { by + PATIENCE_FOR_PROOF } else { by }),
-            ) {
+            } else if late(secure.decide_by) {
                 self.stay_encrypted(socket);
             } else {
                 self.waiting.push(socket);
