@@ -191,14 +191,12 @@ int sched_process_fork(u64 *ctx)
 	u64 task = unit_of(parent), born = unit_of(child);
 	struct born_record *out;
 	u32 process = born >> 32;
-	u64 before;
 	u8 yes = 1;
 
 	if (!is_followed(task))
 		return 0;
 	if (process != (u32)(task >> 32) && is_named(task) && bpf_map_update_elem(&followed, &process, &yes, 0))
 		count_loss(TABLE_FULL, 0);
-	before = waiting();
 	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 	if (!out) {
 		count_loss(BUFFER_FULL, 0);
@@ -207,7 +205,7 @@ int sched_process_fork(u64 *ctx)
 	fill_head(&out->head, BORN, 0, 0, task);
 	out->process = process;
 	out->thread = (u32)born;
-	bpf_ringbuf_submit(out, wake_flags(before, sizeof(*out)));
+	bpf_ringbuf_submit(out, wake_flags());
 	return 0;
 }
 

@@ -41,14 +41,11 @@ INLINE void send_out(struct transfer *t, u64 missing)
 {
 	u32 length = t->out.head.length;
 	u64 size = sizeof(t->out) + length;
-	u64 before;
 
 	if (!length && !missing)
 		return;
-	before = waiting();
 	t->out.missing = missing;
-	if (length > CHUNK || before + size > payload_limit ||
-	    bpf_ringbuf_output(&events, &t->out, size, wake_flags(before, size))) {
+	if (length > CHUNK || !has_room(size) || bpf_ringbuf_output(&events, &t->out, size, wake_flags())) {
 		count_loss(BUFFER_FULL, length + missing);
 		t->owed += length + missing;
 	} else {
@@ -58,29 +55,27 @@ INLINE void send_out(struct transfer *t, u64 missing)
 	t->out.head.length = 0;
 }
 
-/* Copies `length` bytes of the piece at hand straight into a record for up to `capacity`, a constant; the reader goes by
- * the length in the record's head. Returns 0, and nothing has happened, if there is no room or it cannot be read. */
-INLINE int copy_straight(struct transfer *t, u64 length, const u32 capacity)
+INLINE int copy_bulk(struct transfer *t)
 {
-	const u64 size = sizeof(struct data_record) + capacity;
-	u64 before = waiting();
-	struct data_record *out;
+	struct {
+		struct data_record head;
+		u8 data[BULK];
+	} *out;
 
-	if (before + size > payload_limit)
+	if (!has_room(sizeof(*out)))
 		return 0;
-	out = bpf_ringbuf_reserve(&events, size, 0);
+	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 	if (!out)
 		return 0;
-	asm volatile("" : "+r"(length)); /* keep the bound where the verifier looks for it */
-	if (length > capacity || bpf_probe_read_user(out + 1, length, (void *)t->piece)) {
+	if (bpf_probe_read_user(out->data, BULK, (void *)t->piece)) {
 		bpf_ringbuf_discard(out, RING_NO_WAKEUP);
 		return 0;
 	}
-	*out = t->out;
-	out->head.length = length;
-	out->missing = 0;
-	bpf_ringbuf_submit(out, wake_flags(before, size));
-	t->out.position += length;
+	out->head = t->out;
+	out->head.head.length = BULK;
+	out->head.missing = 0;
+	bpf_ringbuf_submit(out, wake_flags());
+	t->out.position += BULK;
 	t->owed = 0;
 	return 1;
 }
@@ -136,7 +131,7 @@ INLINE long copy_step(u32 slot)
 		return 0;
 	}
 	length = t->piece_length < t->left ? t->piece_length : t->left;
-	if (!filled && length >= BULK && copy_straight(t, BULK, BULK)) {
+	if (!filled && length >= BULK && copy_bulk(t)) {
 		length = BULK;
 	} else {
 		if (length > CHUNK - filled)
@@ -185,80 +180,9 @@ static long copy_in_slot_4(u32 index, void *context)
 /* More steps than any call can need: 2 GiB (MAX_RW_COUNT) in chunks with their flushes, and 1024 iovecs. */
 #define MAX_STEPS (1 << 19)
 
-/* A message that lies in one piece. */
-INLINE int copy_piece(struct transfer *t)
+/* Copies all of a message; `slot` is known when this is compiled. */
+INLINE void copy_all(u32 slot)
 {
-	u64 length = t->left;
-
-	if (length > t->piece_length)
-		return 0;
-	if (length <= 256)
-		return copy_straight(t, length, 256);
-	if (length <= 512)
-		return copy_straight(t, length, 512);
-	if (length <= 1024)
-		return copy_straight(t, length, 1024);
-	if (length <= 2048)
-		return copy_straight(t, length, 2048);
-	if (length <= 4096)
-		return copy_straight(t, length, 4096);
-	if (length <= 8192)
-		return copy_straight(t, length, 8192);
-	if (length <= 16384)
-		return copy_straight(t, length, 16384);
-	if (length <= 32768)
-		return copy_straight(t, length, 32768);
-	return length <= BULK && copy_straight(t, length, BULK);
-}
-
-#define FEW 4
-
-/* A message that lies in a few pieces, as headers and a body do. */
-INLINE int copy_few_pieces(struct transfer *t)
-{
-	struct user_iovec vectors[FEW] = {};
-	u32 count = t->vectors;
-	u64 left = t->left;
-	u64 named = 0;
-	u32 filled = 0;
-
-	if (count > FEW || left > CHUNK ||
-	    bpf_probe_read_user(vectors, count * sizeof(vectors[0]), (void *)t->vector))
-		return 0;
-#pragma unroll
-	for (u32 i = 0; i < FEW; i++) {
-		u64 length = vectors[i].length < left ? vectors[i].length : left;
-
-		named += vectors[i].length;
-		asm volatile("" : "+r"(length), "+r"(filled)); /* keep the bounds where the verifier looks for them */
-		if (filled > CHUNK || length > CHUNK)
-			return 0;
-		if (length && bpf_probe_read_user(t->data + filled, length, (void *)vectors[i].base))
-			return 0;
-		filled += length;
-		left -= length;
-	}
-	if (left)
-		return 0;
-	t->more = named > filled;
-	t->out.head.length = filled;
-	return 1;
-}
-
-/* Nearly all messages are short and lie in few pieces: those are spared the loop that copies any. Returns 0, and nothing
- * has happened, where it is needed. */
-INLINE int copy_at_once(struct transfer *t)
-{
-	if (t->headers_left)
-		return 0;
-	return t->vectors ? copy_few_pieces(t) : copy_piece(t);
-}
-
-/* Copies all of a message, and leaves the last bytes to send_out; `slot` is that of `t`, known when this is compiled. */
-INLINE void copy_all(struct transfer *t, u32 slot)
-{
-	if (copy_at_once(t))
-		return;
 	if (slot == 0)
 		bpf_loop(MAX_STEPS, copy_in_slot_0, NULL, 0);
 	else if (slot == 1)

@@ -41,19 +41,15 @@ INLINE void count_loss(u32 kind, u64 bytes)
 	__sync_fetch_and_add(&loss->bytes, bytes);
 }
 
-/* Bytes that wait in the ring for the reader. */
-INLINE u64 waiting(void)
+/* Waking the reader for each record is what costs; a full quarter megabyte is worth it, less can wait for its poll. */
+INLINE u64 wake_flags(void)
 {
-	return bpf_ringbuf_query(&events, RING_AVAILABLE);
+	return bpf_ringbuf_query(&events, RING_AVAILABLE) >= wake_at ? RING_FORCE_WAKEUP : RING_NO_WAKEUP;
 }
 
-/* Waking the reader is what costs: each `wake_at` bytes (a power of two) that come to wait are worth one wake-up, less
- * can wait for the reader's poll. `before` waited before this record, which takes `size` and the ring's own head. */
-INLINE u64 wake_flags(u64 before, u64 size)
+INLINE int has_room(u64 bytes)
 {
-	u64 after = before + ((size + 15) & ~7ull);
-
-	return (before ^ after) & ~(wake_at - 1) ? RING_FORCE_WAKEUP : RING_NO_WAKEUP;
+	return bpf_ringbuf_query(&events, RING_AVAILABLE) + bytes <= payload_limit;
 }
 
 INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 task)
@@ -93,7 +89,6 @@ INLINE u64 followed_task(void)
 
 INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 {
-	u64 before = waiting();
 	struct record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
 	if (!out) {
@@ -101,13 +96,12 @@ INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 		return 0;
 	}
 	fill_head(out, kind, detail, socket, task);
-	bpf_ringbuf_submit(out, wake_flags(before, sizeof(*out)));
+	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }
 
 INLINE int emit_addresses(struct sock *sk, u64 id, u8 kind, u8 role, u8 joined, u64 task)
 {
-	u64 before = waiting();
 	struct address_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
 	if (!out) {
@@ -129,14 +123,13 @@ INLINE int emit_addresses(struct sock *sk, u64 id, u8 kind, u8 role, u8 joined, 
 		*(u32 *)out->local = PEEK(sk, __sk_common.skc_rcv_saddr);
 		*(u32 *)out->peer = PEEK(sk, __sk_common.skc_daddr);
 	}
-	bpf_ringbuf_submit(out, wake_flags(before, sizeof(*out)));
+	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }
 
 /* Bytes that moved and that nobody can read: their number is all there is. */
 INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 other, u64 task)
 {
-	u64 before = waiting();
 	struct data_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 
 	if (!out) {
@@ -147,6 +140,6 @@ INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 oth
 	out->position = position;
 	out->missing = missing;
 	out->other = other;
-	bpf_ringbuf_submit(out, wake_flags(before, sizeof(*out)));
+	bpf_ringbuf_submit(out, wake_flags());
 	return 1;
 }

@@ -179,7 +179,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	t->out.other = other;
 	t->left = t->headers_left ? 0 : length;
 	t->owed = state->owed[direction & 1];
-	copy_all(t, slot);
+	copy_all(slot);
 	/* Anything left is what the call's memory did not account for. */
 	end = t->out.position + t->out.head.length;
 	unseen = position + length > end ? position + length - end : 0;
@@ -306,6 +306,6 @@ INLINE void datagram(struct sock *sk, struct transfer *t, u32 slot, struct call 
 	t->out.position = 0;
 	t->out.other = UNKNOWN_POSITION;
 	t->left = length;
-	copy_all(t, slot);
+	copy_all(slot);
 	send_out(t, 0);
 }
