@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::{programs::ProgramError, sys::SyscallError};
 use regress_cassettes::Store;
 
 use crate::{
@@ -88,7 +89,12 @@ fn programs_of(process: u32) -> BTreeSet<u32> {
     texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())).collect()
 }
 
-/// All programs that the kernel has.
+/// All programs that the kernel has. One may go while they are listed.
 fn loaded() -> BTreeSet<u32> {
-    aya::programs::loaded_programs().map(|program| program.expect("root may ask").id()).collect()
+    let is_gone = |error: &ProgramError| {
+        matches!(error, ProgramError::SyscallError(SyscallError { io_error, .. })
+            if io_error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let listed = aya::programs::loaded_programs().filter(|program| !program.as_ref().is_err_and(is_gone));
+    listed.map(|program| program.expect("root may ask").id()).collect()
 }

@@ -40,6 +40,7 @@ fn root_a_forced_overflow_is_impossible_to_miss() {
             });
         }
     });
+    wait_until_closed(port);
     let finished = recording.stop();
     service.stop();
 
@@ -53,8 +54,9 @@ fn root_a_forced_overflow_is_impossible_to_miss() {
     let count = |kind: &str, what: &str| summary["ledger"][kind][what].as_u64().expect("a number");
     assert!(count("buffer-full", "events") > 0 && count("buffer-full", "bytes") > 0, "{text}");
     assert!(count("gap", "bytes") > 0 && count("gap", "connections") > 0, "{text}");
-    // What opens and ends connections has room that payload cannot take.
-    assert_eq!((count("table-full", "events"), &summary["unfinished"]), (0, &Value::from(0)), "{text}");
+    // What opens and ends connections has room that payload cannot take: so every refused byte has its place in a stream.
+    assert_eq!(count("gap", "bytes"), count("buffer-full", "bytes"), "{text}");
+    assert_eq!(count("table-full", "events"), 0, "{text}");
 
     let corpus = Corpus::read(out.path());
     let mut touched = 0;
@@ -73,6 +75,20 @@ fn root_a_forced_overflow_is_impossible_to_miss() {
     }
     assert!(touched > 0, "{text}");
     assert_eq!(summary["defective"], Value::from(touched));
+}
+
+/// Until the service has closed all its connections: what the buffer refused last is told then.
+fn wait_until_closed(port: u16) {
+    let local = format!(":{port:04X} ");
+    // proc_net_tcp: local address, remote address, state; 06 waits in the kernel alone, 0A listens.
+    let is_open = |line: &str| {
+        let state = line.split_ascii_whitespace().nth(3);
+        line.split_once(&local).is_some_and(|(before, _)| before.matches(':').count() == 1)
+            && state.is_some_and(|state| state != "06" && state != "0A")
+    };
+    while std::fs::read_to_string("/proc/net/tcp").expect("there is TCP").lines().any(is_open) {
+        std::thread::yield_now();
+    }
 }
 
 fn body_of(number: &str) -> Vec<u8> {

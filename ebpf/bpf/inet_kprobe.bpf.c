@@ -14,6 +14,7 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+/* Kretprobes are not preempted, so that those of one direction can share a slot. */
 enum { SEND = 0, RECEIVE = 1 };
 
 INLINE void began(struct pt_regs *ctx, u64 socket, u64 flags)
@@ -32,15 +33,19 @@ INLINE struct sock *sock_of(struct flight *flight)
 	return PEEK(socket, sk);
 }
 
-INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
+/* The end of a function that a followed thread was in; NULL where its beginning was not seen. */
+INLINE struct sock *landed(struct flight *flight)
 {
 	u64 task = followed_task();
-	struct flight flight;
-	struct sock *sk;
 
-	if (!task || !land(task, &flight))
-		return;
-	sk = sock_of(&flight);
+	return task && land(task, flight) ? sock_of(flight) : NULL;
+}
+
+INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
+{
+	struct flight flight;
+	struct sock *sk = landed(&flight);
+
 	if (sk)
 		operation(sk, (s32)ctx->ax, flight.flags, direction, slot);
 }
@@ -82,13 +87,9 @@ FUNCTION(inet_accept, si, 0)
 SEC("kretprobe/inet_accept")
 int inet_accept(struct pt_regs *ctx)
 {
-	u64 task = followed_task();
 	struct flight flight;
-	struct sock *sk;
+	struct sock *sk = landed(&flight);
 
-	if (!task || !land(task, &flight))
-		return 0;
-	sk = sock_of(&flight);
 	if (sk)
 		accepted(sk);
 	return 0;
@@ -99,13 +100,9 @@ FUNCTION(inet_stream_connect, di, 0)
 SEC("kretprobe/inet_stream_connect")
 int inet_stream_connect(struct pt_regs *ctx)
 {
-	u64 task = followed_task();
 	struct flight flight;
-	struct sock *sk;
+	struct sock *sk = landed(&flight);
 
-	if (!task || !land(task, &flight))
-		return 0;
-	sk = sock_of(&flight);
 	if (sk)
 		connected(sk);
 	return 0;

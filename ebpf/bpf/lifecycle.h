@@ -58,6 +58,10 @@ INLINE void established(struct sock *sk, int from)
 		state = new_state(sk);
 	if (!state)
 		return;
+	/* What a table says of the address may be of an MPTCP socket that was there before: no tracepoint tells when one
+	 * is destroyed. */
+	if (state->flags & GONE_FOR_GOOD)
+		__builtin_memset(state, 0, sizeof(*state));
 	state->role = SERVER;
 	count_from_here(sk, state);
 }

@@ -25,7 +25,10 @@ struct Held<T> {
 struct Shared<T> {
     most: usize,
     state: Mutex<State<T>>,
-    changed: Condvar,
+    /// There is something to take out, or never will be.
+    more: Condvar,
+    /// There is room again, or never will be.
+    room: Condvar,
 }
 
 struct State<T> {
@@ -36,12 +39,24 @@ struct State<T> {
     ended: bool,
     abandoned: bool,
     receivers: usize,
+    /// Threads that wait at `more` and at `room`: a wake-up that nobody waits for would still be a system call.
+    hungry: usize,
+    stuck: usize,
 }
 
 /// A queue that takes in more while what it holds weighs at most `most`.
 pub(crate) fn queue<T>(most: usize) -> (Sender<T>, Receiver<T>) {
-    let state = State { waiting: VecDeque::new(), items: 0, weight: 0, ended: false, abandoned: false, receivers: 1 };
-    let shared = Arc::new(Shared { most, state: Mutex::new(state), changed: Condvar::new() });
+    let state = State {
+        waiting: VecDeque::new(),
+        items: 0,
+        weight: 0,
+        ended: false,
+        abandoned: false,
+        receivers: 1,
+        hungry: 0,
+        stuck: 0,
+    };
+    let shared = Arc::new(Shared { most, state: Mutex::new(state), more: Condvar::new(), room: Condvar::new() });
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
@@ -51,12 +66,25 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn wait<'g>(
-        &self,
-        state: MutexGuard<'g, State<T>>,
-        mut still: impl FnMut(&State<T>) -> bool,
-    ) -> MutexGuard<'g, State<T>> {
-        self.changed.wait_while(state, |state| still(state)).unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Wait for room while it is `full`.
+    fn wait_for_room(&self, full: impl Fn(&State<T>) -> bool) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock();
+        while !state.abandoned && full(&state) {
+            state.stuck += 1;
+            state = self.room.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state.stuck -= 1;
+        }
+        state
+    }
+
+    fn wait_for_more(&self) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() && !state.ended && !state.abandoned {
+            state.hungry += 1;
+            state = self.more.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state.hungry -= 1;
+        }
+        state
     }
 }
 
@@ -67,22 +95,24 @@ pub(crate) struct Abandoned;
 impl<T> Sender<T> {
     /// Put something in; waits while there is too much. Something that is too heavy by itself waits until it is alone.
     pub(crate) fn send(&self, item: T, weight: usize) -> Result<(), Abandoned> {
-        let full = |state: &State<T>| !state.abandoned && state.items > 0 && state.weight + weight > self.0.most;
-        let mut state = self.0.wait(self.0.lock(), full);
+        let mut state = self.0.wait_for_room(|state| state.items > 0 && state.weight + weight > self.0.most);
         if state.abandoned {
             return Err(Abandoned);
         }
         state.items += 1;
         state.weight += weight;
         state.waiting.push_back((item, weight));
+        let hungry = state.hungry > 0;
         drop(state);
-        self.0.changed.notify_all();
+        if hungry {
+            self.0.more.notify_one();
+        }
         Ok(())
     }
 
     /// Wait until everything that was put in is done with.
     pub(crate) fn settle(&self) -> Result<(), Abandoned> {
-        let state = self.0.wait(self.0.lock(), |state| !state.abandoned && state.items > 0);
+        let state = self.0.wait_for_room(|state| state.items > 0);
         if state.abandoned { Err(Abandoned) } else { Ok(()) }
     }
 }
@@ -90,8 +120,7 @@ impl<T> Sender<T> {
 impl<T> Receiver<T> {
     /// Take the next one out; waits for it. `None` at the end.
     pub(crate) fn next(&self) -> Option<Taken<T>> {
-        let mut state =
-            self.0.wait(self.0.lock(), |state| state.waiting.is_empty() && !state.ended && !state.abandoned);
+        let mut state = self.0.wait_for_more();
         if state.abandoned {
             return None;
         }
@@ -106,7 +135,8 @@ impl<T> Receiver<T> {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(waiting);
-        self.0.changed.notify_all();
+        self.0.more.notify_all();
+        self.0.room.notify_all();
     }
 }
 
@@ -122,15 +152,19 @@ impl<T> Drop for Held<T> {
         let mut state = self.shared.lock();
         state.items -= 1;
         state.weight -= self.weight;
+        // Who waits for room gets a good deal of it, not a place at a time.
+        let room = state.stuck > 0 && (state.weight <= self.shared.most / 2 || state.items == 0);
         drop(state);
-        self.shared.changed.notify_all();
+        if room {
+            self.shared.room.notify_all();
+        }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.0.lock().ended = true;
-        self.0.changed.notify_all();
+        self.0.more.notify_all();
     }
 }
 

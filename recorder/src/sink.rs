@@ -22,8 +22,6 @@ use crate::{
 const WRITING: usize = 16 << 20;
 /// Threads that encode, prove and write cassettes.
 const MOST_WRITERS: usize = 4;
-/// Cassettes whose place is known without looking for it.
-const RECENT: usize = 16 << 10;
 /// How often what was written is made to survive a power cut.
 const SYNC: Duration = Duration::from_secs(10);
 /// The ambient cassette is published anew when it has grown by half, and by this many bytes.
@@ -35,6 +33,8 @@ pub(crate) struct Recording {
     pub recorded: Recorded,
     /// Comes before the ids of its cassettes, and behind those of earlier recordings.
     pub first: CassetteId,
+    /// How many cassettes' places are known without looking for them.
+    pub recent: usize,
 }
 
 /// Makes the folder and proves that it takes files.
@@ -154,7 +154,7 @@ impl<'a> Sink<'a> {
     fn remember(&mut self, cassette: &Cassette) {
         let Some(number) = cassette.id.number() else { return };
         self.recent.insert(number, self.store.path_of(cassette));
-        if self.recent.len() > RECENT {
+        if self.recent.len() > self.recording.recent {
             self.recent.pop_first();
             self.forgotten = true;
         }
@@ -257,7 +257,7 @@ mod tests {
         };
         let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording = Recording { recorded: recorded.clone(), first };
+        let recording = Recording { recorded: recorded.clone(), first, recent: 10 };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
         let cassette = Cassette {
             id,
@@ -267,7 +267,7 @@ mod tests {
             defects: vec![],
         };
         // Whether the cassette is among the last ones or has to be looked for.
-        for later in [0, RECENT as u64] {
+        for later in [0, 30] {
             let folder = tempfile::tempdir().unwrap();
             let store = open(&folder.path().join("new/tapes")).unwrap();
             let (outputs, taken) = queue::queue(1 << 30);

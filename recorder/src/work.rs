@@ -21,6 +21,9 @@ use crate::{
 /// Bytes of cassettes that may wait for the disk before the pipeline waits too.
 const OUTPUTS: usize = 32 << 20;
 
+/// Cassettes whose places are known without looking for them: a few megabytes.
+const RECENT: usize = 16 << 10;
+
 /// What moves and is not over yet may take a quarter of the machine's memory, within these bounds.
 const UNDER_WAY: (u64, u64) = (256 << 20, 16 << 30);
 
@@ -45,7 +48,8 @@ impl Work {
         let notify = Arc::clone(&full);
         let (tell, done) = oneshot::channel();
         let (outputs, taken) = queue::queue(OUTPUTS);
-        let recording = sink::Recording { recorded: scope.recorded(scope.started), first: scope.first_id() };
+        let recording =
+            sink::Recording { recorded: scope.recorded(scope.started), first: scope.first_id(), recent: RECENT };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let failed = |source| Error::System { action: "start a thread", source };

@@ -135,7 +135,8 @@ pub struct Stream {
 impl Stream {
     /// The whole stream; fails on any gap.
     pub fn whole(&self) -> Vec<u8> {
-        assert_eq!((self.missing, self.skipped), (0, 0), "a gap");
+        let runs = || self.pieces.iter().map(|(position, bytes)| (*position, bytes.len())).collect::<Vec<_>>();
+        assert_eq!((self.missing, self.skipped), (0, 0), "a gap beside {:?}", runs());
         let mut whole = Vec::new();
         for (_, bytes) in &self.pieces {
             whole.extend_from_slice(bytes);

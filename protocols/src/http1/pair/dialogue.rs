@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Ending, Out, PairEnd, Piece, Problem,
     open::{Open, Tail, Upgraded},
-    raw::{Raw, Turns, UNREADABLE},
+    raw::{CONVERSATION, Raw, Turns, UNREADABLE},
 };
 use crate::{
     Mark, Side,
@@ -192,7 +192,8 @@ impl Dialogue {
         let open = self.open.back_mut()?;
         let unanswered = !self.responses.has_begun() && open.interim.is_empty() && open.response.is_none();
         if !self.understood && first && unanswered && request.start.0.is_empty() {
-            let raw = Raw::new(self.limits.body, Vec::new()).with_number(open.number, open.request_began);
+            let raw =
+                Raw::new(self.limits.body.min(CONVERSATION), Vec::new()).with_number(open.number, open.request_began);
             let bytes = Bytes::from(request.wire());
             let position = input.position.saturating_sub(bytes.len() as u64);
             let piece = Piece { mark: open.request_began, from: Side::Client, position, bytes, missing: 0 };
@@ -315,7 +316,7 @@ impl Dialogue {
     fn settle(&mut self, out: &mut Out) -> Option<Shift> {
         while let Some(open) = self.open.pop_front_if(|open| open.is_settled()) {
             if open.has_switched() {
-                let upgraded = Box::new(Upgraded::new(open, self.limits.body));
+                let upgraded = Box::new(Upgraded::new(open, self.limits.body.min(CONVERSATION)));
                 return Some(Shift::Upgraded(upgraded, mem::take(&mut self.waiting)));
             }
             let refused = open.asks_to_switch;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use self::{
     dialogue::{Dialogue, Shift, Unsure},
     open::Upgraded,
-    raw::{Raw, UNREADABLE},
+    raw::{CONVERSATION, Raw, UNREADABLE},
     seek::Seek,
 };
 use super::{Detected, Limits, Message, detect};
@@ -130,6 +130,28 @@ pub enum Problem {
     Encrypted,
     /// A head, a body or a pipeline beyond the limits, so that not all of it was kept.
     TooLarge,
+}
+
+impl Problem {
+    /// Adds it to others that are known. Gaps that follow each other are one, so that a stream of which nothing is seen
+    /// has one gap.
+    fn join(self, problems: &mut Vec<Problem>) {
+        let Problem::Gap { from, position, bytes } = self else {
+            if !problems.contains(&self) {
+                problems.push(self);
+            }
+            return;
+        };
+        let last = problems.iter_mut().rev().find_map(|known| match known {
+            Problem::Gap { from: side, position, bytes } if *side == from => Some((*position, bytes)),
+            _ => None,
+        });
+        match last {
+            Some((first, known)) if first.saturating_add(*known) == position => *known = known.saturating_add(bytes),
+            Some((first, known)) if first == position && *known == bytes => {}
+            _ => problems.push(self),
+        }
+    }
 }
 
 /// Turns what both sides of one connection said into exchanges. It never fails: what it cannot read becomes an
@@ -249,7 +271,7 @@ impl Pairer {
                 self.shift(shift);
             }
             State::Upgraded(upgraded) => upgraded.problem(gap),
-            State::Opaque(raw) => raw.problems.push(gap),
+            State::Opaque(raw) => raw.problem(gap),
             State::Over => {}
         }
     }
@@ -302,7 +324,7 @@ impl Pairer {
                 }
                 let pieces = mem::take(pieces);
                 if detected != Detected::Http1 {
-                    let raw = Raw::new(self.limits.body, Vec::new());
+                    let raw = Raw::new(self.limits.body.min(CONVERSATION), Vec::new());
                     return self.become_opaque(raw, pieces);
                 }
                 Some(pieces)
@@ -340,7 +362,7 @@ impl Pairer {
                 }
                 State::Upgraded(upgraded) => upgraded.data(from, position, &bytes),
                 State::Opaque(raw) if missing > 0 => {
-                    raw.problems.push(Problem::Gap { from, position, bytes: missing });
+                    raw.problem(Problem::Gap { from, position, bytes: missing });
                 }
                 State::Opaque(raw) => raw.push(mark, from, position, &bytes, &mut self.out),
                 State::Fresh(_) | State::Seeking(_) | State::Over => {}
@@ -367,7 +389,7 @@ impl Pairer {
         let end = if ending == Ending::Stopped { PairEnd::Unfinished } else { PairEnd::Complete };
         match mem::replace(&mut self.state, State::Over) {
             State::Fresh(pieces) => {
-                self.become_opaque(Raw::new(self.limits.body, Vec::new()), pieces);
+                self.become_opaque(Raw::new(self.limits.body.min(CONVERSATION), Vec::new()), pieces);
                 self.end(mark, ending);
             }
             State::Seeking(seek) => seek.finish(PairEnd::Unfinished, &mut self.out),

@@ -50,9 +50,7 @@ impl Open {
     }
 
     pub fn problem(&mut self, problem: Problem) {
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        problem.join(&mut self.problems);
     }
 
     pub fn complete_request(&mut self, request: Message, mark: Mark, out: &mut Out) {

@@ -12,6 +12,8 @@ use crate::{
 
 /// How much is kept of bytes that nobody can read: ciphertext, or a stream joined in its middle.
 pub(super) const UNREADABLE: u64 = 64 << 10;
+/// How much is kept of a conversation that is not cut into exchanges, which may last as long as the service.
+pub(super) const CONVERSATION: u64 = 16 << 20;
 /// What a turn counts beside its bytes.
 const TURN_COST: u64 = 64;
 
@@ -88,6 +90,11 @@ impl Raw {
     pub fn with_number(mut self, number: u64, began: Mark) -> Raw {
         self.started = Some((number, began));
         self
+    }
+
+    /// Something is missing.
+    pub fn problem(&mut self, problem: Problem) {
+        problem.join(&mut self.problems);
     }
 
     /// Gives it its number, also where no byte of it may ever be seen.

@@ -501,6 +501,32 @@ fn a_head_beyond_the_limit_ends_what_can_be_read() {
 }
 
 #[test]
+fn a_conversation_without_end_is_kept_up_to_a_bound_and_counted_beyond_it() {
+    let mut pairer = Pairer::new(false, Limits::default());
+    pairer.data(1, Side::Client, b"PING\r\n");
+    let piece = vec![b'x'; 1 << 20];
+    (0..40).for_each(|_| pairer.data(2, Side::Server, &piece));
+    pairer.closed(3);
+    let paired = std::iter::from_fn(|| pairer.next()).find_map(|event| match event {
+        PairEvent::Done(paired) => Some(paired),
+        _ => None,
+    });
+    let Paired { content: PairedContent::Opaque(turns), problems, .. } = *paired.expect("an exchange") else {
+        panic!()
+    };
+    let kept = turns.iter().filter(|(side, _)| *side == Side::Server).map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+    assert!((15 << 20..=16 << 20).contains(&kept), "{kept}");
+    assert_eq!(problems, [Problem::Gap { from: Side::Server, position: kept, bytes: (40 << 20) - kept }]);
+}
+
+#[test]
+fn gaps_that_follow_each_other_are_one() {
+    let unseen = [C("PING\r\n"), GapS(2), GapC(5), GapS(3), GapS(4), GapC(1), S("x"), GapS(7), Close];
+    let gaps = "Gap(Server 0+9) Gap(Client 6+6) Gap(Server 10+7)";
+    assert_eq!(fresh(&unseen), [format!("0 opaque c:PING\\r\\n s:x Complete {gaps}")]);
+}
+
+#[test]
 fn a_pipeline_beyond_the_limit_becomes_opaque() {
     let flood = GET_A.repeat(1025);
     let exchanges = done(events(false, Limits::default(), &[C(&flood), Close]));
