@@ -40,11 +40,19 @@ pub struct Service {
 }
 
 /// `[record]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Record {
     /// Size of the buffer between the kernel and the recorder, for example `64M` (default: 1/64 of the memory).
     pub buffer: Option<String>,
+    /// Whether the kernel's sources read what is said inside TLS.
+    pub tls: bool,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { buffer: None, tls: true }
+    }
 }
 
 /// `[replay]`

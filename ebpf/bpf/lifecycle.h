@@ -121,7 +121,7 @@ INLINE void destroyed(struct sock *sk)
 	struct socket_state *state = known_state(sk);
 
 	if (state && state->flags & FOLLOWED)
-		emit_close(sk, state, 0);
+		end_for_good(sk, state, 0);
 	forget_state(sk);
 }
 

@@ -34,8 +34,11 @@ INLINE void moved(struct sock *sk, struct transfer *t, u32 slot, u32 length, int
 	if (flags & MSG_TRUNC) /* discarded instead of copied, tcp(7) */
 		call.readable = 0;
 	state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
-	if (state)
+	if (state) {
 		capture(sk, state, t, slot, call.readable, direction, length, task);
+		if (direction == SENT)
+			was_sent(sk, state, task);
+	}
 	end_partial_batch(t, direction);
 }
 

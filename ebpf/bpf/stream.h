@@ -243,23 +243,42 @@ INLINE u8 cause_of(int error, int from)
 	}
 }
 
-/* The connection has ended, but bytes of it may still wait to be read: then the end is told when they were, or when
- * the socket is destroyed. */
-INLINE void end(struct sock *sk, struct socket_state *state, u8 cause, u64 task)
+INLINE void end_for_good(struct sock *sk, struct socket_state *state, u64 task)
 {
 	if (state->flags & GONE_FOR_GOOD)
 		return;
-	if (!state->cause)
-		state->cause = cause;
 	settle(sk, state, SENT);
-	if (!PEEK(sk, sk_receive_queue.qlen)) {
-		settle(sk, state, RECEIVED);
-		emit_close(sk, state, task);
-	}
+	settle(sk, state, RECEIVED);
+	emit_close(sk, state, task);
 }
 
+/* The connection has ended, but bytes of it may still be on their way: they wait to be read, or the call that moved them
+ * has not returned (the answer to a send may be a reset, before it has). The end is told when they have passed, or when
+ * the socket is destroyed. */
+INLINE void end_behind_all(struct sock *sk, struct socket_state *state, u64 task)
+{
+	if (PEEK(sk, sk_receive_queue.qlen))
+		return;
+	if (state->flags & SEQUENCED && was_used(sk, state, 0, 0))
+		return;
+	end_for_good(sk, state, task);
+}
 
-/* The peer's end of stream, or an error; what the connection's end waited for, if nothing is left to read. */
+INLINE void end(struct sock *sk, struct socket_state *state, u8 cause, u64 task)
+{
+	if (!state->cause)
+		state->cause = cause;
+	end_behind_all(sk, state, task);
+}
+
+/* Bytes were sent, for which the end of the connection may have waited. */
+INLINE void was_sent(struct sock *sk, struct socket_state *state, u64 task)
+{
+	if (PEEK(sk, __sk_common.skc_state) == TCP_CLOSED)
+		end_behind_all(sk, state, task);
+}
+
+/* The peer's end of stream, or an error. */
 INLINE void nothing_received(struct sock *sk, s32 result, u64 task)
 {
 	struct socket_state *state = known_state(sk);
@@ -269,7 +288,7 @@ INLINE void nothing_received(struct sock *sk, s32 result, u64 task)
 	if (!result && PEEK(sk, sk_shutdown) & RCV_SHUTDOWN)
 		emit_finished(sk, state, RECEIVED, RECEIVED_FINISHED, task);
 	if (PEEK(sk, __sk_common.skc_state) == TCP_CLOSED)
-		emit_close(sk, state, task);
+		end_behind_all(sk, state, task);
 }
 
 /* ---- Datagrams ---- */

@@ -115,8 +115,11 @@ INLINE void stream_call(struct sock *sk, u32 number, struct pt_regs *regs, s32 r
 	if (!length)
 		return;
 	state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
-	if (state)
-		capture(sk, state, t, slot, call.readable, direction, length, task);
+	if (!state)
+		return;
+	capture(sk, state, t, slot, call.readable, direction, length, task);
+	if (direction == SENT)
+		was_sent(sk, state, task);
 }
 
 INLINE void udp_call(struct sock *sk, u32 number, struct pt_regs *regs, s32 result, u32 direction, u32 slot, u64 task)

@@ -33,6 +33,8 @@ pub struct Options {
     /// Size of the event buffer in bytes, a power of two from 64 KiB to 1 GiB. The default is 1/64 of the machine's
     /// memory, at least 16 MiB and at most 256 MiB.
     pub buffer_bytes: Option<u32>,
+    /// Whether to read what is said inside TLS, by probes in the libraries that do it.
+    pub inside_tls: bool,
     /// Programs that the processes are about to run: what they say inside TLS is read from their first instruction. Others
     /// are found while they start.
     pub programs: Vec<PathBuf>,
@@ -63,6 +65,7 @@ pub struct Capture {
     listeners: Listeners,
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
+    inside_tls: bool,
     targets: Targets,
     binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
@@ -95,16 +98,13 @@ impl Capture {
             waiter,
             listeners: Listeners::default(),
             open: HashSet::new(),
+            inside_tls: options.inside_tls,
             targets: Targets::default(),
             binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
         capture.programs.attach()?;
-        for file in options.programs.iter().filter_map(|path| File::open(path).ok()) {
-            capture
-                .targets
-                .look(&file, &mut |file, number, points| capture.programs.attach_probes(file, number, points).is_ok());
-        }
+        capture.expect_programs(&options.programs);
         for pid in options.pids {
             capture.add_process(pid)?;
         }
@@ -138,9 +138,7 @@ impl Capture {
 
     fn join(&mut self, pid: u32) -> Result<(), Error> {
         self.look_for_tls(pid);
-        let programs = &mut self.programs;
-        self.targets
-            .expect_libraries(pid, &mut |file, number, points| programs.attach_probes(file, number, points).is_ok());
+        self.expect_libraries(pid);
         let mut found = Vec::new();
         joined::join(pid, &mut self.programs, &mut self.listeners, &mut found)?;
         for event in found {
@@ -152,8 +150,32 @@ impl Capture {
         Ok(())
     }
 
+    /// Probes programs that nobody runs yet.
+    fn expect_programs(&mut self, programs: &[PathBuf]) {
+        if !self.inside_tls {
+            return;
+        }
+        let mut attach = |file: &File, number, points: &[_]| self.programs.attach_probes(file, number, points).is_ok();
+        for file in programs.iter().filter_map(|path| File::open(path).ok()) {
+            self.targets.look(&file, &mut attach);
+        }
+    }
+
+    /// Probes the libraries that a process may come to load.
+    fn expect_libraries(&mut self, pid: u32) {
+        if !self.inside_tls {
+            return;
+        }
+        let programs = &mut self.programs;
+        let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
+        self.targets.expect_libraries(pid, &mut attach);
+    }
+
     /// Probes the TLS libraries that a process has mapped. What cannot be probed stays encrypted.
     fn look_for_tls(&mut self, pid: u32) {
+        if !self.inside_tls {
+            return;
+        }
         let programs = &mut self.programs;
         let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
         if self.targets.scan(pid, &mut attach) {

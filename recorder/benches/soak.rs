@@ -102,6 +102,7 @@ fn run(case: &Case, options: &Options) -> bool {
         max_entries: None,
         via: ViaChoice::Ebpf,
         buffer: None,
+        inside_tls: false,
         target: Target::Pids(Vec::new()),
         helper: "/proc/self/exe".into(),
     };

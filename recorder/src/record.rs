@@ -166,7 +166,12 @@ async fn from_kernel<F: Future<Output = Stop>>(
     on_ready: impl FnOnce(),
     mut ends: Ends<'_, F>,
 ) -> Result<Option<String>, Error> {
-    let options = Options { source: Some(source), buffer_bytes: settings.buffer, ..Options::default() };
+    let options = Options {
+        source: Some(source),
+        buffer_bytes: settings.buffer,
+        inside_tls: settings.inside_tls,
+        ..Options::default()
+    };
     let exit;
     let kernel;
     match &settings.target {

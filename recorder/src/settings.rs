@@ -23,6 +23,8 @@ pub struct Settings {
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a
     /// part of the machine's memory.
     pub buffer: Option<u32>,
+    /// Whether the kernel's sources read what is said inside TLS; else it is recorded as encrypted.
+    pub inside_tls: bool,
     /// What to record.
     pub target: Target,
     /// The executable that acts as the sandbox helper of proxy recording (it calls

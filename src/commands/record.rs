@@ -46,6 +46,9 @@ pub struct Args {
     /// Buffer between the kernel and the recorder: a power of two from 64K to 1G (default: 1/64 of the memory, 16M to 256M)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "REGRESS_BUFFER")]
     buffer: Option<u32>,
+    /// Put no probes into TLS libraries: what is said inside TLS is recorded as encrypted, unless by proxy
+    #[arg(long, env = "REGRESS_NO_TLS")]
+    no_tls: bool,
     /// Write the summary to a file as well, in a format that programs read (repeatable)
     #[arg(long = "summary", value_name = "json=FILE", value_parser = parse_summary)]
     summaries: Vec<PathBuf>,
@@ -168,6 +171,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
             ViaArg::Proxy => ViaChoice::Proxy,
         },
         buffer,
+        inside_tls: config.record.tls && !args.no_tls,
         target,
         helper: PathBuf::from("/proc/self/exe"),
     })

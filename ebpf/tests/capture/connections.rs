@@ -256,6 +256,26 @@ fn root_data_before_a_reset_is_kept() {
     assert_eq!(client.received.whole(), expected);
 }
 
+/// On loopback the reset that answers a send is there before the send returns; its bytes were sent all the same.
+#[test]
+fn root_an_answer_to_nobody() {
+    require_capture!("root_an_answer_to_nobody");
+    let recording = Recording::start(MEDIUM);
+    let (client, mut server) = pair();
+    (&client).write_all(b"question").unwrap();
+    server.read_exact(&mut [0; 8]).unwrap();
+    let id = id(&server);
+    drop(client);
+    server.write_all(b"answer").unwrap();
+    assert_eq!(server.read(&mut [0]).unwrap_or(0), 0);
+    drop(server);
+    let recorded = recording.finish();
+    recorded.assert_nothing_lost();
+    let server = recorded.socket(id);
+    assert_eq!(server.sent.whole(), b"answer");
+    assert_eq!(server.closed, Some(CloseCause::Reset));
+}
+
 #[test]
 fn root_peeked_bytes_count_once() {
     require_capture!("root_peeked_bytes_count_once");

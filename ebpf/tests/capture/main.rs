@@ -18,6 +18,7 @@ mod batches;
 mod cgroups;
 mod connections;
 mod harness;
+mod inside_tls;
 mod io_uring;
 mod listening;
 mod losses;
