@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
+# Python virtual environment. Can be run again: what is there is left alone. Go, Node.js and nginx come with
+# tests/install.sh as well.
+#
+# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment
+# (default: regress-bench in the user's cache folder; the benchmarks look there, too).
+set -euo pipefail
+
+tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
+packages=(nginx-light python3 python3-venv tcpdump strace)
+mitmproxy=mitmproxy==11.0.2
+
+say() { printf 'install: %s\n' "$*"; }
+
+missing=()
+for package in "${packages[@]}"; do
+    # shellcheck disable=SC2016 # ${Status} is for dpkg-query.
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+done
+command -v node >/dev/null || missing+=(nodejs)
+command -v go >/dev/null || missing+=(golang-go)
+
+# apt starts the services it installs unless this policy says no; an existing policy is left as it is.
+policy=/usr/sbin/policy-rc.d
+if [ ${#missing[@]} -gt 0 ]; then
+    say "apt packages ${missing[*]}"
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
+else
+    say "apt packages are there"
+fi
+
+# A note of what was asked for makes a second run quick, and a changed version a new install.
+if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "$mitmproxy" ]; then
+    say "$mitmproxy into $tools/venv"
+    rm -rf "$tools/venv"
+    mkdir -p "$tools"
+    /usr/bin/python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "$mitmproxy"
+    printf '%s' "$mitmproxy" >"$tools/venv/asked-for"
+else
+    say "$mitmproxy is in $tools/venv"
+fi
+
+say "done"
