@@ -209,7 +209,7 @@ int sched_process_fork(u64 *ctx)
 	fill_head(&out->head, BORN, 0, 0, task);
 	out->process = process;
 	out->thread = (u32)born;
-	bpf_ringbuf_submit(out, wake_flags());
+	submit(out, sizeof(*out));
 	return 0;
 }
 

@@ -45,5 +45,5 @@ INLINE u64 unit_of(struct task_struct *task)
 
 INLINE u64 current_unit(void)
 {
-	return pid_namespace ? unit_of(bpf_get_current_task_btf()) : bpf_get_current_pid_tgid();
+	return unit_of(bpf_get_current_task_btf());
 }

@@ -39,13 +39,15 @@ struct {
 
 INLINE void send_out(struct transfer *t, u64 missing)
 {
-	u32 length = t->out.head.length;
-	u64 size = sizeof(t->out) + length;
+	u64 length = t->out.head.length, waiting = bytes_waiting(), size, space;
 
 	if (!length && !missing)
 		return;
+	AT_MOST(length, CHUNK);
+	size = sizeof(t->out) + length;
+	space = space_for(size);
 	t->out.missing = missing;
-	if (length > CHUNK || !has_room(size) || bpf_ringbuf_output(&events, &t->out, size, wake_flags())) {
+	if (waiting + space > payload_limit || bpf_ringbuf_output(&events, &t->out, size, wake_flags(waiting, space))) {
 		count_loss(BUFFER_FULL, length + missing);
 		t->owed += length + missing;
 	} else {
@@ -55,29 +57,108 @@ INLINE void send_out(struct transfer *t, u64 missing)
 	t->out.head.length = 0;
 }
 
-INLINE int copy_bulk(struct transfer *t)
+/* Copies bytes from `piece` straight into a record with room for `room` of them. Returns 0 when it cannot be done, and
+ * nothing was. */
+INLINE int copy_straight(struct transfer *t, u64 length, const u32 room)
 {
-	struct {
-		struct data_record head;
-		u8 data[BULK];
-	} *out;
+	u64 waiting = bytes_waiting(), space = space_for(sizeof(struct data_record) + room);
+	struct data_record *out;
 
-	if (!has_room(sizeof(*out)))
+	if (waiting + space > payload_limit)
 		return 0;
-	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+	out = bpf_ringbuf_reserve(&events, sizeof(*out) + room, 0);
 	if (!out)
 		return 0;
-	if (bpf_probe_read_user(out->data, BULK, (void *)t->piece)) {
+	AT_MOST(length, room);
+	if (bpf_probe_read_user(out + 1, length, (void *)t->piece)) {
 		bpf_ringbuf_discard(out, RING_NO_WAKEUP);
 		return 0;
 	}
-	out->head = t->out;
-	out->head.head.length = BULK;
-	out->head.missing = 0;
-	bpf_ringbuf_submit(out, wake_flags());
-	t->out.position += BULK;
+	*out = t->out;
+	out->head.length = length;
+	out->missing = 0;
+	bpf_ringbuf_submit(out, wake_flags(waiting, space));
+	t->out.position += length;
 	t->owed = 0;
 	return 1;
+}
+
+/* A message that lies in one piece of memory, and fits a record. */
+INLINE int copy_one_piece(struct transfer *t, u64 length)
+{
+	if (length <= 256)
+		return copy_straight(t, length, 256);
+	if (length <= 1280)
+		return copy_straight(t, length, 1280);
+	if (length <= 4096)
+		return copy_straight(t, length, 4096);
+	if (length <= 16384)
+		return copy_straight(t, length, 16384);
+	if (length <= BULK)
+		return copy_straight(t, length, BULK);
+	return 0;
+}
+
+enum { FIRST_PIECE = 512 };
+
+/* Copies two pieces straight into a record with room for FIRST_PIECE bytes of the first and `room` of the second. */
+INLINE int copy_both_straight(struct transfer *t, u64 first, u64 first_size, u64 second, u64 second_size, const u32 room)
+{
+	u64 waiting = bytes_waiting(), space = space_for(sizeof(struct data_record) + FIRST_PIECE + room);
+	struct data_record *out;
+
+	if (waiting + space > payload_limit)
+		return 0;
+	out = bpf_ringbuf_reserve(&events, sizeof(*out) + FIRST_PIECE + room, 0);
+	if (!out)
+		return 0;
+	AT_MOST(first_size, FIRST_PIECE);
+	AT_MOST(second_size, room);
+	if (bpf_probe_read_user(out + 1, first_size, (void *)first) ||
+	    bpf_probe_read_user((u8 *)(out + 1) + first_size, second_size, (void *)second)) {
+		bpf_ringbuf_discard(out, RING_NO_WAKEUP);
+		return 0;
+	}
+	*out = t->out;
+	out->head.length = first_size + second_size;
+	out->missing = 0;
+	bpf_ringbuf_submit(out, wake_flags(waiting, space));
+	t->out.position += first_size + second_size;
+	t->owed = 0;
+	return 1;
+}
+
+/* A message that lies in two pieces of memory, all of both, and fits a record: a head and a body, as most writev are. */
+INLINE int copy_two_pieces(struct transfer *t, u64 length)
+{
+	struct user_iovec pieces[2];
+	u64 first, second;
+
+	if (bpf_probe_read_user(pieces, sizeof(pieces), (void *)t->vector))
+		return 0;
+	first = pieces[0].length;
+	second = pieces[1].length;
+	if (first > FIRST_PIECE || first + second != length)
+		return 0;
+	if (second <= 512)
+		return copy_both_straight(t, pieces[0].base, first, pieces[1].base, second, 512);
+	if (second <= 2048)
+		return copy_both_straight(t, pieces[0].base, first, pieces[1].base, second, 2048);
+	if (second <= 16384)
+		return copy_both_straight(t, pieces[0].base, first, pieces[1].base, second, 16384);
+	if (second <= BULK)
+		return copy_both_straight(t, pieces[0].base, first, pieces[1].base, second, BULK);
+	return 0;
+}
+
+/* A message that fits a record, by the shortest way. Returns 0 when it cannot be done, and nothing was. */
+INLINE int copy_at_once(struct transfer *t, u64 length)
+{
+	if (t->headers_left)
+		return 0;
+	if (t->vectors)
+		return t->vectors == 2 && copy_two_pieces(t, length);
+	return length <= t->piece_length && copy_one_piece(t, length);
 }
 
 /* Goes on to the next message of a call that moved several. */
@@ -131,14 +212,12 @@ INLINE long copy_step(u32 slot)
 		return 0;
 	}
 	length = t->piece_length < t->left ? t->piece_length : t->left;
-	if (!filled && length >= BULK && copy_bulk(t)) {
+	if (!filled && length >= BULK && copy_straight(t, BULK, BULK)) {
 		length = BULK;
 	} else {
 		if (length > CHUNK - filled)
 			length = CHUNK - filled;
-		asm volatile("" : "+r"(length)); /* keep the bound where the verifier looks for it */
-		if (length > CHUNK)
-			return 1;
+		AT_MOST(length, CHUNK);
 		if (bpf_probe_read_user(t->data + filled, length, (void *)t->piece)) {
 			count_loss(UNREADABLE, length);
 			send_out(t, length);

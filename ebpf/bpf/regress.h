@@ -47,6 +47,14 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 #define PEEK(pointer, member) ((pointer)->member)
 #endif
 
+/* Bounds `value` where the verifier looks for it: the compiler may not move the comparison to another register. */
+#define AT_MOST(value, bound) \
+	({ \
+		asm volatile("" : "+r"(value)); \
+		if ((value) > (bound)) \
+			(value) = (bound); \
+	})
+
 /* Whether the running kernel's structure has this member. */
 #define EXISTS(member) __builtin_preserve_field_info(member, 2)
 
@@ -62,7 +70,6 @@ static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
-static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*bpf_current_task_under_cgroup)(void *map, u32 index) = (void *)37;
 static u64 (*bpf_get_socket_cookie)(void *sk) = (void *)46;
 static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;

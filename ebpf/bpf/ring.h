@@ -9,7 +9,7 @@
 
 /* Set by the loader, from the ring's size. */
 volatile const u64 payload_limit = 0;
-volatile const u64 wake_at = 0;
+volatile const u32 wake_shift = 0;
 
 struct {
 	MAP_UINT(type, MAP_RINGBUF);
@@ -41,15 +41,29 @@ INLINE void count_loss(u32 kind, u64 bytes)
 	__sync_fetch_and_add(&loss->bytes, bytes);
 }
 
-/* Waking the reader for each record is what costs; a full quarter megabyte is worth it, less can wait for its poll. */
-INLINE u64 wake_flags(void)
+/* How many bytes the reader has not taken yet. */
+INLINE u64 bytes_waiting(void)
 {
-	return bpf_ringbuf_query(&events, RING_AVAILABLE) >= wake_at ? RING_FORCE_WAKEUP : RING_NO_WAKEUP;
+	return bpf_ringbuf_query(&events, RING_AVAILABLE);
 }
 
-INLINE int has_room(u64 bytes)
+/* What a record of so many bytes takes: the ring puts eight before it and rounds up to eight. */
+INLINE u64 space_for(u64 size)
 {
-	return bpf_ringbuf_query(&events, RING_AVAILABLE) + bytes <= payload_limit;
+	return (size + 8 + 7) & ~7ull;
+}
+
+/* Waking the reader for each record is what costs: it is woken each time that another quarter megabyte (1 << wake_shift)
+ * has come together, less can wait for its poll. `waiting` is what there was before the record at hand, which takes `space`. */
+INLINE u64 wake_flags(u64 waiting, u64 space)
+{
+	return waiting >> wake_shift != (waiting + space) >> wake_shift ? RING_FORCE_WAKEUP : RING_NO_WAKEUP;
+}
+
+/* Submits a record of `size` bytes that was reserved. */
+INLINE void submit(void *out, u64 size)
+{
+	bpf_ringbuf_submit(out, wake_flags(bytes_waiting() - space_for(size), space_for(size)));
 }
 
 INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 task)
@@ -96,7 +110,7 @@ INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 		return 0;
 	}
 	fill_head(out, kind, detail, socket, task);
-	bpf_ringbuf_submit(out, wake_flags());
+	submit(out, sizeof(*out));
 	return 1;
 }
 
@@ -123,7 +137,7 @@ INLINE int emit_addresses(struct sock *sk, u64 id, u8 kind, u8 role, u8 joined, 
 		*(u32 *)out->local = PEEK(sk, __sk_common.skc_rcv_saddr);
 		*(u32 *)out->peer = PEEK(sk, __sk_common.skc_daddr);
 	}
-	bpf_ringbuf_submit(out, wake_flags());
+	submit(out, sizeof(*out));
 	return 1;
 }
 
@@ -142,6 +156,6 @@ INLINE int emit_missing(u64 id, u8 direction, u64 position, u64 missing, u64 oth
 	out->missing = missing;
 	out->other = other;
 	out->within = within;
-	bpf_ringbuf_submit(out, wake_flags());
+	submit(out, sizeof(*out));
 	return 1;
 }

@@ -84,10 +84,9 @@ INLINE void start_counting(struct tcp_sock *tcp, struct socket_state *state, u32
 	__sync_fetch_and_or(&state->flags, SEQUENCED);
 }
 
-/* How many bytes moved besides the `moved` that are known. */
-INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 direction, u32 moved)
+/* How many bytes moved besides the `moved` that are known; `tcp` is what stream_counters gives. */
+INLINE u64 uncounted(struct sock *sk, struct tcp_sock *tcp, struct socket_state *state, u32 direction, u32 moved)
 {
-	struct tcp_sock *tcp = stream_counters(sk);
 	s32 unseen;
 
 	if (!tcp)
@@ -102,15 +101,19 @@ INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 directi
 	return unseen > 0 ? unseen : 0;
 }
 
+INLINE u64 unseen_bytes(struct sock *sk, struct socket_state *state, u32 direction, u32 moved)
+{
+	return uncounted(sk, stream_counters(sk), state, direction, moved);
+}
+
 /* How much of the stream had been sent by now, also where the call that sent it has not returned: what was received can
  * be put behind it. */
-INLINE u64 sent_by_now(struct sock *sk, struct socket_state *state)
+INLINE u64 sent_by_now(struct sock *sk, struct tcp_sock *tcp, struct socket_state *state)
 {
-	struct tcp_sock *tcp = state->flags & SEQUENCED ? stream_counters(sk) : NULL;
 	u64 position = state->position[SENT];
 	s32 ahead;
 
-	if (!tcp)
+	if (!tcp || !(state->flags & SEQUENCED))
 		return UNKNOWN_POSITION;
 	ahead = (s32)(counter(tcp, SENT) - state->start[SENT] - (u32)position);
 	if (ahead > 0 && counts_fin(sk, tcp, state, SENT))
@@ -156,9 +159,10 @@ INLINE struct socket_state *used_socket(struct sock *sk, u32 sent, u32 received,
 INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer *t, u32 slot, int readable, u32 direction,
 		    u32 length, u64 task)
 {
-	u64 unseen = unseen_bytes(sk, state, direction, length);
+	struct tcp_sock *tcp = stream_counters(sk);
+	u64 unseen = uncounted(sk, tcp, state, direction, length);
 	u64 position = __sync_fetch_and_add(&state->position[direction & 1], unseen + length);
-	u64 other = direction == RECEIVED ? sent_by_now(sk, state) : UNKNOWN_POSITION;
+	u64 other = direction == RECEIVED ? sent_by_now(sk, tcp, state) : UNKNOWN_POSITION;
 	u64 id = socket_id(sk, state);
 	u64 within = calling_tls_object(task);
 	u64 end;
@@ -180,9 +184,11 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	t->out.position = position;
 	t->out.other = other;
 	t->out.within = within;
-	t->left = t->headers_left ? 0 : length;
 	t->owed = state->owed[direction & 1];
-	copy_all(slot);
+	if (!copy_at_once(t, length)) {
+		t->left = t->headers_left ? 0 : length;
+		copy_all(slot);
+	}
 	/* Anything left is what the call's memory did not account for. */
 	end = t->out.position + t->out.head.length;
 	unseen = position + length > end ? position + length - end : 0;

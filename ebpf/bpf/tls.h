@@ -34,7 +34,7 @@ INLINE int emit_tls(u8 kind, u8 direction, struct tls_object *object, u64 socket
 		out->position = object->position[SENT];
 		out->missing = object->position[RECEIVED];
 	}
-	bpf_ringbuf_submit(out, wake_flags());
+	submit(out, sizeof(*out));
 	return 1;
 }
 
@@ -60,17 +60,16 @@ enum { TLS_LARGEST = 65536 };
 /* Copies up to `room` bytes into a record with that much room. */
 INLINE int copy_plaintext(struct tls_copy *copy, u64 length, const u32 room)
 {
+	u64 waiting = bytes_waiting(), space = space_for(sizeof(struct tls_record) + room);
 	struct tls_record *out;
 	u64 missing = 0;
 
-	if (!has_room(sizeof(*out) + room))
+	if (waiting + space > payload_limit)
 		return 0;
 	out = bpf_ringbuf_reserve(&events, sizeof(*out) + room, 0);
 	if (!out)
 		return 0;
-	asm volatile("" : "+r"(length)); /* keep the bound where the verifier looks for it */
-	if (length > room)
-		length = room;
+	AT_MOST(length, room);
 	if (bpf_probe_read_user((u8 *)out + sizeof(*out), length, (void *)copy->at)) {
 		count_loss(UNREADABLE, length);
 		missing = length;
@@ -82,7 +81,7 @@ INLINE int copy_plaintext(struct tls_copy *copy, u64 length, const u32 room)
 	out->missing = missing;
 	out->left = copy->left - length;
 	out->requested = copy->requested;
-	bpf_ringbuf_submit(out, wake_flags());
+	bpf_ringbuf_submit(out, wake_flags(waiting, space));
 	return 1;
 }
 
@@ -161,6 +160,7 @@ INLINE int enter_ssl(struct user_regs *ctx, u32 direction, u64 requested, u64 re
 		count_loss(TABLE_FULL, 0);
 		return 0;
 	}
+	tls_called = 1;
 #pragma unroll
 	for (u32 i = 0; i < TLS_DEPTH; i++)
 		if (thread->frames[i].stack == ctx->sp || (place == TLS_DEPTH && !thread->frames[i].stack))

@@ -115,16 +115,22 @@ struct {
 	MAP_TYPE(value, struct tls_thread);
 } tls_threads SEC(".maps");
 
+/* Whether any call into TLS was seen yet: most services make none, and need not be asked at each system call. */
+volatile u32 tls_called = 0;
+
 /* The TLS object whose call the current system call was made in; 0 for none. That is the innermost: frames are told apart
  * by their place on the stack, which also holds where a thread switches between stacks of its own (coroutines). */
 INLINE u64 calling_tls_object(u64 unit)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct tls_thread *thread = bpf_task_storage_get(&tls_threads, task, NULL, 0);
 	struct tls_key key = { .process = unit >> 32 };
 	u64 stack, innermost = ~0ull, found = 0;
+	struct tls_thread *thread;
 	struct tls_object *object;
 
+	if (!tls_called)
+		return 0;
+	thread = bpf_task_storage_get(&tls_threads, task, NULL, 0);
 	if (!thread)
 		return 0;
 	stack = bpf_task_pt_regs(task)->sp;

@@ -21,8 +21,8 @@ use crate::tls::{PROBES, ProbePoint};
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
-/// Bytes that must wait before the reader is woken; less waits for its poll.
-const WAKE_AT: u64 = 256 << 10;
+/// The reader is woken each time that so many bytes have come together; less waits for its poll. A power of two.
+const WAKE_EVERY: u32 = 256 << 10;
 
 /// `struct socket_state` in `bpf/regress.h`.
 #[repr(C)]
@@ -90,14 +90,14 @@ impl Programs {
         let btf = Btf::from_sys_fs().map_err(|e| Error::NoBtf(Box::new(e)))?;
         // Payload leaves an eighth of the ring to the records that open, end and name things.
         let payload_limit = u64::from(buffer_bytes) / 8 * 7;
-        let wake_at = WAKE_AT.min(u64::from(buffer_bytes) / 4);
+        let wake_shift = WAKE_EVERY.min(buffer_bytes / 4).ilog2();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
             // Task storage is used by the programs alone; aya has no type for it.
             .allow_unsupported_maps()
             .map_max_entries("events", buffer_bytes)
             .override_global("payload_limit", &payload_limit, true)
-            .override_global("wake_at", &wake_at, true)
+            .override_global("wake_shift", &wake_shift, true)
             .override_global("pid_namespace", &pid_namespace.unwrap_or(0), true)
             .override_global("by_cgroup", &u32::from(cgroup.is_some()), true)
             .load(source.object())?;
