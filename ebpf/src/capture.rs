@@ -219,10 +219,9 @@ impl Capture {
     /// When the kernel's buffer cannot be read.
     pub fn drain(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         self.programs.unload()?;
-        let now = joined::monotonic_now();
-        self.unix.ask_all(&mut self.programs)?;
         while self.read()? > 0 {}
-        self.tell_unix_ends(now);
+        self.unix.ask_all(&mut self.programs)?;
+        self.tell_unix_ends(joined::monotonic_now());
         self.report_losses()?;
         self.binder.stop(joined::monotonic_now());
         self.hand_out(out);
