@@ -28,7 +28,7 @@ struct transfer {
 	u8 data[2 * CHUNK]; /* twice, so that the verifier sees every copy fit */
 };
 
-enum { TRANSFERS = 5 };
+enum { TRANSFERS = 7 };
 
 struct {
 	MAP_UINT(type, MAP_PERCPU_ARRAY);
@@ -177,6 +177,16 @@ static long copy_in_slot_4(u32 index, void *context)
 	return copy_step(4);
 }
 
+static long copy_in_slot_5(u32 index, void *context)
+{
+	return copy_step(5);
+}
+
+static long copy_in_slot_6(u32 index, void *context)
+{
+	return copy_step(6);
+}
+
 /* More steps than any call can need: 2 GiB (MAX_RW_COUNT) in chunks with their flushes, and 1024 iovecs. */
 #define MAX_STEPS (1 << 19)
 
@@ -191,6 +201,10 @@ INLINE void copy_all(u32 slot)
 		bpf_loop(MAX_STEPS, copy_in_slot_2, NULL, 0);
 	else if (slot == 3)
 		bpf_loop(MAX_STEPS, copy_in_slot_3, NULL, 0);
-	else
+	else if (slot == 4)
 		bpf_loop(MAX_STEPS, copy_in_slot_4, NULL, 0);
+	else if (slot == 5)
+		bpf_loop(MAX_STEPS, copy_in_slot_5, NULL, 0);
+	else
+		bpf_loop(MAX_STEPS, copy_in_slot_6, NULL, 0);
 }

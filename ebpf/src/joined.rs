@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::Error;
 use crate::event::{Event, EventKind, SocketId};
-use crate::listeners::Listeners;
 use crate::holders::socket_inode;
+use crate::listeners::Listeners;
 use crate::programs::Programs;
 use crate::unix::UnixSockets;
 

@@ -61,7 +61,6 @@ pub(crate) enum Record {
     },
 }
 
-
 /// The longest name of a Unix socket: `sun_path` in unix(7).
 const UNIX_NAME: usize = 108;
 

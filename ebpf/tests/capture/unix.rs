@@ -1,5 +1,5 @@
 //! Unix stream sockets: their bytes, names and ends.
-#![allow(unsafe_code, reason = "sendfile, which std does not have")]
+#![allow(unsafe_code, reason = "sendfile and splice, which std does not have")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -8,13 +8,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr as Name, UnixListener, UnixStream};
 use std::path::Path;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recv};
-use regress_ebpf::{Address, CloseCause, Direction, EventKind, Role, SocketId, UnixAddress};
+use regress_ebpf::{Address, CloseCause, Direction, EventKind, Role, SocketId, Source, UnixAddress};
 
 use crate::harness::{
-    LARGE, MEDIUM, Recorded, Recording, Socket, capture_self, id, random_bytes, require_capture, scaled, turn,
+    LARGE, MEDIUM, Recorded, Recording, Socket, capture_self, id, random_bytes, require_capture, scaled, source, turn,
 };
 use crate::transfers::{WAYS, Way, receive_all, send_all};
 
@@ -192,7 +193,9 @@ fn root_unix_half_close_keeps_the_answer() {
     client.write_all(b"question").unwrap();
     let ids = [id(&client), id(&server)];
     client.shutdown(Shutdown::Write).unwrap();
-    until(&mut capture, &mut events, |kind| *kind == EventKind::Finished { socket: ids[0], direction: Direction::Sent });
+    until(&mut capture, &mut events, |kind| {
+        *kind == EventKind::Finished { socket: ids[0], direction: Direction::Sent }
+    });
     let mut question = Vec::new();
     server.read_to_end(&mut question).unwrap();
     let answer = random_bytes(50_000, 8);
@@ -214,7 +217,11 @@ fn root_unix_half_close_keeps_the_answer() {
 }
 
 /// Reads events until there is one that is wanted.
-fn until(capture: &mut regress_ebpf::Capture, events: &mut Vec<regress_ebpf::Event>, wanted: impl Fn(&EventKind) -> bool) {
+fn until(
+    capture: &mut regress_ebpf::Capture,
+    events: &mut Vec<regress_ebpf::Event>,
+    wanted: impl Fn(&EventKind) -> bool,
+) {
     let begun = Instant::now();
     while !events.iter().any(|event| wanted(&event.kind)) {
         assert!(begun.elapsed() < PATIENCE, "it does not come: {events:?}");
@@ -323,6 +330,27 @@ fn root_unix_sent_files_are_gaps() {
     assert!(client.received.whole() == read);
     let pieces = [(0, b"head".to_vec()), (40_004, b"tail".to_vec())];
     assert_eq!((&server.sent.pieces[..], server.sent.missing), (&pieces[..], 40_000));
+}
+
+/// The same of what is spliced from a socket, where the kernel has a hook for it.
+#[test]
+fn root_unix_spliced_bytes() {
+    require_capture!("root_unix_spliced_bytes");
+    let recording = Recording::start(MEDIUM);
+    let (mut client, mut server) = pair();
+    let (reader, writer) = std::io::pipe().unwrap();
+    server.write_all(b"spliced").unwrap();
+    // SAFETY: two descriptors and no offsets.
+    let moved = unsafe { libc::splice(client.as_raw_fd(), ptr::null_mut(), writer.as_raw_fd(), ptr::null_mut(), 7, 0) };
+    assert_eq!(moved, 7, "{}", std::io::Error::last_os_error());
+    drop((reader, writer));
+    server.write_all(b"read").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let client = id(&client);
+    let recorded = recording.finish();
+    let stream = &recorded.socket(client).received;
+    let unseen = if source() == Source::Socket { 0 } else { 7 };
+    assert_eq!((&stream.pieces[..], stream.missing), (&[(unseen, b"read".to_vec())][..], unseen));
 }
 
 /// What was said before belongs to nobody; the rest begins where it is seen.
