@@ -79,15 +79,21 @@ impl Script {
 
     fn accept_on(&mut self, socket: u64, local: &str, joined: bool) -> &mut Self {
         let peer = address(&format!("127.0.0.1:{}", 40_000 + socket));
-        let open =
-            EventKind::Open { socket: SocketId(socket), role: Role::Server, local: address(local), peer, joined };
+        let open = EventKind::Open {
+            socket: SocketId(socket),
+            role: Role::Server,
+            local: address(local).into(),
+            peer: peer.into(),
+            joined,
+        };
         self.event(1, open)
     }
 
     fn connect(&mut self, thread: u32, socket: u64, peer: &str) -> &mut Self {
         let (socket_id, peer) = (SocketId(socket), address(peer));
         self.event(thread, EventKind::Connecting { socket: socket_id, peer });
-        let local = address(&format!("127.0.0.1:{}", 50_000 + socket));
+        let local = address(&format!("127.0.0.1:{}", 50_000 + socket)).into();
+        let peer = peer.into();
         self.event(thread, EventKind::Open { socket: socket_id, role: Role::Client, local, peer, joined: false })
     }
 
@@ -197,12 +203,12 @@ fn an_entry_with_its_calls() {
     assert!(!cassette.has_defects());
     let entry = cassette.entry.as_ref().unwrap();
     assert_eq!((target(entry).as_str(), entry.at, entry.took, &entry.downstream), ("/cart", 0, Some(11_000), &None));
-    assert_eq!((entry.connection.id, entry.connection.local), (1, Some(address(SERVICE))));
+    assert_eq!((entry.connection.id, entry.connection.local.as_ref()), (1, Some(&address(SERVICE).into())));
     let [first, second] = &cassette.downstream[..] else { panic!() };
     assert_eq!((target(first), target(second)), ("/stock/1".into(), "/stock/2".into()));
     assert_eq!(first.downstream.as_deref(), Some("stock:9001"));
     assert_eq!((first.at, first.took, first.ended), (3_000, Some(1_000), Ended::Ok));
-    assert_eq!((first.connection.id, first.connection.peer, first.connection.tls), (2, address(STOCK), false));
+    assert_eq!((first.connection.id, &first.connection.peer, first.connection.tls), (2, &address(STOCK).into(), false));
     assert_eq!(cause(first), (Rule::LastRead, Confidence::Certain, false));
     assert_eq!(http(first).response.as_ref().unwrap().wire(), OK.as_bytes());
 }
@@ -277,7 +283,10 @@ fn a_refused_downstream_is_an_exchange() {
     script.event(5, EventKind::Connecting { socket: SocketId(2), peer: address(STOCK) });
     script.close(5, 2, CloseCause::Refused).send(5, 1, OK).wait(600);
     let refused = &script.cassette().downstream[0];
-    assert_eq!((&refused.content, refused.ended, refused.connection.local), (&Content::Nothing, Ended::Refused, None));
+    assert_eq!(
+        (&refused.content, refused.ended, &refused.connection.local),
+        (&Content::Nothing, Ended::Refused, &None)
+    );
     assert_eq!(refused.downstream.as_deref(), Some(STOCK));
     assert_eq!(cause(refused).1, Confidence::Certain);
     assert!(!script.cassette().has_defects());
@@ -326,7 +335,7 @@ fn connections_inside_the_service_are_neither_entry_nor_call() {
     script.accept(1).receive(5, 1, &get("/cart"));
     // The front end asks the back end, which answers; both are recorded.
     script.connect(5, 2, "127.0.0.1:8081").send(5, 2, &get("/inner"));
-    let (local, peer) = (address("127.0.0.1:8081"), address("127.0.0.1:50002"));
+    let (local, peer) = (address("127.0.0.1:8081").into(), address("127.0.0.1:50002").into());
     script.event(6, EventKind::Open { socket: SocketId(3), role: Role::Server, local, peer, joined: false });
     script.receive(6, 3, &get("/inner")).call(6, 4, "/stock").send(6, 3, OK).receive(5, 2, OK);
     script.send(5, 1, OK).wait(600);
