@@ -50,8 +50,8 @@ impl Place {
         process
     }
 
-    fn record(&self, arguments: &[String]) -> Recording {
-        let arguments = ["--via", "ebpf"].map(str::to_owned).into_iter().chain(arguments.iter().cloned());
+    fn record(&self, via: &str, arguments: &[String]) -> Recording {
+        let arguments = ["--via", via].map(str::to_owned).into_iter().chain(arguments.iter().cloned());
         Recording::start(&self.path("cassettes"), arguments, [])
     }
 
@@ -112,18 +112,24 @@ fn entries_and_downstreams_to_the_byte() {
     if !require("unix::entries_and_downstreams", &[Need::Python, Need::Ebpf, Need::Sandbox]) {
         return;
     }
+    for probed in regress_ebpf::probe().sources.iter().filter(|probed| probed.result.is_ok()) {
+        to_the_byte(probed.source);
+    }
+}
+
+fn to_the_byte(kernel: regress_ebpf::Source) {
     let place = Place::new();
     let downstream = place.downstream();
     let command = [python(), source("relay.py"), place.text("service"), place.text("down")];
-    let recording = place.record(&[&["--".to_owned()], &command[..]].concat());
+    let recording = place.record(kernel.name(), &[&["--".to_owned()], &command[..]].concat());
     recording.wait_for_line("relay listens");
     ask(UnixStream::connect(place.path("service")).expect("the service listens"));
     recording.stop().expect_code(0);
     downstream.stop();
 
     let corpus = place.corpus();
-    assert_eq!(corpus.losses(), Vec::<&_>::new());
-    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (ASKED.len(), 0));
+    assert_eq!(corpus.losses(), Vec::<&_>::new(), "{kernel}");
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (ASKED.len(), 0), "{kernel}");
     for (cassette, said) in corpus.cassettes.iter().zip(ASKED) {
         let entry = cassette.entry.as_ref().expect("an entry");
         assert_said(entry, said);
@@ -149,7 +155,7 @@ fn a_downstream_of_entries_by_tcp() {
     let port = free_port();
     let command = [python(), source("relay.py"), port.to_string(), place.text("down")];
     let ports = ["--port".to_owned(), port.to_string(), "--".to_owned()];
-    let recording = place.record(&[&ports, &command[..]].concat());
+    let recording = place.record("ebpf", &[&ports, &command[..]].concat());
     recording.wait_for_line("relay listens");
     ask(std::net::TcpStream::connect(("127.0.0.1", port)).expect("the service listens"));
     recording.stop().expect_code(0);
@@ -173,7 +179,7 @@ fn node_on_both_sides() {
     let place = Place::new();
     let downstream = place.downstream();
     let command = ["--".into(), "node".into(), source("unix_relay.mjs"), place.text("service"), place.text("down")];
-    let recording = place.record(&command);
+    let recording = place.record("ebpf", &command);
     recording.wait_for_line("relay listens");
     let body: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
     std::fs::write(place.path("body"), &body).expect("the folder can be written");
@@ -211,7 +217,7 @@ fn gunicorn() {
     let program = tools().join("venv/bin/gunicorn").display().to_string();
     let bind = format!("unix:{}", place.text("service"));
     let command = ["--".into(), program, "--workers".into(), "2".into(), "--bind".into(), bind, "httpbin:app".into()];
-    let recording = place.record(&command);
+    let recording = place.record("ebpf", &command);
     recording.wait_for_line("Booting worker");
     let answers: Vec<String> = (0..10)
         .map(|number| place.curl("service", &[&format!("http://service/anything/{number}"), "--data", "x=1"]))
@@ -246,7 +252,7 @@ fn a_connection_opened_before() {
     service.wait_for_line("relay listens");
     let client = UnixStream::connect(place.path("service")).expect("the service listens");
     ask(&client);
-    let recording = place.record(&["--pid".into(), service.id().to_string()]);
+    let recording = place.record("ebpf", &["--pid".into(), service.id().to_string()]);
     ask(&client);
     recording.stop().expect_code(0);
     service.stop();
@@ -276,7 +282,7 @@ fn other_protocols_are_counted() {
         assert database.recv(2) == b'OK'\n";
     let summary = place.path("summary.json");
     let arguments = ["--summary".into(), format!("json={}", summary.display()), "--".into(), python(), "-c".into()];
-    let recording = place.record(&[&arguments[..], &[script.to_owned(), place.text("database")]].concat());
+    let recording = place.record("ebpf", &[&arguments[..], &[script.to_owned(), place.text("database")]].concat());
     let (mut accepted, _) = listener.accept().expect("the service connects");
     accepted.read_exact(&mut [0; 80]).expect("the service asks");
     accepted.write_all(b"OK").expect("the service reads");

@@ -339,9 +339,45 @@ mod tests {
         assert_eq!(role, Some(Role::Server));
     }
 
+    fn open_unix(local: &[u8], peer: &[u8]) -> Vec<u8> {
+        let mut record = head(2, 2, 0);
+        for field in [1, local.len(), peer.len(), 0] {
+            record.extend(u16::try_from(field).unwrap().to_ne_bytes());
+        }
+        for field in [0xffff_8880_0000_1000u64, 11, 12] {
+            record.extend(field.to_ne_bytes());
+        }
+        for name in [local, peer] {
+            let mut field = [b'x'; UNIX_NAME];
+            field[..name.len()].copy_from_slice(name);
+            record.extend(field);
+        }
+        record
+    }
+
+    #[test]
+    fn names_of_unix_sockets() {
+        for (recorded, name) in
+            [(&b"/run/a\0"[..], &b"/run/a"[..]), (b"\0a\0b", b"\0a\0b"), (b"", b""), (&[b'n'; 108], &[b'n'; 108])]
+        {
+            let Some(Record::OpenUnix { id, socket, role, local, peer, .. }) = decode(&open_unix(b"", recorded)) else {
+                panic!("no open")
+            };
+            assert_eq!((id, role), (SocketId(9), Role::Client));
+            assert_eq!(socket, UnixSocket { address: 0xffff_8880_0000_1000, inode: 11 });
+            assert_eq!(local, UnixAddress { name: Bytes::new(), inode: 11 });
+            assert_eq!(peer, UnixAddress { name: Bytes::copy_from_slice(name), inode: 12 });
+        }
+        let mut too_long = open_unix(b"", b"");
+        too_long[34] = 109;
+        assert_eq!(decode(&too_long), None);
+    }
+
     #[test]
     fn a_cut_record_is_nothing() {
-        for whole in [data(b"abcdef", 0), open(2, [1; 16], [2; 16]), head(4, 0, 0), head(5, 1, 0)] {
+        for whole in
+            [data(b"abcdef", 0), open_unix(b"", b"/run/a\0"), open(2, [1; 16], [2; 16]), head(4, 0, 0), head(5, 1, 0)]
+        {
             assert!(decode(&whole).is_some());
             for length in 0..whole.len() {
                 assert_eq!(decode(&whole[..length]), None, "cut to {length} of {}", whole.len());

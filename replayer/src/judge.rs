@@ -411,6 +411,24 @@ mod tests {
     }
 
     #[test]
+    fn unix_sockets_are_inconclusive_whatever_happens() {
+        let socket = || Address::Unix(Bytes::from_static(b"/run/stock"));
+        let mut called = cassette();
+        called.downstream[1].connection.peer = socket();
+        let judgement = judge(&called, &ok(), &[hit(&called, 0)], None);
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Inconclusive, Vec::new()));
+        let name = downstream(&called.downstream[1]);
+        let not_played = format!("downstream/1 ({name}) went over a Unix socket, which cannot be played");
+        assert_eq!(judgement.doubts, [not_played]);
+
+        let mut entered = cassette();
+        entered.entry.as_mut().unwrap().connection.local = Some(socket());
+        let judgement = judge(&entered, &ok(), &hits(&entered), None);
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        assert_eq!(judgement.doubts, ["the entry came over a Unix socket, which is not driven"]);
+    }
+
+    #[test]
     fn what_cannot_be_played_is_inconclusive_and_what_was_refused_is_no_omission() {
         let mut cassette = cassette();
         cassette.downstream[0].content = Content::Nothing;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use proptest::prelude::*;
 use regress_cassettes::{Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, Rule, Via};
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+use regress_ebpf::{
+    Address, CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit, UnixAddress,
+};
 
 use super::{Output, Pipeline, Scope};
 use crate::{Lack, Tally, correlate::Patience, wall::Wall};
@@ -343,6 +345,83 @@ fn connections_inside_the_service_are_neither_entry_nor_call() {
     assert_eq!(target(cassette.entry.as_ref().unwrap()), "/cart");
     assert_eq!(cassette.downstream.iter().map(target).collect::<Vec<_>>(), ["/stock"]);
     assert!(script.ambient().is_empty());
+}
+
+fn unix(name: &'static str, inode: u64) -> Address {
+    Address::Unix(UnixAddress { name: Bytes::from_static(name.as_bytes()), inode })
+}
+
+impl Script {
+    fn open_unix(&mut self, socket: u64, role: Role, local: Address, peer: Address) -> &mut Self {
+        self.event(5, EventKind::Open { socket: SocketId(socket), role, local, peer, joined: false })
+    }
+}
+
+#[test]
+fn unix_sockets_bring_entries_and_calls() {
+    let mut script = Script::new();
+    script.open_unix(1, Role::Server, unix("/run/app", 11), unix("", 12)).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 13), unix("\0stock", 0)).send(5, 2, &get("/stock")).receive(5, 2, OK);
+    script.send(5, 1, OK).wait(600);
+    let cassette = script.cassette();
+    let shown = |address: &regress_cassettes::Address| address.to_string();
+    let entry = cassette.entry.as_ref().unwrap();
+    assert_eq!(
+        (target(entry).as_str(), entry.connection.local.as_ref().map(shown)),
+        ("/cart", Some("unix:/run/app".into()))
+    );
+    let [call] = &cassette.downstream[..] else { panic!() };
+    assert_eq!(call.downstream.as_deref(), Some("unix:@stock"), "not what Host says");
+    assert_eq!((&call.connection.local, shown(&call.connection.peer)), (&None, "unix:@stock".into()));
+    assert_eq!((cassette.has_defects(), script.pipeline.unix_not_http()), (false, 0));
+}
+
+/// Every connection to one path has the same two names: the inodes tell which two ends belong together.
+#[test]
+fn unix_connections_inside_the_service_are_told_by_inode() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/inner", 0)).send(5, 2, &get("/inner"));
+    script.open_unix(3, Role::Server, unix("/run/inner", 22), unix("", 21)).receive(5, 3, &get("/inner"));
+    script.send(5, 3, OK).receive(5, 2, OK);
+    // Somebody else's.
+    script.open_unix(4, Role::Server, unix("/run/inner", 23), unix("", 99));
+    script.send(5, 1, OK).wait(600).receive(5, 4, &get("/outer")).send(5, 4, OK).wait(600);
+    let entries: Vec<String> = script.cassettes().iter().map(|c| target(c.entry.as_ref().unwrap())).collect();
+    assert_eq!(entries, ["/cart", "/outer"]);
+    assert!(script.cassettes().iter().all(|cassette| cassette.downstream.is_empty()) && script.ambient().is_empty());
+}
+
+#[test]
+fn services_of_the_host_and_socketpairs_are_left_out() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/systemd/journal/stdout", 0)).send(5, 2, "a line\n");
+    script.open_unix(3, Role::Client, unix("", 22), unix("", 99)).send(5, 3, "a line\n");
+    // Both ends of this one are in the service.
+    script.open_unix(4, Role::Client, unix("", 23), unix("", 24)).send(5, 4, "a message\n");
+    script.open_unix(5, Role::Server, unix("", 24), unix("", 23)).receive(5, 5, "a message\n");
+    script
+        .send(5, 1, OK)
+        .event(5, EventKind::Close { socket: SocketId(2), cause: CloseCause::Closed })
+        .wait(600)
+        .stop();
+    let cassette = script.cassette();
+    assert!(cassette.downstream.is_empty() && !cassette.has_defects() && script.ambient().is_empty());
+    assert_eq!(script.pipeline.unix_not_http(), 2);
+}
+
+#[test]
+fn other_protocols_on_unix_sockets_are_opaque_and_counted() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/db", 0)).send(5, 2, &"QUERY 1\n".repeat(9));
+    script.receive(5, 2, "OK").event(5, EventKind::Close { socket: SocketId(2), cause: CloseCause::Closed });
+    script.send(5, 1, OK).wait(600);
+    let cassette = script.cassette();
+    let [call] = &cassette.downstream[..] else { panic!() };
+    assert!(matches!(call.content, Content::Opaque(_)), "{call:?}");
+    assert_eq!(script.pipeline.unix_not_http(), 1);
 }
 
 #[test]
