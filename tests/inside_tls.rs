@@ -1,6 +1,6 @@
 use std::{path::Path, process::Command};
 
-use regress_cassettes::{Cassette, Content, Exchange};
+use regress_cassettes::{Address, Cassette, Content, Exchange};
 
 use crate::{
     harness::{Answer, Authority, Corpus, Downstream, Need, Process, Recording, free_port, neutral, require, tools},
@@ -189,7 +189,9 @@ impl World {
         let mut exchange = neutral(whole).entry.expect("as it was put in");
         assert_eq!(exchange.connection.tls, self.scheme == Scheme::Tls, "{exchange:?}");
         exchange.connection.tls = false;
-        exchange.connection.peer.set_port(0);
+        if let Address::Inet(peer) = &mut exchange.connection.peer {
+            peer.set_port(0);
+        }
         if let Some(name) = &mut exchange.downstream {
             assert_eq!(*name, format!("localhost:{}", self.downstream.address.port()));
             name.clear();

@@ -41,3 +41,5 @@ mod sealed;
 mod stable;
 /// Downstreams behind TLS: recorded and replayed.
 mod tls;
+/// Entries and downstreams over Unix sockets.
+mod unix;

@@ -2,6 +2,7 @@
 //!
 //! `FORMAT.md` beside this crate is the specification.
 
+mod address;
 mod ambient;
 pub mod diff;
 mod downstream;
@@ -13,6 +14,7 @@ mod route;
 mod store;
 mod verify;
 
+pub use address::{Address, NoAddress};
 pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;

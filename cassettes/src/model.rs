@@ -1,9 +1,11 @@
 //! What a cassette holds, apart from how it is written.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use bytes::Bytes;
 use regress_protocols::{Side, http1::Message};
+
+use crate::Address;
 
 /// Microseconds.
 pub type Micros = u64;
@@ -97,10 +99,10 @@ pub struct Exchange {
 pub struct Connection {
     /// A small number, unique within a recording, in order of opening.
     pub id: u64,
-    /// The service's address. `None` where it never got one (a refused connection).
-    pub local: Option<SocketAddr>,
+    /// The service's address. `None` where it never got one (a refused connection, the client's end of a Unix connection).
+    pub local: Option<Address>,
     /// The other side's address.
-    pub peer: SocketAddr,
+    pub peer: Address,
     /// Whether the content was read from inside TLS.
     pub tls: bool,
 }

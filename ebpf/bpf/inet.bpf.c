@@ -4,7 +4,8 @@
  *
  * The functions of struct proto_ops through which the system calls of every kind, sendfile and io_uring reach TCP, UDP
  * and MPTCP sockets (net/ipv4/af_inet.c, net/ipv6/af_inet6.c). The memory is found by the system call, as in the
- * socket source. A splice from a socket passes none of them; TCP's counters give it away.
+ * socket source. A splice from a socket passes none of them; TCP's counters give it away. Unix stream sockets have
+ * functions of their own (net/unix/af_unix.c), also for a splice.
  */
 #include "operation.h"
 #include "inet_points.h"
@@ -12,7 +13,8 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-enum { SEND = 0, RECEIVE = 1, SEND_6 = 2, RECEIVE_6 = 3, SEND_PAGES = 4 };
+/* What moves pages finds no memory to copy, and so leaves nothing in its slot that another could disturb. */
+enum { SEND = 0, RECEIVE = 1, SEND_6 = 2, RECEIVE_6 = 3, PAGES = 4, SEND_UNIX = 5, RECEIVE_UNIX = 6 };
 
 INLINE struct sock *sock_of(u64 socket)
 {
@@ -53,7 +55,7 @@ int inet6_sendmsg(u64 *ctx)
 SEC("fexit/inet_sendpage")
 int inet_sendpage(u64 *ctx)
 {
-	sent(ctx[0], (s32)ctx[5], SEND_PAGES);
+	sent(ctx[0], (s32)ctx[5], PAGES);
 	return 0;
 }
 
@@ -68,6 +70,35 @@ SEC("fexit/inet6_recvmsg")
 int inet6_recvmsg(u64 *ctx)
 {
 	received(ctx[0], (s32)ctx[4], (int)ctx[3], RECEIVE_6);
+	return 0;
+}
+
+SEC("fexit/unix_stream_sendmsg")
+int unix_stream_sendmsg(u64 *ctx)
+{
+	sent(ctx[0], (s32)ctx[3], SEND_UNIX);
+	return 0;
+}
+
+/* As inet_sendpage. */
+SEC("fexit/unix_stream_sendpage")
+int unix_stream_sendpage(u64 *ctx)
+{
+	sent(ctx[0], (s32)ctx[5], PAGES);
+	return 0;
+}
+
+SEC("fexit/unix_stream_recvmsg")
+int unix_stream_recvmsg(u64 *ctx)
+{
+	received(ctx[0], (s32)ctx[4], (int)ctx[3], RECEIVE_UNIX);
+	return 0;
+}
+
+SEC("fexit/unix_stream_splice_read")
+int unix_stream_splice_read(u64 *ctx)
+{
+	received(ctx[0], (s32)ctx[5], 0, PAGES);
 	return 0;
 }
 

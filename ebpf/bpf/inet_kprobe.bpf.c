@@ -67,8 +67,8 @@ INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
 		return 0; \
 	}
 
-#define RECEIVES(name) \
-	FUNCTION(name, di, ctx->cx) \
+#define RECEIVES(name, flags) \
+	FUNCTION(name, di, flags) \
 	SEC("kretprobe/" #name) \
 	int name(struct pt_regs *ctx) \
 	{ \
@@ -79,8 +79,12 @@ INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
 SENDS(inet_sendmsg)
 SENDS(inet6_sendmsg)
 SENDS(inet_sendpage) /* sendfile and splice to a socket, before 6.5 */
-RECEIVES(inet_recvmsg)
-RECEIVES(inet6_recvmsg)
+SENDS(unix_stream_sendmsg)
+SENDS(unix_stream_sendpage)
+RECEIVES(inet_recvmsg, ctx->cx)
+RECEIVES(inet6_recvmsg, ctx->cx)
+RECEIVES(unix_stream_recvmsg, ctx->cx)
+RECEIVES(unix_stream_splice_read, 0)
 
 FUNCTION(inet_accept, si, 0)
 

@@ -4,7 +4,7 @@
  */
 #pragma once
 #include "hooked_call.h"
-#include "stream.h"
+#include "unix.h"
 
 INLINE void udp_operation(struct sock *sk, struct transfer *t, u32 slot, s32 length, int flags, u32 direction, u64 task)
 {
@@ -25,18 +25,22 @@ INLINE void udp_operation(struct sock *sk, struct transfer *t, u32 slot, s32 len
 /* Bytes moved. A call is looked at also when nothing comes of it, because it may be one of a batch. */
 INLINE void moved(struct sock *sk, struct transfer *t, u32 slot, u32 length, int flags, u32 direction, u64 task)
 {
+	int is_unix = is_unix_stream(sk);
 	struct socket_state *state;
 	struct call call;
 
 	find_memory(&call, t, direction, length);
 	if (!length || flags & (MSG_OOB | MSG_PEEK | MSG_ERRQUEUE))
 		return;
-	if (flags & MSG_TRUNC) /* discarded instead of copied, tcp(7) */
+	if (flags & MSG_TRUNC && !is_unix) /* discarded instead of copied, tcp(7) */
 		call.readable = 0;
-	state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
+	if (is_unix)
+		state = used_unix_socket(sk, direction, task);
+	else
+		state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
 	if (state) {
 		capture(sk, state, t, slot, call.readable, direction, length, task);
-		if (direction == SENT)
+		if (direction == SENT && !is_unix)
 			was_sent(sk, state, task);
 	}
 	end_partial_batch(t, direction);
@@ -52,7 +56,7 @@ INLINE void operation(struct sock *sk, s32 length, int flags, u32 direction, u32
 	t = bpf_map_lookup_elem(&transfers, &slot);
 	if (!t)
 		return;
-	if (!is_stream(sk)) {
+	if (!is_stream(sk) && !is_unix_stream(sk)) {
 		if (PEEK(sk, sk_protocol) == IPPROTO_UDP)
 			udp_operation(sk, t, slot, length, flags, direction, task);
 		return;
@@ -61,6 +65,10 @@ INLINE void operation(struct sock *sk, s32 length, int flags, u32 direction, u32
 		end_batch();
 	else
 		moved(sk, t, slot, length, flags, direction, task);
-	if (length <= 0 && direction == RECEIVED && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	if (length > 0 || direction != RECEIVED || flags & (MSG_PEEK | MSG_ERRQUEUE))
+		return;
+	if (is_unix_stream(sk))
+		nothing_received_unix(sk, length, task);
+	else
 		nothing_received(sk, length, task);
 }

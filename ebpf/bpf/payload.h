@@ -28,7 +28,7 @@ struct transfer {
 	u8 data[2 * CHUNK]; /* twice, so that the verifier sees every copy fit */
 };
 
-enum { TRANSFERS = 5 };
+enum { TRANSFERS = 7 };
 
 struct {
 	MAP_UINT(type, MAP_PERCPU_ARRAY);
@@ -151,10 +151,13 @@ INLINE int copy_two_pieces(struct transfer *t, u64 length)
 	return 0;
 }
 
-/* A message that fits a record, by the shortest way. Returns 0 when it cannot be done, and nothing was. */
-INLINE int copy_at_once(struct transfer *t, u64 length)
+/* A message that fits a record, by the shortest way. Returns 0 when it cannot be done, and nothing was. Apart from the
+ * programs that call it: the verifier goes through its branches once. */
+NOINLINE int copy_at_once(u32 slot, u64 length)
 {
-	if (t->headers_left)
+	struct transfer *t = bpf_map_lookup_elem(&transfers, &slot);
+
+	if (!t || t->headers_left)
 		return 0;
 	if (t->vectors)
 		return t->vectors == 2 && copy_two_pieces(t, length);
@@ -231,45 +234,16 @@ INLINE long copy_step(u32 slot)
 	return !t->left && !t->vectors && !t->headers_left;
 }
 
-static long copy_in_slot_0(u32 index, void *context)
+static long copy_in_slot(u32 index, void *slot)
 {
-	return copy_step(0);
-}
-
-static long copy_in_slot_1(u32 index, void *context)
-{
-	return copy_step(1);
-}
-
-static long copy_in_slot_2(u32 index, void *context)
-{
-	return copy_step(2);
-}
-
-static long copy_in_slot_3(u32 index, void *context)
-{
-	return copy_step(3);
-}
-
-static long copy_in_slot_4(u32 index, void *context)
-{
-	return copy_step(4);
+	return copy_step(*(u32 *)slot);
 }
 
 /* More steps than any call can need: 2 GiB (MAX_RW_COUNT) in chunks with their flushes, and 1024 iovecs. */
 #define MAX_STEPS (1 << 19)
 
-/* Copies all of a message; `slot` is known when this is compiled. */
+/* Copies all of a message. */
 INLINE void copy_all(u32 slot)
 {
-	if (slot == 0)
-		bpf_loop(MAX_STEPS, copy_in_slot_0, NULL, 0);
-	else if (slot == 1)
-		bpf_loop(MAX_STEPS, copy_in_slot_1, NULL, 0);
-	else if (slot == 2)
-		bpf_loop(MAX_STEPS, copy_in_slot_2, NULL, 0);
-	else if (slot == 3)
-		bpf_loop(MAX_STEPS, copy_in_slot_3, NULL, 0);
-	else
-		bpf_loop(MAX_STEPS, copy_in_slot_4, NULL, 0);
+	bpf_loop(MAX_STEPS, copy_in_slot, &slot, 0);
 }

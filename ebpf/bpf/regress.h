@@ -15,6 +15,7 @@ typedef long long s64;
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #define NULL ((void *)0)
 
 /* Map definitions, as libbpf's BTF-defined maps. */
@@ -58,7 +59,7 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 /* Whether the running kernel's structure has this member. */
 #define EXISTS(member) __builtin_preserve_field_info(member, 2)
 
-enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
+enum { SOCK_STREAM = 1, AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
 
 struct sock;
 struct task_struct;
@@ -154,6 +155,21 @@ struct sock_common___flags {
 
 struct sock___flags {
 	struct sock_common___flags __sk_common;
+};
+
+struct sockaddr_un {
+	u16 sun_family;
+	u8 sun_path[108];
+};
+
+struct unix_address {
+	int len; /* of what follows */
+	struct sockaddr_un name[];
+};
+
+struct unix_sock {
+	struct unix_address *addr; /* of an accepted socket: its listener's */
+	struct sock *peer;
 };
 
 struct tcp_ulp_ops;
@@ -305,6 +321,21 @@ struct address_record { /* CONNECTING, OPEN */
 	u16 padding;
 	u8 local[16];
 	u8 peer[16];
+};
+
+enum { UNIX_NAME = 108 };
+
+struct unix_record { /* OPEN of a Unix socket */
+	struct record head;
+	u16 family;       /* AF_UNIX */
+	u16 local_length; /* 0: it has no name */
+	u16 peer_length;
+	u16 padding;
+	u64 sock; /* where the kernel has it: what unix_alive asks for */
+	u64 local_inode;
+	u64 peer_inode; /* 0 while nobody has accepted it */
+	u8 local[UNIX_NAME];
+	u8 peer[UNIX_NAME];
 };
 
 struct born_record {

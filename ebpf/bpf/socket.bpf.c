@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
 /*
- * The socket source: TCP streams and DNS answers of followed processes, kernel 6.3 and later, x86-64.
+ * The socket source: TCP and Unix streams and DNS answers of followed processes, kernel 6.3 and later, x86-64.
  *
  * sock_send_length and sock_recv_length fire at the end of every socket send and receive, in the caller's context,
  * where the registers of its system call still say which memory the bytes came from or went to (net/socket.c,

@@ -14,6 +14,16 @@ INLINE int belongs_to_user(struct sock *sk)
 	return socket && PEEK(socket, file) && PEEK(socket, sk) == sk;
 }
 
+/* What /proc/PID/fd shows; a socket has it while a process holds it, and it is not used again until 32 bits are. */
+INLINE u64 inode_number(struct sock *sk)
+{
+	struct socket *socket = READ_KERNEL(sk, sk_socket);
+	struct file *file = socket ? READ_KERNEL(socket, file) : NULL;
+	struct inode *inode = file ? READ_KERNEL(file, f_inode) : NULL;
+
+	return inode ? READ_KERNEL(inode, i_ino) : 0;
+}
+
 #ifndef RAW_SOCKETS
 
 /* In the socket itself, gone with it. A socket is known by its cookie (SO_COOKIE), unique until reboot. */
@@ -38,6 +48,16 @@ INLINE struct socket_state *new_state(struct sock *sk)
 	return state;
 }
 
+INLINE struct socket_state *known_unix_state(struct sock *sk)
+{
+	return known_state(sk);
+}
+
+INLINE struct socket_state *new_unix_state(struct sock *sk)
+{
+	return new_state(sk);
+}
+
 INLINE void forget_state(struct sock *sk)
 {
 }
@@ -55,7 +75,8 @@ INLINE u64 socket_id(struct sock *sk, struct socket_state *state)
 
 #else
 
-/* By address, until the socket is destroyed. */
+/* By address, until the socket is destroyed; Unix sockets, of whose end no tracepoint tells, by inode number, until
+ * `src/programs.rs` removes them. */
 struct {
 	MAP_UINT(type, MAP_HASH);
 	MAP_UINT(max_entries, 65536);
@@ -79,16 +100,7 @@ struct {
 	MAP_TYPE(value, struct socket_state);
 } adopted SEC(".maps");
 
-/* A socket is known by the number of its inode (what /proc/PID/fd shows), which it has while a process holds it. */
-INLINE u64 inode_number(struct sock *sk)
-{
-	struct socket *socket = PEEK(sk, sk_socket);
-	struct file *file = socket ? PEEK(socket, file) : NULL;
-	struct inode *inode = file ? PEEK(file, f_inode) : NULL;
-
-	return inode ? PEEK(inode, i_ino) : 0;
-}
-
+/* A socket is known by the number of its inode. */
 INLINE u64 socket_id(struct sock *sk, struct socket_state *state)
 {
 	if (!state->id)
@@ -96,13 +108,13 @@ INLINE u64 socket_id(struct sock *sk, struct socket_state *state)
 	return state->id;
 }
 
-INLINE struct socket_state *keep_state(u64 address, struct socket_state *state)
+INLINE struct socket_state *keep_state(u64 key, struct socket_state *state)
 {
-	if (bpf_map_update_elem(&sockets, &address, state, 0)) {
+	if (bpf_map_update_elem(&sockets, &key, state, 0)) {
 		count_loss(TABLE_FULL, 0);
 		return NULL;
 	}
-	return bpf_map_lookup_elem(&sockets, &address);
+	return bpf_map_lookup_elem(&sockets, &key);
 }
 
 INLINE struct socket_state *known_state(struct sock *sk)
@@ -127,6 +139,21 @@ INLINE struct socket_state *new_state(struct sock *sk)
 	struct socket_state fresh = {};
 
 	return state ? state : keep_state((u64)sk, &fresh);
+}
+
+INLINE struct socket_state *known_unix_state(struct sock *sk)
+{
+	u64 inode = inode_number(sk);
+
+	return bpf_map_lookup_elem(&sockets, &inode);
+}
+
+INLINE struct socket_state *new_unix_state(struct sock *sk)
+{
+	struct socket_state *state = known_unix_state(sk);
+	struct socket_state fresh = {};
+
+	return state ? state : keep_state(inode_number(sk), &fresh);
 }
 
 INLINE void forget_state(struct sock *sk)

@@ -185,7 +185,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	t->out.other = other;
 	t->out.within = within;
 	t->owed = state->owed[direction & 1];
-	if (!copy_at_once(t, length)) {
+	if (!copy_at_once(slot, length)) {
 		t->left = t->headers_left ? 0 : length;
 		copy_all(slot);
 	}

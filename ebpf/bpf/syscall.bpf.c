@@ -10,6 +10,7 @@
 #include "in_flight.h"
 #include "lifecycle.h"
 #include "tls.h"
+#include "unix.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -64,8 +65,8 @@ INLINE int flags_of(u32 number, struct pt_regs *regs)
 	return 0;
 }
 
-/* The bytes of several messages. */
-INLINE u64 sum_of(u64 messages, u32 count)
+/* The bytes of several messages. Apart from the programs that call it: the verifier goes through the loop once. */
+NOINLINE u64 sum_of(u64 messages, u32 count)
 {
 	u64 sum = 0;
 	u32 length;
@@ -98,6 +99,7 @@ INLINE void stream_call(struct sock *sk, u32 number, struct pt_regs *regs, s32 r
 {
 	struct transfer *t = bpf_map_lookup_elem(&transfers, &slot);
 	int flags = direction == RECEIVED ? flags_of(number, regs) : 0;
+	int is_unix = is_unix_stream(sk);
 	struct socket_state *state;
 	struct call call;
 	u64 length;
@@ -105,20 +107,25 @@ INLINE void stream_call(struct sock *sk, u32 number, struct pt_regs *regs, s32 r
 	if (!t || flags & (MSG_OOB | MSG_PEEK | MSG_ERRQUEUE))
 		return;
 	if (result <= 0) {
-		if (direction == RECEIVED)
+		if (direction == RECEIVED && is_unix)
+			nothing_received_unix(sk, result, task);
+		else if (direction == RECEIVED)
 			nothing_received(sk, result, task);
 		return;
 	}
 	length = find_memory(&call, t, direction, number, regs, result);
-	if (flags & MSG_TRUNC) /* discarded instead of copied, tcp(7) */
+	if (flags & MSG_TRUNC && !is_unix) /* discarded instead of copied, tcp(7) */
 		call.readable = 0;
 	if (!length)
 		return;
-	state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
+	if (is_unix)
+		state = used_unix_socket(sk, direction, task);
+	else
+		state = used_socket(sk, direction == SENT ? length : 0, direction == RECEIVED ? length : 0, task);
 	if (!state)
 		return;
 	capture(sk, state, t, slot, call.readable, direction, length, task);
-	if (direction == SENT)
+	if (direction == SENT && !is_unix)
 		was_sent(sk, state, task);
 }
 
@@ -145,7 +152,7 @@ INLINE void udp_call(struct sock *sk, u32 number, struct pt_regs *regs, s32 resu
 
 INLINE void call_ended(struct sock *sk, u32 number, struct pt_regs *regs, s32 result, u32 direction, u32 slot, u64 task)
 {
-	if (is_stream(sk))
+	if (is_stream(sk) || is_unix_stream(sk))
 		stream_call(sk, number, regs, result, direction, slot, task);
 	else if (PEEK(sk, sk_protocol) == IPPROTO_UDP && PEEK(sk, __sk_common.skc_family) != AF_UNIX)
 		udp_call(sk, number, regs, result, direction, slot, task);

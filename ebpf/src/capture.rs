@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::address::Address;
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
@@ -20,6 +21,7 @@ use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Payload, Record};
 use crate::source::Source;
 use crate::tls::{Binder, Seen, Targets};
+use crate::unix::UnixSockets;
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +67,7 @@ pub struct Capture {
     listeners: Listeners,
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
+    unix: UnixSockets,
     inside_tls: bool,
     targets: Targets,
     binder: Binder,
@@ -98,6 +101,7 @@ impl Capture {
             waiter,
             listeners: Listeners::default(),
             open: HashSet::new(),
+            unix: UnixSockets::default(),
             inside_tls: options.inside_tls,
             targets: Targets::default(),
             binder: Binder::default(),
@@ -140,7 +144,7 @@ impl Capture {
         self.look_for_tls(pid);
         self.expect_libraries(pid);
         let mut found = Vec::new();
-        joined::join(pid, &mut self.programs, &mut self.listeners, &mut found)?;
+        joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.unix, &mut found)?;
         for event in found {
             if let EventKind::Open { socket, .. } = event.kind {
                 self.open.insert(socket);
@@ -193,8 +197,10 @@ impl Capture {
         let before = out.len();
         loop {
             let now = joined::monotonic_now();
+            self.unix.ask(&mut self.programs)?;
             if self.read()? == 0 {
                 // Nothing was in the ring: nothing that happened before is still to come.
+                self.tell_unix_ends(now);
                 self.binder.advance(now);
             }
             self.report_losses()?;
@@ -214,6 +220,8 @@ impl Capture {
     pub fn drain(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         self.programs.unload()?;
         while self.read()? > 0 {}
+        self.unix.ask_all(&mut self.programs)?;
+        self.tell_unix_ends(joined::monotonic_now());
         self.report_losses()?;
         self.binder.stop(joined::monotonic_now());
         self.hand_out(out);
@@ -222,6 +230,18 @@ impl Capture {
 
     fn hand_out(&mut self, out: &mut Vec<Event>) {
         out.extend(std::iter::from_fn(|| self.binder.next()));
+    }
+
+    fn tell_unix_ends(&mut self, at: u64) {
+        for kind in self.unix.take_ends() {
+            let (EventKind::Finished { socket, .. } | EventKind::Close { socket, .. }) = kind else { continue };
+            // A reset has been told already.
+            if self.open.contains(&socket)
+                && let Some(event) = self.checked(Event { at, unit: None, kind })
+            {
+                self.binder.take(Seen::Event { event, within: None });
+            }
+        }
     }
 
     /// Waits until enough is buffered to be worth a wake-up, or the time is up.
@@ -259,7 +279,16 @@ impl Capture {
                     return;
                 }
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
+                let (local, peer) = (local.into(), peer.into());
                 (Event { at, unit, kind: EventKind::Open { socket, role, local, peer, joined } }, None)
+            }
+            Record::OpenUnix { at, unit, id, socket, role, local, peer } => {
+                if !self.open.insert(id) {
+                    return;
+                }
+                let joined = self.unix.opened(id, socket);
+                let (local, peer) = (Address::Unix(local), Address::Unix(peer));
+                (Event { at, unit, kind: EventKind::Open { socket: id, role, local, peer, joined } }, None)
             }
             Record::Event(event) => (event, None),
             Record::Within { event, object } => (event, Some(object)),

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::address::Address;
+
 /// One socket for as long as it lives; never reused within a recording. The kernel source uses the socket cookie
 /// (`sock_gen_cookie`, unique until reboot), the proxy source a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,23 +91,23 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// The service began to connect (`connect(2)`); the unit is the caller.
+    /// The service began to connect by TCP (`connect(2)`); the unit is the caller.
     Connecting {
         /// The socket.
         socket: SocketId,
         /// Where to.
         peer: SocketAddr,
     },
-    /// A connection is usable, or was found open when the capture began.
+    /// A connection is usable, or was found open when the capture began; a Unix connection is used for the first time.
     Open {
         /// The socket.
         socket: SocketId,
         /// Which end the service has.
         role: Role,
         /// The service's address.
-        local: SocketAddr,
-        /// The other address. IPv4-mapped IPv6 addresses are given as IPv4.
-        peer: SocketAddr,
+        local: Address,
+        /// The other address.
+        peer: Address,
         /// It was open before the capture began: its streams start in the middle.
         joined: bool,
     },

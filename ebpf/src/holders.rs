@@ -91,7 +91,8 @@ fn held(pid: u32, sockets: &HashMap<u64, (u16, PathBuf)>) -> io::Result<HashSet<
     Ok(held)
 }
 
-fn socket_inode(link: &str) -> Option<u64> {
+/// What `/proc/PID/fd` links a socket to: `socket:[INODE]`.
+pub(crate) fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -5,6 +5,8 @@
 //! none: one that has was used or established since the programs were attached, and announces itself in the ring. So each
 //! connection is announced exactly once, and nothing that moved in between is lost. A socket that the process closes
 //! at the very moment it is borrowed is closed those microseconds later.
+//!
+//! Unix sockets are noted by inode only: a connection of theirs is announced, as joined, when it is first used.
 #![allow(unsafe_code, reason = "pidfd_open, pidfd_getfd, getsockopt: no safe wrapper in our dependencies")]
 
 use std::fs;
@@ -15,8 +17,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::Error;
 use crate::event::{Event, EventKind, SocketId};
+use crate::holders::socket_inode;
 use crate::listeners::Listeners;
 use crate::programs::Programs;
+use crate::unix::UnixSockets;
 
 /// The socket types whose streams are followed; IPPROTO_MPTCP falls back to plain TCP where the peer has none.
 const STREAM_PROTOCOLS: [i32; 2] = [libc::IPPROTO_TCP, libc::IPPROTO_MPTCP];
@@ -26,6 +30,7 @@ pub(crate) fn join(
     pid: u32,
     programs: &mut Programs,
     listeners: &mut Listeners,
+    unix: &mut UnixSockets,
     out: &mut Vec<Event>,
 ) -> Result<(), Error> {
     let inspect = |source: io::Error| match source.raw_os_error() {
@@ -38,9 +43,8 @@ pub(crate) fn join(
         let entry = entry.map_err(inspect)?;
         // A descriptor may be closed at any time while we look.
         let Ok(target) = fs::read_link(entry.path()) else { continue };
-        if !target.to_string_lossy().starts_with("socket:") {
-            continue;
-        }
+        let Some(inode) = target.to_str().and_then(socket_inode) else { continue };
+        unix.was_there(inode);
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let socket = match borrow_descriptor(process.as_fd(), number) {
             Ok(socket) => socket,
@@ -51,6 +55,7 @@ pub(crate) fn join(
         let role = listeners.role(connection.local);
         if programs.adopt(&socket, role)? {
             let Connection { socket, local, peer } = connection;
+            let (local, peer) = (local.into(), peer.into());
             let kind = EventKind::Open { socket, role, local, peer, joined: true };
             out.push(Event { at: monotonic_now(), unit: None, kind });
         }

@@ -1,9 +1,10 @@
 //! The kernel capture source: BPF programs under `bpf/`, their loader, and the [`Event`] type that every capture
 //! source of regress produces.
 //!
-//! [`Capture`] records the TCP streams of chosen processes without touching them: no code change, no restart, nothing
+//! [`Capture`] records the TCP and Unix streams of chosen processes without touching them: no code change, no restart, nothing
 //! in the data path. [`probe`] says beforehand whether this host lets it.
 
+mod address;
 mod capture;
 mod cgroup;
 mod error;
@@ -16,7 +17,9 @@ mod programs;
 mod record;
 mod source;
 mod tls;
+mod unix;
 
+pub use address::{Address, UnixAddress};
 pub use capture::{Capture, Options};
 pub use cgroup::Cgroup;
 pub use error::Error;

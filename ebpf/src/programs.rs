@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 
 use aya::maps::{CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
-use aya::programs::{Program, ProgramFd, UProbe};
-use aya::{Btf, Ebpf, EbpfLoader, Pod};
+use aya::programs::{Program, ProgramFd, RawTracePoint, UProbe};
+use aya::{Btf, Ebpf, EbpfLoader, Pod, RawTracePointRunOptions, TestRun};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::event::{LossKind, Role, SocketId};
 use crate::joined;
 use crate::source::{Hook, Source};
 use crate::tls::{PROBES, ProbePoint};
+use crate::unix::{State, UnixSocket};
 
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
@@ -63,7 +64,11 @@ enum Sockets {
     /// In the sockets, which are known by their cookies.
     Inside(SkStorage<MapData, SocketState>),
     /// In a table, for sockets known by their inodes. Those whose beginning the programs saw are marked.
-    Beside { adopted: HashMap<MapData, u64, SocketState>, begun: SkStorage<MapData, u32> },
+    Beside {
+        states: HashMap<MapData, u64, SocketState>,
+        adopted: HashMap<MapData, u64, SocketState>,
+        begun: SkStorage<MapData, u32>,
+    },
 }
 
 /// The loaded programs. Dropping them detaches them; so does the end of this process, however it ends, because nothing
@@ -108,7 +113,11 @@ impl Programs {
         }
         let followed = take(&mut ebpf, "followed")?;
         let sockets = if source.has_raw_sockets() {
-            Sockets::Beside { adopted: take(&mut ebpf, "adopted")?, begun: take(&mut ebpf, "begun")? }
+            Sockets::Beside {
+                states: take(&mut ebpf, "sockets")?,
+                adopted: take(&mut ebpf, "adopted")?,
+                begun: take(&mut ebpf, "begun")?,
+            }
         } else {
             Sockets::Inside(take(&mut ebpf, "sockets")?)
         };
@@ -132,6 +141,7 @@ impl Programs {
         for name in PROBES {
             probe(&mut self.ebpf, name)?.load()?;
         }
+        unix_alive(&mut self.ebpf)?.load()?;
         for hook in &self.hooks {
             match program(&mut self.ebpf, hook.program) {
                 Program::BtfTracePoint(program) => program.attach().map(|_link| ())?,
@@ -186,13 +196,36 @@ impl Programs {
         let state = SocketState { id, role, flags: FOLLOWED_AND_ANNOUNCED, ..SocketState::default() };
         let inserted = match &mut self.sockets {
             Sockets::Inside(sockets) => sockets.insert(socket, state, NO_EXIST),
-            Sockets::Beside { adopted, begun } => {
+            Sockets::Beside { adopted, begun, .. } => {
                 begun.insert(socket, 1, NO_EXIST).and_then(|()| adopted.insert(id, state, NO_EXIST))
             }
         };
         match inserted {
             Ok(()) => Ok(true),
             Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(e) => Err(Error::table("sockets", e)),
+        }
+    }
+
+    /// Whether a Unix socket that the programs announced is still open.
+    pub(crate) fn unix_state(&mut self, socket: UnixSocket) -> Result<State, Error> {
+        const SEND_SHUTDOWN: u32 = 2;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[..2].copy_from_slice(&[socket.address, socket.inode]);
+        let answer = unix_alive(&mut self.ebpf)?.test_run(options)?.return_value;
+        Ok(match answer {
+            0 => State::Gone,
+            alive if alive & SEND_SHUTDOWN != 0 => State::SendShut,
+            _ => State::Open,
+        })
+    }
+
+    /// A Unix socket is gone: so is what is known of it.
+    pub(crate) fn forget_unix(&mut self, socket: UnixSocket) -> Result<(), Error> {
+        let Sockets::Beside { states, .. } = &mut self.sockets else { return Ok(()) };
+        match states.remove(&socket.inode) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             Err(e) => Err(Error::table("sockets", e)),
         }
     }
@@ -256,6 +289,10 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
 
 fn probe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, Error> {
     Ok(program(ebpf, name).try_into()?)
+}
+
+fn unix_alive(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, Error> {
+    Ok(program(ebpf, "unix_alive").try_into()?)
 }
 
 /// The kernel's handle of a program; `None` while it is not loaded.

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::address::UnixAddress;
 use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 use crate::tls::{ObjectId, Plaintext};
+use crate::unix::UnixSocket;
 
 /// A record that is an event, or becomes one once the role is known.
 #[derive(Debug, PartialEq)]
@@ -47,7 +49,20 @@ pub(crate) enum Record {
         peer: SocketAddr,
         joined: bool,
     },
+    /// A Unix connection is used for the first time since the programs are there.
+    OpenUnix {
+        at: u64,
+        unit: Option<Unit>,
+        id: SocketId,
+        socket: UnixSocket,
+        role: Role,
+        local: UnixAddress,
+        peer: UnixAddress,
+    },
 }
+
+/// The longest name of a Unix socket: `sun_path` in unix(7).
+const UNIX_NAME: usize = 108;
 
 /// Where the payload of records goes: events share its memory, so that an event costs no allocation.
 pub(crate) struct Payload(BytesMut);
@@ -83,6 +98,7 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
             let (_, peer) = fields.addresses()?;
             EventKind::Connecting { socket, peer }
         }
+        2 if fields.is_unix()? => return fields.unix_open(at, unit, socket, role(detail)??, payload),
         2 => {
             let (local, peer) = fields.addresses()?;
             return Some(Record::Open { at, unit, socket, role: role(detail)?, local, peer, joined: joined != 0 });
@@ -187,6 +203,34 @@ impl Fields<'_> {
     /// A position that may be unknown (`UNKNOWN_POSITION`).
     fn position(&mut self) -> Option<Option<u64>> {
         self.u64().map(|position| Some(position).filter(|&position| position != u64::MAX))
+    }
+
+    /// Whether the family that comes next is that of Unix sockets.
+    fn is_unix(&self) -> Option<bool> {
+        let (family, _) = self.0.split_first_chunk()?;
+        Some(i32::from(u16::from_ne_bytes(*family)) == libc::AF_UNIX)
+    }
+
+    fn unix_open(
+        &mut self,
+        at: u64,
+        unit: Option<Unit>,
+        id: SocketId,
+        role: Role,
+        payload: &mut Payload,
+    ) -> Option<Record> {
+        let [_family, local_length, peer_length, _padding] = [self.u16()?, self.u16()?, self.u16()?, self.u16()?];
+        let [address, inode, peer_inode] = [self.u64()?, self.u64()?, self.u64()?];
+        let mut end = |length, inode| {
+            let field = self.take::<UNIX_NAME>()?;
+            let name = field.get(..usize::from(length))?;
+            // A path ends in a zero byte that is not part of it.
+            let name = if name.starts_with(&[0]) { name } else { name.split(|&byte| byte == 0).next()? };
+            Some(UnixAddress { name: payload.keep(name), inode })
+        };
+        let local = end(local_length, inode)?;
+        let peer = end(peer_length, peer_inode)?;
+        Some(Record::OpenUnix { at, unit, id, socket: UnixSocket { address, inode }, role, local, peer })
     }
 
     fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr)> {
@@ -295,9 +339,45 @@ mod tests {
         assert_eq!(role, Some(Role::Server));
     }
 
+    fn open_unix(local: &[u8], peer: &[u8]) -> Vec<u8> {
+        let mut record = head(2, 2, 0);
+        for field in [1, local.len(), peer.len(), 0] {
+            record.extend(u16::try_from(field).unwrap().to_ne_bytes());
+        }
+        for field in [0xffff_8880_0000_1000u64, 11, 12] {
+            record.extend(field.to_ne_bytes());
+        }
+        for name in [local, peer] {
+            let mut field = [b'x'; UNIX_NAME];
+            field[..name.len()].copy_from_slice(name);
+            record.extend(field);
+        }
+        record
+    }
+
+    #[test]
+    fn names_of_unix_sockets() {
+        for (recorded, name) in
+            [(&b"/run/a\0"[..], &b"/run/a"[..]), (b"\0a\0b", b"\0a\0b"), (b"", b""), (&[b'n'; 108], &[b'n'; 108])]
+        {
+            let Some(Record::OpenUnix { id, socket, role, local, peer, .. }) = decode(&open_unix(b"", recorded)) else {
+                panic!("no open")
+            };
+            assert_eq!((id, role), (SocketId(9), Role::Client));
+            assert_eq!(socket, UnixSocket { address: 0xffff_8880_0000_1000, inode: 11 });
+            assert_eq!(local, UnixAddress { name: Bytes::new(), inode: 11 });
+            assert_eq!(peer, UnixAddress { name: Bytes::copy_from_slice(name), inode: 12 });
+        }
+        let mut too_long = open_unix(b"", b"");
+        too_long[34] = 109;
+        assert_eq!(decode(&too_long), None);
+    }
+
     #[test]
     fn a_cut_record_is_nothing() {
-        for whole in [data(b"abcdef", 0), open(2, [1; 16], [2; 16]), head(4, 0, 0), head(5, 1, 0)] {
+        for whole in
+            [data(b"abcdef", 0), open_unix(b"", b"/run/a\0"), open(2, [1; 16], [2; 16]), head(4, 0, 0), head(5, 1, 0)]
+        {
             assert!(decode(&whole).is_some());
             for length in 0..whole.len() {
                 assert_eq!(decode(&whole[..length]), None, "cut to {length} of {}", whole.len());

@@ -124,18 +124,22 @@ impl Hook {
 
 const SOCKET_HOOKS: [Hook; 2] = [Hook::on("sock_send_length"), Hook::on("sock_recv_length")];
 
-const INET_HOOKS: [Hook; 8] = [
+const INET_HOOKS: [Hook; 12] = [
     Hook::on("inet_sendmsg"),
     Hook::on("inet6_sendmsg"),
     Hook::on("inet_sendpage").if_there(),
     Hook::on("inet_recvmsg"),
     Hook::on("inet6_recvmsg"),
+    Hook::on("unix_stream_sendmsg"),
+    Hook::on("unix_stream_sendpage").if_there(),
+    Hook::on("unix_stream_recvmsg"),
+    Hook::on("unix_stream_splice_read"),
     Hook::on("inet_accept").paired(),
     Hook::on("inet_stream_connect").paired(),
     Hook::on("inet_release").paired(),
 ];
 
-const INET_KPROBE_HOOKS: [Hook; 15] = [
+const INET_KPROBE_HOOKS: [Hook; 23] = [
     Hook::on("inet_sendmsg"),
     Hook::new("inet_sendmsg_begins", "inet_sendmsg"),
     Hook::on("inet6_sendmsg"),
@@ -146,6 +150,14 @@ const INET_KPROBE_HOOKS: [Hook; 15] = [
     Hook::new("inet_recvmsg_begins", "inet_recvmsg"),
     Hook::on("inet6_recvmsg"),
     Hook::new("inet6_recvmsg_begins", "inet6_recvmsg"),
+    Hook::on("unix_stream_sendmsg"),
+    Hook::new("unix_stream_sendmsg_begins", "unix_stream_sendmsg"),
+    Hook::on("unix_stream_sendpage").if_there(),
+    Hook::new("unix_stream_sendpage_begins", "unix_stream_sendpage").if_there(),
+    Hook::on("unix_stream_recvmsg"),
+    Hook::new("unix_stream_recvmsg_begins", "unix_stream_recvmsg"),
+    Hook::on("unix_stream_splice_read"),
+    Hook::new("unix_stream_splice_read_begins", "unix_stream_splice_read"),
     Hook::on("inet_accept").paired(),
     Hook::new("inet_accept_begins", "inet_accept").paired(),
     Hook::on("inet_stream_connect").paired(),

@@ -29,9 +29,9 @@ impl Library {
         let mut library = Library { entries, ambient: ambient.map(Shelf::new), addresses: HashMap::new() };
         let mut addresses: HashMap<String, BTreeSet<IpAddr>> = HashMap::new();
         for exchange in library.exchanges() {
-            if let Some(name) = &exchange.downstream {
+            if let (Some(name), Some(peer)) = (&exchange.downstream, exchange.connection.peer.inet()) {
                 let host = host(name);
-                let ip = exchange.connection.peer.ip().to_canonical();
+                let ip = peer.ip().to_canonical();
                 match addresses.get_mut(host) {
                     Some(known) => drop(known.insert(ip)),
                     None => drop(addresses.insert(host.to_owned(), BTreeSet::from([ip]))),
@@ -57,7 +57,7 @@ impl Library {
         let mut refused = BTreeSet::new();
         let mut others = HashSet::new();
         for exchange in self.exchanges() {
-            let peer = canonical(exchange.connection.peer);
+            let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match (&exchange.content, exchange.ended) {
                 (Content::Nothing, Ended::Refused | Ended::Reset) => drop(refused.insert(peer)),
                 _ => drop(others.insert(peer)),
@@ -125,7 +125,8 @@ impl Shelf {
 
     /// The exchanges with that address, in recorded order, with their indexes.
     pub(crate) fn with_peer(&self, peer: SocketAddr) -> impl Iterator<Item = (usize, &Exchange)> {
-        self.cassette.downstream.iter().enumerate().filter(move |(_, found)| canonical(found.connection.peer) == peer)
+        let is_there = move |found: &Exchange| found.connection.peer.inet().map(canonical) == Some(peer);
+        self.cassette.downstream.iter().enumerate().filter(move |(_, found)| is_there(found))
     }
 }
 
@@ -134,7 +135,8 @@ impl Index {
         let mut index = Index::default();
         let mut spoke_http = HashSet::new();
         for (number, exchange) in cassette.downstream.iter().enumerate() {
-            let peer = canonical(exchange.connection.peer);
+            // A Unix socket is not impersonated.
+            let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
                 Content::Http1(http) => {
                     let name = exchange.downstream.as_deref().unwrap_or_default();

@@ -9,7 +9,7 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
-    CassetteId, Content, Exchange,
+    Address, CassetteId, Content, Exchange,
     diff::{self, Difference, Kind},
     downstream_name,
 };
@@ -67,7 +67,7 @@ impl<'a> Asked<'a> {
     /// Whether an exchange was with this downstream, its address aside.
     fn is_for(&self, exchange: &Exchange) -> bool {
         exchange.downstream.as_deref() == Some(self.name.as_str())
-            && exchange.connection.peer.port() == self.destination.port()
+            && exchange.connection.peer.inet().is_some_and(|peer| peer.port() == self.destination.port())
             && exchange.connection.tls == self.tls
     }
 }
@@ -250,18 +250,19 @@ pub(crate) fn nearest(candidates: Vec<Candidate>, id: impl Fn(HitScope) -> Optio
 
 /// How the downstream of a recorded exchange differs from the one that was asked.
 fn downstream_difference(reached: bool, exchange: &Exchange, asked: &Asked<'_>) -> Option<Difference> {
-    let told = |name: &str, address: SocketAddr, tls: bool| {
-        format!("{name} at {}{}", canonical(address), if tls { " with TLS" } else { "" })
+    let told = |name: &str, address: &Address, tls: bool| {
+        let address = address.inet().map_or_else(|| address.to_string(), |inet| canonical(inet).to_string());
+        format!("{name} at {address}{}", if tls { " with TLS" } else { "" })
     };
     (!reached || !asked.is_for(exchange)).then(|| Difference {
         path: "downstream".to_owned(),
         kind: Kind::Changed,
         expected: Some(told(
             exchange.downstream.as_deref().unwrap_or_default(),
-            exchange.connection.peer,
+            &exchange.connection.peer,
             exchange.connection.tls,
         )),
-        actual: Some(told(&asked.name, asked.destination, asked.tls)),
+        actual: Some(told(&asked.name, &asked.destination.into(), asked.tls)),
     })
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn exchange(peer: &str, tls: bool, content: Content, ended: Ended) ->
     };
     Exchange {
         downstream: Some(downstream_name(host.as_deref(), peer, tls)),
-        connection: Connection { id: 1, local: None, peer, tls },
+        connection: Connection { id: 1, local: None, peer: peer.into(), tls },
         at: 0,
         took: None,
         content,

@@ -252,13 +252,13 @@ impl Traffic {
     }
 
     fn open(&mut self, connection: u64, batch: &mut Vec<Event>) {
-        let local = SocketAddr::from(([127, 0, 0, 1], self.port(connection)));
-        let peer = SocketAddr::from(([127, 0, 0, 2], 40_000 + connection as u16));
+        let local = SocketAddr::from(([127, 0, 0, 1], self.port(connection))).into();
+        let peer = SocketAddr::from(([127, 0, 0, 2], 40_000 + connection as u16)).into();
         let (entry, call) = (SocketId(2 * connection), SocketId(2 * connection + 1));
         self.push(connection, EventKind::Open { socket: entry, role: Role::Server, local, peer, joined: false }, batch);
         let peer = SocketAddr::from(([127, 0, 0, 3], 9000));
         self.push(connection, EventKind::Connecting { socket: call, peer }, batch);
-        let local = SocketAddr::from(([127, 0, 0, 1], 50_000 + connection as u16));
+        let (local, peer) = (SocketAddr::from(([127, 0, 0, 1], 50_000 + connection as u16)).into(), peer.into());
         self.push(connection, EventKind::Open { socket: call, role: Role::Client, local, peer, joined: false }, batch);
     }
 

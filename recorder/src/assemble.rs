@@ -9,7 +9,7 @@ use regress_cassettes::{
     Cassette, Cause, Confidence, Connection as ConnectionInfo, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Turn, downstream_name,
 };
-use regress_ebpf::CloseCause;
+use regress_ebpf::{Address, CloseCause};
 use regress_protocols::{
     Side,
     http1::{Framing, Message, Operation, PairEnd, Paired, PairedContent, Problem},
@@ -37,7 +37,20 @@ impl Timed {
 
 /// The connection as cassettes describe it.
 pub(crate) fn connection_info(connection: &Connection) -> ConnectionInfo {
-    ConnectionInfo { id: connection.number, local: connection.local, peer: connection.peer, tls: connection.tls }
+    let local = connection.local.as_ref().filter(|local| !matches!(local, Address::Unix(unix) if unix.name.is_empty()));
+    ConnectionInfo {
+        id: connection.number,
+        local: local.map(address),
+        peer: address(&connection.peer),
+        tls: connection.tls,
+    }
+}
+
+fn address(address: &Address) -> regress_cassettes::Address {
+    match address {
+        Address::Inet(address) => (*address).into(),
+        Address::Unix(unix) => regress_cassettes::Address::Unix(unix.name.clone()),
+    }
 }
 
 /// An exchange out of what its connection gave.
@@ -175,7 +188,11 @@ fn name(connection: &Connection, content: &Content) -> String {
         Content::Http1(http) => http.request.header_text("host"),
         Content::Opaque(_) | Content::Nothing => None,
     };
-    downstream_name(host.as_deref(), connection.peer, connection.tls)
+    match connection.peer {
+        Address::Inet(peer) => downstream_name(host.as_deref(), peer, connection.tls),
+        // The path is what leads there; what clients put into `Host` means nothing.
+        Address::Unix(_) => address(&connection.peer).to_string(),
+    }
 }
 
 fn micros(from: u64, to: u64) -> Micros {

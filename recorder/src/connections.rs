@@ -1,11 +1,8 @@
 //! Sockets become connections: two ordered byte streams with explicit gaps, cut into exchanges.
 
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use regress_ebpf::{CloseCause, Direction, Role, SocketId};
+use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Mark, Side,
     http1::{Detected, Limits, PairEvent, Pairer, detect},
@@ -23,6 +20,22 @@ const ENOUGH_TO_DETECT: usize = 24;
 const MOST_MOMENTS: usize = 40_000;
 /// Moments that are kept while no exchange is under way: bytes that do not tell their protocol yet.
 const IDLE_MOMENTS: usize = 32;
+
+/// Where services of the host listen: logs, names, users, the bus. What is said to them is no call to a downstream.
+const HOST_SERVICES: [&[u8]; 6] =
+    [b"/run/systemd/", b"/run/dbus/", b"/var/run/dbus/", b"/run/nscd/", b"/var/run/nscd/", b"/dev/log"];
+
+/// What is not looked into: services of the host, and socketpairs, by which a process speaks to those that it started
+/// or that started it (a log that is piped away).
+fn is_left_out(local: &Address, peer: &Address) -> bool {
+    match (local, peer) {
+        (Address::Unix(local), Address::Unix(peer)) => {
+            (local.name.is_empty() && peer.name.is_empty())
+                || HOST_SERVICES.iter().any(|prefix| peer.name.starts_with(prefix))
+        }
+        _ => false,
+    }
+}
 
 /// What an exchange of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +55,14 @@ pub(crate) struct Connection {
     pub number: u64,
     /// `None` until it is established.
     pub role: Option<Role>,
-    pub local: Option<SocketAddr>,
-    pub peer: SocketAddr,
+    pub local: Option<Address>,
+    pub peer: Address,
     pub tls: bool,
     pub joined: bool,
     /// Both ends are in the service.
     pub internal: bool,
+    /// A Unix connection that carries nothing of the service's own trade.
+    pub left_out: bool,
     /// When the service began to open it.
     pub begun: Moment,
     pub cause: Option<CloseCause>,
@@ -72,7 +87,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: SocketId, number: u64, peer: SocketAddr, begun: Moment) -> Connection {
+    pub(crate) fn new(socket: SocketId, number: u64, peer: Address, begun: Moment) -> Connection {
         Connection {
             socket,
             number,
@@ -82,6 +97,7 @@ impl Connection {
             tls: false,
             joined: false,
             internal: false,
+            left_out: false,
             begun,
             cause: None,
             parts: BTreeMap::new(),
@@ -99,8 +115,9 @@ impl Connection {
     }
 
     /// The connection is usable.
-    pub(crate) fn opened(&mut self, role: Role, local: SocketAddr, peer: SocketAddr, joined: bool) {
+    pub(crate) fn opened(&mut self, role: Role, local: Address, peer: Address, joined: bool) {
         self.role = Some(role);
+        self.left_out = is_left_out(&local, &peer);
         self.local = Some(local);
         self.peer = peer;
         if joined {

@@ -1,12 +1,9 @@
 //! Events in, cassettes out. Pure: no I/O, and no time but that of the events.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
-    net::SocketAddr,
-};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Via};
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
+use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
 use regress_protocols::{
     Mark,
     http1::{PairEvent, Paired, PairedContent},
@@ -85,6 +82,24 @@ impl Output {
     }
 }
 
+/// One end of a connection, told from every other end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum End {
+    /// Its own address and the peer's.
+    Inet(Address, Address),
+    /// Its inode; 0 for an end that nobody has accepted yet, which no end is.
+    Unix(u64),
+}
+
+impl End {
+    fn of(local: &Address, peer: &Address) -> End {
+        match local {
+            Address::Inet(_) => End::Inet(local.clone(), peer.clone()),
+            Address::Unix(unix) => End::Unix(unix.inode),
+        }
+    }
+}
+
 /// What the source lost so far.
 #[derive(Clone, Debug, Default)]
 struct Lost {
@@ -127,8 +142,8 @@ pub(crate) struct Pipeline {
     scope: Scope,
     mark: Mark,
     connections: HashMap<SocketId, Connection>,
-    /// Open connections by their (local, peer) addresses.
-    ends: HashMap<(SocketAddr, SocketAddr), SocketId>,
+    /// Open connections by the end that they are.
+    ends: HashMap<End, SocketId>,
     tls: HashSet<SocketId>,
     next_connection: u64,
     next_entry: u64,
@@ -141,6 +156,7 @@ pub(crate) struct Pipeline {
     lost: Option<Lost>,
     ledger: Ledger,
     opaque: u64,
+    unix_not_http: u64,
     patience: Patience,
     /// Bytes of finished exchanges that wait for a ruling, and of those under way.
     waiting: u64,
@@ -169,6 +185,7 @@ impl Pipeline {
             lost: None,
             ledger: Ledger::default(),
             opaque: 0,
+            unix_not_http: 0,
             patience,
             waiting: 0,
             under_way: 0,
@@ -192,6 +209,11 @@ impl Pipeline {
         self.opaque
     }
 
+    /// Unix connections that do not speak HTTP/1, or are not looked into.
+    pub(crate) fn unix_not_http(&self) -> u64 {
+        self.unix_not_http
+    }
+
     /// As many entries as were wanted are finished.
     pub(crate) fn is_full(&self) -> bool {
         self.scope.max_entries.is_some_and(|most| self.kept_finished >= most)
@@ -209,7 +231,7 @@ impl Pipeline {
         match event.kind {
             EventKind::Connecting { socket, peer } => {
                 let number = self.number();
-                let mut connection = Connection::new(socket, number, peer, now);
+                let mut connection = Connection::new(socket, number, peer.into(), now);
                 connection.tls = self.tls.remove(&socket);
                 self.connections.insert(socket, connection);
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
@@ -265,7 +287,7 @@ impl Pipeline {
     /// Something moved on a connection: it goes on when its turn has come.
     fn moved(&mut self, socket: SocketId, moved: Moved) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
-        if connection.internal {
+        if connection.internal || connection.left_out {
             return;
         }
         let (at, reached) = (moved.at, connection.reached());
@@ -350,6 +372,7 @@ impl Pipeline {
             self.mark += 1;
             let now = Moment { mark: self.mark, ..now };
             if let Some(connection) = self.connections.get_mut(&socket) {
+                self.unix_not_http += u64::from(connection.left_out && !connection.internal);
                 connection.stop(now);
                 self.pair(now, socket);
             }
@@ -364,18 +387,19 @@ impl Pipeline {
         number
     }
 
-    fn open(&mut self, now: Moment, socket: SocketId, role: Role, local: SocketAddr, peer: SocketAddr, joined: bool) {
+    fn open(&mut self, now: Moment, socket: SocketId, role: Role, local: Address, peer: Address, joined: bool) {
+        let [this, other] = [End::of(&local, &peer), End::of(&peer, &local)];
         if !self.connections.contains_key(&socket) {
             let number = self.number();
-            let mut connection = Connection::new(socket, number, peer, now);
+            let mut connection = Connection::new(socket, number, peer.clone(), now);
             connection.tls = self.tls.remove(&socket);
             self.connections.insert(socket, connection);
         }
         if let Some(connection) = self.connections.get_mut(&socket) {
             connection.opened(role, local, peer, joined);
         }
-        self.ends.insert((local, peer), socket);
-        if let Some(&other) = self.ends.get(&(peer, local))
+        self.ends.insert(this, socket);
+        if let Some(&other) = self.ends.get(&other)
             && other != socket
         {
             self.internal(now, socket);
@@ -436,6 +460,7 @@ impl Pipeline {
         self.mark += 1;
         let now = Moment { mark: self.mark, ..now };
         let Some(connection) = self.connections.get_mut(&socket) else { return };
+        self.unix_not_http += u64::from(connection.left_out && !connection.internal);
         connection.closed(now, cause);
         if connection.role.is_some() {
             self.pair(now, socket);
@@ -446,9 +471,10 @@ impl Pipeline {
         self.correlator.fact(now, Fact::ConnectionGone { connection: socket });
         if let Some(connection) = self.connections.remove(&socket)
             && let Some(local) = connection.local
-            && self.ends.get(&(local, connection.peer)) == Some(&socket)
+            && let end = End::of(&local, &connection.peer)
+            && self.ends.get(&end) == Some(&socket)
         {
-            self.ends.remove(&(local, connection.peer));
+            self.ends.remove(&end);
         }
         self.rulings();
     }
@@ -513,7 +539,12 @@ impl Pipeline {
         let first = !connection.used;
         let joined = connection.joined && !connection.is_understood();
         let opaque = connection.is_opaque().then(|| assemble::opaque_operation(connection));
-        let (role, local) = (connection.role, connection.local);
+        self.unix_not_http += u64::from(first && connection.is_opaque() && matches!(connection.peer, Address::Unix(_)));
+        let role = connection.role;
+        let port = match connection.local {
+            Some(Address::Inet(local)) => Some(local.port()),
+            Some(Address::Unix(_)) | None => None,
+        };
         let part = match role {
             Some(Role::Server) if joined => {
                 self.correlator.fact(moment, Fact::JoinedBusy { connection: socket });
@@ -521,7 +552,7 @@ impl Pipeline {
             }
             _ if joined => Part::Joined,
             Some(Role::Server) => {
-                let entry = self.new_entry(moment, local);
+                let entry = self.new_entry(moment, port);
                 self.correlator.fact(moment, Fact::EntryBegan { entry, connection: socket });
                 Part::Entry(entry)
             }
@@ -537,10 +568,10 @@ impl Pipeline {
         }
     }
 
-    fn new_entry(&mut self, moment: Moment, local: Option<SocketAddr>) -> EntryKey {
+    fn new_entry(&mut self, moment: Moment, port: Option<u16>) -> EntryKey {
         let entry = EntryKey(self.next_entry);
         self.next_entry += 1;
-        let wanted = self.scope.ports.is_empty() || local.is_some_and(|local| self.scope.ports.contains(&local.port()));
+        let wanted = self.scope.ports.is_empty() || port.is_some_and(|port| self.scope.ports.contains(&port));
         let kept = wanted && self.scope.max_entries.is_none_or(|most| self.kept_begun < most);
         self.kept_begun += u64::from(kept);
         let shadow = self.lost.as_ref().filter(|lost| moment.at.saturating_sub(lost.last) < LOSS_SHADOW);

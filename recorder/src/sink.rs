@@ -218,19 +218,19 @@ impl<'a> Sink<'a> {
 
 #[cfg(test)]
 mod tests {
-    use regress_cassettes::{Cause, Confidence, Connection, Content, Ended, HttpExchange, Rule, Via};
+    use regress_cassettes::{Address, Cause, Confidence, Connection, Content, Ended, HttpExchange, Rule, Via};
     use regress_protocols::http1::Message;
 
     use super::*;
     use crate::correlate::EntryKey;
 
     fn exchange(downstream: Option<&str>) -> Exchange {
-        let peer = "127.0.0.1:9001".parse().unwrap();
+        let peer: Address = "127.0.0.1:9001".parse().unwrap();
         let request = Message::request("GET", "/stock", &[("Host", "stock")], "");
         let response = Some(Message::response(200, "OK", &[], "ok"));
         Exchange {
             downstream: downstream.map(str::to_owned),
-            connection: Connection { id: 1, local: Some(peer), peer, tls: false },
+            connection: Connection { id: 1, local: Some(peer.clone()), peer, tls: false },
             at: 0,
             took: Some(5),
             content: Content::Http1(HttpExchange {

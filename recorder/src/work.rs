@@ -32,7 +32,8 @@ pub(crate) struct Work {
     /// Told when as many entries as were wanted are finished, and when no more is taken.
     pub(crate) full: Arc<Notify>,
     done: oneshot::Receiver<()>,
-    pipeline: JoinHandle<(Ledger, u64)>,
+    /// Gives what is missing, and how many connections were opaque and how many Unix connections not HTTP.
+    pipeline: JoinHandle<(Ledger, u64, u64)>,
     store: JoinHandle<Result<Summary, Error>>,
 }
 
@@ -68,7 +69,7 @@ impl Work {
                 // Where the outputs are no longer taken, the store has failed, and says why.
                 let _ = pump(&mut pipeline, &mut items, &outputs, &notify);
                 notify.notify_one();
-                (pipeline.ledger().clone(), pipeline.opaque())
+                (pipeline.ledger().clone(), pipeline.opaque(), pipeline.unix_not_http())
             })
             .map_err(failed)?;
         let store = thread("store")
@@ -94,10 +95,11 @@ impl Work {
 
     pub(crate) fn finish_blocking(self) -> Result<Summary, Error> {
         let summary = joined(self.store);
-        let (ledger, opaque) = joined(self.pipeline);
+        let (ledger, opaque, unix_not_http) = joined(self.pipeline);
         let mut summary = summary?;
         summary.ledger.append(ledger);
         summary.opaque = opaque;
+        summary.unix_not_http = unix_not_http;
         Ok(summary)
     }
 }

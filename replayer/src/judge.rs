@@ -1,6 +1,6 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Cassette, Content, Defect, Ended, Exchange, HttpExchange, diff};
+use regress_cassettes::{Address, Cassette, Content, Defect, Ended, Exchange, HttpExchange, diff};
 use regress_mockserver::mock::{Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
@@ -89,11 +89,18 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         Some((Content::Http1(_), false)) => {}
         Some(_) => doubts.push("the entry is not HTTP/1".to_owned()),
     }
-    if cassette.entry.as_ref().is_some_and(|entry| entry.connection.local.is_none()) {
-        doubts.push("the recording does not say on which port the entry came".to_owned());
+    match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
+        Some(None) => doubts.push("the recording does not say on which port the entry came".to_owned()),
+        Some(Some(Address::Unix(_))) => {
+            doubts.push("the entry came over a Unix socket, which is not driven".to_owned())
+        }
+        Some(Some(Address::Inet(_))) | None => {}
     }
     for (number, call) in cassette.downstream.iter().enumerate() {
-        if matches!(call.content, Content::Opaque(_)) {
+        if call.connection.peer.inet().is_none() {
+            let name = downstream(call);
+            doubts.push(format!("downstream/{number} ({name}) went over a Unix socket, which cannot be played"));
+        } else if matches!(call.content, Content::Opaque(_)) {
             doubts.push(format!("downstream/{number} ({}) is not HTTP/1, which cannot be played", downstream(call)));
         }
     }
@@ -189,7 +196,7 @@ fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
         CallFinding {
             number,
             downstream: downstream(exchange),
-            destination: Some(exchange.connection.peer),
+            destination: exchange.connection.peer.inet(),
             request: request_line(exchange),
             change,
         }
@@ -401,6 +408,24 @@ mod tests {
         assert_eq!(same.doubts, ["the recording is not complete: downstream/1 may belong to another entry"]);
         let other = judge(&cassette, &nothing(End::Reset), &calls, None);
         assert_eq!((other.verdict, other.findings.len()), (Verdict::Inconclusive, 1));
+    }
+
+    #[test]
+    fn unix_sockets_are_inconclusive_whatever_happens() {
+        let socket = || Address::Unix(Bytes::from_static(b"/run/stock"));
+        let mut called = cassette();
+        called.downstream[1].connection.peer = socket();
+        let judgement = judge(&called, &ok(), &[hit(&called, 0)], None);
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Inconclusive, Vec::new()));
+        let name = downstream(&called.downstream[1]);
+        let not_played = format!("downstream/1 ({name}) went over a Unix socket, which cannot be played");
+        assert_eq!(judgement.doubts, [not_played]);
+
+        let mut entered = cassette();
+        entered.entry.as_mut().unwrap().connection.local = Some(socket());
+        let judgement = judge(&entered, &ok(), &hits(&entered), None);
+        assert_eq!(judgement.verdict, Verdict::Inconclusive);
+        assert_eq!(judgement.doubts, ["the entry came over a Unix socket, which is not driven"]);
     }
 
     #[test]

@@ -48,10 +48,11 @@ impl<'a> Pairing<'a> {
             }
         }
         let mut free: BTreeSet<usize> = BTreeSet::new();
-        // What is not HTTP cannot be played (the entry is inconclusive), and a connection that was refused in the
-        // recording is refused by the sandbox's kernel, unseen: neither is a call that could be missing.
+        // What is not HTTP or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
+        // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
-            if exchange.http().is_some() && !pairing.hit.contains(&number) {
+            let playable = exchange.http().is_some() && exchange.connection.peer.inet().is_some();
+            if playable && !pairing.hit.contains(&number) {
                 free.insert(number);
             }
         }
@@ -95,7 +96,7 @@ impl<'a> Pairing<'a> {
 fn likeness(call: &Call, request: &Message, recorded: &Exchange) -> Option<Vec<Difference>> {
     let http = recorded.http()?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
-        && recorded.connection.peer.port() == call.destination.port()
+        && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
         && Operation::of(&http.request) == Operation::of(request);
     same.then(|| diff::requests(&http.request, request))
 }
@@ -104,7 +105,8 @@ fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
     cassette
         .downstream
         .iter()
-        .any(|exchange| matches!(exchange.content, Content::Opaque(_)) && exchange.connection.peer == call.destination)
+        .filter(|exchange| matches!(exchange.content, Content::Opaque(_)))
+        .any(|exchange| exchange.connection.peer.inet() == Some(call.destination))
 }
 
 /// What was attempted, in one line.

@@ -51,7 +51,7 @@ pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal:
             connection: Connection {
                 id: connection.unwrap_or(0) + 1 + index as u64,
                 local: None,
-                peer: call.destination,
+                peer: call.destination.into(),
                 tls: call.tls,
             },
             at,

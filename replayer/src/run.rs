@@ -391,7 +391,7 @@ impl Worker {
 /// The request of an entry that can be sent, and the address it was recorded on.
 fn drivable(planned: &Planned, port: Option<u16>) -> Option<(Message, SocketAddr)> {
     let entry = planned.cassette.entry.as_ref()?;
-    let mut local = entry.connection.local?;
+    let mut local = entry.connection.local.as_ref()?.inet()?;
     if let Some(port) = port {
         local.set_port(port);
     }

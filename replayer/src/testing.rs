@@ -16,7 +16,7 @@ pub fn id() -> CassetteId {
 /// `POST /orders` answered 201 with a total, and two calls: `POST inventory /reserve`, `GET prices:9000 /sku/1`.
 pub fn cassette() -> Cassette {
     let mut entry = exchange(0, None, "192.0.2.7:40000", order(), created("12.50"));
-    entry.connection.local = Some(address("10.0.0.5:8080"));
+    entry.connection.local = Some(address("10.0.0.5:8080").into());
     entry.cause = None;
     Cassette {
         id: id(),
@@ -62,7 +62,7 @@ pub fn json(status: u16, body: &str) -> Message {
 pub fn exchange(number: u64, downstream: Option<&str>, peer: &str, request: Message, response: Message) -> Exchange {
     Exchange {
         downstream: downstream.map(str::to_owned),
-        connection: Connection { id: number, local: None, peer: address(peer), tls: false },
+        connection: Connection { id: number, local: None, peer: address(peer).into(), tls: false },
         at: number as i64 * 1000,
         took: Some(500),
         content: Content::Http1(HttpExchange {
@@ -88,7 +88,7 @@ pub fn hit(cassette: &Cassette, number: usize) -> Call {
     let http = exchange.http().unwrap();
     Call {
         scope: Scope::Entry(cassette.id.clone()),
-        destination: exchange.connection.peer,
+        destination: exchange.connection.peer.inet().unwrap(),
         downstream: exchange.downstream.clone().unwrap(),
         tls: false,
         what: Attempted::Http(http.request.clone()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use regress_cassettes::{Cassette, CassetteId, Content, Defect, Exchange, HttpExchange, Store, Via};
+use regress_cassettes::{Address, Cassette, CassetteId, Content, Defect, Exchange, HttpExchange, Store, Via};
 use regress_protocols::http1::{Line, Message};
 
 use super::{client::Reply, downstream::Served};
@@ -100,8 +100,10 @@ pub fn neutral(mut cassette: Cassette) -> Cassette {
     for exchange in cassette.entry.iter_mut().chain(&mut cassette.downstream) {
         exchange.connection.id = 0;
         exchange.connection.local = None;
-        if exchange.downstream.is_none() {
-            exchange.connection.peer.set_port(0);
+        if exchange.downstream.is_none()
+            && let Address::Inet(peer) = &mut exchange.connection.peer
+        {
+            peer.set_port(0);
         }
         exchange.at = 0;
         exchange.took = None;

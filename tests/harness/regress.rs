@@ -68,6 +68,11 @@ impl Recording {
         Recording(process)
     }
 
+    /// Wait until the recorded command says this on its standard error.
+    pub fn wait_for_line(&self, words: &str) {
+        self.0.wait_for_line(words);
+    }
+
     /// Wait until the recorded command says on its standard error that it listens, and a client can reach it: a proxy
     /// listens a moment later than the command.
     pub fn wait_for_service(&self, words: &str, port: u16) {

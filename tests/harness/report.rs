@@ -35,6 +35,8 @@ pub struct Outcome {
     pub entry: String,
     /// `same`, `different` or `inconclusive`.
     pub verdict: String,
+    /// Why it could not be told.
+    pub doubts: Vec<String>,
     /// What differs.
     pub differences: Vec<Difference>,
 }

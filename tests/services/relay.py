@@ -1,7 +1,7 @@
 """A service that passes every request on to one downstream connection a client connection, piece by piece as it comes.
 
-`relay.py PORT DOWNSTREAM_PORT` is the service; `relay.py PORT` the downstream: it answers with the body it got. Both
-keep connections open, one thread each.
+`relay.py PLACE DOWNSTREAM` is the service; `relay.py PLACE` the downstream: it answers with the body it got. Both
+keep connections open, one thread each. A place is a port, or the path of a socket file.
 """
 
 import socket
@@ -44,8 +44,25 @@ def message(connection, to=None):
     return body
 
 
-def relay(client, downstream_port):
-    with client, socket.create_connection(("127.0.0.1", downstream_port)) as downstream:
+def listen(place):
+    if place.isdigit():
+        return socket.create_server(("127.0.0.1", int(place)))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place)
+    listener.listen()
+    return listener
+
+
+def connect(place):
+    if place.isdigit():
+        return socket.create_connection(("127.0.0.1", int(place)))
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(place)
+    return connection
+
+
+def relay(client, place):
+    with client, connect(place) as downstream:
         try:
             while True:
                 message(client, downstream)
@@ -65,13 +82,13 @@ def echo(client):
             pass
 
 
-def main(port, *downstream_port):
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        print(f"relay listens on {port}", file=sys.stderr, flush=True)
+def main(place, *downstream):
+    with listen(place) as listener:
+        print(f"relay listens on {place}", file=sys.stderr, flush=True)
         while True:
             client, _ = listener.accept()
-            serve = relay if downstream_port else echo
-            threading.Thread(target=serve, args=(client, *downstream_port), daemon=True).start()
+            serve = relay if downstream else echo
+            threading.Thread(target=serve, args=(client, *downstream), daemon=True).start()
 
 
-main(*map(int, sys.argv[1:]))
+main(*sys.argv[1:])

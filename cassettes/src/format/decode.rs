@@ -1,7 +1,5 @@
 //! From text to the cassette that it holds.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use regress_protocols::{
     Side,
@@ -17,7 +15,7 @@ use super::{
     words::Word,
 };
 use crate::{
-    FORMAT,
+    Address, FORMAT,
     model::{
         Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Recorded,
         Rule, Turn, Via,
@@ -83,8 +81,8 @@ fn flag(node: Option<Node<'_>>) -> Result<bool, Fault> {
     }
 }
 
-fn address(node: Node<'_>) -> Result<SocketAddr, Fault> {
-    node.string()?.parse().map_err(|_| node.fault("not an address: expected IP:PORT"))
+fn address(node: Node<'_>) -> Result<Address, Fault> {
+    node.string()?.parse().map_err(|_| node.fault("not an address: expected IP:PORT or unix:NAME"))
 }
 
 /// The one field of an object such as `{"gap": {..}}`.

@@ -71,7 +71,7 @@ fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut Body
 
 fn write_connection(object: &mut Object<'_>, connection: &Connection) {
     object.number("id", connection.id);
-    if let Some(local) = connection.local {
+    if let Some(local) = &connection.local {
         object.string("local", &local.to_string());
     }
     object.string("peer", &connection.peer.to_string());

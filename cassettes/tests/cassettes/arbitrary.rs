@@ -12,8 +12,8 @@ use flate2::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use regress_cassettes::{
-    Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Recorded,
-    Rule, Turn, Via,
+    Address, Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange,
+    Recorded, Rule, Turn, Via,
 };
 use regress_protocols::{
     Side,
@@ -199,10 +199,12 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
     vec((side(), payload()).prop_map(|(from, bytes)| Turn { from, bytes }), 0..3)
 }
 
-fn address() -> impl Strategy<Value = SocketAddr> {
+fn address() -> impl Strategy<Value = Address> {
+    let plain = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
     let scoped = (any::<std::net::Ipv6Addr>(), any::<u16>(), any::<u32>())
-        .prop_map(|(ip, port, scope)| SocketAddrV6::new(ip, port, 0, scope).into());
-    prop_oneof![(any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), scoped]
+        .prop_map(|(ip, port, scope)| SocketAddr::from(SocketAddrV6::new(ip, port, 0, scope)));
+    let unix = vec(any::<u8>(), 0..108).prop_map(|name| Address::Unix(name.into()));
+    prop_oneof![plain.prop_map(Address::from), scoped.prop_map(Address::from), unix]
 }
 
 fn connection() -> BoxedStrategy<Connection> {

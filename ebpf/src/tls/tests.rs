@@ -66,7 +66,7 @@ impl Line {
             turns: Vec::new(),
             said: Vec::new(),
         };
-        let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into();
         let port = 1000 + u16::try_from(number).unwrap();
         let kind =
             EventKind::Open { socket: line.socket, role, local: address(port), peer: address(443), joined: false };

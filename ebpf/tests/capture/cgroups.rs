@@ -82,7 +82,7 @@ fn enter(cgroup: &Path, shell: &Shell) {
 
 /// The recorded end of the connection whose other end this is.
 fn with_peer(recorded: &Recorded, peer: SocketAddr) -> Option<&Socket> {
-    recorded.sockets().map(|(_, s)| s).find(|s| s.open.is_some_and(|(_, local, ..)| local == peer))
+    recorded.sockets().map(|(_, s)| s).find(|s| s.open.as_ref().is_some_and(|(_, local, ..)| *local == peer.into()))
 }
 
 fn drained(mut capture: Capture) -> Recorded {

@@ -23,9 +23,9 @@ fn root_roles_and_addresses() {
     recorded.assert_nothing_lost();
     let [client, server] = ids.map(|id| recorded.socket(id));
     assert_eq!(client.connecting, Some(far));
-    assert_eq!(client.open, Some((Role::Client, near, far, false)));
+    assert_eq!(client.open, Some((Role::Client, near.into(), far.into(), false)));
     assert_eq!(server.connecting, None);
-    assert_eq!(server.open, Some((Role::Server, far, near, false)));
+    assert_eq!(server.open, Some((Role::Server, far.into(), near.into(), false)));
 }
 
 /// Connecting and the first use are the acts of a thread; establishment is the kernel's own.
@@ -79,8 +79,8 @@ fn root_ipv6() {
     let recorded = recording.finish();
     recorded.assert_nothing_lost();
     let [client, server] = ids.map(|id| recorded.socket(id));
-    assert_eq!(client.open, Some((Role::Client, near, far, false)));
-    assert_eq!(server.open, Some((Role::Server, far, near, false)));
+    assert_eq!(client.open, Some((Role::Client, near.into(), far.into(), false)));
+    assert_eq!(server.open, Some((Role::Server, far.into(), near.into(), false)));
     assert!(client.sent.whole() == body && server.received.whole() == body);
 }
 
@@ -102,8 +102,8 @@ fn root_mapped_addresses_are_ipv4() {
     let recorded = recording.finish();
     let [client, server] = ids.map(|id| recorded.socket(id));
     assert_eq!(client.connecting, Some(far));
-    assert_eq!(client.open, Some((Role::Client, near, far, false)));
-    assert_eq!(server.open, Some((Role::Server, far, near, false)));
+    assert_eq!(client.open, Some((Role::Client, near.into(), far.into(), false)));
+    assert_eq!(server.open, Some((Role::Server, far.into(), near.into(), false)));
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn root_plain_tcp_from_an_mptcp_listener() {
     let recorded = recording.finish();
     recorded.assert_nothing_lost();
     let [client, server] = ids.map(|id| recorded.socket(id));
-    assert_eq!(server.open, Some((Role::Server, far, near, false)));
+    assert_eq!(server.open, Some((Role::Server, far.into(), near.into(), false)));
     assert_eq!(server.received.whole(), b"question");
     assert_eq!(server.sent.whole(), b"answer");
     assert_eq!(client.received.whole(), b"answer");

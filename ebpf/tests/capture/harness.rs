@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use regress_ebpf::{Capture, CloseCause, Direction, Event, EventKind, Loss, Options, Role, SocketId, Source};
+use regress_ebpf::{Address, Capture, CloseCause, Direction, Event, EventKind, Loss, Options, Role, SocketId, Source};
 
 /// One recording at a time: they all follow this process, and one test's traffic would fill another's buffer.
 static TURN: Mutex<()> = Mutex::new(());
@@ -161,7 +161,7 @@ impl Stream {
 pub struct Socket {
     pub connecting: Option<SocketAddr>,
     /// Role, local address, peer address, joined.
-    pub open: Option<(Role, SocketAddr, SocketAddr, bool)>,
+    pub open: Option<(Role, Address, Address, bool)>,
     pub sent: Stream,
     pub received: Stream,
     pub closed: Option<CloseCause>,
@@ -186,7 +186,7 @@ impl Recorded {
                 EventKind::Open { socket, role, local, peer, joined } => {
                     let known = sockets.entry(*socket).or_default();
                     assert!(known.open.is_none(), "opened twice: {event:?}");
-                    known.open = Some((*role, *local, *peer, *joined));
+                    known.open = Some((*role, local.clone(), peer.clone(), *joined));
                 }
                 EventKind::Data { socket, direction, position, bytes, missing, .. } => {
                     let known = sockets.entry(*socket).or_default();
@@ -243,11 +243,11 @@ impl Socket {
     }
 
     pub fn role(&self) -> Role {
-        self.open.expect("the connection was opened").0
+        self.open.as_ref().expect("the connection was opened").0
     }
 
     pub fn joined(&self) -> bool {
-        self.open.expect("the connection was opened").3
+        self.open.as_ref().expect("the connection was opened").3
     }
 }
 

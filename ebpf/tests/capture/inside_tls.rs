@@ -1,11 +1,10 @@
 //! The inside of TLS, by every source: OpenSSL's own program at both ends.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use regress_ebpf::{Capture, EventKind, Options, Role};
+use regress_ebpf::{Address, Capture, EventKind, Options, Role};
 
 use crate::harness::{LARGE, Recorded, require_capture, scaled, source, turn};
 
@@ -117,8 +116,9 @@ fn lines_both_ways(version: &str) {
     let recorded = Recorded::of(events);
     recorded.assert_nothing_lost();
     assert_eq!(inside, 2, "both ends");
-    let ours = |local: SocketAddr, peer: SocketAddr| [local, peer].contains(&address.parse().expect("an address"));
-    let ends = recorded.sockets().filter(|(_, end)| end.open.is_some_and(|(_, local, peer, _)| ours(local, peer)));
+    let address = Address::Inet(address.parse().expect("an address"));
+    let ours = |(_, local, peer, _): &(_, _, _, _)| [local, peer].contains(&&address);
+    let ends = recorded.sockets().filter(|(_, end)| end.open.as_ref().is_some_and(ours));
     for (_, end) in ends {
         let (question, answer) = match end.role() {
             Role::Client => (&end.sent, &end.received),

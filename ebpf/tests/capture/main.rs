@@ -10,6 +10,7 @@
 //! - `processes`: connections found open, forks, threads, attach and detach
 //! - `losses`: what cannot be read, and a buffer that overflows
 //! - `names`: DNS answers
+//! - `unix`: Unix stream sockets
 //! - `refusals`: hosts that do not let us
 //! - `sources`: which sources there are
 #![allow(clippy::print_stdout, reason = "skipped tests say why")]
@@ -28,3 +29,4 @@ mod refusals;
 mod shell;
 mod sources;
 mod transfers;
+mod unix;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "fork(2)")]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -35,8 +35,8 @@ fn root_connections_found_open() {
     let recorded = recording.finish();
     recorded.assert_nothing_lost();
     let [client, server] = ids.map(|id| recorded.socket(id));
-    assert_eq!(client.open, Some((Role::Client, near, far, true)));
-    assert_eq!(server.open, Some((Role::Server, far, near, true)));
+    assert_eq!(client.open, Some((Role::Client, near.into(), far.into(), true)));
+    assert_eq!(server.open, Some((Role::Server, far.into(), near.into(), true)));
     // Positions count from the first byte seen.
     assert_eq!(client.sent.whole(), b"after");
     assert_eq!(server.received.whole(), b"after");
@@ -102,10 +102,10 @@ fn root_attaching_under_load() {
     recorded.assert_nothing_lost();
     let mut whole = 0;
     for (_, socket) in recorded.sockets() {
-        let Some((role, local, _, joined)) = socket.open else { continue };
-        assert_eq!(role == Role::Server, local == address, "the role by the listener");
+        let Some((role, local, _, joined)) = &socket.open else { continue };
+        assert_eq!(*role == Role::Server, *local == address.into(), "the role by the listener");
         let (sent, received) = (socket.sent.whole(), socket.received.whole());
-        if !joined && socket.closed.is_some() {
+        if !*joined && socket.closed.is_some() {
             assert_eq!((sent.len(), received.len()), (32, 32), "a connection of which all was seen");
             assert!(sent == received, "the echo");
             whole += 1;
@@ -166,7 +166,7 @@ fn root_a_forked_child_is_followed() {
     assert!(recorded.events.iter().any(|e| e.kind == EventKind::Gone && e.unit.is_some_and(|u| u.process == child)));
     let (_, socket) = recorded
         .sockets()
-        .find(|(_, s)| s.open.is_some_and(|(role, local, ..)| role == Role::Client && local == peer))
+        .find(|(_, s)| s.open.as_ref().is_some_and(|(role, local, ..)| *role == Role::Client && *local == peer.into()))
         .expect("the child's connection");
     assert_eq!(socket.sent.whole(), b"child");
 }
@@ -190,7 +190,7 @@ fn root_a_started_program_is_followed() {
     recorded.assert_nothing_lost();
     let (_, socket) = recorded
         .sockets()
-        .find(|(_, s)| s.open.is_some_and(|(role, local, ..)| role == Role::Client && local == peer))
+        .find(|(_, s)| s.open.as_ref().is_some_and(|(role, local, ..)| *role == Role::Client && *local == peer.into()))
         .expect("the program's connection");
     assert_eq!(socket.sent.whole(), b"question\n");
     assert_eq!(socket.received.whole(), b"answer\n");
@@ -219,8 +219,8 @@ fn root_a_process_that_becomes_another_program() {
     drop(turn);
     let recorded = Recorded::of(events);
     recorded.assert_nothing_lost();
-    let said = |peer| {
-        let of_peer = |(_, s): &(_, &Socket)| s.open.is_some_and(|(_, local, ..)| local == peer);
+    let said = |peer: SocketAddr| {
+        let of_peer = |(_, s): &(_, &Socket)| s.open.as_ref().is_some_and(|(_, local, ..)| *local == peer.into());
         recorded.sockets().find(of_peer).expect("recorded").1.sent.whole()
     };
     assert_eq!(said(end.peer_addr().unwrap()), b"old\nnew\n");

@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "the system calls themselves are what is tested")]
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
@@ -29,14 +28,14 @@ pub const WAYS: [Way; 7] = [
 
 const SMALL_SIZES: [usize; 9] = [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 1 << 20];
 
-pub fn send_all(socket: &TcpStream, way: &Way, mut bytes: &[u8]) {
+pub fn send_all(socket: &impl AsRawFd, way: &Way, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let moved = count((way.send)(socket.as_raw_fd(), bytes));
         bytes = &bytes[moved..];
     }
 }
 
-pub fn receive_all(socket: &TcpStream, way: &Way, length: usize) -> Vec<u8> {
+pub fn receive_all(socket: &impl AsRawFd, way: &Way, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use proptest::prelude::*;
 use regress_cassettes::{Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, Rule, Via};
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+use regress_ebpf::{
+    Address, CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit, UnixAddress,
+};
 
 use super::{Output, Pipeline, Scope};
 use crate::{Lack, Tally, correlate::Patience, wall::Wall};
@@ -79,15 +81,21 @@ impl Script {
 
     fn accept_on(&mut self, socket: u64, local: &str, joined: bool) -> &mut Self {
         let peer = address(&format!("127.0.0.1:{}", 40_000 + socket));
-        let open =
-            EventKind::Open { socket: SocketId(socket), role: Role::Server, local: address(local), peer, joined };
+        let open = EventKind::Open {
+            socket: SocketId(socket),
+            role: Role::Server,
+            local: address(local).into(),
+            peer: peer.into(),
+            joined,
+        };
         self.event(1, open)
     }
 
     fn connect(&mut self, thread: u32, socket: u64, peer: &str) -> &mut Self {
         let (socket_id, peer) = (SocketId(socket), address(peer));
         self.event(thread, EventKind::Connecting { socket: socket_id, peer });
-        let local = address(&format!("127.0.0.1:{}", 50_000 + socket));
+        let local = address(&format!("127.0.0.1:{}", 50_000 + socket)).into();
+        let peer = peer.into();
         self.event(thread, EventKind::Open { socket: socket_id, role: Role::Client, local, peer, joined: false })
     }
 
@@ -197,12 +205,12 @@ fn an_entry_with_its_calls() {
     assert!(!cassette.has_defects());
     let entry = cassette.entry.as_ref().unwrap();
     assert_eq!((target(entry).as_str(), entry.at, entry.took, &entry.downstream), ("/cart", 0, Some(11_000), &None));
-    assert_eq!((entry.connection.id, entry.connection.local), (1, Some(address(SERVICE))));
+    assert_eq!((entry.connection.id, entry.connection.local.as_ref()), (1, Some(&address(SERVICE).into())));
     let [first, second] = &cassette.downstream[..] else { panic!() };
     assert_eq!((target(first), target(second)), ("/stock/1".into(), "/stock/2".into()));
     assert_eq!(first.downstream.as_deref(), Some("stock:9001"));
     assert_eq!((first.at, first.took, first.ended), (3_000, Some(1_000), Ended::Ok));
-    assert_eq!((first.connection.id, first.connection.peer, first.connection.tls), (2, address(STOCK), false));
+    assert_eq!((first.connection.id, &first.connection.peer, first.connection.tls), (2, &address(STOCK).into(), false));
     assert_eq!(cause(first), (Rule::LastRead, Confidence::Certain, false));
     assert_eq!(http(first).response.as_ref().unwrap().wire(), OK.as_bytes());
 }
@@ -277,7 +285,10 @@ fn a_refused_downstream_is_an_exchange() {
     script.event(5, EventKind::Connecting { socket: SocketId(2), peer: address(STOCK) });
     script.close(5, 2, CloseCause::Refused).send(5, 1, OK).wait(600);
     let refused = &script.cassette().downstream[0];
-    assert_eq!((&refused.content, refused.ended, refused.connection.local), (&Content::Nothing, Ended::Refused, None));
+    assert_eq!(
+        (&refused.content, refused.ended, &refused.connection.local),
+        (&Content::Nothing, Ended::Refused, &None)
+    );
     assert_eq!(refused.downstream.as_deref(), Some(STOCK));
     assert_eq!(cause(refused).1, Confidence::Certain);
     assert!(!script.cassette().has_defects());
@@ -326,7 +337,7 @@ fn connections_inside_the_service_are_neither_entry_nor_call() {
     script.accept(1).receive(5, 1, &get("/cart"));
     // The front end asks the back end, which answers; both are recorded.
     script.connect(5, 2, "127.0.0.1:8081").send(5, 2, &get("/inner"));
-    let (local, peer) = (address("127.0.0.1:8081"), address("127.0.0.1:50002"));
+    let (local, peer) = (address("127.0.0.1:8081").into(), address("127.0.0.1:50002").into());
     script.event(6, EventKind::Open { socket: SocketId(3), role: Role::Server, local, peer, joined: false });
     script.receive(6, 3, &get("/inner")).call(6, 4, "/stock").send(6, 3, OK).receive(5, 2, OK);
     script.send(5, 1, OK).wait(600);
@@ -334,6 +345,83 @@ fn connections_inside_the_service_are_neither_entry_nor_call() {
     assert_eq!(target(cassette.entry.as_ref().unwrap()), "/cart");
     assert_eq!(cassette.downstream.iter().map(target).collect::<Vec<_>>(), ["/stock"]);
     assert!(script.ambient().is_empty());
+}
+
+fn unix(name: &'static str, inode: u64) -> Address {
+    Address::Unix(UnixAddress { name: Bytes::from_static(name.as_bytes()), inode })
+}
+
+impl Script {
+    fn open_unix(&mut self, socket: u64, role: Role, local: Address, peer: Address) -> &mut Self {
+        self.event(5, EventKind::Open { socket: SocketId(socket), role, local, peer, joined: false })
+    }
+}
+
+#[test]
+fn unix_sockets_bring_entries_and_calls() {
+    let mut script = Script::new();
+    script.open_unix(1, Role::Server, unix("/run/app", 11), unix("", 12)).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 13), unix("\0stock", 0)).send(5, 2, &get("/stock")).receive(5, 2, OK);
+    script.send(5, 1, OK).wait(600);
+    let cassette = script.cassette();
+    let shown = |address: &regress_cassettes::Address| address.to_string();
+    let entry = cassette.entry.as_ref().unwrap();
+    assert_eq!(
+        (target(entry).as_str(), entry.connection.local.as_ref().map(shown)),
+        ("/cart", Some("unix:/run/app".into()))
+    );
+    let [call] = &cassette.downstream[..] else { panic!() };
+    assert_eq!(call.downstream.as_deref(), Some("unix:@stock"), "not what Host says");
+    assert_eq!((&call.connection.local, shown(&call.connection.peer)), (&None, "unix:@stock".into()));
+    assert_eq!((cassette.has_defects(), script.pipeline.unix_not_http()), (false, 0));
+}
+
+/// Every connection to one path has the same two names: the inodes tell which two ends belong together.
+#[test]
+fn unix_connections_inside_the_service_are_told_by_inode() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/inner", 0)).send(5, 2, &get("/inner"));
+    script.open_unix(3, Role::Server, unix("/run/inner", 22), unix("", 21)).receive(5, 3, &get("/inner"));
+    script.send(5, 3, OK).receive(5, 2, OK);
+    // Somebody else's.
+    script.open_unix(4, Role::Server, unix("/run/inner", 23), unix("", 99));
+    script.send(5, 1, OK).wait(600).receive(5, 4, &get("/outer")).send(5, 4, OK).wait(600);
+    let entries: Vec<String> = script.cassettes().iter().map(|c| target(c.entry.as_ref().unwrap())).collect();
+    assert_eq!(entries, ["/cart", "/outer"]);
+    assert!(script.cassettes().iter().all(|cassette| cassette.downstream.is_empty()) && script.ambient().is_empty());
+}
+
+#[test]
+fn services_of_the_host_and_socketpairs_are_left_out() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/systemd/journal/stdout", 0)).send(5, 2, "a line\n");
+    script.open_unix(3, Role::Client, unix("", 22), unix("", 99)).send(5, 3, "a line\n");
+    // Both ends of this one are in the service.
+    script.open_unix(4, Role::Client, unix("", 23), unix("", 24)).send(5, 4, "a message\n");
+    script.open_unix(5, Role::Server, unix("", 24), unix("", 23)).receive(5, 5, "a message\n");
+    script
+        .send(5, 1, OK)
+        .event(5, EventKind::Close { socket: SocketId(2), cause: CloseCause::Closed })
+        .wait(600)
+        .stop();
+    let cassette = script.cassette();
+    assert!(cassette.downstream.is_empty() && !cassette.has_defects() && script.ambient().is_empty());
+    assert_eq!(script.pipeline.unix_not_http(), 2);
+}
+
+#[test]
+fn other_protocols_on_unix_sockets_are_opaque_and_counted() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/cart"));
+    script.open_unix(2, Role::Client, unix("", 21), unix("/run/db", 0)).send(5, 2, &"QUERY 1\n".repeat(9));
+    script.receive(5, 2, "OK").event(5, EventKind::Close { socket: SocketId(2), cause: CloseCause::Closed });
+    script.send(5, 1, OK).wait(600);
+    let cassette = script.cassette();
+    let [call] = &cassette.downstream[..] else { panic!() };
+    assert!(matches!(call.content, Content::Opaque(_)), "{call:?}");
+    assert_eq!(script.pipeline.unix_not_http(), 1);
 }
 
 #[test]

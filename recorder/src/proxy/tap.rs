@@ -86,7 +86,7 @@ impl Tap {
     }
 
     pub(super) async fn open(&self, role: Role, local: SocketAddr, peer: SocketAddr) {
-        let (local, peer) = (canonical(local), canonical(peer));
+        let (local, peer) = (canonical(local).into(), canonical(peer).into());
         self.tell(EventKind::Open { socket: self.socket, role, local, peer, joined: false }).await;
     }
 

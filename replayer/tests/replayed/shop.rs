@@ -82,7 +82,7 @@ pub fn record(store: &Store, defect: bool) {
         let inventory = json(200, "OK", r#"{"reserved": true}"#.to_owned());
         let price = json(200, "OK", format!(r#"{{"price": {}}}"#, number * 10));
         let mut entry = exchange(1, None, "192.0.2.1:40000", place(number), created(number, number * 20));
-        entry.connection.local = Some(([10, 0, 0, 5], ENTRY_PORT).into());
+        entry.connection.local = Some(std::net::SocketAddr::from(([10, 0, 0, 5], ENTRY_PORT)).into());
         if defect && number == CHANGED {
             entry.defects.push(Defect::Unfinished);
         }

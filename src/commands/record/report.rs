@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.0";
+const VERSION: &str = "1.1";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -48,6 +48,12 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             "connection into the service was",
             "connections into the service were",
             "encrypted or not HTTP/1: no cassette was written for what came over them",
+        ),
+        (
+            summary.unix_not_http,
+            "Unix connection was",
+            "Unix connections were",
+            "not HTTP/1, a socketpair, or to the host's own services (docs/recording.md)",
         ),
     ];
     for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
@@ -149,6 +155,7 @@ fn value(summary: &Summary) -> Value {
         "defective": summary.defective,
         "unfinished": summary.unfinished,
         "opaque_connections": summary.opaque,
+        "unix_not_http": summary.unix_not_http,
         "ended": summary.exit,
         "downstream": downstream,
         "ledger": ledger,
