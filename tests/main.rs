@@ -31,6 +31,7 @@ mod losses;
 mod model;
 /// Kernel and proxy recording of the same traffic say the same.
 mod parity;
+mod proof;
 /// Services made by others: nginx in front of httpbin, verdaccio.
 mod real;
 /// Accepting and rejecting differences.

@@ -56,6 +56,14 @@ impl Client {
         let request = self.agent.post(format!("{}{target}", self.base)).content_type("application/json");
         reply("POST", target, Bytes::copy_from_slice(json.as_bytes()), request.send(json))
     }
+
+    /// POST bytes to `target`.
+    #[track_caller]
+    pub fn post_bytes(&self, target: &str, body: Bytes) -> Reply {
+        let request = self.agent.post(format!("{}{target}", self.base)).content_type("application/octet-stream");
+        let response = request.send(&body[..]);
+        reply("POST", target, body, response)
+    }
 }
 
 #[track_caller]
