@@ -16,7 +16,7 @@ use crate::{
 /// Requests as they are sent, to the byte, and the answers that [`Place::downstream`] gives.
 const ASKED: [(&str, &str); 2] = [
     (
-        "POST /orders?a=%20b HTTP/1.1\r\nHost: any\r\nX-Odd:  spaces \r\nx-odd: again\r\ncontent-length: 9\r\n\r\n{\"id\": 7}",
+        "POST /orders?a=%20b HTTP/1.1\r\nHost: any\r\nX-Odd:  two \r\nx-odd: x\r\ncontent-length: 9\r\n\r\n{\"id\": 7}",
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"id\": 7}",
     ),
     ("GET /second HTTP/1.1\r\nhost: any\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nnothing"),

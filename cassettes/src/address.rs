@@ -12,8 +12,8 @@ const UNIX: &str = "unix:";
 pub enum Address {
     /// Of a TCP socket: `IP:PORT` or `[IP]:PORT`.
     Inet(SocketAddr),
-    /// Of a Unix socket, `sun_path` as in unix(7): a path, or a zero byte and a name in the abstract namespace; empty for
-    /// a socket without a name. Written `unix:/path`, `unix:@name`, `unix:`.
+    /// Of a Unix socket, `sun_path` as in unix(7): a path, or a zero byte and a name in the abstract namespace; empty
+    /// for a socket without a name. Written `unix:/path`, `unix:@name`, `unix:`.
     Unix(Bytes),
 }
 
@@ -33,8 +33,8 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// `%` and two hexadecimal digits stand for each byte of a Unix name that is `%`, a control character or no part of UTF-8,
-/// and for an `@` that begins a path.
+/// `%` and two hexadecimal digits stand for each byte of a Unix name that is `%`, a control character or no part of
+/// UTF-8, and for an `@` that begins a path.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {

@@ -59,7 +59,8 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 /* Whether the running kernel's structure has this member. */
 #define EXISTS(member) __builtin_preserve_field_info(member, 2)
 
-enum { SOCK_STREAM = 1, AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
+enum { SOCK_STREAM = 1 };
+enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_MPTCP = 262 };
 
 struct sock;
 struct task_struct;

@@ -29,8 +29,8 @@ INLINE u16 copy_name(u8 *to, struct sock *sk)
 	return length;
 }
 
-/* An accepted socket has its listener's name, and whoever connects to it has none as a rule. Where names do not tell, as
- * in a socketpair, the client is who speaks first. */
+/* An accepted socket has its listener's name, and whoever connects to it has none as a rule. Where names do not tell,
+ * as in a socketpair, the client is who speaks first. */
 INLINE u8 role_by_names(int has_name, int peer_has_name, u32 direction)
 {
 	if (has_name != peer_has_name)

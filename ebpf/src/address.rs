@@ -16,8 +16,8 @@ pub enum Address {
 /// One end of a connection between Unix sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnixAddress {
-    /// `sun_path` as in unix(7): a path, or a zero byte and a name in the abstract namespace; empty for a socket without a
-    /// name. A socket that was accepted has the name of its listener.
+    /// `sun_path` as in unix(7): a path, or a zero byte and a name in the abstract namespace; empty for a socket without
+    /// a name. A socket that was accepted has the name of its listener.
     pub name: Bytes,
     /// The number of its inode, by which one socket is told from others; 0 while nobody has accepted it.
     pub inode: u64,

@@ -63,12 +63,16 @@ pub(crate) const LOSS_KINDS: [LossKind; 4] =
 enum Sockets {
     /// In the sockets, which are known by their cookies.
     Inside(SkStorage<MapData, SocketState>),
-    /// In a table, for sockets known by their inodes. Those whose beginning the programs saw are marked.
-    Beside {
-        states: HashMap<MapData, u64, SocketState>,
-        adopted: HashMap<MapData, u64, SocketState>,
-        begun: SkStorage<MapData, u32>,
-    },
+    /// In a table, for sockets known by their inodes.
+    Beside(Box<Beside>),
+}
+
+/// The tables of `RAW_SOCKETS`, see `bpf/sockets.h`.
+struct Beside {
+    states: HashMap<MapData, u64, SocketState>,
+    adopted: HashMap<MapData, u64, SocketState>,
+    /// Marks the sockets whose beginning the programs saw.
+    begun: SkStorage<MapData, u32>,
 }
 
 /// The loaded programs. Dropping them detaches them; so does the end of this process, however it ends, because nothing
@@ -113,11 +117,11 @@ impl Programs {
         }
         let followed = take(&mut ebpf, "followed")?;
         let sockets = if source.has_raw_sockets() {
-            Sockets::Beside {
+            Sockets::Beside(Box::new(Beside {
                 states: take(&mut ebpf, "sockets")?,
                 adopted: take(&mut ebpf, "adopted")?,
                 begun: take(&mut ebpf, "begun")?,
-            }
+            }))
         } else {
             Sockets::Inside(take(&mut ebpf, "sockets")?)
         };
@@ -180,7 +184,7 @@ impl Programs {
     pub(crate) fn identify(&self, socket: &OwnedFd) -> std::io::Result<SocketId> {
         match self.sockets {
             Sockets::Inside(_) => joined::option(socket, libc::SO_COOKIE).map(SocketId),
-            Sockets::Beside { .. } => File::from(socket.try_clone()?).metadata().map(|inode| SocketId(inode.ino())),
+            Sockets::Beside(_) => File::from(socket.try_clone()?).metadata().map(|inode| SocketId(inode.ino())),
         }
     }
 
@@ -196,8 +200,8 @@ impl Programs {
         let state = SocketState { id, role, flags: FOLLOWED_AND_ANNOUNCED, ..SocketState::default() };
         let inserted = match &mut self.sockets {
             Sockets::Inside(sockets) => sockets.insert(socket, state, NO_EXIST),
-            Sockets::Beside { adopted, begun, .. } => {
-                begun.insert(socket, 1, NO_EXIST).and_then(|()| adopted.insert(id, state, NO_EXIST))
+            Sockets::Beside(tables) => {
+                tables.begun.insert(socket, 1, NO_EXIST).and_then(|()| tables.adopted.insert(id, state, NO_EXIST))
             }
         };
         match inserted {
@@ -222,8 +226,8 @@ impl Programs {
 
     /// A Unix socket is gone: so is what is known of it.
     pub(crate) fn forget_unix(&mut self, socket: UnixSocket) -> Result<(), Error> {
-        let Sockets::Beside { states, .. } = &mut self.sockets else { return Ok(()) };
-        match states.remove(&socket.inode) {
+        let Sockets::Beside(tables) = &mut self.sockets else { return Ok(()) };
+        match tables.states.remove(&socket.inode) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             Err(e) => Err(Error::table("sockets", e)),

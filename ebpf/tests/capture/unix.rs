@@ -118,8 +118,8 @@ fn root_unix_roles_and_names() {
     }
 }
 
-/// The longest path fills the kernel's field; a client may have a name as well, and one that nobody has accepted yet has
-/// no inode at the other end.
+/// The longest path fills the kernel's field; a client may have a name as well, and one that nobody has accepted yet
+/// has no inode at the other end.
 #[test]
 fn root_unix_uncommon_names() {
     require_capture!("root_unix_uncommon_names");
