@@ -224,6 +224,6 @@ int sched_process_exit(u64 *ctx)
 		return 0;
 	emit_bare(GONE, 0, 0, task);
 	if (!dying->signal->live.counter)
-		bpf_map_delete_elem(&followed, &process);
+		forget_process(process);
 	return 0;
 }

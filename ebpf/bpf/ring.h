@@ -24,6 +24,10 @@ struct { /* thread group ids that are recorded, besides the members of the cgrou
 	MAP_TYPE(value, u8);
 } followed SEC(".maps");
 
+/* Those of `followed` that were found there last, each at its place: most events need not look further. */
+enum { RECENT = 64 };
+volatile u32 recently_followed[RECENT] = {};
+
 struct {
 	MAP_UINT(type, MAP_PERCPU_ARRAY);
 	MAP_UINT(max_entries, LOSS_KINDS);
@@ -53,7 +57,7 @@ INLINE u64 space_for(u64 size)
 	return (size + 8 + 7) & ~7ull;
 }
 
-/* Waking the reader for each record is what costs: it is woken each time that another quarter megabyte (1 << wake_shift)
+/* Waking the reader for each record is what costs: it is woken each time that another part of the ring (1 << wake_shift)
  * has come together, less can wait for its poll. `waiting` is what there was before the record at hand, which takes `space`. */
 INLINE u64 wake_flags(u64 waiting, u64 space)
 {
@@ -83,8 +87,24 @@ INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 t
 INLINE int is_named(u64 task)
 {
 	u32 process = task >> 32;
+	volatile u32 *recent = &recently_followed[process % RECENT];
 
-	return bpf_map_lookup_elem(&followed, &process) != NULL;
+	if (*recent == process)
+		return 1;
+	if (!bpf_map_lookup_elem(&followed, &process))
+		return 0;
+	*recent = process;
+	return 1;
+}
+
+/* The last thread of a process is gone: the number may become that of another. */
+INLINE void forget_process(u32 process)
+{
+	volatile u32 *recent = &recently_followed[process % RECENT];
+
+	bpf_map_delete_elem(&followed, &process);
+	if (*recent == process)
+		*recent = 0;
 }
 
 /* `task` is the current one. */

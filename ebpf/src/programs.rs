@@ -23,7 +23,7 @@ use crate::unix::{State, UnixSocket};
 const INITIAL_PID_NAMESPACE: u32 = 0xefff_fffc;
 
 /// The reader is woken each time that so many bytes have come together; less waits for its poll. A power of two.
-const WAKE_EVERY: u32 = 256 << 10;
+const WAKE_EVERY: u32 = 1 << 20;
 
 /// `struct socket_state` in `bpf/regress.h`.
 #[repr(C)]
