@@ -220,7 +220,11 @@ impl Binder {
                 match self.sockets.get_mut(&socket).map(|socket| &mut socket.phase) {
                     Some(Phase::New(held)) if !held.is_empty() => held.push(event),
                     Some(Phase::Tls(secure)) if !secure.bound => secure.held.push(event),
-                    _ => self.tell(event),
+                    _ => {
+                        // A write that has not returned by now never will: its process was killed.
+                        self.tell_missing(socket, Direction::Sent, event.at);
+                        self.tell(event);
+                    }
                 }
             }
             EventKind::Born { child } => {

@@ -220,6 +220,7 @@ struct Told {
     inside: bool,
     streams: [BTreeMap<u64, Vec<u8>>; 2],
     missing: u64,
+    finished: [bool; 2],
     closed: bool,
 }
 
@@ -263,9 +264,12 @@ impl Outcome {
                 }
                 EventKind::Data { socket, direction, position, bytes, missing, .. } => {
                     let told = self.sockets.entry(socket).or_default();
-                    assert!(!told.closed, "data behind the end");
+                    assert!(!told.closed && !told.finished[direction as usize], "data behind the end");
                     told.missing += missing;
                     told.streams[direction as usize].insert(position, bytes.to_vec());
+                }
+                EventKind::Finished { socket, direction } => {
+                    self.sockets.entry(socket).or_default().finished[direction as usize] = true;
                 }
                 EventKind::Close { socket, .. } => self.sockets.entry(socket).or_default().closed = true,
                 EventKind::Lost(loss) => self.lost.push(loss),
@@ -456,6 +460,25 @@ fn plain_connections_pass_at_once() {
     assert!(binder.next().is_some());
     binder.take(data(&[22, 3, 1, 0, 5]));
     assert!(binder.next().is_some(), "what began as something else is not TLS");
+}
+
+#[test]
+fn a_write_that_never_returned_is_a_gap_before_the_end() {
+    for version in VERSIONS {
+        let mut line = Line::new(1, Role::Server, 1, Style::Descriptor, version);
+        line.says(Direction::Received, 100, 16384);
+        line.says(Direction::Sent, 200, 16384);
+        line.says(Direction::Sent, 3970, 16384);
+        let returned = line.turns.last_mut().and_then(Vec::pop);
+        assert!(matches!(returned, Some(Seen::Plaintext(_))), "{version:?}");
+        let finished = line.seen(EventKind::Finished { socket: line.socket, direction: Direction::Sent }, None);
+        let close = line.seen(EventKind::Close { socket: line.socket, cause: CloseCause::Closed }, None);
+        line.turns.push(vec![finished, close]);
+        let outcome = play(line.turns.iter().flatten().cloned());
+        assert!(!outcome.judge(&line), "{version:?}");
+        let told = &outcome.sockets[&line.socket];
+        assert_eq!((told.inside, told.missing, told.closed), (true, 3970, true), "{version:?}");
+    }
 }
 
 #[test]

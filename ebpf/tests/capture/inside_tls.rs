@@ -107,8 +107,11 @@ fn lines_both_ways(version: &str) {
         asked += &(question + "\n");
         answered += &(answer + "\n");
     }
-    drop(client);
-    drop(server);
+    // One killed in the middle of a write would leave a gap. The server's command to quit ends both in good order.
+    writeln!(server.input(), "Q").expect("the server takes it");
+    for ended in [&mut server, &mut client] {
+        ended.child.wait().expect("a child can be waited for");
+    }
     capture.drain(&mut events).expect("the capture drains");
     drop(turn);
 
