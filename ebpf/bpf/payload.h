@@ -57,6 +57,18 @@ INLINE void send_out(struct transfer *t, u64 missing)
 	t->out.head.length = 0;
 }
 
+/* Submits a record that was reserved and holds `length` bytes by now. */
+INLINE int submit_straight(struct transfer *t, struct data_record *out, u64 length, u64 waiting, u64 space)
+{
+	*out = t->out;
+	out->head.length = length;
+	out->missing = 0;
+	bpf_ringbuf_submit(out, wake_flags(waiting, space));
+	t->out.position += length;
+	t->owed = 0;
+	return 1;
+}
+
 /* Copies bytes from `piece` straight into a record with room for `room` of them. Returns 0 when it cannot be done, and
  * nothing was. */
 INLINE int copy_straight(struct transfer *t, u64 length, const u32 room)
@@ -74,13 +86,7 @@ INLINE int copy_straight(struct transfer *t, u64 length, const u32 room)
 		bpf_ringbuf_discard(out, RING_NO_WAKEUP);
 		return 0;
 	}
-	*out = t->out;
-	out->head.length = length;
-	out->missing = 0;
-	bpf_ringbuf_submit(out, wake_flags(waiting, space));
-	t->out.position += length;
-	t->owed = 0;
-	return 1;
+	return submit_straight(t, out, length, waiting, space);
 }
 
 /* A message that lies in one piece of memory, and fits a record. */
@@ -97,6 +103,20 @@ INLINE int copy_one_piece(struct transfer *t, u64 length)
 	if (length <= BULK)
 		return copy_straight(t, length, BULK);
 	return 0;
+}
+
+/* A message that lies in the one piece that a vector names. */
+INLINE int copy_only_vector(struct transfer *t, u64 length)
+{
+	struct user_iovec vector;
+
+	if (bpf_probe_read_user(&vector, sizeof(vector), (void *)t->vector) || vector.length < length)
+		return 0;
+	t->piece = vector.base;
+	if (!copy_one_piece(t, length))
+		return 0;
+	t->more = vector.length > length;
+	return 1;
 }
 
 enum { FIRST_PIECE = 512 };
@@ -119,13 +139,7 @@ INLINE int copy_both_straight(struct transfer *t, u64 first, u64 first_size, u64
 		bpf_ringbuf_discard(out, RING_NO_WAKEUP);
 		return 0;
 	}
-	*out = t->out;
-	out->head.length = first_size + second_size;
-	out->missing = 0;
-	bpf_ringbuf_submit(out, wake_flags(waiting, space));
-	t->out.position += first_size + second_size;
-	t->owed = 0;
-	return 1;
+	return submit_straight(t, out, first_size + second_size, waiting, space);
 }
 
 /* A message that lies in two pieces of memory, all of both, and fits a record: a head and a body, as most writev are. */
@@ -159,9 +173,16 @@ NOINLINE int copy_at_once(u32 slot, u64 length)
 
 	if (!t || t->headers_left)
 		return 0;
-	if (t->vectors)
-		return t->vectors == 2 && copy_two_pieces(t, length);
-	return length <= t->piece_length && copy_one_piece(t, length);
+	switch (t->vectors) {
+	case 0:
+		return length <= t->piece_length && copy_one_piece(t, length);
+	case 1:
+		return copy_only_vector(t, length);
+	case 2:
+		return copy_two_pieces(t, length);
+	default:
+		return 0;
+	}
 }
 
 /* Goes on to the next message of a call that moved several. */

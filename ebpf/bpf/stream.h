@@ -287,13 +287,17 @@ INLINE void was_sent(struct sock *sk, struct socket_state *state, u64 task)
 /* The peer's end of stream, or an error. */
 INLINE void nothing_received(struct sock *sk, s32 result, u64 task)
 {
-	struct socket_state *state = known_state(sk);
+	int is_closed = PEEK(sk, __sk_common.skc_state) == TCP_CLOSED;
+	struct socket_state *state;
 
+	if (result && !is_closed) /* there was nothing to read yet */
+		return;
+	state = known_state(sk);
 	if (!state || !(state->flags & FOLLOWED) || PEEK(sk, sk_receive_queue.qlen))
 		return;
 	if (!result && PEEK(sk, sk_shutdown) & RCV_SHUTDOWN)
 		emit_finished(sk, state, RECEIVED, RECEIVED_FINISHED, task);
-	if (PEEK(sk, __sk_common.skc_state) == TCP_CLOSED)
+	if (is_closed)
 		end_behind_all(sk, state, task);
 }
 
