@@ -179,7 +179,7 @@ pub enum Rule {
     LastRead,
     /// The connection was opened by a unit that worked for this entry, and this is its first request.
     Connect,
-    /// The unit was born of one that worked for this entry.
+    /// The unit was born of one that worked for this entry, or is the task that answers it.
     Lineage,
     /// No other entry was open.
     Alone,

@@ -9,7 +9,7 @@
  */
 #include "operation.h"
 #include "inet_points.h"
-#include "tls.h"
+#include "python_probes.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -10,14 +10,14 @@
 #include "operation.h"
 #include "inet_points.h"
 #include "in_flight.h"
-#include "tls.h"
+#include "python_probes.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* Kretprobes are not preempted, so that those of one direction can share a slot. */
 enum { SEND = 0, RECEIVE = 1 };
 
-INLINE void began(struct pt_regs *ctx, u64 socket, u64 flags)
+INLINE void began(u64 socket, u64 flags)
 {
 	struct flight flight = { .socket = socket, .flags = flags };
 	u64 task = followed_task();
@@ -50,43 +50,42 @@ INLINE void returned(struct pt_regs *ctx, u32 direction, u32 slot)
 		operation(sk, (s32)ctx->ax, flight.flags, direction, slot);
 }
 
-#define FUNCTION(name, socket, flags) \
-	SEC("kprobe/" #name) \
-	int name##_begins(struct pt_regs *ctx) \
-	{ \
-		began(ctx, ctx->socket, flags); \
-		return 0; \
-	}
+/* One program serves all functions of a kind, so that the verifier goes through it once; src/source.rs says which. */
 
-#define SENDS(name) \
-	FUNCTION(name, di, 0) \
-	SEC("kretprobe/" #name) \
-	int name(struct pt_regs *ctx) \
-	{ \
-		returned(ctx, SENT, SEND); \
-		return 0; \
-	}
+SEC("kprobe/inet_sendmsg")
+int call_begins(struct pt_regs *ctx)
+{
+	began(ctx->di, 0);
+	return 0;
+}
 
-#define RECEIVES(name, flags) \
-	FUNCTION(name, di, flags) \
-	SEC("kretprobe/" #name) \
-	int name(struct pt_regs *ctx) \
-	{ \
-		returned(ctx, RECEIVED, RECEIVE); \
-		return 0; \
-	}
+SEC("kprobe/inet_recvmsg")
+int receive_begins(struct pt_regs *ctx)
+{
+	began(ctx->di, ctx->cx);
+	return 0;
+}
 
-SENDS(inet_sendmsg)
-SENDS(inet6_sendmsg)
-SENDS(inet_sendpage) /* sendfile and splice to a socket, before 6.5 */
-SENDS(unix_stream_sendmsg)
-SENDS(unix_stream_sendpage)
-RECEIVES(inet_recvmsg, ctx->cx)
-RECEIVES(inet6_recvmsg, ctx->cx)
-RECEIVES(unix_stream_recvmsg, ctx->cx)
-RECEIVES(unix_stream_splice_read, 0)
+SEC("kprobe/inet_accept")
+int accept_begins(struct pt_regs *ctx)
+{
+	began(ctx->si, 0);
+	return 0;
+}
 
-FUNCTION(inet_accept, si, 0)
+SEC("kretprobe/inet_sendmsg")
+int sent(struct pt_regs *ctx)
+{
+	returned(ctx, SENT, SEND);
+	return 0;
+}
+
+SEC("kretprobe/inet_recvmsg")
+int received(struct pt_regs *ctx)
+{
+	returned(ctx, RECEIVED, RECEIVE);
+	return 0;
+}
 
 SEC("kretprobe/inet_accept")
 int inet_accept(struct pt_regs *ctx)
@@ -98,8 +97,6 @@ int inet_accept(struct pt_regs *ctx)
 		accepted(sk);
 	return 0;
 }
-
-FUNCTION(inet_stream_connect, di, 0)
 
 SEC("kretprobe/inet_stream_connect")
 int inet_stream_connect(struct pt_regs *ctx)

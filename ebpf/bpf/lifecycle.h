@@ -195,12 +195,13 @@ int sched_process_fork(u64 *ctx)
 	u64 task = unit_of(parent), born = unit_of(child);
 	struct born_record *out;
 	u32 process = born >> 32;
-	u8 yes = 1;
 
 	if (!is_followed(task))
 		return 0;
-	if (process != (u32)(task >> 32) && is_named(task) && bpf_map_update_elem(&followed, &process, &yes, 0))
+	if (process != (u32)(task >> 32) && is_named(task) && !follow_process(process))
 		count_loss(TABLE_FULL, 0);
+	if (process != (u32)(task >> 32))
+		inherit_program(task >> 32, process);
 	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 	if (!out) {
 		count_loss(BUFFER_FULL, 0);

@@ -24,8 +24,10 @@ typedef long long s64;
 
 enum { /* enum bpf_map_type, include/uapi/linux/bpf.h */
 	MAP_HASH = 1,
+	MAP_ARRAY = 2,
 	MAP_PERCPU_ARRAY = 6,
 	MAP_CGROUP_ARRAY = 8,
+	MAP_LRU_HASH = 9,
 	MAP_SK_STORAGE = 24,
 	MAP_RINGBUF = 27,
 	MAP_TASK_STORAGE = 29,
@@ -212,8 +214,13 @@ struct pid {
 	struct upid numbers[]; /* one a namespace, from the initial one inwards */
 };
 
+struct thread_struct { /* x86-64 */
+	unsigned long fsbase;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
+	struct thread_struct thread;
 	u32 flags;
 	int pid;
 	int tgid;
@@ -274,6 +281,8 @@ enum kind {
 	TLS_CALL = 10,
 	TLS_FREED = 11,
 	MAPPED = 12,
+	CLAIMED = 13, /* the goroutine will have its next request written to the socket, by whichever other one */
+	STRAND_BORN = 14,
 };
 
 enum direction { SENT = 0, RECEIVED = 1 };
@@ -291,6 +300,7 @@ struct record {
 	u8 joined; /* OPEN: bytes moved before */
 	u8 padding;
 	u32 length; /* payload bytes that follow the fixed part of DATA, TLS_DATA and NAME */
+	u64 strand; /* the number of what the thread runs, see strand.h; 0 where that is nothing but itself */
 };
 
 struct data_record {
@@ -343,6 +353,16 @@ struct born_record {
 	struct record head;
 	u32 process;
 	u32 thread;
+};
+
+struct claimed_record {
+	struct record head;
+	u64 parent; /* the number of the goroutine that started this one */
+};
+
+struct strand_record { /* STRAND_BORN: the head's strand started another */
+	struct record head;
+	u64 child;
 };
 
 struct loss_count {

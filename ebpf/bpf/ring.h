@@ -5,7 +5,7 @@
 #pragma once
 #include "cgroup.h"
 #include "namespace.h"
-#include "regress.h"
+#include "strand.h"
 
 /* Set by the loader, from the ring's size. */
 volatile const u64 payload_limit = 0;
@@ -81,6 +81,7 @@ INLINE void fill_head(struct record *head, u8 kind, u8 detail, u64 socket, u64 t
 	head->joined = 0;
 	head->padding = 0;
 	head->length = 0;
+	head->strand = task ? current_strand(task >> 32) : 0;
 }
 
 /* Whether its process is recorded for its own sake, or for that of its parent. */
@@ -91,10 +92,19 @@ INLINE int is_named(u64 task)
 
 	if (*recent == process)
 		return 1;
-	if (!bpf_map_lookup_elem(&followed, &process))
+	if (!has_been(FOLLOWED_ONCE, process) || !bpf_map_lookup_elem(&followed, &process))
 		return 0;
 	*recent = process;
 	return 1;
+}
+
+/* Records a process from now on. Returns 0 where the table is full. */
+INLINE int follow_process(u32 process)
+{
+	u8 yes = 1;
+
+	know(FOLLOWED_ONCE, process);
+	return !bpf_map_update_elem(&followed, &process, &yes, 0);
 }
 
 /* The last thread of a process is gone: the number may become that of another. */
@@ -103,6 +113,7 @@ INLINE void forget_process(u32 process)
 	volatile u32 *recent = &recently_followed[process % RECENT];
 
 	bpf_map_delete_elem(&followed, &process);
+	forget_program(process);
 	if (*recent == process)
 		*recent = 0;
 }

@@ -12,7 +12,7 @@
  */
 #include "operation.h"
 #include "lifecycle.h"
-#include "tls.h"
+#include "python_probes.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

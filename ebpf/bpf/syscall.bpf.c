@@ -9,7 +9,7 @@
 #include "descriptor.h"
 #include "in_flight.h"
 #include "lifecycle.h"
-#include "tls.h"
+#include "python_probes.h"
 #include "unix.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

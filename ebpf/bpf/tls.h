@@ -291,18 +291,29 @@ INLINE u64 socket_of(u32 descriptor)
 #endif
 }
 
-/* The connection below: tls.Conn begins with its net.Conn, an interface of which the second word points to the value; a
- * *net.TCPConn begins with its *netFD, which begins with a poll.FD: the lock is 16 bytes, then comes the descriptor. Where
- * another type is below, something else than a socket comes of it. */
+/* net.netFD: a poll.FD, of which the lock is 16 bytes and then comes the descriptor, and behind it what socket(2) was
+ * asked for. The same in Go 1.20 to 1.27. */
+struct go_net {
+	u64 lock[2];
+	s64 descriptor;
+	u64 of_poll[4];
+	s64 family;
+	s64 type;
+};
+
+/* The socket of a net.Conn, an interface of which the second word points to the value: a *net.TCPConn begins with its
+ * *netFD. Where it is another type, none comes of it. */
 INLINE u64 go_socket(u64 conn)
 {
-	u64 below = 0, net = 0;
-	s64 descriptor = -1;
+	struct go_net net = {};
+	u64 below = 0, at = 0;
 
 	bpf_probe_read_user(&below, sizeof(below), (void *)(conn + 8));
-	bpf_probe_read_user(&net, sizeof(net), (void *)below);
-	bpf_probe_read_user(&descriptor, sizeof(descriptor), (void *)(net + 16));
-	return descriptor >= 0 && descriptor < 1 << 30 ? socket_of(descriptor) : 0;
+	bpf_probe_read_user(&at, sizeof(at), (void *)below);
+	bpf_probe_read_user(&net, sizeof(net), (void *)at);
+	if (net.type != SOCK_STREAM || net.descriptor < 0 || net.descriptor >= 1 << 30)
+		return 0;
+	return net.family == AF_INET || net.family == AF_INET6 || net.family == AF_UNIX ? socket_of(net.descriptor) : 0;
 }
 
 /* A connection of Go; told at its first use, before its bytes move. */
@@ -410,6 +421,40 @@ int go_close(struct user_regs *ctx)
 	return 0;
 }
 
+/* ---- net/http of Go ---- */
+
+/* http.persistConn of Go 1.21 to 1.27: its net.Conn, and what it knows of TLS, NULL where there is none. */
+enum { GO_PERSIST_CONN = 80, GO_PERSIST_TLS = 96 };
+
+/* (*persistConn).roundTrip, behind the check of the stack: the goroutine that calls it has its request written by the
+ * goroutine that owns the connection (writeLoop), and read by another (readLoop). A *tls.Conn begins with its net.Conn. */
+SEC("uprobe")
+int go_round_trip(struct user_regs *ctx)
+{
+	u64 task = followed_task();
+	u64 conn = ctx->ax + GO_PERSIST_CONN;
+	struct claimed_record *out;
+	u64 tls = 0, socket;
+
+	if (!task)
+		return 0;
+	bpf_probe_read_user(&tls, sizeof(tls), (void *)(ctx->ax + GO_PERSIST_TLS));
+	if (tls)
+		bpf_probe_read_user(&conn, sizeof(conn), (void *)(conn + 8));
+	socket = go_socket(conn);
+	if (!socket)
+		return 0;
+	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+	if (!out) {
+		count_loss(BUFFER_FULL, 0);
+		return 0;
+	}
+	fill_head(&out->head, CLAIMED, 0, socket, task);
+	out->parent = parent_of(ctx->r14, task >> 32);
+	submit(out, sizeof(*out));
+	return 0;
+}
+
 /* ---- Where libraries come from ---- */
 
 /* A followed process may have mapped new code. Told at once: what it will do with it is not seen before somebody has
@@ -441,6 +486,10 @@ int libraries_changed(struct user_regs *ctx)
 SEC("tp_btf/sched_process_exec")
 int sched_process_exec(u64 *ctx)
 {
-	emit_mapped(followed_task());
+	u64 task = followed_task();
+
+	if (task)
+		forget_program(task >> 32);
+	emit_mapped(task);
 	return 0;
 }

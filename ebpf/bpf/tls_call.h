@@ -8,7 +8,7 @@
 #pragma once
 #include "ring.h"
 
-enum { MAP_ARRAY = 2, MAP_LRU_HASH = 9, NO_EXIST = 1 }; /* include/uapi/linux/bpf.h */
+enum { NO_EXIST = 1 }; /* include/uapi/linux/bpf.h */
 
 /* ---- TLS objects ---- */
 

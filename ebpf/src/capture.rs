@@ -12,6 +12,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::address::Address;
 use crate::cgroup::Cgroup;
+use crate::claims::Claims;
+use crate::code::Targets;
 use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
@@ -20,7 +22,7 @@ use crate::probe::best_source;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Payload, Record};
 use crate::source::Source;
-use crate::tls::{Binder, Seen, Targets};
+use crate::tls::{Binder, Seen};
 use crate::unix::UnixSockets;
 
 /// What to capture, and with how much memory.
@@ -68,8 +70,8 @@ pub struct Capture {
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
     unix: UnixSockets,
-    inside_tls: bool,
     targets: Targets,
+    claims: Claims,
     binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
@@ -102,8 +104,8 @@ impl Capture {
             listeners: Listeners::default(),
             open: HashSet::new(),
             unix: UnixSockets::default(),
-            inside_tls: options.inside_tls,
-            targets: Targets::default(),
+            targets: Targets::new(options.inside_tls),
+            claims: Claims::default(),
             binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
@@ -141,7 +143,7 @@ impl Capture {
     }
 
     fn join(&mut self, pid: u32) -> Result<(), Error> {
-        self.look_for_tls(pid);
+        self.look_into(pid)?;
         self.expect_libraries(pid);
         let mut found = Vec::new();
         joined::join(pid, &mut self.programs, &mut self.listeners, &mut self.unix, &mut found)?;
@@ -156,9 +158,6 @@ impl Capture {
 
     /// Probes programs that nobody runs yet.
     fn expect_programs(&mut self, programs: &[PathBuf]) {
-        if !self.inside_tls {
-            return;
-        }
         let mut attach = |file: &File, number, points: &[_]| self.programs.attach_probes(file, number, points).is_ok();
         for file in programs.iter().filter_map(|path| File::open(path).ok()) {
             self.targets.look(&file, &mut attach);
@@ -167,24 +166,21 @@ impl Capture {
 
     /// Probes the libraries that a process may come to load.
     fn expect_libraries(&mut self, pid: u32) {
-        if !self.inside_tls {
-            return;
-        }
         let programs = &mut self.programs;
         let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
         self.targets.expect_libraries(pid, &mut attach);
     }
 
-    /// Probes the TLS libraries that a process has mapped. What cannot be probed stays encrypted.
-    fn look_for_tls(&mut self, pid: u32) {
-        if !self.inside_tls {
-            return;
-        }
+    /// Probes the code that a process has mapped. TLS that cannot be probed stays encrypted.
+    fn look_into(&mut self, pid: u32) -> Result<(), Error> {
         let programs = &mut self.programs;
         let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
-        if self.targets.scan(pid, &mut attach) {
+        let code = self.targets.scan(pid, &mut attach);
+        if code.is_readable {
             self.binder.readable(pid);
         }
+        self.programs.know_goroutines(pid, code.goroutines)?;
+        self.programs.know_python(pid, code.python)
     }
 
     /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
@@ -263,20 +259,20 @@ impl Capture {
             drop(item);
             records += 1;
             bytes += length;
-            self.record(record);
+            self.record(record)?;
         }
         for process in self.binder.unread() {
-            self.look_for_tls(process);
+            self.look_into(process)?;
         }
         Ok(records)
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: Record) -> Result<(), Error> {
         let (event, within) = match record {
             Record::Open { at, unit, socket, role, local, peer, joined } => {
                 // Two threads that use a socket first at the same time both announce it.
                 if !self.open.insert(socket) {
-                    return;
+                    return Ok(());
                 }
                 let role = role.unwrap_or_else(|| self.role_of_old(unit, local));
                 let (local, peer) = (local.into(), peer.into());
@@ -284,7 +280,7 @@ impl Capture {
             }
             Record::OpenUnix { at, unit, id, socket, role, local, peer } => {
                 if !self.open.insert(id) {
-                    return;
+                    return Ok(());
                 }
                 let joined = self.unix.opened(id, socket);
                 let (local, peer) = (Address::Unix(local), Address::Unix(peer));
@@ -292,18 +288,48 @@ impl Capture {
             }
             Record::Event(event) => (event, None),
             Record::Within { event, object } => (event, Some(object)),
-            Record::Plaintext(plaintext) => return self.binder.take(Seen::Plaintext(plaintext)),
+            Record::Plaintext(mut plaintext) => {
+                if let Some(socket) = plaintext.socket {
+                    plaintext.unit = self.claims.behind(socket, plaintext.direction, plaintext.unit);
+                }
+                self.binder.take(Seen::Plaintext(plaintext));
+                return Ok(());
+            }
             Record::TlsCall { unit, object, socket, writes } => {
-                return self.binder.take(Seen::Call { unit, object, socket, writes });
+                self.binder.take(Seen::Call { unit, object, socket, writes });
+                return Ok(());
             }
             Record::TlsFreed { at, object, positions } => {
-                return self.binder.take(Seen::Freed { at, object, positions });
+                self.binder.take(Seen::Freed { at, object, positions });
+                return Ok(());
             }
-            Record::Mapped { process } => return self.look_for_tls(process),
+            Record::Claimed { at, unit, parent, socket } => {
+                self.claims.make(socket, unit);
+                if let Some(parent) = parent {
+                    let event = Event { at, unit: Some(parent), kind: EventKind::Born { child: unit } };
+                    self.binder.take(Seen::Event { event, within: None });
+                }
+                return Ok(());
+            }
+            Record::Mapped { process } => return self.look_into(process),
         };
+        let event = self.claimed(event);
         if let Some(event) = self.checked(event) {
             self.binder.take(Seen::Event { event, within });
         }
+        Ok(())
+    }
+
+    /// Tells for whom bytes passed, not who moved them.
+    fn claimed(&mut self, mut event: Event) -> Event {
+        match event.kind {
+            EventKind::Data { socket, direction, .. } => {
+                event.unit = self.claims.behind(socket, direction, event.unit);
+            }
+            EventKind::Connecting { socket, .. } | EventKind::Close { socket, .. } => self.claims.forget(socket),
+            _ => {}
+        }
+        event
     }
 
     /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a

@@ -11,13 +11,53 @@ use crate::address::Address;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
 
-/// What executes code in the service: a thread.
+/// What executes code in the service: what a thread runs where that is known, else the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {
     /// Process (thread group) id, as the recorder's PID namespace counts.
     pub process: u32,
-    /// Thread id.
-    pub thread: u32,
+    /// Which of those in the process.
+    pub strand: Strand,
+}
+
+/// One line of execution within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Strand {
+    /// A thread, by its id, which may become that of another once it is gone.
+    Thread(u32),
+    /// A goroutine, by its number, which never does. Its end is not told.
+    Goroutine(u64),
+    /// A context of Python (PEP 567): an asyncio task or callback, whatever thread runs it. By a number that is given when it
+    /// is first seen, and never again. Its end is not told.
+    Context(u64),
+    /// What a thread of a pool was given to do, by a number in the same way.
+    Job(u64),
+}
+
+impl Unit {
+    /// A thread of a process.
+    #[must_use]
+    pub const fn thread(process: u32, thread: u32) -> Unit {
+        Unit { process, strand: Strand::Thread(thread) }
+    }
+
+    /// Whether it is a goroutine.
+    #[must_use]
+    pub const fn is_goroutine(self) -> bool {
+        matches!(self.strand, Strand::Goroutine(_))
+    }
+
+    /// Whether it is a thread.
+    #[must_use]
+    pub const fn is_thread(self) -> bool {
+        matches!(self.strand, Strand::Thread(_))
+    }
+
+    /// Whether it is made for one piece of work, and its birth is told: a context of Python, or a job.
+    #[must_use]
+    pub const fn is_task(self) -> bool {
+        matches!(self.strand, Strand::Context(_) | Strand::Job(_))
+    }
 }
 
 /// Which end of the connection the recorded service has.
@@ -82,7 +122,8 @@ pub struct Loss {
 pub struct Event {
     /// Monotonic time in nanoseconds (`CLOCK_MONOTONIC`).
     pub at: u64,
-    /// The thread in whose context it happened; `None` where the kernel acted on its own (softirq).
+    /// For whom it happened: the unit that was running, or the goroutine that has its request made by it. `None` where the
+    /// kernel acted on its own (softirq).
     pub unit: Option<Unit>,
     /// What happened.
     pub kind: EventKind,
@@ -149,7 +190,8 @@ pub enum EventKind {
         /// Why.
         cause: CloseCause,
     },
-    /// A thread or process was born; the event's unit is the parent.
+    /// A thread, process, context or job was born; the event's unit is the parent. A goroutine had been started by the event's
+    /// unit: told each time it makes a request that others write.
     Born {
         /// The new unit.
         child: Unit,

@@ -7,6 +7,8 @@
 mod address;
 mod capture;
 mod cgroup;
+mod claims;
+mod code;
 mod error;
 mod event;
 mod holders;
@@ -23,7 +25,7 @@ pub use address::{Address, UnixAddress};
 pub use capture::{Capture, Options};
 pub use cgroup::Cgroup;
 pub use error::Error;
-pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Strand, Unit};
 pub use holders::listening_on;
 pub use probe::{Probe, SourceProbe, best_source, probe};
 pub use source::{Source, UnknownSource};

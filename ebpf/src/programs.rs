@@ -6,17 +6,17 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use aya::maps::{CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
+use aya::maps::{Array, CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
 use aya::programs::{Program, ProgramFd, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, RawTracePointRunOptions, TestRun};
 
 use crate::cgroup::Cgroup;
+use crate::code::{GoroutineFields, PROBES, ProbePoint, PythonProgram};
 use crate::error::Error;
 use crate::event::{LossKind, Role, SocketId};
 use crate::joined;
 use crate::source::{Hook, Source};
-use crate::tls::{PROBES, ProbePoint};
 use crate::unix::{State, UnixSocket};
 
 /// The inode of the PID namespace that the kernel starts with: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
@@ -44,6 +44,16 @@ unsafe impl Pod for SocketState {}
 
 const FOLLOWED_AND_ANNOUNCED: u32 = 1 | 2;
 
+/// `bpf/known.h`.
+const FOLLOWED_ONCE: u32 = 1;
+const GO_ONCE: u32 = 2;
+const PYTHON_ONCE: u32 = 4;
+
+/// Set in the instances of programs that this side numbers; `bpf/python.h` numbers others.
+const OWN_INSTANCE: u64 = 1 << 63;
+
+const NO_EXIST: u64 = 1; // BPF_NOEXIST, include/uapi/linux/bpf.h
+
 /// `struct loss_count` in `bpf/regress.h`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +64,10 @@ pub(crate) struct LossCount {
 
 // SAFETY: plain integers without padding.
 unsafe impl Pod for LossCount {}
+// SAFETY: as above.
+unsafe impl Pod for GoroutineFields {}
+// SAFETY: as above.
+unsafe impl Pod for PythonProgram {}
 
 /// The loss kinds by their index in the table; the last is counted by the kernel itself.
 pub(crate) const LOSS_KINDS: [LossKind; 4] =
@@ -82,6 +96,11 @@ pub(crate) struct Programs {
     btf: Btf,
     hooks: Vec<&'static Hook>,
     followed: HashMap<MapData, u32, u8>,
+    known_endings: Array<MapData, u32>,
+    go_programs: HashMap<MapData, u32, GoroutineFields>,
+    python_programs: HashMap<MapData, u32, PythonProgram>,
+    /// How many of them were numbered.
+    instances: u64,
     sockets: Sockets,
     losses: PerCpuArray<MapData, LossCount>,
     missed_before_unload: u64,
@@ -116,6 +135,9 @@ impl Programs {
             recorded.set(0, cgroup.open()?, 0).map_err(|e| Error::table("cgroup", e))?;
         }
         let followed = take(&mut ebpf, "followed")?;
+        let known_endings = take(&mut ebpf, "known_endings")?;
+        let go_programs = take(&mut ebpf, "go_programs")?;
+        let python_programs = take(&mut ebpf, "python_programs")?;
         let sockets = if source.has_raw_sockets() {
             Sockets::Beside(Box::new(Beside {
                 states: take(&mut ebpf, "sockets")?,
@@ -129,11 +151,24 @@ impl Programs {
         let ring = take(&mut ebpf, "events")?;
         let absent = absent_functions(source);
         let hooks = source.programs().filter(|hook| !absent.contains(hook.target)).collect();
-        Ok((Programs { ebpf, btf, hooks, followed, sockets, losses, missed_before_unload: 0 }, ring))
+        let programs = Programs {
+            ebpf,
+            btf,
+            hooks,
+            followed,
+            known_endings,
+            go_programs,
+            python_programs,
+            instances: 0,
+            sockets,
+            losses,
+            missed_before_unload: 0,
+        };
+        Ok((programs, ring))
     }
 
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
-        for hook in &self.hooks {
+        for hook in distinct(&self.hooks) {
             match program(&mut self.ebpf, hook.program) {
                 Program::BtfTracePoint(program) => program.load(hook.target, &self.btf)?,
                 Program::FEntry(program) => program.load(hook.target, &self.btf)?,
@@ -174,7 +209,39 @@ impl Programs {
 
     /// Records this process from now on, and its children.
     pub(crate) fn follow(&mut self, pid: u32) -> Result<(), Error> {
+        self.know(pid, FOLLOWED_ONCE)?;
         self.followed.insert(pid, 1, 0).map_err(|e| Error::table("followed", e))
+    }
+
+    /// What the process runs now: a Go program, or another.
+    pub(crate) fn know_goroutines(&mut self, pid: u32, fields: Option<GoroutineFields>) -> Result<(), Error> {
+        match fields {
+            Some(fields) => {
+                self.know(pid, GO_ONCE)?;
+                self.go_programs.insert(pid, fields, 0).map_err(|e| Error::table("go_programs", e))
+            }
+            None => removed(self.go_programs.remove(&pid), "go_programs"),
+        }
+    }
+
+    /// Where the process has the Python interpreter. The programs forget it themselves when it becomes another program.
+    pub(crate) fn know_python(&mut self, pid: u32, program: Option<PythonProgram>) -> Result<(), Error> {
+        let Some(mut program) = program else { return removed(self.python_programs.remove(&pid), "python_programs") };
+        self.know(pid, PYTHON_ONCE)?;
+        self.instances += 1;
+        program.instance = OWN_INSTANCE | self.instances;
+        match self.python_programs.insert(pid, program, NO_EXIST) {
+            // Its contexts keep their numbers.
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            inserted => inserted.map_err(|e| Error::table("python_programs", e)),
+        }
+    }
+
+    /// The programs add FOLLOWED_ONCE themselves, so that this is always among what is written here.
+    fn know(&mut self, pid: u32, what: u32) -> Result<(), Error> {
+        let ending = pid % self.known_endings.len();
+        let known = self.known_endings.get(&ending, 0).map_err(|e| Error::table("known_endings", e))?;
+        self.known_endings.set(ending, known | what | FOLLOWED_ONCE, 0).map_err(|e| Error::table("known_endings", e))
     }
 
     /// How the programs tell this socket from others.
@@ -191,7 +258,6 @@ impl Programs {
     /// Gives the connection its state, so that its end is seen even if it is never used again. Returns whether it had
     /// none; a connection that had one is announced by the programs.
     pub(crate) fn adopt(&mut self, socket: &OwnedFd, role: Role) -> Result<bool, Error> {
-        const NO_EXIST: u64 = 1; // BPF_NOEXIST, include/uapi/linux/bpf.h
         let role = match role {
             Role::Server => 1,
             Role::Client => 2,
@@ -227,11 +293,7 @@ impl Programs {
     /// A Unix socket is gone: so is what is known of it.
     pub(crate) fn forget_unix(&mut self, socket: UnixSocket) -> Result<(), Error> {
         let Sockets::Beside(tables) = &mut self.sockets else { return Ok(()) };
-        match tables.states.remove(&socket.inode) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            Err(e) => Err(Error::table("sockets", e)),
-        }
+        removed(tables.states.remove(&socket.inode), "sockets")
     }
 
     /// What was lost since the programs were loaded, in the order of [`LOSS_KINDS`].
@@ -256,7 +318,7 @@ impl Programs {
         for name in PROBES {
             probe(&mut self.ebpf, name)?.unload()?;
         }
-        for hook in self.hooks.iter().rev() {
+        for hook in distinct(&self.hooks).rev() {
             match program(&mut self.ebpf, hook.program) {
                 Program::BtfTracePoint(program) => program.unload()?,
                 Program::FEntry(program) => program.unload()?,
@@ -273,12 +335,26 @@ impl Programs {
 
     /// Runs that the kernel refused because the same program was running on that CPU, of all programs.
     fn missed_runs(&self) -> u64 {
-        self.hooks
-            .iter()
+        distinct(&self.hooks)
             .filter(|hook| hook.alone)
             .filter_map(|hook| descriptor(self.ebpf.program(hook.program)?))
             .map(|program| recursion_misses(program.as_raw_fd()))
             .sum()
+    }
+}
+
+/// One hook of each program, the first: some programs serve several functions.
+fn distinct<'a>(hooks: &'a [&'static Hook]) -> impl DoubleEndedIterator<Item = &'static Hook> + 'a {
+    let is_first = |&(at, hook): &(usize, &&Hook)| hooks[..at].iter().all(|before| before.program != hook.program);
+    hooks.iter().enumerate().filter(is_first).map(|(_, &hook)| hook)
+}
+
+/// What was not there need not be removed.
+fn removed(result: Result<(), MapError>, table: &'static str) -> Result<(), Error> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(e) => Err(Error::table(table, e)),
     }
 }
 

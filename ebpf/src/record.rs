@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 
 use crate::address::UnixAddress;
-use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
+use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Strand, Unit};
 use crate::tls::{ObjectId, Plaintext};
 use crate::unix::UnixSocket;
 
@@ -33,6 +33,14 @@ pub(crate) enum Record {
         at: u64,
         object: ObjectId,
         positions: [u64; 2],
+    },
+    /// A goroutine has its next request written to this socket by another one.
+    Claimed {
+        at: u64,
+        unit: Unit,
+        /// Who started it.
+        parent: Option<Unit>,
+        socket: SocketId,
     },
     /// A process may have mapped new code.
     Mapped {
@@ -90,9 +98,11 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
     let mut fields = Fields(record);
     let at = fields.u64()?;
     let socket = SocketId(fields.u64()?);
-    let unit = Some(Unit { process: fields.u32()?, thread: fields.u32()? }).filter(|unit| unit.process != 0);
+    let [process, thread] = [fields.u32()?, fields.u32()?];
     let [kind, detail, joined, _] = fields.take()?;
     let length = usize::try_from(fields.u32()?).ok()?;
+    let unit = Unit { process, strand: strand(fields.u64()?).unwrap_or(Strand::Thread(thread)) };
+    let unit = Some(unit).filter(|unit| unit.process != 0);
     let kind = match kind {
         1 => {
             let (_, peer) = fields.addresses()?;
@@ -118,8 +128,16 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
         }
         4 => EventKind::Finished { socket, direction: direction(detail)? },
         5 => EventKind::Close { socket, cause: cause(detail)? },
-        6 => EventKind::Born { child: Unit { process: fields.u32()?, thread: fields.u32()? } },
-        7 => EventKind::Gone,
+        // Threads are born and end, whatever they ran last.
+        6 => {
+            let unit = Some(Unit::thread(process, thread));
+            let kind = EventKind::Born { child: Unit::thread(fields.u32()?, fields.u32()?) };
+            return Some(Record::Event(Event { at, unit, kind }));
+        }
+        7 => {
+            let unit = Some(Unit::thread(process, thread));
+            return Some(Record::Event(Event { at, unit, kind: EventKind::Gone }));
+        }
         8 => {
             let [_position, _missing, _other, _within] = [fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?];
             EventKind::Name { bytes: payload.keep(fields.0.get(..length)?) }
@@ -146,9 +164,29 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
             });
         }
         12 => return unit.map(|unit| Record::Mapped { process: unit.process }),
+        13 => {
+            let parent = Some(fields.u64()?).filter(|&parent| parent != 0);
+            let parent = parent.map(|parent| Unit { process, strand: Strand::Goroutine(parent) });
+            return unit.map(|unit| Record::Claimed { at, unit, parent, socket });
+        }
+        14 => EventKind::Born { child: Unit { process, strand: strand(fields.u64()?)? } },
         _ => return None,
     };
     Some(Record::Event(Event { at, unit, kind }))
+}
+
+/// What a thread runs, by its number (`bpf/strand.h`).
+fn strand(number: u64) -> Option<Strand> {
+    const CONTEXT: u64 = 1 << 63;
+    const JOB: u64 = 1 << 62;
+    let plain = number & !(CONTEXT | JOB);
+    match number & (CONTEXT | JOB) {
+        0 if number == 0 => None,
+        0 => Some(Strand::Goroutine(number)),
+        CONTEXT => Some(Strand::Context(plain)),
+        JOB => Some(Strand::Job(plain)),
+        _ => None,
+    }
 }
 
 fn direction(value: u8) -> Option<Direction> {
@@ -269,6 +307,7 @@ mod tests {
         record.extend(101u32.to_ne_bytes());
         record.extend([kind, detail, 0, 0]);
         record.extend(length.to_ne_bytes());
+        record.extend(0u64.to_ne_bytes());
         record
     }
 
@@ -296,7 +335,7 @@ mod tests {
     fn data_keeps_position_bytes_and_missing() {
         let Some(Record::Event(event)) = decode(&data(b"abc", 4)) else { panic!("no event") };
         assert_eq!(event.at, 7);
-        assert_eq!(event.unit, Some(Unit { process: 100, thread: 101 }));
+        assert_eq!(event.unit, Some(Unit::thread(100, 101)));
         assert_eq!(
             event.kind,
             EventKind::Data {
@@ -308,6 +347,39 @@ mod tests {
                 other: None,
             }
         );
+    }
+
+    #[test]
+    fn a_goroutine_is_the_unit_where_there_is_one() {
+        let mut claimed = head(13, 0, 0);
+        claimed[32..40].copy_from_slice(&77u64.to_ne_bytes());
+        claimed.extend(5u64.to_ne_bytes());
+        let [unit, parent] = [77, 5].map(|number| Unit { process: 100, strand: Strand::Goroutine(number) });
+        let expected = Record::Claimed { at: 7, unit, parent: Some(parent), socket: SocketId(9) };
+        assert_eq!(decode(&claimed), Some(expected));
+        let mut gone = claimed.clone();
+        gone[24] = 7;
+        let Some(Record::Event(event)) = decode(&gone) else { panic!("no event") };
+        assert_eq!(event.unit, Some(Unit::thread(100, 101)));
+    }
+
+    #[test]
+    fn a_context_is_born_of_what_ran() {
+        let born = |parent: u64, child: u64| {
+            let mut born = head(14, 0, 0);
+            born[32..40].copy_from_slice(&parent.to_ne_bytes());
+            born.extend(child.to_ne_bytes());
+            decode(&born)
+        };
+        let context = |number| Unit { process: 100, strand: Strand::Context(number) };
+        for (parent, unit) in [(0, Unit::thread(100, 101)), (1 << 63 | 3, context(3))] {
+            let kind = EventKind::Born { child: context(4) };
+            assert_eq!(born(parent, 1 << 63 | 4), Some(Record::Event(Event { at: 7, unit: Some(unit), kind })));
+        }
+        let kind = EventKind::Born { child: Unit { process: 100, strand: Strand::Job(5) } };
+        let expected = Record::Event(Event { at: 7, unit: Some(context(3)), kind });
+        assert_eq!(born(1 << 63 | 3, 1 << 62 | 5), Some(expected));
+        assert_eq!([0, 3 << 62].map(|child| born(0, child)), [None, None]);
     }
 
     #[test]
@@ -369,7 +441,7 @@ mod tests {
             assert_eq!(peer, UnixAddress { name: Bytes::copy_from_slice(name), inode: 12 });
         }
         let mut too_long = open_unix(b"", b"");
-        too_long[34] = 109;
+        too_long[42] = 109;
         assert_eq!(decode(&too_long), None);
     }
 
@@ -388,7 +460,7 @@ mod tests {
     #[test]
     fn unknown_values_are_nothing() {
         for record in
-            [head(0, 0, 0), head(13, 0, 0), head(4, 2, 0), head(5, 0, 0), head(5, 5, 0), open(1, [0; 16], [0; 16])]
+            [head(0, 0, 0), head(15, 0, 0), head(4, 2, 0), head(5, 0, 0), head(5, 5, 0), open(1, [0; 16], [0; 16])]
         {
             assert_eq!(decode(&record), None);
         }

@@ -100,6 +100,7 @@ fn run(case: &Case, options: &Options) -> bool {
         ports: vec![8080],
         duration: None,
         max_entries: None,
+        only_certain: false,
         via: ViaChoice::Ebpf,
         buffer: None,
         inside_tls: false,
@@ -242,7 +243,7 @@ impl Traffic {
     fn push(&mut self, connection: u64, kind: EventKind, batch: &mut Vec<Event>) {
         self.at += TICK;
         self.events += 1;
-        let unit = Some(Unit { process: 100, thread: 100 + connection as u32 });
+        let unit = Some(Unit::thread(100, 100 + connection as u32));
         batch.push(Event { at: self.at, unit, kind });
     }
 

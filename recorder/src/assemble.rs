@@ -153,9 +153,19 @@ pub(crate) fn operation(exchange: &Exchange) -> OperationHash {
     exchange.downstream.hash(&mut hasher);
     if let Content::Http1(http) = &exchange.content {
         let Operation { method, path } = Operation::of(&http.request);
-        (method, path).hash(&mut hasher);
+        method.hash(&mut hasher);
+        kinds(&path).for_each(|segment| segment.hash(&mut hasher));
     }
     hasher.finish()
+}
+
+/// The segments of a path, those that look like an id all the same: calls that differ in one are of one kind.
+fn kinds(path: &str) -> impl Iterator<Item = &str> {
+    const LONGEST_WORD: usize = 32;
+    let is_id = |segment: &str| {
+        segment.bytes().any(|byte| byte.is_ascii_digit() || byte == b'%') || segment.len() > LONGEST_WORD
+    };
+    path.split('/').map(move |segment| if is_id(segment) { "0" } else { segment })
 }
 
 /// The same for a connection whose content is not understood.

@@ -35,6 +35,8 @@ pub(crate) struct Scope {
     pub ports: Vec<u16>,
     /// How many entries are recorded at most.
     pub max_entries: Option<u64>,
+    /// Whether entries of uncertain owners are left out.
+    pub only_certain: bool,
 }
 
 /// What comes out.

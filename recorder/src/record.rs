@@ -91,6 +91,7 @@ fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
         started: clock::monotonic()?,
         ports: settings.ports.clone(),
         max_entries: settings.max_entries,
+        only_certain: settings.only_certain,
     })
 }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// How many entries to record at most; the recording ends when they are finished.
     pub max_entries: Option<u64>,
+    /// Whether entries that may lack a call, or have one that is another's, are left out.
+    pub only_certain: bool,
     /// Which capture source.
     pub via: ViaChoice,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a

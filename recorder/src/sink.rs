@@ -35,6 +35,8 @@ pub(crate) struct Recording {
     pub first: CassetteId,
     /// How many cassettes' places are known without looking for them.
     pub recent: usize,
+    /// Entries of uncertain owners are left out.
+    pub only_certain: bool,
 }
 
 /// Makes the folder and proves that it takes files.
@@ -132,6 +134,9 @@ impl<'a> Sink<'a> {
         while let Some(output) = outputs.next() {
             let weight = output.item.weight();
             match output.item {
+                Output::Cassette(cassette) if self.recording.only_certain && is_uncertain(&cassette) => {
+                    self.summary.left_out += 1;
+                }
                 Output::Cassette(cassette) => {
                     self.summary.count_entry(&cassette);
                     self.remember(&cassette);
@@ -139,6 +144,9 @@ impl<'a> Sink<'a> {
                         // A writer has failed, and says why.
                         return Ok(());
                     }
+                }
+                Output::Ambient(exchange) if self.recording.only_certain && exchange.defects.contains(&UNCERTAIN) => {
+                    self.summary.count_ambient(&exchange);
                 }
                 Output::Ambient(exchange) => self.exchange(*exchange)?,
                 Output::Doubt(entries) => self.doubt(&entries)?,
@@ -205,15 +213,31 @@ impl<'a> Sink<'a> {
 
     /// Say of a cassette that what was ruled in it is not certain.
     fn correct(&mut self, path: &Path) -> Result<(), Error> {
+        if self.recording.only_certain && !path.exists() {
+            // It is one of those that were left out.
+            return Ok(());
+        }
         let before = regress_cassettes::read(path)?;
         let mut after = before.clone();
         assemble::doubt(&mut after);
+        if self.recording.only_certain {
+            let refused = |source| Error::Output { path: path.to_path_buf(), source };
+            std::fs::remove_file(path).map_err(refused)?;
+            self.summary.leave_out(&before, &after);
+            return Ok(());
+        }
         if after != before {
             self.store.write(&after)?;
             self.summary.count_doubt(&before, &after);
         }
         Ok(())
     }
+}
+
+const UNCERTAIN: Defect = Defect::AmbiguousOwner;
+
+fn is_uncertain(cassette: &Cassette) -> bool {
+    cassette.defects.contains(&UNCERTAIN)
 }
 
 #[cfg(test)]
@@ -246,8 +270,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_proved_false_is_taken_back_on_disk_and_in_the_counts() {
+    /// An entry with one call, that is doubted after `later` others of the same recording have come.
+    fn record_and_doubt(later: u64, only_certain: bool) -> (tempfile::TempDir, Store, Summary) {
         let recorded = Recorded {
             at: "2026-11-22T10:15:02.000000Z".into(),
             service: "shop".into(),
@@ -257,7 +281,7 @@ mod tests {
         };
         let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording = Recording { recorded: recorded.clone(), first, recent: 10 };
+        let recording = Recording { recorded: recorded.clone(), first, recent: 10, only_certain };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
         let cassette = Cassette {
             id,
@@ -266,24 +290,64 @@ mod tests {
             downstream: vec![Exchange { cause: Some(cause), ..exchange(Some("stock")) }],
             defects: vec![],
         };
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("new/tapes")).unwrap();
+        let (outputs, taken) = queue::queue(1 << 30);
+        let send = |output| outputs.send(output, 1).unwrap();
+        send(Output::Cassette(Box::new(cassette.clone())));
+        for number in 2..2 + later {
+            let id = CassetteId(format!("20261122T101502.000000Z-{number:04}"));
+            send(Output::Cassette(Box::new(Cassette { id, downstream: vec![], ..cassette.clone() })));
+        }
+        send(Output::Ambient(Box::new(exchange(Some("clock")))));
+        send(Output::Doubt([EntryKey(1)].into_iter().collect()));
+        if !only_certain {
+            send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 }));
+        }
+        drop(outputs);
+        let summary = run(&store.clone().sync_later(), &recording, taken).unwrap();
+        (folder, store, summary)
+    }
+
+    #[test]
+    fn what_proved_false_is_taken_back_on_disk_and_in_the_counts() {
         // Whether the cassette is among the last ones or has to be looked for.
         for later in [0, 30] {
-            let folder = tempfile::tempdir().unwrap();
-            let store = open(&folder.path().join("new/tapes")).unwrap();
-            let (outputs, taken) = queue::queue(1 << 30);
-            let send = |output| outputs.send(output, 1).unwrap();
-            send(Output::Cassette(Box::new(cassette.clone())));
-            for number in 2..2 + later {
-                let id = CassetteId(format!("20261122T101502.000000Z-{number:04}"));
-                send(Output::Cassette(Box::new(Cassette { id, downstream: vec![], ..cassette.clone() })));
-            }
-            send(Output::Ambient(Box::new(exchange(Some("clock")))));
-            send(Output::Doubt([EntryKey(1)].into_iter().collect()));
-            send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 }));
-            drop(outputs);
-            let summary = run(&store.clone().sync_later(), &recording, taken).unwrap();
+            let (_folder, store, summary) = record_and_doubt(later, false);
             judge(&store, &summary, later);
         }
+    }
+
+    #[test]
+    fn what_proved_false_is_left_out_where_only_the_certain_is_wanted() {
+        for later in [0, 30] {
+            let (_folder, store, summary) = record_and_doubt(later, true);
+            assert_eq!((summary.entries, summary.left_out, summary.defective), (later, 1, 0));
+            let listed = store.list().unwrap();
+            assert_eq!(listed.len() as u64, later);
+            assert!(listed.iter().all(|located| located.id.number() != Some(1)));
+            assert_eq!(summary.complete(), later > 0, "nothing that was wanted is missing");
+        }
+    }
+
+    #[test]
+    fn the_uncertain_is_not_written_where_only_the_certain_is_wanted() {
+        let (folder, store, _) = record_and_doubt(1, false);
+        let uncertain = store.read(&store.list().unwrap()[0]).unwrap();
+        assert_eq!(uncertain.defects, [Defect::AmbiguousOwner]);
+        drop(folder);
+        let first = CassetteId("20261122T101502.000000Z-0000".into());
+        let recording = Recording { recorded: uncertain.recorded.clone(), first, recent: 10, only_certain: true };
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        let (outputs, taken) = queue::queue(1 << 30);
+        let call = Exchange { defects: vec![Defect::AmbiguousOwner], ..exchange(Some("stock")) };
+        outputs.send(Output::Ambient(Box::new(call)), 1).unwrap();
+        outputs.send(Output::Cassette(Box::new(uncertain)), 1).unwrap();
+        drop(outputs);
+        let summary = run(&store, &recording, taken).unwrap();
+        assert_eq!((summary.entries, summary.left_out, summary.ambiguous()), (0, 1, 1));
+        assert!(store.list().unwrap().is_empty() && store.ambient().unwrap().is_none());
     }
 
     fn judge(store: &Store, summary: &Summary, later: u64) {

@@ -32,6 +32,8 @@ pub struct Summary {
     pub entries: u64,
     /// Entries whose cassette has a defect of any kind, and so replays as inconclusive.
     pub defective: u64,
+    /// Entries that were left out because an owner was uncertain.
+    pub left_out: u64,
     /// Exchanges by downstream name; beyond 1,000 names the rest is under `(others)`.
     pub downstream: BTreeMap<String, Counts>,
     /// What is missing, by kind.
@@ -54,7 +56,7 @@ impl Summary {
             && self.defective == 0
             && self.opaque == 0
             && self.unfinished == 0
-            && self.ambiguous() == 0
+            && (self.ambiguous() == 0 || self.left_out > 0)
     }
 
     /// Exchanges whose owner is not known.
@@ -93,6 +95,14 @@ impl Summary {
                 counts.ambiguous += 1;
             }
         }
+    }
+
+    /// The same, where such cassettes are left out: it is gone.
+    pub(crate) fn leave_out(&mut self, before: &Cassette, after: &Cassette) {
+        self.count_doubt(before, after);
+        self.entries -= 1;
+        self.defective -= u64::from(after.has_defects());
+        self.left_out += 1;
     }
 
     fn counts(&mut self, exchange: &Exchange) -> &mut Counts {

@@ -49,8 +49,12 @@ impl Work {
         let notify = Arc::clone(&full);
         let (tell, done) = oneshot::channel();
         let (outputs, taken) = queue::queue(OUTPUTS);
-        let recording =
-            sink::Recording { recorded: scope.recorded(scope.started), first: scope.first_id(), recent: RECENT };
+        let recording = sink::Recording {
+            recorded: scope.recorded(scope.started),
+            first: scope.first_id(),
+            recent: RECENT,
+            only_certain: scope.only_certain,
+        };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let failed = |source| Error::System { action: "start a thread", source };

@@ -43,6 +43,9 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
+    /// Write no cassette for an entry of which it is not certain which calls it caused
+    #[arg(long, env = "REGRESS_ONLY_CERTAIN")]
+    only_certain: bool,
     /// Buffer between the kernel and the recorder: a power of two from 64K to 1G (default: 1/64 of the memory, 16M to 256M)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "REGRESS_BUFFER")]
     buffer: Option<u32>,
@@ -161,6 +164,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         ports,
         duration: args.duration,
         max_entries: args.max_entries,
+        only_certain: args.only_certain,
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,

@@ -17,6 +17,8 @@ use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port
 pub enum Language {
     /// Threads and a shared pool of connections.
     Python,
+    /// An event loop and threads that it gives work to: enough of the shop for the load of `capture.rs`.
+    PythonAsync,
     /// One event loop.
     Node,
     /// Goroutines.
@@ -27,7 +29,7 @@ impl Language {
     /// What the host must have to run it.
     pub fn need(self) -> Need {
         match self {
-            Language::Python => Need::Python,
+            Language::Python | Language::PythonAsync => Need::Python,
             Language::Node => Need::Node,
             Language::Go => Need::Go,
         }
@@ -37,6 +39,7 @@ impl Language {
     pub fn command(self) -> Vec<String> {
         match self {
             Language::Python => vec![python(), source("shop.py")],
+            Language::PythonAsync => vec![python(), source("shop_async.py")],
             Language::Node => vec!["node".into(), source("shop.mjs")],
             Language::Go => vec![go_shop()],
         }

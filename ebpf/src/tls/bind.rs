@@ -203,7 +203,8 @@ impl Binder {
                 self.tell(event);
             }
             &EventKind::Data { socket, direction, .. } => {
-                if let Some(unit) = event.unit {
+                // Go's objects name their sockets.
+                if let Some(unit) = event.unit.filter(|unit| !unit.is_goroutine()) {
                     // Who sends has done with what it received; who receives within a call needs no other sign.
                     if direction == Direction::Received && within.is_none() {
                         self.received.insert(unit, Received { socket, handshake: false });

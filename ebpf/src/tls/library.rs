@@ -2,8 +2,7 @@
 
 use object::ReadRef;
 
-use super::elf::Elf;
-use super::golang;
+use crate::code::{Elf, ProbePoint};
 
 /// A TLS library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,58 +46,6 @@ impl TlsLibrary {
     }
 }
 
-/// A program of `bpf/tls.h` and the place in the file where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProbePoint {
-    pub(crate) program: &'static str,
-    pub(crate) offset: u64,
-}
-
-/// The programs that probe points name.
-pub(crate) const PROBES: [&str; 12] = [
-    "go_read_returns",
-    "go_close",
-    "go_read",
-    "go_write",
-    "libraries_changed",
-    "ssl_free",
-    "ssl_returned",
-    "ssl_read",
-    "ssl_read_ex",
-    "ssl_do_handshake",
-    "ssl_write",
-    "ssl_write_ex",
-];
-
-/// What a file has for us.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Inspected {
-    pub(crate) library: Option<TlsLibrary>,
-    /// In the order in which they have to be attached: what sees a call end before what sees it begin, reads before
-    /// writes, so that nothing is seen half.
-    pub(crate) probes: Vec<ProbePoint>,
-}
-
-/// Looks into a file; anything that is no ELF file for x86-64 has nothing.
-pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
-    let Some(elf) = Elf::parse(data) else { return Inspected::default() };
-    let mut inspected = Inspected::default();
-    if let [Some(address)] = elf.functions(["_dl_debug_state"]) {
-        inspected.probes.extend(point(&elf, "libraries_changed", address));
-    }
-    let go = golang::crypto_tls(&elf);
-    if !go.is_empty() {
-        inspected.library = Some(TlsLibrary::Go);
-        inspected.probes.extend(go);
-    }
-    let openssl = openssl(&elf);
-    if !openssl.is_empty() {
-        inspected.library = Some(TlsLibrary::OpenSsl);
-        inspected.probes.extend(openssl);
-    }
-    inspected
-}
-
 /// The library that is in a file and cannot be read, by the file's name or, for rustls, by the source
 /// files that its messages name.
 pub(crate) fn unreadable<'data>(name: &str, data: impl ReadRef<'data>) -> Option<TlsLibrary> {
@@ -112,12 +59,8 @@ pub(crate) fn unreadable<'data>(name: &str, data: impl ReadRef<'data>) -> Option
     known.or_else(|| Elf::parse(data)?.mentions("/rustls-0.").then_some(TlsLibrary::Rustls))
 }
 
-fn point<'data>(elf: &Elf<'data, impl ReadRef<'data>>, program: &'static str, address: u64) -> Option<ProbePoint> {
-    Some(ProbePoint { program, offset: elf.code_offset(address)? })
-}
-
 /// SSL_read and SSL_write of both families (SSL_read(3ssl)); empty unless all that a connection needs is there.
-fn openssl<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
+pub(crate) fn openssl<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
     let [read, read_ex, write, write_ex, handshake, connect, accept, free] = elf.functions([
         "SSL_read",
         "SSL_read_ex",
@@ -141,11 +84,11 @@ fn openssl<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
         ("ssl_write_ex", write_ex),
     ];
     let mut probes = Vec::new();
-    probes.extend(free.and_then(|address| point(elf, "ssl_free", address)));
+    probes.extend(free.and_then(|address| elf.probe("ssl_free", address)));
     for (program, address) in calls {
         let Some(address) = address else { continue };
-        probes.extend(point(elf, "ssl_returned", address));
-        probes.extend(point(elf, program, address));
+        probes.extend(elf.probe("ssl_returned", address));
+        probes.extend(elf.probe(program, address));
     }
     probes
 }
@@ -159,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::code::{Inspected, inspect};
 
     /// What a file has, and what it says there itself.
     fn inspected(file: &Path) -> (Inspected, Vec<u8>) {
@@ -225,6 +169,8 @@ mod tests {
             let Some(file) = go_program(name, flags, cgo) else { return skip(name, "go does not build this") };
             let (inspected, bytes) = inspected(&file);
             assert_eq!(inspected.library, Some(TlsLibrary::Go), "{name}");
+            let goroutines = inspected.goroutines.as_ref().expect("a Go program of a known version");
+            assert_eq!(goroutines.probes, [], "{name}: there is no net/http in it");
             let mut programs: Vec<_> = inspected.probes.iter().map(|probe| probe.program).collect();
             programs.dedup();
             programs.retain(|program| *program != "libraries_changed");

@@ -1,7 +1,7 @@
 //! What a service says inside TLS: where libraries are probed, and how their plaintext is tied to sockets.
 //!
-//! [`Targets`] finds the code to probe in the files that a process has mapped; the programs in `bpf/tls.h` tell what passes
-//! there; [`Binder`] puts that plaintext in the place of the ciphertext that passes on the socket.
+//! The programs in `bpf/tls.h` tell what passes in a [`TlsLibrary`]; [`Binder`] puts that plaintext in the place of the
+//! ciphertext that passes on the socket.
 
 use bytes::Bytes;
 
@@ -9,21 +9,16 @@ use crate::event::{Direction, SocketId, Unit};
 
 mod bind;
 mod conversation;
-mod elf;
-mod golang;
 mod ledger;
 mod library;
-mod maps;
 mod process;
 mod records;
 mod state;
-mod targets;
 
 pub(crate) use bind::{Binder, Seen};
 pub use library::TlsLibrary;
-pub(crate) use library::{PROBES, ProbePoint};
+pub(crate) use library::openssl;
 pub use process::{TlsUse, tls_of_process};
-pub(crate) use targets::Targets;
 
 /// A TLS object (`SSL *`, `*tls.Conn`) for as long as it lives; never reused within a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use object::ReadCache;
 
+use crate::code;
 use crate::error::Error;
 
 use super::library::{self, TlsLibrary};
-use super::maps;
 
 /// A TLS library in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct TlsUse {
 /// # Errors
 /// When there is no such process, or this one may not look into it.
 pub fn tls_of_process(pid: u32) -> Result<Vec<TlsUse>, Error> {
-    let mapped = maps::executable(pid).map_err(|source| match source.kind() {
+    let mapped = code::executable(pid).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoProcess { pid },
         _ => Error::Inspect { pid, source },
     })?;
@@ -33,7 +33,7 @@ pub fn tls_of_process(pid: u32) -> Result<Vec<TlsUse>, Error> {
         let Ok(file) = mapped.open(pid) else { continue };
         let data = ReadCache::new(&file);
         let name = mapped.path.file_name().unwrap_or_default().to_string_lossy();
-        let library = library::inspect(&data).library.or_else(|| library::unreadable(&name, &data));
+        let library = code::inspect(&data).library.or_else(|| library::unreadable(&name, &data));
         found.extend(library.map(|library| TlsUse { library, file: mapped.path.clone() }));
     }
     Ok(found)

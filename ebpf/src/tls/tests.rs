@@ -46,7 +46,7 @@ struct Line {
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Line { socket, role, unit, style, version, said, .. } = self;
-        write!(f, "{} {role:?} thread {} {style:?} {version:?} {said:?}", socket.0, unit.thread)
+        write!(f, "{} {role:?} {:?} {style:?} {version:?} {said:?}", socket.0, unit.strand)
     }
 }
 
@@ -58,7 +58,7 @@ impl Line {
             socket: SocketId(number),
             object: ObjectId(1000 + number),
             role,
-            unit: Unit { process: PROCESS, thread },
+            unit: Unit::thread(PROCESS, thread),
             style,
             version,
             ciphertext: Default::default(),

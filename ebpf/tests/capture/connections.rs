@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 
-use regress_ebpf::{CloseCause, Direction, EventKind, Role};
+use regress_ebpf::{CloseCause, Direction, EventKind, Role, Unit};
 
 use crate::harness::{MEDIUM, Recording, id, pair, pair_on, random_bytes, require_capture};
 
@@ -46,19 +46,16 @@ fn root_units_are_the_acting_threads() {
     });
     drop((client, server));
     let recorded = recording.finish();
-    let this = nix::unistd::gettid().as_raw().unsigned_abs();
+    let this = Unit::thread(std::process::id(), nix::unistd::gettid().as_raw().unsigned_abs());
     let thread = |wanted: &dyn Fn(&EventKind) -> bool| {
         let event = recorded.events.iter().find(|e| wanted(&e.kind)).expect("the event is there");
-        event.unit.map(|unit| {
-            assert_eq!(unit.process, std::process::id());
-            unit.thread
-        })
+        event.unit
     };
     assert_eq!(thread(&|k| matches!(k, EventKind::Connecting { socket, .. } if *socket == ids[0])), Some(this));
     assert_eq!(thread(&|k| matches!(k, EventKind::Open { socket, .. } if *socket == ids[0])), None);
     assert_eq!(
         thread(&|k| matches!(k, EventKind::Data { socket, direction: Direction::Sent, .. } if *socket == ids[0])),
-        Some(writer)
+        Some(Unit::thread(std::process::id(), writer))
     );
     assert_eq!(thread(&|k| matches!(k, EventKind::Open { socket, .. } if *socket == ids[1])), Some(this));
 }

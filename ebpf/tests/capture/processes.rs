@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use regress_ebpf::{Capture, CloseCause, EventKind, Options, Role};
+use regress_ebpf::{Capture, CloseCause, EventKind, Options, Role, Unit};
 
 use crate::harness::{
     MEDIUM, Recorded, Recording, Socket, capture_self, id, pair, require_capture, scaled, source, turn,
@@ -128,14 +128,12 @@ fn root_threads_are_born_and_go() {
     let process = std::process::id();
     let born = recorded.events.iter().position(|e| match e.kind {
         EventKind::Born { child: unit } => {
-            unit.thread == child && unit.process == process && e.unit.is_some_and(|u| u.thread == parent)
+            unit == Unit::thread(process, child) && e.unit == Some(Unit::thread(process, parent))
         }
         _ => false,
     });
-    let gone = recorded
-        .events
-        .iter()
-        .position(|e| e.kind == EventKind::Gone && e.unit.is_some_and(|u| u.thread == child && u.process == process));
+    let gone =
+        recorded.events.iter().position(|e| e.kind == EventKind::Gone && e.unit == Some(Unit::thread(process, child)));
     assert!(born.expect("born") < gone.expect("gone"));
 }
 

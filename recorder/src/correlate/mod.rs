@@ -8,9 +8,11 @@
 //!   work moves between threads (goroutines, event loops, executors). [`threads::Shape`] watches for any sign of the
 //!   latter; while several entries are open the rule decides only in a process that has proved its shape.
 //! * **Lineage**: a thread or process born of one that holds an entry, and gone again when the entry has settled,
-//!   worked for that entry. A worker that stays may take anyone's job, so its birth says nothing.
+//!   worked for that entry. A worker that stays may take anyone's job, so its birth says nothing. Goroutines
+//!   ([`children`]) and tasks ([`tasks`]) have rules of their own for it.
 //! * **Alone**: exactly one entry is open when the call begins. Refuted for operations that are also seen while no
-//!   entry is open (timers, late work), and by an entry that turns out to have been open unseen.
+//!   entry is open (timers, late work), or that an entry which was alone did not wait for before it answered (late work
+//!   of another one), and by an entry that turns out to have been open unseen.
 //!
 //! The first request on a connection that a thread opened for an entry (**connect**) says who opened it, but pools
 //! hand a new connection to whoever waits, so this rule names a cause and never decides alone.
@@ -18,9 +20,11 @@
 //! A ruling waits until the call is over and its holder answered. Where an assumption of an earlier ruling breaks,
 //! the entries that relied on it come back as [`Ruling::Doubt`].
 
+mod children;
 mod entry_set;
 mod operations;
 mod rule;
+mod tasks;
 mod threads;
 
 #[cfg(test)]
@@ -28,11 +32,13 @@ mod simulation;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use children::Children;
 pub(crate) use entry_set::EntrySet;
 use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
+use tasks::{Descent, Line, Tasks};
 use threads::{BornFor, Lineage, Process, Thread};
 
 /// An entry of this recording, numbered in order of beginning.
@@ -90,7 +96,7 @@ pub(crate) enum Fact {
     CallDropped { call: CallKey },
     /// The entry turned out not to be one.
     EntryDropped { entry: EntryKey },
-    /// A thread or process was born of the moment's unit.
+    /// A thread, process or task was born of the moment's unit.
     Born { child: Unit },
     /// The moment's unit ended.
     Gone,
@@ -162,6 +168,8 @@ struct Entry {
     waiting: Vec<CallKey>,
     /// It served as evidence for the shape of its process.
     proof: bool,
+    /// The same for the goroutines of its process.
+    proof_of_children: bool,
     ambiguous: bool,
 }
 
@@ -173,6 +181,11 @@ struct Call {
     open: Vec<EntryKey>,
     /// The one entry that its thread held.
     holder: Option<EntryKey>,
+    line: Line,
+    /// The one entry that the goroutine held which had started the caller, and all entries that came over its connection;
+    /// for a task, those that are over and that it may be left of.
+    parent_holds: Option<EntryKey>,
+    family: Vec<EntryKey>,
     /// What its thread had read last, and for whom its connection was opened: these name a cause.
     last_read: Option<EntryKey>,
     connected_for: Option<EntryKey>,
@@ -182,7 +195,10 @@ struct Call {
     thread_gone: bool,
     /// The entry of `lineage` has settled while the thread lived on.
     lineage_over: bool,
+    answered: bool,
     answered_by: Option<Unit>,
+    /// The only entry that was open when it began, or that of the caller's parent, did not wait for it.
+    unawaited: bool,
     /// Connections on which an entry might have been under way unseen.
     relies_on_joined: bool,
     unseen_entry: bool,
@@ -190,9 +206,14 @@ struct Call {
 }
 
 impl Call {
+    /// Entries that are kept until it is ruled.
+    fn candidates(&self) -> impl Iterator<Item = EntryKey> {
+        self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(self.family.iter().copied())
+    }
+
     /// The most likely owner, before the ruling.
     fn provisional(&self) -> Option<EntryKey> {
-        self.holder.or(if let [one] = self.open[..] { Some(one) } else { None })
+        self.holder.or(self.parent_holds).or(if let [one] = self.open[..] { Some(one) } else { None })
     }
 }
 
@@ -206,6 +227,12 @@ pub(crate) struct Correlator {
     /// When to look at an ended entry again.
     due: BTreeSet<(u64, EntryKey)>,
     latest_on: HashMap<SocketId, EntryKey>,
+    /// Goroutines that read entries, by the connection that the latest came over.
+    readers: HashMap<SocketId, Unit>,
+    children: Children,
+    tasks: Tasks,
+    /// Kinds of calls that tasks make outside of the entries they work for.
+    task_operations: Operations,
     calls: HashMap<CallKey, Call>,
     threads: HashMap<Unit, Thread>,
     processes: HashMap<u32, Process>,
@@ -230,6 +257,10 @@ impl Correlator {
             ended: VecDeque::new(),
             due: BTreeSet::new(),
             latest_on: HashMap::new(),
+            readers: HashMap::new(),
+            children: Children::default(),
+            tasks: Tasks::default(),
+            task_operations: Operations::default(),
             calls: HashMap::new(),
             threads: HashMap::new(),
             processes: HashMap::new(),
@@ -268,11 +299,14 @@ impl Correlator {
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
             Fact::CallDropped { call } => self.forget_call(call),
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
-            Fact::Born { child } => self.born(moment.unit, child),
+            Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
             Fact::ConnectionGone { connection } => {
                 self.joined.remove(&connection);
                 self.connected_for.remove(&connection);
+                if let Some(reader) = self.readers.remove(&connection) {
+                    self.forget_idle(reader);
+                }
             }
             Fact::Joined { connection } => {
                 self.joined.insert(connection);
@@ -346,6 +380,7 @@ impl Correlator {
                 pipelined,
                 waiting: Vec::new(),
                 proof: false,
+                proof_of_children: false,
                 ambiguous: false,
             },
         );
@@ -356,8 +391,16 @@ impl Correlator {
         entry.read = Some(moment.mark);
         entry.read_by = moment.unit;
         let (connection, Some(unit)) = (entry.connection, moment.unit) else { return };
+        if unit.is_task() {
+            return;
+        }
         let thread = thread_of(&mut self.threads, &mut self.processes, unit);
-        let interleaves = !thread.outstanding.is_empty()
+        if unit.is_goroutine() {
+            self.readers.insert(connection, unit);
+            thread.read.retain(|entry| self.entries.contains_key(entry));
+            thread.read.push(key);
+        }
+        let interleaves = (!thread.outstanding.is_empty() && !thread.is_for_one(unit))
             || thread.holds.iter().any(|held| self.entries.get(held).is_some_and(|e| e.connection != connection));
         thread.handles_entries = true;
         thread.active = true;
@@ -374,11 +417,29 @@ impl Correlator {
     fn answer_began(&mut self, moment: Moment, key: EntryKey) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.answered_by = moment.unit;
-        if let (Some(reader), Some(writer)) = (entry.read_by, moment.unit)
+        let (reader, waiting) = (entry.read_by, entry.waiting.clone());
+        let told = self.told_by_answer(key, &waiting);
+        for call in &waiting {
+            let Some(own) = self.calls.get(call) else { continue };
+            let waits = own.open[..] == [key] || own.parent_holds == Some(key) || self.descent(own) == Descent::Of(key);
+            if let Some(call) = self.calls.get_mut(call) {
+                call.unawaited |= waits && !call.opaque && !call.answered;
+            }
+        }
+        if let (Some(reader), Some(writer)) = (reader, moment.unit)
             && reader != writer
+            && !reader.is_task()
+            && !writer.is_task()
+            && reader.is_goroutine() == writer.is_goroutine()
         {
             self.refute(reader.process);
             self.refute(writer.process);
+        }
+        if let Some(unit) = moment.unit.filter(|unit| !unit.is_goroutine()) {
+            self.answers(key, unit, moment.mark);
+        }
+        for call in told {
+            self.rule(call, false);
         }
     }
 
@@ -388,7 +449,10 @@ impl Correlator {
             return;
         }
         entry.ended = Some((moment.mark, moment.at));
-        let (reader, waiting) = (entry.read_by, entry.waiting.clone());
+        let (reader, waiting, is_answered) = (entry.read_by, entry.waiting.clone(), entry.answered_by.is_some());
+        if !is_answered {
+            self.told_by_answer(key, &waiting);
+        }
         self.open.remove(&key);
         self.ended.push_back((moment.mark, key));
         self.due.insert((moment.at.saturating_add(self.patience.settle), key));
@@ -413,25 +477,32 @@ impl Correlator {
             unit: moment.unit,
             opaque: opaque.is_some(),
             holder: None,
+            line: self.line(moment.unit, &open),
+            parent_holds: None,
+            family: Vec::new(),
             last_read: None,
             connected_for,
             evidence: 0.0,
             lineage: None,
             thread_gone: false,
             lineage_over: false,
+            answered: false,
             answered_by: None,
+            unawaited: false,
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
             operation: opaque,
             open,
         };
+        call.family = self.origins(&call.line);
         let mut scattered = false;
-        if let Some(unit) = moment.unit {
+        if let Some(unit) = moment.unit.filter(|unit| !unit.is_task()) {
             call.evidence = self.evidence(unit);
             let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
-            scattered = !thread.outstanding.is_empty()
-                || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty());
+            scattered = !thread.is_for_one(unit)
+                && (!thread.outstanding.is_empty()
+                    || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty()));
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
             call.holder = thread.held().filter(|held| {
                 self.entries.get(held).is_some_and(|e| !e.pipelined && e.read.is_some_and(|read| read <= moment.mark))
@@ -445,7 +516,8 @@ impl Correlator {
                 thread.outstanding.push(key);
             }
         }
-        for entry in call.open.iter().copied().chain(call.lineage.map(|l| l.entry)) {
+        let works_for_several = self.ask_parent(&mut call);
+        for entry in call.candidates() {
             if let Some(entry) = self.entries.get_mut(&entry)
                 && !entry.waiting.contains(&key)
             {
@@ -456,7 +528,13 @@ impl Correlator {
         if let (true, Some(unit)) = (scattered, moment.unit) {
             self.refute(unit.process);
         }
+        if let (true, Some(unit)) = (works_for_several, moment.unit) {
+            self.refute_children(unit.process);
+        }
         if opaque.is_some() {
+            if let Some(unit) = moment.unit.filter(|unit| self.threads.get(unit).is_some_and(|t| !t.handles_entries)) {
+                self.forget_idle(unit);
+            }
             // It may last for ever: nothing more is awaited but the holder's end.
             self.rule(key, false);
         }
@@ -464,13 +542,25 @@ impl Correlator {
 
     fn call_answered(&mut self, moment: Moment, key: CallKey) {
         let Some(call) = self.calls.get_mut(&key) else { return };
+        call.answered = true;
         call.answered_by = moment.unit;
         let (writer, provisional) = (call.unit, call.provisional());
-        if let (Some(unit), Some(_)) = (moment.unit, provisional) {
-            thread_of(&mut self.threads, &mut self.processes, unit).last_read = provisional;
+        match moment.unit {
+            Some(unit) if unit.is_task() => {}
+            Some(unit) if provisional.is_some() && unit.is_goroutine() => {
+                if let Some(goroutine) = self.threads.get_mut(&unit) {
+                    goroutine.last_read = provisional;
+                }
+            }
+            Some(unit) if provisional.is_some() => {
+                thread_of(&mut self.threads, &mut self.processes, unit).last_read = provisional;
+            }
+            _ => {}
         }
+        // A goroutine may have a helper that reads for all; its own work stays with it.
         if let (Some(writer), Some(reader)) = (writer, moment.unit)
             && writer != reader
+            && [writer, reader].iter().all(|unit| unit.is_thread())
         {
             self.refute(writer.process);
             self.refute(reader.process);
@@ -482,6 +572,9 @@ impl Correlator {
         self.release(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.operation = Some(operation);
+        if call.unawaited {
+            self.loosen(Some(operation));
+        }
         self.rule(key, false);
     }
 
@@ -508,7 +601,20 @@ impl Correlator {
         }
     }
 
-    fn born(&mut self, parent: Option<Unit>, child: Unit) {
+    fn born(&mut self, moment: Moment, child: Unit) {
+        let parent = moment.unit;
+        if child.is_task() {
+            if let Some(parent) = parent {
+                self.tasks.born(parent, child, moment.mark);
+            }
+            return;
+        }
+        if child.is_goroutine() {
+            if let Some(parent) = parent {
+                self.children.born(parent, child);
+            }
+            return;
+        }
         let lineage = parent.and_then(|unit| {
             let thread = self.threads.get(&unit)?;
             let inherited = thread.lineage.filter(|l| self.entries.contains_key(&l.entry));
@@ -539,7 +645,7 @@ impl Correlator {
         }
         let process = self.processes.entry(unit.process).or_default();
         process.threads = process.threads.saturating_sub(1);
-        process.leader_gone |= unit.thread == unit.process;
+        process.leader_gone |= unit == Unit::thread(unit.process, unit.process);
         self.forget_process(unit.process);
     }
 
@@ -547,6 +653,14 @@ impl Correlator {
     fn forget_process(&mut self, process: u32) {
         if self.processes.get(&process).is_some_and(Process::is_over) {
             self.processes.remove(&process);
+            self.threads.retain(|unit, _| unit.process != process);
+        }
+    }
+
+    /// A goroutine whose end is not told: nothing that it does later needs what is known of it.
+    fn forget_idle(&mut self, unit: Unit) {
+        if unit.is_goroutine() && self.threads.get(&unit).is_some_and(Thread::is_idle) {
+            self.threads.remove(&unit);
         }
     }
 
@@ -577,13 +691,15 @@ impl Correlator {
     /// The thread of a call is free of it.
     fn release(&mut self, key: CallKey) {
         let unit = self.running.remove(&key).or_else(|| self.calls.get(&key)?.unit);
-        if let Some(thread) = unit.and_then(|unit| self.threads.get_mut(&unit)) {
-            thread.outstanding.retain(|call| *call != key);
+        let Some((unit, thread)) = unit.and_then(|unit| Some((unit, self.threads.get_mut(&unit)?))) else { return };
+        thread.outstanding.retain(|call| *call != key);
+        if !thread.handles_entries {
+            self.forget_idle(unit);
         }
     }
 
     fn unwait(&mut self, key: CallKey, call: &Call) {
-        for entry in call.open.iter().copied().chain(call.lineage.map(|l| l.entry)) {
+        for entry in call.candidates() {
             if let Some(entry) = self.entries.get_mut(&entry) {
                 entry.waiting.retain(|waiting| *waiting != key);
             }
@@ -642,7 +758,12 @@ fn thread_of<'t>(
     unit: Unit,
 ) -> &'t mut Thread {
     threads.entry(unit).or_insert_with(|| {
-        processes.entry(unit.process).or_default().threads += 1;
+        let process = processes.entry(unit.process).or_default();
+        if unit.is_goroutine() {
+            // It was made for what it does first; the runtime gives it nothing else.
+            return Thread { born_for: BornFor::Unknown, ..Thread::default() };
+        }
+        process.threads += 1;
         Thread::default()
     })
 }

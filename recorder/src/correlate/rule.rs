@@ -5,6 +5,7 @@ use regress_ebpf::Unit;
 
 use super::{
     Call, CallKey, Correlator, EntryKey, Ruling, Verdict,
+    tasks::Descent,
     threads::{Lineage, Shape},
 };
 
@@ -12,6 +13,10 @@ use super::{
 enum Because {
     /// The threads of this process.
     Threads(u32),
+    /// The goroutines of this process.
+    Children(u32),
+    /// The tasks of this process.
+    Tasks(u32),
     /// The entry being the only one.
     Alone,
     /// Nothing that could be refuted later.
@@ -34,6 +39,8 @@ impl Correlator {
         if let Some((unit, entry, evidence)) = self.strayed_not(call) {
             self.prove(unit, entry, evidence);
         }
+        self.prove_children(key);
+        self.prove_tasks(key);
         let Some(call) = self.calls.get(&key) else { return };
         let (verdict, because) = match self.opinion(call, force) {
             Opinion::Verdict(verdict, because) => (verdict, because),
@@ -45,6 +52,9 @@ impl Correlator {
         };
         let Some(call) = self.calls.remove(&key) else { return };
         self.unwait(key, &call);
+        if self.is_late(&call) {
+            self.loosen_tasks(call.operation);
+        }
         for process in call.unit.map(|unit| unit.process).into_iter().chain(call.lineage.map(|l| l.process)) {
             if self.processes.get_mut(&process).is_some_and(|process| process.waiting.remove(&key)) {
                 self.forget_process(process);
@@ -62,6 +72,12 @@ impl Correlator {
             }
             Verdict::Ambient => self.loosen(call.operation),
             Verdict::Ambiguous { among } => {
+                if let Because::Children(process) = because
+                    && let Some(process) = self.processes.get_mut(&process)
+                {
+                    // The others would be candidates as well if its parent said nothing of it.
+                    process.relied_on_children.extend(call.open.iter().copied());
+                }
                 for entry in among {
                     if let Some(entry) = self.entries.get_mut(entry) {
                         entry.ambiguous = true;
@@ -74,15 +90,28 @@ impl Correlator {
 
     fn opinion(&self, call: &Call, force: bool) -> Opinion {
         let over = call.opaque || call.operation.is_some();
-        let holder = call.holder.and_then(|holder| self.entries.get(&holder));
+        let holder = call.holder.or(call.parent_holds).and_then(|holder| self.entries.get(&holder));
         if !force && (!over || holder.is_some_and(|holder| holder.ended.is_none())) {
             return Opinion::Wait;
+        }
+        if let Some(opinion) = self.by_descent(call, force) {
+            return opinion;
         }
         if let (Some(entry), Some(unit), true) = (call.holder, call.unit, self.kept_to_thread(call)) {
             match self.shape(unit.process) {
                 Shape::Trusted => {
                     let cause = certain(Rule::LastRead, false);
                     return Opinion::Verdict(Verdict::Owner { entry, cause }, Because::Threads(unit.process));
+                }
+                Shape::Unproven(_) if call.open.len() > 1 && !force => return Opinion::Await(unit.process),
+                Shape::Unproven(_) | Shape::Refuted => {}
+            }
+        }
+        if let (Some(entry), Some(unit)) = (self.parents_entry(call), call.unit) {
+            match self.child_shape(unit) {
+                Shape::Trusted => {
+                    let cause = certain(Rule::Lineage, false);
+                    return Opinion::Verdict(Verdict::Owner { entry, cause }, Because::Children(unit.process));
                 }
                 Shape::Unproven(_) if call.open.len() > 1 && !force => return Opinion::Await(unit.process),
                 Shape::Unproven(_) | Shape::Refuted => {}
@@ -110,11 +139,42 @@ impl Correlator {
                 };
                 Opinion::Verdict(Verdict::Owner { entry, cause: certain(rule, false) }, Because::Alone)
             }
+            _ if !call.family.is_empty() && call.unit.is_some_and(|unit| self.child_shape(unit) == Shape::Trusted) => {
+                let process = call.unit.map_or(0, |unit| unit.process);
+                Opinion::Verdict(Verdict::Ambiguous { among: call.family.clone() }, Because::Children(process))
+            }
             _ => {
                 let mut among = call.open.clone();
                 among.extend(lineage.map(|lineage| lineage.entry).filter(|entry| !call.open.contains(entry)));
+                among.extend(call.family.iter().copied().filter(|entry| !call.open.contains(entry)));
                 Opinion::Verdict(Verdict::Ambiguous { among }, Because::Nothing)
             }
+        }
+    }
+
+    /// A task works for the entry that it answers, or one that it descends from.
+    fn by_descent(&self, call: &Call, force: bool) -> Option<Opinion> {
+        let shape = self.task_shape(call);
+        let process = call.unit.filter(|_| shape != Shape::Refuted)?.process;
+        if self.descent(call) == Descent::Open && !force {
+            return Some(Opinion::Wait);
+        }
+        let entry = self.tasks_entry(call);
+        if entry.is_some_and(|entry| self.entries.get(&entry).is_some_and(|e| e.ended.is_none())) && !force {
+            return Some(Opinion::Wait);
+        }
+        let is_alone = call.open.len() <= 1 && self.is_alone(call);
+        match (shape, entry) {
+            (Shape::Trusted, Some(entry)) => {
+                let cause = certain(Rule::Lineage, false);
+                Some(Opinion::Verdict(Verdict::Owner { entry, cause }, Because::Tasks(process)))
+            }
+            // Of none of them, as far as its line tells: not even of the only one.
+            (Shape::Trusted, None) if !call.open.is_empty() => {
+                Some(Opinion::Verdict(Verdict::Ambiguous { among: call.candidates().collect() }, Because::Nothing))
+            }
+            (Shape::Unproven(_), Some(_)) if !is_alone && !force => Some(Opinion::Await(process)),
+            _ => None,
         }
     }
 
@@ -166,6 +226,26 @@ impl Correlator {
                 relied.insert(owner);
                 relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
             }
+            Because::Children(process) => {
+                let relied = &mut self.processes.entry(process).or_default().relied_on_children;
+                relied.insert(owner);
+                relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
+                if let Some(operation) = call.operation {
+                    self.operations.rely(operation, owner);
+                }
+            }
+            Because::Tasks(process) => {
+                let by_thread =
+                    self.entries.get(&owner).and_then(|e| e.answered_by).is_some_and(|unit| unit.is_thread());
+                let process = self.processes.entry(process).or_default();
+                process.relied_on_children.extend([owner].into_iter().chain(call.open.iter().copied()));
+                if by_thread {
+                    process.relied.extend([owner].into_iter().chain(call.open.iter().copied()));
+                }
+                if let Some(operation) = call.operation {
+                    self.task_operations.rely(operation, owner);
+                }
+            }
             Because::Alone => {
                 if let Some(operation) = call.operation {
                     self.operations.rely(operation, owner);
@@ -179,7 +259,7 @@ impl Correlator {
     }
 
     /// An operation that happens without an entry proves nothing by happening during one.
-    fn loosen(&mut self, operation: Option<u64>) {
+    pub(super) fn loosen(&mut self, operation: Option<u64>) {
         let Some(operation) = operation else { return };
         let relied = self.operations.loosen(operation);
         self.doubt(relied);

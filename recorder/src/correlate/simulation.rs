@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use regress_ebpf::{SocketId, Unit};
+use regress_ebpf::{SocketId, Strand, Unit};
 
 use super::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict};
 
@@ -72,13 +72,25 @@ struct Running {
     strays: bool,
 }
 
+/// What its lines of execution are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Threads,
+    /// Who started one is told when it calls, its end never.
+    Goroutines,
+    /// Each birth is told, no end. Entries are read by a task that does nothing else.
+    Tasks,
+}
+
 struct World {
     shape: Shape,
+    kind: Kind,
     chance: Chance,
     correlator: Correlator,
     mark: u64,
     next_thread: u32,
     workers: Vec<u32>,
+    parents: HashMap<u32, u32>,
     busy: HashSet<u32>,
     free_threads: Vec<u32>,
     handlers: Vec<u32>,
@@ -97,19 +109,27 @@ struct Score {
     missing: Vec<(CallKey, EntryKey)>,
 }
 
-fn unit(thread: u32) -> Unit {
-    Unit { process: 1, thread }
+/// A line of execution of the simulated process.
+fn unit(kind: Kind, number: u32) -> Unit {
+    let strand = match kind {
+        Kind::Threads => Strand::Thread(number),
+        Kind::Goroutines => Strand::Goroutine(number.into()),
+        Kind::Tasks => Strand::Context(number.into()),
+    };
+    Unit { process: 1, strand }
 }
 
 impl World {
     fn new(shape: Shape, seed: u64) -> World {
         World {
             shape,
+            kind: Kind::Threads,
             chance: Chance(seed),
             correlator: Correlator::new(Patience::default()),
             mark: 0,
             next_thread: 100,
             workers: Vec::new(),
+            parents: HashMap::new(),
             busy: HashSet::new(),
             free_threads: Vec::new(),
             handlers: Vec::new(),
@@ -119,10 +139,31 @@ impl World {
         }
     }
 
+    fn of_goroutines(shape: Shape, seed: u64) -> World {
+        World { kind: Kind::Goroutines, ..World::new(shape, seed) }
+    }
+
+    fn of_tasks(shape: Shape, seed: u64) -> World {
+        World { kind: Kind::Tasks, ..World::new(shape, seed) }
+    }
+
     fn fact(&mut self, thread: u32, fact: Fact) {
+        match fact {
+            Fact::Born { child: Unit { strand: Strand::Thread(child), .. } } if self.kind == Kind::Goroutines => {
+                self.parents.insert(child, thread);
+            }
+            Fact::Born { child: Unit { strand: Strand::Thread(child), .. } } if self.kind == Kind::Tasks => {
+                self.tell(thread, Fact::Born { child: unit(Kind::Tasks, child) });
+            }
+            Fact::Gone if self.kind != Kind::Threads => {}
+            _ => self.tell(thread, fact),
+        }
+    }
+
+    fn tell(&mut self, thread: u32, fact: Fact) {
         self.mark += 1;
         let at = self.mark * 100_000;
-        self.correlator.fact(Moment { mark: self.mark, at, unit: Some(unit(thread)) }, fact);
+        self.correlator.fact(Moment { mark: self.mark, at, unit: Some(unit(self.kind, thread)) }, fact);
         self.correlator.advance(at);
         while let Some(ruling) = self.correlator.next() {
             self.rulings.push(ruling);
@@ -154,14 +195,19 @@ impl World {
                 Some(free) => self.free_threads.swap_remove(free),
                 None => {
                     let thread = self.fresh_thread();
-                    self.fact(1, Fact::Born { child: unit(thread) });
+                    self.fact(1, Fact::Born { child: unit(Kind::Threads, thread) });
                     thread
                 }
             },
         };
-        self.fact(thread, Fact::EntryBegan { entry, connection: SocketId(number) });
+        // A goroutine that is made for a connection serves no other; a loop serves all.
+        let is_for_one = !matches!(self.shape, Shape::EventLoop | Shape::LoopsHandOver(_) | Shape::Hopping(..));
+        let connection = if self.kind != Kind::Threads && is_for_one { u64::from(thread) } else { number };
+        let reader = if self.kind == Kind::Tasks { 1_000_000 + connection as u32 } else { thread };
+        self.fact(reader, Fact::EntryBegan { entry, connection: SocketId(connection) });
         let thread = self.hop(thread);
-        self.fact(thread, Fact::EntryRead { entry });
+        let reader = if self.kind == Kind::Tasks { reader } else { thread };
+        self.fact(reader, Fact::EntryRead { entry });
         self.handlers.push(thread);
         let left = self.chance.below(4) as u32;
         let strays = self.shape == Shape::Mixed && self.chance.percent(30);
@@ -216,6 +262,9 @@ impl World {
         self.next_call += 1;
         self.truth.insert(call, truth);
         let connection = SocketId(1_000_000 + call.0);
+        if let (Kind::Goroutines, Some(&parent)) = (self.kind, self.parents.get(&thread)) {
+            self.tell(parent, Fact::Born { child: unit(Kind::Goroutines, thread) });
+        }
         self.fact(thread, Fact::CallBegan { call, connection, first: false, opaque: None });
         call
     }
@@ -238,14 +287,14 @@ impl World {
             }
             Shape::ThreadPerCall => {
                 let thread = self.fresh_thread();
-                self.fact(run.thread, Fact::Born { child: unit(thread) });
+                self.fact(run.thread, Fact::Born { child: unit(Kind::Threads, thread) });
                 thread
             }
             Shape::Executor(most) => {
                 let idle: Vec<u32> = self.workers.iter().copied().filter(|w| !self.busy.contains(w)).collect();
                 if (self.workers.len() as u32) < most && (idle.is_empty() || self.chance.percent(20)) {
                     let worker = self.fresh_thread();
-                    self.fact(run.thread, Fact::Born { child: unit(worker) });
+                    self.fact(run.thread, Fact::Born { child: unit(Kind::Threads, worker) });
                     self.workers.push(worker);
                     // The new worker is not always the one that takes this job.
                     if self.chance.percent(50) || idle.is_empty() { worker } else { idle[0] }
@@ -350,6 +399,101 @@ proptest! {
         prop_assert!(score.wrong.is_empty(), "{:?}: {score:?}", SHAPES[shape]);
         prop_assert!(score.missing.is_empty(), "{:?}: {score:?}", SHAPES[shape]);
     }
+}
+
+/// Goroutines and tasks do not take up other work while they wait: [`Shape::Helping`] has no counterpart.
+const SHAPES_OF_GOROUTINES: [Shape; 9] = [
+    Shape::ThreadPerRequest,
+    Shape::EventLoop,
+    Shape::LoopsHandOver(2),
+    Shape::LoopsHandOver(8),
+    Shape::Hopping(2, 80),
+    Shape::Hopping(8, 50),
+    Shape::Executor(6),
+    Shape::ThreadPerCall,
+    Shape::Mixed,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(2), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_certain_owner_is_wrong_among_goroutines(seed: u64, shape in 0..SHAPES_OF_GOROUTINES.len(), concurrency in 1usize..40, timers: bool, entries in 1u64..200) {
+        let shape = SHAPES_OF_GOROUTINES[shape];
+        let score = World::of_goroutines(shape, seed).run(entries, concurrency, timers);
+        prop_assert!(score.wrong.is_empty(), "{shape:?}: {score:?}");
+        prop_assert!(score.missing.is_empty(), "{shape:?}: {score:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_certain_owner_is_wrong_among_tasks(seed: u64, shape in 0..SHAPES_OF_GOROUTINES.len(), concurrency in 1usize..40, timers: bool, entries in 1u64..200) {
+        let shape = SHAPES_OF_GOROUTINES[shape];
+        let score = World::of_tasks(shape, seed).run(entries, concurrency, timers);
+        prop_assert!(score.wrong.is_empty(), "{shape:?}: {score:?}");
+        prop_assert!(score.missing.is_empty(), "{shape:?}: {score:?}");
+    }
+}
+
+#[test]
+fn goroutines_are_perfect_also_when_all_are_busy() {
+    for concurrency in [2, 16, 200] {
+        let score = World::of_goroutines(Shape::ThreadPerRequest, 5).run(600, concurrency, false);
+        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
+        assert_eq!(score.unknown, 0, "{concurrency} at once");
+        assert!(score.right > 600);
+    }
+}
+
+#[test]
+fn goroutines_work_for_the_one_that_started_them_once_proved() {
+    for concurrency in [2, 16, 200] {
+        let score = World::of_goroutines(Shape::ThreadPerCall, 5).run(600, concurrency, false);
+        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
+        assert_eq!(score.unknown, 0, "{concurrency} at once");
+        assert!(score.right > 600);
+    }
+}
+
+#[test]
+fn tasks_are_perfect_once_proved() {
+    for (shape, concurrency) in
+        [Shape::ThreadPerRequest, Shape::ThreadPerCall].into_iter().flat_map(|shape| [2, 16, 200].map(|n| (shape, n)))
+    {
+        let score = World::of_tasks(shape, 5).run(600, concurrency, false);
+        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
+        assert_eq!(score.unknown, 0, "{shape:?}, {concurrency} at once");
+        assert!(score.right > 600);
+    }
+}
+
+#[test]
+fn lazily_started_workers_are_not_believed() {
+    for seed in 0..1500 {
+        let mut chance = Chance(seed);
+        let (entries, concurrency) = (2 + chance.below(60), 2 + chance.below(20) as usize);
+        for world in [World::of_goroutines, World::of_tasks] {
+            let score = world(Shape::Executor(6), seed).run(entries, concurrency, false);
+            assert!(score.wrong.is_empty() && score.missing.is_empty(), "seed {seed}: {score:?}");
+        }
+    }
+}
+
+#[test]
+fn goroutines_are_forgotten() {
+    let mut world = World::of_goroutines(Shape::ThreadPerCall, 5);
+    let entries: Vec<Running> = (1..=50).map(|number| world.begin_entry(number)).collect();
+    let connections: Vec<u32> = entries.iter().map(|entry| entry.thread).collect();
+    for mut running in entries {
+        while world.step(&mut running) {}
+    }
+    for connection in connections {
+        world.fact(connection, Fact::ConnectionGone { connection: SocketId(connection.into()) });
+    }
+    assert_eq!(world.correlator.threads.len(), 0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ const BELIEF: f64 = 7.0;
 pub(super) struct Thread {
     /// Entries whose last byte it read and that are not answered.
     pub holds: Vec<EntryKey>,
+    /// A goroutine: entries that it read, as far as they are not finished.
+    pub read: Vec<EntryKey>,
     /// It has read an entry once.
     pub handles_entries: bool,
     /// It has made a call or read an entry once.
@@ -36,6 +38,17 @@ impl Thread {
     /// The one entry it holds.
     pub fn held(&self) -> Option<EntryKey> {
         if let [one] = self.holds[..] { Some(one) } else { None }
+    }
+
+    /// It is a goroutine, and all its entries came over one connection: what it does meanwhile it does for them, in whatever
+    /// order calls begin and end. Goroutines are made for their work, and cost so little that nobody lends them.
+    pub fn is_for_one(&self, unit: Unit) -> bool {
+        unit.is_goroutine() && matches!(self.born_for, BornFor::One(_))
+    }
+
+    /// It works for nobody and waits for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.holds.is_empty() && self.outstanding.is_empty() && self.inherited.is_empty()
     }
 
     /// The entry it works for, as far as its own reads say.
@@ -94,9 +107,22 @@ pub(super) enum Shape {
     Refuted,
 }
 
+impl Shape {
+    /// Adds evidence, in nats; true when that made it trusted.
+    pub fn believe(&mut self, evidence: f64) -> bool {
+        let Shape::Unproven(so_far) = *self else { return false };
+        *self = if so_far + evidence < BELIEF { Shape::Unproven(so_far + evidence) } else { Shape::Trusted };
+        *self == Shape::Trusted
+    }
+}
+
 /// One process.
 pub(super) struct Process {
     pub shape: Shape,
+    /// Whether goroutines or tasks work for the one that started them, see `children.rs` and `tasks.rs`.
+    pub children: Shape,
+    /// Entries for which something was ruled because they do.
+    pub relied_on_children: EntrySet,
     /// Threads that had read entries have ended in it.
     pub handlers_end: bool,
     /// Calls that wait for the shape to be proved.
@@ -112,6 +138,8 @@ impl Default for Process {
     fn default() -> Process {
         Process {
             shape: Shape::Unproven(0.0),
+            children: Shape::Unproven(0.0),
+            relied_on_children: EntrySet::default(),
             handlers_end: false,
             waiting: BTreeSet::new(),
             relied: EntrySet::default(),
@@ -140,7 +168,8 @@ impl Correlator {
     /// The evidence, in nats, of a call that keeps to this thread: how improbable that is where work is handed to
     /// whatever thread is at hand. It shows by landing on a thread that handles entries and holds none, so the evidence
     /// is as strong as those are many; where all are busy with entries of their own there is none. Threads that are made
-    /// for one connection and end with it, or the only thread of a process, take no work of others: one bit.
+    /// for one connection and end with it, goroutines that serve one, or the only thread of a process, take no work of
+    /// others: one bit.
     pub(super) fn evidence(&self, unit: Unit) -> f64 {
         let Some(process) = self.processes.get(&unit.process) else { return 0.0 };
         if !matches!(process.shape, Shape::Unproven(_)) {
@@ -156,7 +185,8 @@ impl Correlator {
             }
         }
         let own = self.threads.get(&unit).map_or(BornFor::Many, |thread| thread.born_for);
-        let takes_no_other = active == 0 || (matches!(own, BornFor::One(_)) && process.handlers_end);
+        let is_lasting = !unit.is_goroutine() && !process.handlers_end;
+        let takes_no_other = active == 0 || (matches!(own, BornFor::One(_)) && !is_lasting);
         let by_chance: f64 = 1.0 - free / at_hand;
         if takes_no_other { std::f64::consts::LN_2 } else { -by_chance.ln() }
     }
@@ -182,12 +212,9 @@ impl Correlator {
             _ => return,
         }
         let process = self.processes.entry(unit.process).or_default();
-        let Shape::Unproven(so_far) = process.shape else { return };
-        if so_far + evidence < BELIEF {
-            process.shape = Shape::Unproven(so_far + evidence);
+        if !process.shape.believe(evidence) {
             return;
         }
-        process.shape = Shape::Trusted;
         for call in std::mem::take(&mut process.waiting) {
             self.rule(call, false);
         }

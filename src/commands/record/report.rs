@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.1";
+const VERSION: &str = "1.2";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -42,6 +42,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             "exchanges have",
             "an unknown owner: record with fewer requests at a time",
         ),
+        (summary.left_out, "entry was", "entries were", "left out: which calls they caused is uncertain"),
         (summary.unfinished, "entry was", "entries were", "still open at the end"),
         (
             summary.opaque,
@@ -153,6 +154,7 @@ fn value(summary: &Summary) -> Value {
         }),
         "entries": summary.entries,
         "defective": summary.defective,
+        "left_out": summary.left_out,
         "unfinished": summary.unfinished,
         "opaque_connections": summary.opaque,
         "unix_not_http": summary.unix_not_http,

@@ -4,8 +4,8 @@
 use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic, Register};
 use object::ReadRef;
 
+use super::ProbePoint;
 use super::elf::Elf;
-use super::library::ProbePoint;
 
 /// `CurrentPCLnTabMagic`, since Go 1.20.
 const MAGIC: u32 = 0xffff_fff1;
@@ -27,13 +27,21 @@ pub(crate) fn crypto_tls<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<Pr
     points(elf, &read, &close, &write).unwrap_or_default()
 }
 
+/// Where in the file a function of this name begins its work: its arguments are in their registers, and it does not start
+/// again.
+pub(crate) fn entry<'data>(elf: &Elf<'data, impl ReadRef<'data>>, name: &str) -> Option<u64> {
+    let [function] = functions(elf, [name]);
+    let function = function?;
+    elf.code_offset(behind_stack_check(code(elf, &function)?, function.address)?)
+}
+
 fn points<'data>(
     elf: &Elf<'data, impl ReadRef<'data>>,
     read: &Function,
     close: &Function,
     write: &Function,
 ) -> Option<Vec<ProbePoint>> {
-    let point = |program, address| Some(ProbePoint { program, offset: elf.code_offset(address)? });
+    let point = |program, address| elf.probe(program, address);
     let read_code = code(elf, read)?;
     let mut points = Vec::new();
     let returns = returns(read_code, read.address);

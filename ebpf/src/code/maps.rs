@@ -9,6 +9,9 @@ use std::path::PathBuf;
 pub(crate) struct Mapped {
     /// `START-END`, as in `/proc/PID/map_files`.
     range: String,
+    /// Where it begins in memory, and in the file.
+    pub(crate) start: u64,
+    pub(crate) offset: u64,
     /// Device and inode, as the line spells them: the same for the same file in one mount.
     pub(crate) file: String,
     pub(crate) path: PathBuf,
@@ -46,7 +49,7 @@ fn parse(line: &str) -> Option<Mapped> {
     };
     let range = field()?.to_owned();
     let permissions = field()?;
-    let _offset = field()?;
+    let offset = u64::from_str_radix(field()?, 16).ok()?;
     let device = field()?;
     let inode = field()?;
     if permissions.as_bytes().get(2) != Some(&b'x') || inode == "0" {
@@ -60,7 +63,8 @@ fn parse(line: &str) -> Option<Mapped> {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path).replace("\\012", "\n");
     // Addresses in map_files have no leading zeros.
     let range = range.split('-').map(|address| address.trim_start_matches('0')).collect::<Vec<_>>().join("-");
-    Some(Mapped { range, file: format!("{device} {inode}"), path: path.into() })
+    let start = u64::from_str_radix(range.split('-').next()?, 16).ok()?;
+    Some(Mapped { range, start, offset, file: format!("{device} {inode}"), path: path.into() })
 }
 
 #[cfg(test)]
@@ -72,6 +76,7 @@ mod tests {
         let line = "7f0000400000-7f0000500000 r-xp 00023000 fe:01 1234                       /usr/lib/a b.so (deleted)";
         let mapped = parse(line).unwrap();
         assert_eq!(mapped.range, "7f0000400000-7f0000500000");
+        assert_eq!((mapped.start, mapped.offset), (0x7f00_0040_0000, 0x23000));
         assert_eq!(mapped.file, "fe:01 1234");
         assert_eq!(mapped.path, PathBuf::from("/usr/lib/a b.so"));
         assert_eq!(parse("00400000-00500000 r-xp 0 fe:01 1 /a").unwrap().range, "400000-500000");

@@ -1,8 +1,12 @@
 //! ELF files: where a function's code is.
 
-use object::elf::{EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_LOAD};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+use object::elf::{
+    EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_LOAD, PT_TLS, R_X86_64_RELATIVE, STT_FUNC, STT_OBJECT,
+};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 use object::{Endianness, ReadRef};
+
+use super::ProbePoint;
 
 /// A program or library for x86-64.
 pub(crate) struct Elf<'data, R: ReadRef<'data>> {
@@ -24,12 +28,21 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     /// The functions of these names, as addresses, in the order of the names: what the file exports, else what its full
     /// table of symbols has.
     pub(crate) fn functions<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        self.symbols(STT_FUNC, names)
+    }
+
+    /// The variables of these names, in the same way.
+    pub(crate) fn variables<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        self.symbols(STT_OBJECT, names)
+    }
+
+    fn symbols<const N: usize>(&self, kind: u8, names: [&str; N]) -> [Option<u64>; N] {
         let mut found = [None; N];
         let Ok(sections) = self.header.sections(self.endian, self.data) else { return found };
         for table in [object::elf::SHT_DYNSYM, object::elf::SHT_SYMTAB] {
             let Ok(symbols) = sections.symbols(self.endian, self.data, table) else { continue };
             for symbol in symbols.iter() {
-                if symbol.st_type() != object::elf::STT_FUNC || symbol.is_undefined(self.endian) {
+                if symbol.st_type() != kind || symbol.is_undefined(self.endian) {
                     continue;
                 }
                 let Ok(name) = symbol.name(self.endian, symbols.strings()) else { continue };
@@ -39,6 +52,36 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
             }
         }
         found
+    }
+
+    /// A pointer that the file holds at an address, as an address: the dynamic loader puts it there, or it is there.
+    pub(crate) fn pointer(&self, address: u64) -> Option<u64> {
+        let relocated = self.pointers().into_iter().find(|(at, _)| *at == address);
+        relocated.map(|(_, pointer)| pointer).or_else(|| {
+            let bytes = self.memory(address, 8)?.try_into().ok()?;
+            Some(u64::from_le_bytes(bytes)).filter(|&pointer| pointer != 0)
+        })
+    }
+
+    /// The pointers into the file itself that the dynamic loader has to adapt: where they are, and where they lead.
+    pub(crate) fn pointers(&self) -> Vec<(u64, u64)> {
+        let Ok(sections) = self.header.sections(self.endian, self.data) else { return Vec::new() };
+        let mut pointers = Vec::new();
+        for section in sections.iter() {
+            let Ok(Some((relocations, _))) = section.rela(self.endian, self.data) else { continue };
+            let own = relocations.iter().filter(|r| r.r_type(self.endian, false) == R_X86_64_RELATIVE);
+            pointers.extend(own.filter_map(|relocation| {
+                let pointer = u64::try_from(relocation.r_addend(self.endian)).ok()?;
+                Some((relocation.r_offset(self.endian), pointer))
+            }));
+        }
+        pointers
+    }
+
+    /// Whether a string that ends in a zero byte is at an address.
+    pub(crate) fn holds(&self, address: u64, string: &str) -> bool {
+        let with_end = self.memory(address, string.len() as u64 + 1).and_then(|bytes| bytes.strip_suffix(&[0]));
+        with_end == Some(string.as_bytes())
     }
 
     /// Whether the constants of the program have this in them.
@@ -54,10 +97,32 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
     }
 
+    /// How much memory each thread has of its own for this file.
+    pub(crate) fn thread_local_size(&self) -> Option<u64> {
+        let segments = self.header.program_headers(self.endian, self.data).ok()?;
+        let segment = segments.iter().find(|segment| segment.p_type(self.endian) == PT_TLS)?;
+        Some(segment.p_memsz(self.endian))
+    }
+
     /// What is at an address in memory, as far as the file has it, at most `length` bytes.
     pub(crate) fn memory(&self, address: u64, length: u64) -> Option<&'data [u8]> {
         let (offset, available) = self.locate(address, false)?;
         self.data.read_bytes_at(offset, length.min(available)).ok()
+    }
+
+    /// How much lower the code lies in the file than in memory, before it is loaded somewhere.
+    pub(crate) fn code_shift(&self) -> Option<u64> {
+        let segments = self.header.program_headers(self.endian, self.data).ok()?;
+        let is_code = |flags| flags & PF_X != 0;
+        let code = segments
+            .iter()
+            .find(|segment| segment.p_type(self.endian) == PT_LOAD && is_code(segment.p_flags(self.endian)))?;
+        Some(code.p_vaddr(self.endian).wrapping_sub(code.p_offset(self.endian)))
+    }
+
+    /// A probe of the code at an address.
+    pub(crate) fn probe(&self, program: &'static str, address: u64) -> Option<ProbePoint> {
+        Some(ProbePoint { program, offset: self.code_offset(address)? })
     }
 
     /// Where in the file the code at an address is.

@@ -1,0 +1,187 @@
+//! One cell of the table: a service, so many clients, a recording, and what it says of owners.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Barrier,
+    time::{Duration, Instant},
+};
+
+use nix::{sys::signal, unistd::Pid};
+use regress_cassettes::{Confidence, Content, Exchange, Store};
+
+use crate::{
+    http::{Client, Downstream},
+    services::{Case, Service},
+};
+
+/// Calls by what the recording says of their owner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owners {
+    pub right: u64,
+    pub wrong: u64,
+    pub unknown: u64,
+}
+
+impl Owners {
+    pub fn all(&self) -> u64 {
+        self.right + self.wrong + self.unknown
+    }
+
+    pub fn share(&self, of: u64) -> f64 {
+        of as f64 / self.all().max(1) as f64
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub struct Failure {
+    reason: String,
+    absence: bool,
+}
+
+impl Failure {
+    pub fn absent(error: std::io::Error) -> Failure {
+        Failure { reason: error.to_string(), absence: error.kind() == std::io::ErrorKind::NotFound }
+    }
+
+    pub fn broken(reason: impl fmt::Display) -> Failure {
+        Failure { reason: reason.to_string(), absence: false }
+    }
+
+    /// The runtime is not installed.
+    pub fn is_absence(&self) -> bool {
+        self.absence
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// Each client makes one request before the recording, so that it finds connections and pools open, and these in it.
+fn requests(clients: u32) -> u64 {
+    (3000 / u64::from(clients)).clamp(10, 150)
+}
+
+pub fn measure(case: &Case, clients: u32, folder: &Path) -> Result<Owners, Failure> {
+    let downstream = Downstream::start().map_err(Failure::broken)?;
+    let service = Service::start(case, downstream.address, folder)?;
+    let connect = |_| Client::connect(service.address).map_err(Failure::broken);
+    let mut connected: Vec<Client> = (0..clients).map(connect).collect::<Result<_, _>>()?;
+    drive(&mut connected, 1, 1)?;
+    settle(&downstream);
+    let before = downstream.served();
+
+    let out = folder.join(format!("{}-{clients}", case.name));
+    let recording = Recording::start(service.pid(), &out)?;
+    let driven = drive(&mut connected, 1_000_000, requests(clients));
+    settle(&downstream);
+    recording.stop()?;
+    driven?;
+    let calls = downstream.served() - before;
+    drop(service);
+
+    let owners = judge(&out)?;
+    std::fs::remove_dir_all(&out).map_err(Failure::broken)?;
+    if owners.all() != calls {
+        return Err(Failure::broken(format!("{} of {calls} calls were recorded", owners.all())));
+    }
+    Ok(owners)
+}
+
+/// Work that goes on after the response is over when nothing has been called for a while.
+fn settle(downstream: &Downstream) {
+    let (mut served, mut since) = (downstream.served(), Instant::now());
+    while since.elapsed() < Duration::from_millis(200) {
+        std::thread::sleep(Duration::from_millis(20));
+        if downstream.served() != served {
+            (served, since) = (downstream.served(), Instant::now());
+        }
+    }
+}
+
+/// All clients at once, each one request after the other.
+fn drive(clients: &mut [Client], first: u64, requests: u64) -> Result<(), Failure> {
+    let start = Barrier::new(clients.len());
+    let ask_all = |client: &mut Client, first: u64| {
+        start.wait();
+        (first..first + requests).try_for_each(|id| client.ask(id))
+    };
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = clients
+            .iter_mut()
+            .zip((first..).step_by(1000))
+            .map(|(client, first)| scope.spawn(move || ask_all(client, first)))
+            .collect();
+        let results = asking.into_iter().map(|asking| asking.join().expect("clients do not panic"));
+        results.collect::<Vec<_>>().into_iter().collect::<Result<(), _>>().map_err(Failure::broken)
+    })
+}
+
+struct Recording(Child);
+
+impl Recording {
+    /// Returns when it sees everything.
+    fn start(pid: u32, out: &Path) -> Result<Recording, Failure> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regress"));
+        command.args(["record", "--via", "ebpf", "--pid", &pid.to_string(), "--output"]).arg(out);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(Failure::broken)?;
+        let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let mut line = String::new();
+        let _ = errors.read_line(&mut line);
+        // What comes later is the summary: nobody needs it, and it must have somewhere to go.
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let recording = Recording(child);
+        if line.starts_with("recording ") { Ok(recording) } else { Err(Failure::broken(line.trim())) }
+    }
+
+    fn stop(mut self) -> Result<(), Failure> {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).map_err(Failure::broken)?);
+        signal::kill(pid, signal::Signal::SIGINT).map_err(Failure::broken)?;
+        match self.0.wait().map_err(Failure::broken)?.code() {
+            // 2: some owners are not known, which is what is counted here.
+            Some(0 | 2) => Ok(()),
+            code => Err(Failure::broken(format!("the recording ended with {code:?}"))),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // Nothing is left to end after `stop`.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn judge(folder: &Path) -> Result<Owners, Failure> {
+    let store = Store::open(folder).map_err(Failure::broken)?;
+    let mut owners = Owners::default();
+    for located in store.list().map_err(Failure::broken)? {
+        let cassette = store.read(&located).map_err(Failure::broken)?;
+        let entry = cassette.entry.as_ref().map(id).transpose()?;
+        for call in &cassette.downstream {
+            match call.cause.as_ref().map(|cause| cause.confidence) {
+                Some(Confidence::Certain) if Some(id(call)?) == entry => owners.right += 1,
+                Some(Confidence::Certain) => owners.wrong += 1,
+                _ => owners.unknown += 1,
+            }
+        }
+    }
+    if let Some(ambient) = store.ambient().map_err(Failure::broken)? {
+        owners.unknown += ambient.downstream.len() as u64;
+    }
+    Ok(owners)
+}
+
+/// The number at the end of an exchange's path.
+fn id(exchange: &Exchange) -> Result<String, Failure> {
+    let Content::Http1(http) = &exchange.content else { return Err(Failure::broken("an exchange is no HTTP")) };
+    let target = http.request.target();
+    Ok(target.rsplit('/').next().unwrap_or_default().to_owned())
+}

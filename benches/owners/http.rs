@@ -1,0 +1,102 @@
+//! The downstream, and the clients of the service: as little HTTP as it takes.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Answers each request after half a millisecond to nine and a half, and counts them. Its threads end with the process.
+pub struct Downstream {
+    pub address: SocketAddr,
+    served: Arc<AtomicU64>,
+}
+
+impl Downstream {
+    pub fn start() -> io::Result<Downstream> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let served = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&served);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let count = Arc::clone(&count);
+                // Whoever hangs up ends it.
+                thread::spawn(move || drop(answer(stream, &count)));
+            }
+        });
+        Ok(Downstream { address, served })
+    }
+
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    while head(&mut reader)?.is_some() {
+        let number = served.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(Duration::from_micros(500 + number * 7919 % 9000));
+        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+    }
+    Ok(())
+}
+
+/// A connection into the service.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Client(BufReader::new(stream)))
+    }
+
+    /// Asks for `/r/ID` and checks that the answer is that id.
+    pub fn ask(&mut self, id: u64) -> io::Result<()> {
+        write!(self.0.get_mut(), "GET /r/{id} HTTP/1.1\r\nHost: service\r\n\r\n")?;
+        let length = head(&mut self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut body = String::new();
+        // Node answers what it does not know the length of in chunks; ours are short enough to be one.
+        if let Some(length) = length {
+            (&mut self.0).take(length).read_to_string(&mut body)?;
+        } else {
+            let mut line = String::new();
+            self.0.read_line(&mut line)?;
+            let size = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            (&mut self.0).take(size).read_to_string(&mut body)?;
+            let mut rest = [0; 7];
+            self.0.read_exact(&mut rest)?;
+        }
+        if body == id.to_string() { Ok(()) } else { Err(io::Error::other(format!("{id} was answered by {body:?}"))) }
+    }
+}
+
+/// Reads a head; `None` at the end of the stream, else its Content-Length if it has one.
+fn head(reader: &mut impl BufRead) -> io::Result<Option<Option<u64>>> {
+    let (mut length, mut is_first) = (None, true);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return if is_first { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        is_first = false;
+        if line == "\r\n" {
+            return Ok(Some(length));
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().ok();
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The services, one file a runtime.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use crate::cell::Failure;
+
+/// A way in which a service makes its two calls.
+#[derive(Debug)]
+pub struct Case {
+    pub name: &'static str,
+    runtime: Runtime,
+    /// The service's first argument.
+    mode: &'static str,
+    /// How many percent of the owners have to be known.
+    pub owned: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Runtime {
+    Python,
+    Node,
+    Go,
+    Java,
+}
+
+const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f64) -> Case {
+    Case { name, runtime, mode, owned }
+}
+
+pub const CASES: [Case; 26] = [
+    case("python-threads", Runtime::Python, "threads", 99.9),
+    case("python-threads-timer", Runtime::Python, "timer", 99.9),
+    case("python-executor", Runtime::Python, "executor", 99.9),
+    case("python-asyncio", Runtime::Python, "asyncio", 99.9),
+    case("python-asyncio-timer", Runtime::Python, "asyncio-timer", 99.9),
+    case("python-asyncio-pool-of-10", Runtime::Python, "asyncio-pool", 99.9),
+    case("python-asyncio-parallel", Runtime::Python, "asyncio-parallel", 99.9),
+    case("python-asyncio-executor", Runtime::Python, "asyncio-executor", 99.9),
+    case("python-asyncio-to-thread", Runtime::Python, "asyncio-to-thread", 99.9),
+    case("python-asyncio-workers", Runtime::Python, "asyncio-workers", 99.9),
+    case("python-asyncio-after-response", Runtime::Python, "asyncio-after-response", 99.9),
+    case("aiohttp", Runtime::Python, "aiohttp", 99.9),
+    case("aiohttp-pool-of-10", Runtime::Python, "aiohttp-pool", 99.9),
+    case("node-http", Runtime::Node, "http", 99.9),
+    case("node-http-pool-of-10", Runtime::Node, "pool", 99.9),
+    case("node-fetch", Runtime::Node, "fetch", 99.9),
+    case("node-fetch-timer", Runtime::Node, "fetch-timer", 99.9),
+    case("go", Runtime::Go, "sequential", 99.9),
+    case("go-timer", Runtime::Go, "timer", 99.9),
+    case("go-pool-of-10", Runtime::Go, "pool", 99.9),
+    case("go-parallel", Runtime::Go, "parallel", 99.9),
+    case("go-workers", Runtime::Go, "workers", 99.9),
+    case("go-after-response", Runtime::Go, "after", 99.9),
+    case("java-url-connection", Runtime::Java, "threads", 99.9),
+    case("java-http-client", Runtime::Java, "send", 99.0),
+    case("java-http-client-async", Runtime::Java, "send-async", 99.0),
+];
+
+/// A running service; dropping it ends it.
+pub struct Service {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Service {
+    pub fn start(case: &Case, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+        let mut command = match case.runtime {
+            Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
+            Runtime::Node => script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?,
+            Runtime::Java => {
+                // Compiled in memory, before it serves.
+                script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
+            }
+            Runtime::Go => go(folder)?,
+        };
+        command.arg(case.mode).arg(format!("http://{downstream}")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(Failure::absent)?;
+        let mut line = String::new();
+        let output = child.stdout.take().expect("stdout is a pipe");
+        // Whatever fails here shows as a line that is no port.
+        let _ = BufReader::new(output).read_line(&mut line);
+        let port = line.trim().parse();
+        let mut service = Service { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let port = port.map_err(|_| Failure::broken(format!("{} does not say its port, but {line:?}", case.name)))?;
+        service.address.set_port(port);
+        Ok(service)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Where it has ended on its own there is nobody to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn script(interpreter: &str, name: &str, text: &str, folder: &Path) -> Result<Command, Failure> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(Failure::broken)?;
+    let mut command = Command::new(interpreter);
+    command.arg(path);
+    Ok(command)
+}
+
+fn go(folder: &Path) -> Result<Command, Failure> {
+    let program = folder.join("owners-go");
+    if !program.exists() {
+        let source = folder.join("owners.go");
+        fs::write(&source, include_str!("services/owners.go")).map_err(Failure::broken)?;
+        let mut build = Command::new("go");
+        build.env("GO111MODULE", "off").env("GOTOOLCHAIN", "local").arg("build").arg("-o").arg(&program).arg(&source);
+        let built = build.output().map_err(Failure::absent)?;
+        if !built.status.success() {
+            return Err(Failure::broken(String::from_utf8_lossy(&built.stderr)));
+        }
+    }
+    Ok(Command::new(program))
+}

@@ -1,0 +1,84 @@
+// Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as its argument says, and prints its port.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+func main() {
+	mode, downstream := os.Args[1], os.Args[2]
+	transport := &http.Transport{MaxIdleConnsPerHost: 1000}
+	if mode == "pool" {
+		transport.MaxConnsPerHost = 10
+	}
+	client := &http.Client{Transport: transport}
+	call := func(path string) {
+		request, _ := http.NewRequestWithContext(context.Background(), "GET", downstream+path, nil)
+		if response, err := client.Do(request); err == nil {
+			io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+	}
+	// Workers that the first requests start and all requests use.
+	jobs, workers := make(chan func()), make(chan struct{}, 16)
+	submit := func(job func()) {
+		select {
+		case jobs <- job:
+			return
+		default:
+		}
+		select {
+		case workers <- struct{}{}:
+			go func() {
+				for job := range jobs {
+					job()
+				}
+			}()
+		default:
+		}
+		jobs <- job
+	}
+	http.HandleFunc("/r/", func(w http.ResponseWriter, r *http.Request) {
+		id := strings.TrimPrefix(r.URL.Path, "/r/")
+		switch mode {
+		case "parallel":
+			var both sync.WaitGroup
+			for _, path := range []string{"/a/", "/b/"} {
+				both.Add(1)
+				go func() { defer both.Done(); call(path + id) }()
+			}
+			both.Wait()
+		case "workers":
+			for _, path := range []string{"/a/", "/b/"} {
+				done := make(chan struct{})
+				submit(func() { call(path + id); close(done) })
+				<-done
+			}
+		case "timer":
+			call("/a/" + id)
+			time.Sleep(3 * time.Millisecond)
+			call("/b/" + id)
+		case "after":
+			call("/a/" + id)
+			go func() { time.Sleep(3 * time.Millisecond); call("/b/" + id) }()
+		default:
+			call("/a/" + id)
+			call("/b/" + id)
+		}
+		io.WriteString(w, id)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	panic(http.Serve(listener, nil))
+}

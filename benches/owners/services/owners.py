@@ -1,0 +1,168 @@
+# Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+import asyncio
+import http.client
+import sys
+import threading
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+MODE, DOWNSTREAM = sys.argv[1:3]
+HOST = urllib.parse.urlsplit(DOWNSTREAM).netloc
+local = threading.local()
+pool = ThreadPoolExecutor(16)
+
+
+def call(path):
+    if not hasattr(local, "connection"):
+        local.connection = http.client.HTTPConnection(HOST)
+    local.connection.request("GET", path)
+    local.connection.getresponse().read()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        ident = self.path[3:]
+        if MODE == "executor":
+            pool.submit(call, "/a/" + ident).result()
+            pool.submit(call, "/b/" + ident).result()
+        else:
+            call("/a/" + ident)
+            if MODE == "timer":
+                time.sleep(0.003)
+            call("/b/" + ident)
+        body = ident.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 256
+    daemon_threads = True
+
+
+idle = []
+
+
+async def call_async(path):
+    reader, writer = idle.pop() if idle else await asyncio.open_connection(*HOST.split(":"))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    await reader.readexactly(length)
+    idle.append((reader, writer))
+
+
+LIMIT = asyncio.Semaphore(10)
+jobs = asyncio.Queue()
+started = set()
+
+
+async def limited(path):
+    async with LIMIT:
+        await call_async(path)
+
+
+async def work():
+    while True:
+        path, done = await jobs.get()
+        await call_async(path)
+        done.set_result(None)
+
+
+async def hand_over(path):
+    # Workers that the first entries start, and that work for all.
+    if len(started) < 16:
+        started.add(asyncio.create_task(work()))
+    done = asyncio.get_running_loop().create_future()
+    jobs.put_nowait((path, done))
+    await done
+
+
+async def handle(ident):
+    first, second = "/a/" + ident, "/b/" + ident
+    match MODE:
+        case "asyncio-parallel":
+            await asyncio.gather(call_async(first), call_async(second))
+        case "asyncio-pool":
+            await limited(first)
+            await limited(second)
+        case "asyncio-workers":
+            await hand_over(first)
+            await hand_over(second)
+        case "asyncio-executor":
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(pool, call, first)
+            await loop.run_in_executor(pool, call, second)
+        case "asyncio-to-thread":
+            await asyncio.to_thread(call, first)
+            await asyncio.to_thread(call, second)
+        case "asyncio-after-response":
+            await call_async(first)
+            late = asyncio.create_task(call_later(second))
+            started.add(late)
+            late.add_done_callback(started.discard)
+        case _:
+            await call_async(first)
+            if MODE == "asyncio-timer":
+                await asyncio.sleep(0.003)
+            await call_async(second)
+
+
+async def call_later(path):
+    await asyncio.sleep(0.001)
+    await call_async(path)
+
+
+async def serve_one(reader, writer):
+    while True:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return writer.close()
+        ident = head.split(b" ")[1][3:].decode()
+        await handle(ident)
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(ident)}\r\n\r\n{ident}".encode())
+
+
+async def serve_async():
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0, backlog=256)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+async def serve_aiohttp():
+    from aiohttp import ClientSession, TCPConnector, web
+
+    async def answer(request):
+        ident = request.match_info["ident"]
+        for path in ("/a/" + ident, "/b/" + ident):
+            async with session.get(DOWNSTREAM + path) as response:
+                await response.read()
+        return web.Response(text=ident)
+
+    session = ClientSession(connector=TCPConnector(limit=10 if MODE == "aiohttp-pool" else 0))
+    app = web.Application()
+    app.router.add_get("/r/{ident}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=256).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+if MODE.startswith("asyncio"):
+    asyncio.run(serve_async())
+if MODE.startswith("aiohttp"):
+    asyncio.run(serve_aiohttp())
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()

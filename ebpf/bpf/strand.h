@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * What a thread runs at the moment, where its program has lines of execution of its own.
+ */
+#pragma once
+#include "goroutine.h"
+#include "python.h"
+
+/* Set in the numbers of contexts and jobs; goroutines do not come that far. */
+#define CONTEXT_NUMBER (1ull << 63)
+#define JOB_NUMBER (1ull << 62)
+
+/* The number of what runs; 0: nothing but the thread. Apart from the programs that call it: most of them do so several
+ * times. */
+NOINLINE u64 current_strand(u32 process)
+{
+	u32 *known = known_of(process);
+	u64 number = 0;
+
+	if (!known)
+		return 0;
+	if (*known & GO_ONCE)
+		number = current_goroutine(process);
+	if (!number && *known & PYTHON_ONCE) {
+		number = current_context(process);
+		if (number)
+			return number | CONTEXT_NUMBER;
+		number = current_job();
+		if (number)
+			return number | JOB_NUMBER;
+	}
+	return number;
+}
+
+/* The process is no more what it was. */
+INLINE void forget_program(u32 process)
+{
+	if (has_been(GO_ONCE, process))
+		forget_go_program(process);
+	if (has_been(PYTHON_ONCE, process))
+		bpf_map_delete_elem(&python_programs, &process);
+}
+
+INLINE void inherit_program(u32 parent, u32 child)
+{
+	if (has_been(PYTHON_ONCE, parent))
+		inherit_python(parent, child);
+}

@@ -1,0 +1,88 @@
+//! The code that followed processes run: what is in their files, and where to probe it.
+//!
+//! [`Targets`] finds the files that a process has mapped; [`inspect`] looks into one.
+
+use object::ReadRef;
+
+use crate::tls::{TlsLibrary, openssl};
+
+mod elf;
+mod golang;
+mod goroutines;
+mod maps;
+mod python;
+mod targets;
+
+pub(crate) use elf::Elf;
+pub(crate) use goroutines::{GoroutineFields, Goroutines};
+pub(crate) use maps::executable;
+pub(crate) use python::{Python, PythonProgram};
+pub(crate) use targets::Targets;
+
+/// A program of `bpf/tls.h` or `bpf/python_probes.h` and the place in the file where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProbePoint {
+    pub(crate) program: &'static str,
+    pub(crate) offset: u64,
+}
+
+/// The programs that probe points name.
+pub(crate) const PROBES: [&str; 17] = [
+    "context_copied",
+    "context_freed",
+    "go_read_returns",
+    "go_close",
+    "go_read",
+    "go_round_trip",
+    "go_write",
+    "job_put",
+    "job_taken",
+    "libraries_changed",
+    "ssl_free",
+    "ssl_returned",
+    "ssl_read",
+    "ssl_read_ex",
+    "ssl_do_handshake",
+    "ssl_write",
+    "ssl_write_ex",
+];
+
+/// What a file has for us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inspected {
+    pub(crate) library: Option<TlsLibrary>,
+    /// Where it is a Go program.
+    pub(crate) goroutines: Option<Goroutines>,
+    /// Where it holds the Python interpreter.
+    pub(crate) python: Option<Python>,
+    /// Where it holds the queue of Python's thread pools.
+    pub(crate) queue: Vec<ProbePoint>,
+    /// What reads TLS, in the order in which they have to be attached: what sees a call end before what sees it begin,
+    /// reads before writes, so that nothing is seen half.
+    pub(crate) probes: Vec<ProbePoint>,
+}
+
+/// Looks into a file; anything that is no ELF file for x86-64 has nothing.
+pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
+    let Some(elf) = Elf::parse(data) else { return Inspected::default() };
+    let mut inspected = Inspected {
+        goroutines: goroutines::of_program(&elf),
+        python: python::of_file(&elf),
+        queue: python::queue(&elf),
+        ..Inspected::default()
+    };
+    if let [Some(address)] = elf.functions(["_dl_debug_state"]) {
+        inspected.probes.extend(elf.probe("libraries_changed", address));
+    }
+    let go = golang::crypto_tls(&elf);
+    if !go.is_empty() {
+        inspected.library = Some(TlsLibrary::Go);
+        inspected.probes.extend(go);
+    }
+    let openssl = openssl(&elf);
+    if !openssl.is_empty() {
+        inspected.library = Some(TlsLibrary::OpenSsl);
+        inspected.probes.extend(openssl);
+    }
+    inspected
+}

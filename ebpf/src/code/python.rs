@@ -1,0 +1,156 @@
+//! Where the Python interpreter (CPython) keeps what tells contexts apart, where they come and go, and where threads hand
+//! each other jobs.
+
+use std::collections::HashMap;
+
+use object::ReadRef;
+
+use super::{Elf, ProbePoint};
+
+/// What a file that holds the interpreter has for us: a program, or a library that programs load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Python {
+    pub(crate) layout: PythonLayout,
+    /// Probes of `bpf/python_probes.h`.
+    pub(crate) probes: Vec<ProbePoint>,
+}
+
+/// Addresses before the file is loaded somewhere, and the place of `context` in `PyThreadState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PythonLayout {
+    key: u64,
+    context_type: u64,
+    context_at: u64,
+    /// See [`Elf::code_shift`].
+    code_shift: u64,
+}
+
+/// `struct python_program` in `bpf/python.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct PythonProgram {
+    /// Given by whoever tells the programs of it.
+    pub(crate) instance: u64,
+    key_at: u64,
+    context_type: u64,
+    context_at: u64,
+}
+
+impl PythonLayout {
+    /// Where the interpreter is in a process, of which the code from `offset` in the file on lies at `start`.
+    pub(crate) fn loaded(&self, start: u64, offset: u64) -> PythonProgram {
+        let shift = start.wrapping_sub(offset).wrapping_sub(self.code_shift);
+        PythonProgram {
+            instance: 0,
+            key_at: self.key.wrapping_add(shift),
+            context_type: self.context_type.wrapping_add(shift),
+            context_at: self.context_at,
+        }
+    }
+}
+
+/// `tp_dealloc` in `PyTypeObject`, Include/cpython/object.h.
+const DESTRUCTOR_AT: u64 = 48;
+
+/// `None` for what holds no interpreter of a version whose structures are known, or does not export what extensions need.
+pub(crate) fn of_file<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option<Python> {
+    let [Some(version), Some(runtime), Some(context_type)] =
+        elf.variables(["Py_Version", "_PyRuntime", "PyContext_Type"])
+    else {
+        return None;
+    };
+    let [Some(copy)] = elf.functions(["PyContext_CopyCurrent"]) else { return None };
+    let version = u32::from_le_bytes(elf.memory(version, 4)?.try_into().ok()?);
+    let (key_at, context_at) = fields(version)?;
+    let destructor = elf.pointer(context_type + DESTRUCTOR_AT)?;
+    let probes = vec![elf.probe("context_freed", destructor)?, elf.probe("context_copied", copy)?];
+    let layout = PythonLayout { key: runtime + key_at, context_type, context_at, code_shift: elf.code_shift()? };
+    Some(Python { layout, probes })
+}
+
+/// Where `autoTSSkey._key` is in `_PyRuntime`, and `context` in `PyThreadState`: by the C compiler, from the headers of
+/// 3.11.7, 3.12.1, 3.13.0 and 3.14.3. `version` is `PY_VERSION_HEX`. Without the GIL threads have other structures; those
+/// builds are told by the type check in `bpf/python.h`, which then finds no context.
+fn fields(version: u32) -> Option<(u64, u64)> {
+    match version >> 16 {
+        0x030b => Some((596, 224)),
+        0x030c => Some((1548, 208)),
+        0x030d => Some((2164, 208)),
+        0x030e => Some((2340, 208)),
+        _ => None,
+    }
+}
+
+/// Probes of the queue through which `concurrent.futures.ThreadPoolExecutor` and `multiprocessing.pool.ThreadPool` give jobs
+/// to their threads: `queue.SimpleQueue`, which is in an extension module of its own (Modules/_queuemodule.c). Its functions
+/// have no names in the file, but Python finds them by the names of the methods.
+pub(crate) fn queue<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
+    const METHODS: [(&str, &str); 4] =
+        [("put", "job_put"), ("put_nowait", "job_put"), ("get", "job_taken"), ("get_nowait", "job_taken")];
+    if elf.functions(["PyInit__queue"]) == [None] {
+        return Vec::new();
+    }
+    // PyMethodDef, Include/methodobject.h: the name, and behind it the function.
+    let pointers: HashMap<u64, u64> = elf.pointers().into_iter().collect();
+    let method = |(name, program): (&str, &'static str)| {
+        let at = |(at, pointer): (&u64, &u64)| elf.holds(*pointer, name).then(|| pointers.get(&(at + 8))).flatten();
+        let mut found: Vec<ProbePoint> =
+            pointers.iter().filter_map(at).filter_map(|function| elf.probe(program, *function)).collect();
+        // Of more than one nobody knows which it is.
+        found.pop().filter(|_| found.is_empty())
+    };
+    METHODS.into_iter().map(method).collect::<Option<_>>().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::print_stdout, reason = "skipped tests say why")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::code::{executable, inspect};
+
+    #[test]
+    fn other_versions_are_not_guessed() {
+        assert_eq!(fields(0x030b_02f0), Some((596, 224)));
+        assert_eq!([0x0300_00f0, 0x030a_0df0, 0x030f_00f0, 0x040b_00f0].map(fields), [None; 4]);
+    }
+
+    #[test]
+    fn addresses_move_with_the_code() {
+        let layout = PythonLayout { key: 0x5000, context_type: 0x6000, context_at: 224, code_shift: 0x1000 };
+        let loaded = layout.loaded(0x7f00_0000_3000, 0x2000);
+        assert_eq!((loaded.key_at, loaded.context_type), (0x7f00_0000_5000, 0x7f00_0000_6000));
+        assert_eq!(layout.loaded(0x3000, 0x2000).key_at, 0x5000);
+    }
+
+    #[test]
+    fn the_interpreter_is_found_in_what_python3_runs() {
+        let python = std::process::Command::new("python3")
+            .args(["-c", "import sys; print(*sys.version_info[:2]); sys.stdin.read()"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let Ok(mut python) = python else {
+            assert!(std::env::var_os("REGRESS_TEST_REQUIRE").is_none_or(|v| v != "all"), "there is no python3");
+            println!("skipped: the_interpreter_is_found_in_what_python3_runs: there is no python3");
+            return;
+        };
+        let mut version = String::new();
+        let mut output = std::io::BufReader::new(python.stdout.take().expect("a pipe"));
+        std::io::BufRead::read_line(&mut output, &mut version).expect("a line");
+        let files: Vec<PathBuf> = executable(python.id()).unwrap().into_iter().map(|mapped| mapped.path).collect();
+        drop(python.stdin.take());
+        python.wait().expect("our own child");
+        let known = ["3 11", "3 12", "3 13", "3 14"].contains(&version.trim());
+        let found: Vec<Python> =
+            files.iter().filter_map(|file| inspect(&std::fs::read(file).ok()?[..]).python).collect();
+        assert_eq!(found.len(), usize::from(known), "Python {version} in {files:?}");
+        for python in found {
+            assert_eq!(
+                python.probes.iter().map(|probe| probe.program).collect::<Vec<_>>(),
+                ["context_freed", "context_copied"]
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The code to probe in the processes that are followed.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+
+use object::ReadCache;
+
+use super::python::{PythonLayout, PythonProgram};
+use super::{GoroutineFields, Inspected, ProbePoint, inspect, maps};
+
+/// Which files have been looked into.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    inside_tls: bool,
+    /// By device and inode.
+    files: HashMap<(u64, u64), Known>,
+    /// The same by what `/proc/PID/maps` says.
+    mapped: HashMap<String, Known>,
+}
+
+/// What is known of a file with code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    is_readable: bool,
+    goroutines: Option<GoroutineFields>,
+    python: Option<PythonLayout>,
+}
+
+/// What is known of all code of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// Its TLS is read.
+    pub(crate) is_readable: bool,
+    /// Of a Go program.
+    pub(crate) goroutines: Option<GoroutineFields>,
+    /// Of the Python interpreter.
+    pub(crate) python: Option<PythonProgram>,
+}
+
+/// Where distributions and images put libssl. It is probed before anything loads it, because a short-lived process has said
+/// all it has to say by the time its libraries have been looked into.
+const LIBRARY_FOLDERS: [&str; 7] = [
+    "lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu",
+    "lib64",
+    "usr/lib64",
+    "usr/lib",
+    "usr/local/lib",
+    "usr/local/lib64",
+];
+const LIBSSL: [&str; 2] = ["libssl.so.3", "libssl.so.1.1"];
+
+impl Targets {
+    /// `inside_tls`: whether to probe what reads TLS.
+    pub(crate) fn new(inside_tls: bool) -> Targets {
+        Targets { inside_tls, ..Targets::default() }
+    }
+
+    /// Looks at the code that a process has mapped, and has `attach` probe what is new (with a number of its own for each
+    /// file). A process that is gone, or a file that cannot be probed, has none.
+    pub(crate) fn scan(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Code {
+        let mut code = Code::default();
+        for mapped in maps::executable(pid).unwrap_or_default() {
+            // Within one mount; another mount may use the same numbers for another file.
+            let known = match self.mapped.get(&mapped.file) {
+                Some(known) => *known,
+                None => {
+                    let Ok(file) = mapped.open(pid) else { continue };
+                    let known = self.known(&file, attach);
+                    self.mapped.insert(mapped.file, known);
+                    known
+                }
+            };
+            code.is_readable |= known.is_readable;
+            if let Some(layout) = known.python {
+                code.python = Some(layout.loaded(mapped.start, mapped.offset));
+            }
+        }
+        // Not that of a library, which keeps the current goroutine elsewhere.
+        if let Ok(program) = File::open(format!("/proc/{pid}/exe")) {
+            code.goroutines = self.known(&program, attach).goroutines;
+        }
+        code
+    }
+
+    /// Looks at the libraries that the process may come to load.
+    pub(crate) fn expect_libraries(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) {
+        if !self.inside_tls {
+            return;
+        }
+        for folder in LIBRARY_FOLDERS {
+            for name in LIBSSL {
+                if let Ok(file) = File::open(format!("/proc/{pid}/root/{folder}/{name}")) {
+                    self.look(&file, attach);
+                }
+            }
+        }
+    }
+
+    /// Probes a file unless it has been.
+    pub(crate) fn look(&mut self, file: &File, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) {
+        self.known(file, attach);
+    }
+
+    fn known(&mut self, file: &File, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Known {
+        let Ok(metadata) = file.metadata() else { return Known::default() };
+        let number = self.files.len() as u64 + 1;
+        *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
+            let Inspected { library, goroutines, python, queue, probes } = inspect(&ReadCache::new(file));
+            let is_readable = self.inside_tls
+                && (probes.is_empty() || attach(file, number, &probes))
+                && library.is_some_and(|library| library.is_readable());
+            let goroutines = goroutines.map(|goroutines| {
+                // Without them who has a request made is not known; who runs is.
+                let _ = attach(file, number, &goroutines.probes);
+                goroutines.fields
+            });
+            if !queue.is_empty() {
+                // Without them for whom a thread of a pool works is not known.
+                let _ = attach(file, number, &queue);
+            }
+            // Without them a context could pass for one that was before it.
+            let python = python.filter(|python| attach(file, number, &python.probes)).map(|python| python.layout);
+            Known { is_readable, goroutines, python }
+        })
+    }
+}
