@@ -28,6 +28,8 @@ enum Command {
     Cassette(commands::cassette::Args),
     /// What this host can do, what is missing, and what to do about it
     Doctor(commands::doctor::Args),
+    /// Print a hook: a small program with which a service says what it works for (`record --hook`)
+    Hook(commands::hook::Args),
     /// The whole tour on a built-in sample shop
     Demo(commands::demo::Args),
     /// The sample shop itself, one build of it
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Review(args) => commands::review::run(args),
         Command::Cassette(args) => commands::cassette::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Hook(args) => commands::hook::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::SampleShop(args) => commands::demo::run_shop(args),
     };

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod hook;
 mod output;
 
 use std::process::ExitCode;

@@ -27,6 +27,11 @@ fn what_is_not_there_is_named() {
         ("a cassette that does not exist", &["cassette", "show", &as_text(&missing)]),
         ("cassettes into a file", &["record", "-o", &as_text(&file), "--via", "proxy", "--", "true"]),
         ("nothing to record", &["record", "-o", &as_text(&missing)]),
+        ("a hook for a running process", &["record", "-o", &as_text(&missing), "--hook", "node", "--pid", "1"]),
+        (
+            "a hook seen by a proxy",
+            &["record", "-o", &as_text(&missing), "--hook", "node", "--via", "proxy", "--", "true"],
+        ),
         ("settings that do not exist", &["replay", &as_text(&empty), "--config", &as_text(&missing), "--", "true"]),
     ];
     for (what, arguments) in rows {

@@ -50,6 +50,7 @@ fn help_of_every_command() {
         &["cassette", "list"],
         &["cassette", "verify"],
         &["doctor"],
+        &["hook"],
         &["demo"],
     ];
     for command in commands {

@@ -25,6 +25,8 @@ pub struct Case {
 enum Runtime {
     Python,
     Node,
+    /// With the hook of `regress hook node`.
+    HookedNode,
     Go,
     Java,
 }
@@ -33,7 +35,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 26] = [
+pub const CASES: [Case; 35] = [
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -51,6 +53,15 @@ pub const CASES: [Case; 26] = [
     case("node-http-pool-of-10", Runtime::Node, "pool", 99.9),
     case("node-fetch", Runtime::Node, "fetch", 99.9),
     case("node-fetch-timer", Runtime::Node, "fetch-timer", 99.9),
+    case("node-hook-http", Runtime::HookedNode, "http", 99.9),
+    case("node-hook-http-timer", Runtime::HookedNode, "timer", 99.9),
+    case("node-hook-http-pool-of-10", Runtime::HookedNode, "pool", 99.9),
+    case("node-hook-http-parallel", Runtime::HookedNode, "parallel", 99.9),
+    case("node-hook-fetch", Runtime::HookedNode, "fetch", 99.9),
+    case("node-hook-fetch-timer", Runtime::HookedNode, "fetch-timer", 99.9),
+    case("node-hook-fetch-parallel", Runtime::HookedNode, "fetch-parallel", 99.9),
+    case("node-hook-lost-context", Runtime::HookedNode, "queue", 99.9),
+    case("node-hook-after-response", Runtime::HookedNode, "after", 99.9),
     case("go", Runtime::Go, "sequential", 99.9),
     case("go-timer", Runtime::Go, "timer", 99.9),
     case("go-pool-of-10", Runtime::Go, "pool", 99.9),
@@ -73,6 +84,9 @@ impl Service {
         let mut command = match case.runtime {
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
             Runtime::Node => script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?,
+            Runtime::HookedNode => {
+                hooked(script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?, folder)?
+            }
             Runtime::Java => {
                 // Compiled in memory, before it serves.
                 script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
@@ -110,6 +124,16 @@ fn script(interpreter: &str, name: &str, text: &str, folder: &Path) -> Result<Co
     fs::write(&path, text).map_err(Failure::broken)?;
     let mut command = Command::new(interpreter);
     command.arg(path);
+    Ok(command)
+}
+
+/// As whoever starts a service would do it that is recorded later.
+fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
+    let printed =
+        Command::new(env!("CARGO_BIN_EXE_regress")).args(["hook", "node"]).output().map_err(Failure::broken)?;
+    let hook = folder.join("hook.cjs");
+    fs::write(&hook, printed.stdout).map_err(Failure::broken)?;
+    command.env("NODE_OPTIONS", format!("--require {}", hook.display()));
     Ok(command)
 }
 

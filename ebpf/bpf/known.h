@@ -9,7 +9,7 @@
 enum { ENDINGS = 1 << 16 };
 
 /* `src/programs.rs` has the same. */
-enum { FOLLOWED_ONCE = 1, GO_ONCE = 2, PYTHON_ONCE = 4 };
+enum { FOLLOWED_ONCE = 1, GO_ONCE = 2, PYTHON_ONCE = 4, TOLD_ONCE = 8 };
 
 struct {
 	MAP_UINT(type, MAP_ARRAY);

@@ -22,8 +22,8 @@ struct transfer {
 	u64 piece_length;
 	u64 left; /* bytes of the message still to copy */
 	u64 owed; /* as in struct socket_state */
-	u32 more; /* the memory named by the call is longer than what it moved */
-	u32 padding2;
+	u32 more;  /* the memory named by the call is longer than what it moved */
+	u32 tries; /* how often reading is tried again, see copy_step */
 	struct data_record out;
 	u8 data[2 * CHUNK]; /* twice, so that the verifier sees every copy fit */
 };
@@ -243,6 +243,11 @@ INLINE long copy_step(u32 slot)
 			length = CHUNK - filled;
 		AT_MOST(length, CHUNK);
 		if (bpf_probe_read_user(t->data + filled, length, (void *)t->piece)) {
+			/* The kernel may be moving the page to another place just now (compaction, huge pages). */
+			if (t->tries) {
+				t->tries--;
+				return 0;
+			}
 			count_loss(UNREADABLE, length);
 			send_out(t, length);
 		} else {
@@ -263,8 +268,11 @@ static long copy_in_slot(u32 index, void *slot)
 /* More steps than any call can need: 2 GiB (MAX_RW_COUNT) in chunks with their flushes, and 1024 iovecs. */
 #define MAX_STEPS (1 << 19)
 
-/* Copies all of a message. */
-INLINE void copy_all(u32 slot)
+enum { TRIES = 1000 }; /* a millisecond or so */
+
+/* Copies all of a message; `slot` is that of `t`. */
+INLINE void copy_all(struct transfer *t, u32 slot)
 {
+	t->tries = TRIES;
 	bpf_loop(MAX_STEPS, copy_in_slot, &slot, 0);
 }

@@ -5,10 +5,13 @@
 #pragma once
 #include "goroutine.h"
 #include "python.h"
+#include "told.h"
 
-/* Set in the numbers of contexts and jobs; goroutines do not come that far. */
+/* Set in the numbers of contexts and jobs; goroutines do not come that far. Contexts that a program tells have a range of
+ * their own. */
 #define CONTEXT_NUMBER (1ull << 63)
 #define JOB_NUMBER (1ull << 62)
+#define TOLD_NUMBER (1ull << 61)
 
 /* The number of what runs; 0: nothing but the thread. Apart from the programs that call it: most of them do so several
  * times. */
@@ -28,6 +31,11 @@ NOINLINE u64 current_strand(u32 process)
 		number = current_job();
 		if (number)
 			return number | JOB_NUMBER;
+	}
+	if (!number && *known & TOLD_ONCE) {
+		number = told_context();
+		if (number)
+			return (number & (TOLD_NUMBER - 1)) | TOLD_NUMBER | CONTEXT_NUMBER;
 	}
 	return number;
 }

@@ -187,7 +187,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	t->owed = state->owed[direction & 1];
 	if (!copy_at_once(slot, length)) {
 		t->left = t->headers_left ? 0 : length;
-		copy_all(slot);
+		copy_all(t, slot);
 	}
 	/* Anything left is what the call's memory did not account for. */
 	end = t->out.position + t->out.head.length;
@@ -339,6 +339,6 @@ INLINE void datagram(struct sock *sk, struct transfer *t, u32 slot, struct call 
 	t->out.other = UNKNOWN_POSITION;
 	t->out.within = 0;
 	t->left = length;
-	copy_all(slot);
+	copy_all(t, slot);
 	send_out(t, 0);
 }

@@ -28,7 +28,7 @@ pub enum Strand {
     /// A goroutine, by its number, which never does. Its end is not told.
     Goroutine(u64),
     /// A context of Python (PEP 567): an asyncio task or callback, whatever thread runs it. By a number that is given when it
-    /// is first seen, and never again. Its end is not told.
+    /// is first seen, and never again. Its end is not told. Or the context of an entry, as a hook inside the program says.
     Context(u64),
     /// What a thread of a pool was given to do, by a number in the same way.
     Job(u64),

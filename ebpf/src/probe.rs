@@ -1,9 +1,7 @@
 //! What this host allows.
 
-use aya::Btf;
-
 use crate::error::Error;
-use crate::programs::{Programs, kernel_release};
+use crate::programs::{Programs, kernel_release, kernel_types};
 use crate::source::Source;
 
 /// What this host allows, for `doctor` and for choosing a source.
@@ -33,7 +31,7 @@ pub struct SourceProbe {
 pub fn probe() -> Probe {
     Probe {
         kernel: kernel_release(),
-        btf: Btf::from_sys_fs().map(drop).map_err(|e| Error::NoBtf(Box::new(e))),
+        btf: kernel_types().map(drop),
         capabilities: capabilities(),
         sources: Source::ALL.map(|source| SourceProbe { source, result: try_source(source) }).into(),
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use aya::maps::{Array, CgroupArray, HashMap, MapData, MapError, PerCpuArray, RingBuf, SkStorage};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
@@ -93,7 +94,7 @@ struct Beside {
 /// is pinned.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    btf: Btf,
+    btf: &'static Btf,
     hooks: Vec<&'static Hook>,
     followed: HashMap<MapData, u32, u8>,
     known_endings: Array<MapData, u32>,
@@ -115,12 +116,12 @@ impl Programs {
     ) -> Result<(Programs, RingBuf<MapData>), Error> {
         check_host(source)?;
         let pid_namespace = pid_namespace()?;
-        let btf = Btf::from_sys_fs().map_err(|e| Error::NoBtf(Box::new(e)))?;
+        let btf = kernel_types()?;
         // Payload leaves an eighth of the ring to the records that open, end and name things.
         let payload_limit = u64::from(buffer_bytes) / 8 * 7;
         let wake_shift = WAKE_EVERY.min(buffer_bytes / 4).ilog2();
         let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
+            .btf(Some(btf))
             // Task storage is used by the programs alone; aya has no type for it.
             .allow_unsupported_maps()
             .map_max_entries("events", buffer_bytes)
@@ -170,9 +171,9 @@ impl Programs {
     pub(crate) fn attach(&mut self) -> Result<(), Error> {
         for hook in distinct(&self.hooks) {
             match program(&mut self.ebpf, hook.program) {
-                Program::BtfTracePoint(program) => program.load(hook.target, &self.btf)?,
-                Program::FEntry(program) => program.load(hook.target, &self.btf)?,
-                Program::FExit(program) => program.load(hook.target, &self.btf)?,
+                Program::BtfTracePoint(program) => program.load(hook.target, self.btf)?,
+                Program::FEntry(program) => program.load(hook.target, self.btf)?,
+                Program::FExit(program) => program.load(hook.target, self.btf)?,
                 Program::KProbe(program) => program.load()?,
                 other => unreachable!("the object defines no {:?}", other.prog_type()),
             }
@@ -341,6 +342,16 @@ impl Programs {
             .map(|program| recursion_misses(program.as_raw_fd()))
             .sum()
     }
+}
+
+/// What the running kernel says of its own types, read once: it stays as it is, and is long.
+pub(crate) fn kernel_types() -> Result<&'static Btf, Error> {
+    static TYPES: OnceLock<Btf> = OnceLock::new();
+    if let Some(types) = TYPES.get() {
+        return Ok(types);
+    }
+    let types = Btf::from_sys_fs().map_err(|e| Error::NoBtf(Box::new(e)))?;
+    Ok(TYPES.get_or_init(|| types))
 }
 
 /// One hook of each program, the first: some programs serve several functions.

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::Config,
+    hook::{self, Runtime},
     output::{self, Exit, Failure},
 };
 
@@ -43,6 +44,10 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
+    /// Have the command load a small program that says which request is worked for; without it, owners in Node.js are
+    /// known only while one request is answered at a time
+    #[arg(long, value_enum, value_name = "RUNTIME", env = "REGRESS_HOOK")]
+    hook: Option<Runtime>,
     /// Write no cassette for an entry of which it is not certain which calls it caused
     #[arg(long, env = "REGRESS_ONLY_CERTAIN")]
     only_certain: bool,
@@ -89,7 +94,9 @@ enum ViaArg {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
     let summaries = args.summaries.clone();
-    let settings = settings(args, config)?;
+    let asked_for = args.hook;
+    let mut settings = settings(args, config)?;
+    let _hook = asked_for.map(|runtime| install(runtime, &mut settings)).transpose()?;
     let out = settings.out.clone();
     let what = describe(&settings.target);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,6 +145,19 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         report::write_json(&summary, &path)?;
     }
     if summary.complete() { Ok(Exit::Same) } else { Ok(Exit::CouldNotTell) }
+}
+
+/// Has the command load a hook.
+fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed, Failure> {
+    if settings.via == ViaChoice::Proxy {
+        return Err(Failure::new("a proxy does not see what a hook says")
+            .hint("leave --hook out, or record from the kernel: --via ebpf"));
+    }
+    match &mut settings.target {
+        Target::Command { env, .. } => hook::Installed::into(env, runtime),
+        Target::Pids(_) | Target::Cgroup(_) => Err(Failure::new("a running process cannot be given a hook")
+            .hint("start it with the hook, which `regress hook node` prints, and record it without --hook; or give the command after `--`")),
+    }
 }
 
 fn settings(args: Args, config: Config) -> Result<Settings, Failure> {

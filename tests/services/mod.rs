@@ -21,6 +21,8 @@ pub enum Language {
     PythonAsync,
     /// One event loop.
     Node,
+    /// The same, which says itself what it works for.
+    NodeHooked,
     /// Goroutines.
     Go,
 }
@@ -30,7 +32,7 @@ impl Language {
     pub fn need(self) -> Need {
         match self {
             Language::Python | Language::PythonAsync => Need::Python,
-            Language::Node => Need::Node,
+            Language::Node | Language::NodeHooked => Need::Node,
             Language::Go => Need::Go,
         }
     }
@@ -41,6 +43,10 @@ impl Language {
             Language::Python => vec![python(), source("shop.py")],
             Language::PythonAsync => vec![python(), source("shop_async.py")],
             Language::Node => vec!["node".into(), source("shop.mjs")],
+            Language::NodeHooked => {
+                let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hook/node.cjs");
+                vec!["node".into(), "--require".into(), hook.display().to_string(), source("shop.mjs")]
+            }
             Language::Go => vec![go_shop()],
         }
     }

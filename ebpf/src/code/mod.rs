@@ -10,6 +10,7 @@ mod elf;
 mod golang;
 mod goroutines;
 mod maps;
+mod node;
 mod python;
 mod targets;
 
@@ -19,7 +20,7 @@ pub(crate) use maps::executable;
 pub(crate) use python::{Python, PythonProgram};
 pub(crate) use targets::Targets;
 
-/// A program of `bpf/tls.h` or `bpf/python_probes.h` and the place in the file where it goes.
+/// A program of `bpf/tls.h`, `bpf/python_probes.h` or `bpf/told_probe.h` and the place in the file where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProbePoint {
     pub(crate) program: &'static str,
@@ -27,7 +28,8 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 17] = [
+pub(crate) const PROBES: [&str; 18] = [
+    "cell_told",
     "context_copied",
     "context_freed",
     "go_read_returns",
@@ -57,6 +59,8 @@ pub(crate) struct Inspected {
     pub(crate) python: Option<Python>,
     /// Where it holds the queue of Python's thread pools.
     pub(crate) queue: Vec<ProbePoint>,
+    /// Where it is Node.js.
+    pub(crate) cell: Option<ProbePoint>,
     /// What reads TLS, in the order in which they have to be attached: what sees a call end before what sees it begin,
     /// reads before writes, so that nothing is seen half.
     pub(crate) probes: Vec<ProbePoint>,
@@ -69,6 +73,7 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
         goroutines: goroutines::of_program(&elf),
         python: python::of_file(&elf),
         queue: python::queue(&elf),
+        cell: node::cell(&elf),
         ..Inspected::default()
     };
     if let [Some(address)] = elf.functions(["_dl_debug_state"]) {

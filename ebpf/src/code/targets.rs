@@ -107,7 +107,7 @@ impl Targets {
         let Ok(metadata) = file.metadata() else { return Known::default() };
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
-            let Inspected { library, goroutines, python, queue, probes } = inspect(&ReadCache::new(file));
+            let Inspected { library, goroutines, python, queue, cell, probes } = inspect(&ReadCache::new(file));
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))
                 && library.is_some_and(|library| library.is_readable());
@@ -119,6 +119,10 @@ impl Targets {
             if !queue.is_empty() {
                 // Without them for whom a thread of a pool works is not known.
                 let _ = attach(file, number, &queue);
+            }
+            if let Some(cell) = cell {
+                // Without it the contexts that its threads tell are not heard.
+                let _ = attach(file, number, &[cell]);
             }
             // Without them a context could pass for one that was before it.
             let python = python.filter(|python| attach(file, number, &python.probes)).map(|python| python.layout);
