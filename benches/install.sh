@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment. Can be run again: what is there is left alone. Go, Node.js and nginx come with
+# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx come with
 # tests/install.sh as well.
 #
-# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment
+# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-bench in the user's cache folder; the benchmarks look there, too).
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
 packages=(nginx-light python3 python3-venv tcpdump strace)
 mitmproxy=mitmproxy==11.0.2
+clients=(undici@6.29.1 axios@1.21.1)
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -19,6 +20,7 @@ for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
 done
 command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 command -v go >/dev/null || missing+=(golang-go)
 
 # apt starts the services it installs unless this policy says no; an existing policy is left as it is.
@@ -47,6 +49,17 @@ if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "$mitmproxy" ]; then
     printf '%s' "$mitmproxy" >"$tools/venv/asked-for"
 else
     say "$mitmproxy is in $tools/venv"
+fi
+
+if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
+    say "npm packages ${clients[*]} into $tools/npm"
+    rm -rf "$tools/npm"
+    mkdir -p "$tools/npm"
+    printf '{"private":true}\n' >"$tools/npm/package.json"
+    (cd "$tools/npm" && npm install --silent --no-audit --no-fund --ignore-scripts "${clients[@]}")
+    printf '%s' "${clients[*]}" >"$tools/npm/asked-for"
+else
+    say "npm packages are in $tools/npm"
 fi
 
 say "done"

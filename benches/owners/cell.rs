@@ -47,6 +47,11 @@ impl Failure {
         Failure { reason: error.to_string(), absence: error.kind() == std::io::ErrorKind::NotFound }
     }
 
+    /// A package of it is not.
+    pub fn missing(reason: &str) -> Failure {
+        Failure { reason: reason.to_owned(), absence: true }
+    }
+
     pub fn broken(reason: impl fmt::Display) -> Failure {
         Failure { reason: reason.to_string(), absence: false }
     }

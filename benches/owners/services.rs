@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -35,7 +35,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 35] = [
+pub const CASES: [Case; 38] = [
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -60,6 +60,9 @@ pub const CASES: [Case; 35] = [
     case("node-hook-fetch", Runtime::HookedNode, "fetch", 99.9),
     case("node-hook-fetch-timer", Runtime::HookedNode, "fetch-timer", 99.9),
     case("node-hook-fetch-parallel", Runtime::HookedNode, "fetch-parallel", 99.9),
+    case("node-hook-axios", Runtime::HookedNode, "axios", 99.9),
+    case("node-hook-undici-pool-of-10", Runtime::HookedNode, "undici", 99.9),
+    case("node-hook-workers", Runtime::HookedNode, "workers", 99.9),
     case("node-hook-lost-context", Runtime::HookedNode, "queue", 99.9),
     case("node-hook-after-response", Runtime::HookedNode, "after", 99.9),
     case("go", Runtime::Go, "sequential", 99.9),
@@ -99,6 +102,9 @@ impl Service {
         let output = child.stdout.take().expect("stdout is a pipe");
         // Whatever fails here shows as a line that is no port.
         let _ = BufReader::new(output).read_line(&mut line);
+        if let Some(missing) = line.strip_prefix("absent ") {
+            return Err(Failure::missing(missing.trim()));
+        }
         let port = line.trim().parse();
         let mut service = Service { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let port = port.map_err(|_| Failure::broken(format!("{} does not say its port, but {line:?}", case.name)))?;
@@ -133,8 +139,19 @@ fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
         Command::new(env!("CARGO_BIN_EXE_regress")).args(["hook", "node"]).output().map_err(Failure::broken)?;
     let hook = folder.join("hook.cjs");
     fs::write(&hook, printed.stdout).map_err(Failure::broken)?;
+    if let Some(tools) = tools() {
+        command.env("NODE_MODULES", tools.join("npm"));
+    }
     command.env("NODE_OPTIONS", format!("--require {}", hook.display()));
     Ok(command)
+}
+
+/// Where `benches/install.sh` puts things.
+fn tools() -> Option<PathBuf> {
+    std::env::var_os("REGRESS_BENCH_TOOLS").map(PathBuf::from).or_else(|| {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        Some(cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("regress-bench"))
+    })
 }
 
 fn go(folder: &Path) -> Result<Command, Failure> {

@@ -33,9 +33,30 @@ channel("http.server.request.start").subscribe(() => {
   working.enterWith(requests);
 });
 
-// undici, which is behind fetch, writes a request that waited for a connection when that is free, whoever works then.
+// undici, which is behind fetch, goes on with a request that waited for a connection when that is free, whoever works then:
+// first out of the queue of its pool, where it is only a handler, then onto the connection.
+const handled_for = new WeakMap();
 const made_for = new WeakMap();
 const written_for = Symbol("regress");
+const patched = new WeakSet();
+
+channel("undici:client:connected").subscribe(({ socket }) => {
+  const values = Object.getOwnPropertySymbols(socket).map((symbol) => socket[symbol]);
+  // Of whichever copy of undici: it keeps the client behind a symbol, itself or in the parser.
+  let dispatcher = values.flatMap((value) => [value, value?.client]).find((value) => typeof value?.dispatch === "function");
+  while (dispatcher && !Object.hasOwn(dispatcher, "dispatch")) dispatcher = Object.getPrototypeOf(dispatcher);
+  if (!dispatcher || patched.has(dispatcher)) return;
+  patched.add(dispatcher);
+  const dispatch = dispatcher.dispatch;
+  dispatcher.dispatch = function (options, handler) {
+    const now = working.getStore();
+    if (handler === null || typeof handler !== "object") return dispatch.call(this, options, handler);
+    if (!handled_for.has(handler)) handled_for.set(handler, now);
+    const asked = handled_for.get(handler);
+    if (asked === now) return dispatch.call(this, options, handler);
+    return working.run(asked, () => dispatch.call(this, options, handler));
+  };
+});
 channel("undici:request:create").subscribe(({ request }) => made_for.set(request, working.getStore() ?? 0));
 channel("undici:client:sendHeaders").subscribe(({ request, socket }) => {
   socket[written_for] = made_for.get(request) ?? 0;

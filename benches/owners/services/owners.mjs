@@ -1,7 +1,12 @@
 // Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+//
+// Environment: NODE_MODULES, the folder with the npm packages of `benches/install.sh`, for those who use one.
 import http from "node:http";
+import { createRequire } from "node:module";
+import { Worker, isMainThread, parentPort } from "node:worker_threads";
 
 const [mode, downstream] = process.argv.slice(2);
+const npm = createRequire((process.env.NODE_MODULES ?? ".") + "/");
 const agent = new http.Agent({ keepAlive: true, maxSockets: mode === "pool" ? 10 : Infinity });
 
 const by_http = (path) =>
@@ -9,7 +14,44 @@ const by_http = (path) =>
     http.get(downstream + path, { agent }, (response) => response.resume().on("end", resolve)).on("error", reject);
   });
 const by_fetch = async (path) => await (await fetch(downstream + path)).text();
-const call = mode.startsWith("fetch") ? by_fetch : by_http;
+
+// One call at a time each, as they come.
+function by_workers(size) {
+  const asked = new Map();
+  const workers = Array.from({ length: size }, () => {
+    const worker = new Worker(new URL(import.meta.url), { argv: [mode, downstream] });
+    worker.on("message", (path) => asked.get(path)());
+    return worker;
+  });
+  let turn = 0;
+  return (path) =>
+    new Promise((resolve) => {
+      asked.set(path, resolve);
+      workers[turn++ % size].postMessage(path);
+    });
+}
+
+const clients = {
+  http: () => by_http,
+  fetch: () => by_fetch,
+  axios: () => {
+    const client = npm("axios").create({ httpAgent: agent });
+    return (path) => client.get(downstream + path);
+  },
+  undici: () => {
+    const pool = new (npm("undici").Pool)(downstream, { connections: 10 });
+    return async (path) => (await pool.request({ path, method: "GET" })).body.text();
+  },
+  workers: () => (isMainThread ? by_workers(4) : by_http),
+};
+
+let call;
+try {
+  call = (clients[mode.split("-")[0]] ?? clients.http)();
+} catch (error) {
+  console.log(`absent ${error.message.split("\n")[0]}`);
+  process.exit(1);
+}
 
 // Ten at a time; who waits is started by whoever is done, and in its context.
 const waiting = [];
@@ -55,4 +97,11 @@ const server = http.createServer(async (request, response) => {
   await handle(id);
   response.end(id);
 });
-server.listen(0, "127.0.0.1", 256, () => console.log(server.address().port));
+if (isMainThread) {
+  server.listen(0, "127.0.0.1", 256, () => console.log(server.address().port));
+} else {
+  parentPort.on("message", async (path) => {
+    await call(path);
+    parentPort.postMessage(path);
+  });
+}
