@@ -47,11 +47,13 @@ pub struct Record {
     pub buffer: Option<String>,
     /// Whether the kernel's sources read what is said inside TLS.
     pub tls: bool,
+    /// The runtime of which the command loads a hook, for example `node`.
+    pub hook: Option<String>,
 }
 
 impl Default for Record {
     fn default() -> Record {
-        Record { buffer: None, tls: true }
+        Record { buffer: None, tls: true, hook: None }
     }
 }
 

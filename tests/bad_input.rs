@@ -51,6 +51,18 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_hook_that_there_is_not_is_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    std::fs::write(&settings, "[record]\nhook = \"cobol\"\n").expect("the folder can be written");
+    let mut command = regress();
+    command.arg("record").arg("--config").arg(&settings).arg("-o").arg(folder.path()).args(["--", "true"]);
+    let finished = refused("a hook for cobol", &mut command);
+    assert!(finished.stderr.contains("cobol"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("regress hook --help"), "{}", finished.stderr);
+}
+
+#[test]
 fn a_process_that_is_gone_cannot_be_recorded() {
     if !require("bad_input::dead_pid", &[Need::Ebpf]) {
         return;

@@ -120,19 +120,26 @@ struct {
 	MAP_TYPE(value, u64);
 } waiting_jobs SEC(".maps");
 
-/* What a thread has taken out last; 0 for nothing that is known. */
+/* What a thread has taken out last. */
+struct running_job {
+	u64 number;  /* 0 for nothing that is known */
+	u64 context; /* the number of the one in which it took it out; 0 where that was none */
+};
+
 struct {
 	MAP_UINT(type, MAP_TASK_STORAGE);
 	MAP_UINT(map_flags, NO_PREALLOC);
 	MAP_TYPE(key, int);
-	MAP_TYPE(value, u64);
+	MAP_TYPE(value, struct running_job);
 } running_jobs SEC(".maps");
 
-INLINE u64 current_job(void)
+/* The job of the current thread; 0 where it has none, or has entered another context for it since (asyncio.to_thread), which
+ * then says more. Threads of Python 3.14 are in a context all their life. */
+INLINE u64 current_job(u64 context)
 {
-	u64 *number = bpf_task_storage_get(&running_jobs, bpf_get_current_task_btf(), NULL, 0);
+	struct running_job *job = bpf_task_storage_get(&running_jobs, bpf_get_current_task_btf(), NULL, 0);
 
-	return number ? *number : 0;
+	return job && job->context == context ? job->number : 0;
 }
 
 /* A forked process has its parent's memory, and goes its own way. */

@@ -86,7 +86,8 @@ int job_taken(struct user_regs *ctx)
 {
 	struct task_struct *thread = bpf_get_current_task_btf();
 	struct object_key key = {};
-	u64 *waiting = NULL, *running, number = 0;
+	struct running_job *running;
+	u64 *waiting = NULL, number = 0;
 
 	if (own_object(&key, ctx->ax))
 		waiting = bpf_map_lookup_elem(&waiting_jobs, &key);
@@ -95,7 +96,9 @@ int job_taken(struct user_regs *ctx)
 		bpf_map_delete_elem(&waiting_jobs, &key);
 	}
 	running = bpf_task_storage_get(&running_jobs, thread, NULL, number ? STORAGE_CREATE : 0);
-	if (running)
-		*running = number;
+	if (running) {
+		running->number = number;
+		running->context = number ? current_context(current_unit() >> 32) : 0;
+	}
 	return 0;
 }

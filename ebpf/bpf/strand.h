@@ -18,7 +18,7 @@
 NOINLINE u64 current_strand(u32 process)
 {
 	u32 *known = known_of(process);
-	u64 number = 0;
+	u64 number = 0, job;
 
 	if (!known)
 		return 0;
@@ -26,11 +26,11 @@ NOINLINE u64 current_strand(u32 process)
 		number = current_goroutine(process);
 	if (!number && *known & PYTHON_ONCE) {
 		number = current_context(process);
+		job = current_job(number);
+		if (job)
+			return job | JOB_NUMBER;
 		if (number)
 			return number | CONTEXT_NUMBER;
-		number = current_job();
-		if (number)
-			return number | JOB_NUMBER;
 	}
 	if (!number && *known & TOLD_ONCE) {
 		number = told_context();

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum as _;
 use regress_ebpf::{Cgroup, Source};
 use regress_recorder::{Progress, Settings, Started, Stop, Target, ViaChoice};
 use tokio::signal::unix::{SignalKind, signal};
@@ -94,8 +95,11 @@ enum ViaArg {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
     let summaries = args.summaries.clone();
-    let asked_for = args.hook;
+    let (flag, setting) = (args.hook, hook_setting(&config)?);
     let mut settings = settings(args, config)?;
+    // The setting is about the command, where one is started.
+    let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
+    let asked_for = flag.or(setting.filter(|_| can_have));
     let _hook = asked_for.map(|runtime| install(runtime, &mut settings)).transpose()?;
     let out = settings.out.clone();
     let what = describe(&settings.target);
@@ -147,6 +151,17 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if summary.complete() { Ok(Exit::Same) } else { Ok(Exit::CouldNotTell) }
 }
 
+/// The hook that the settings name.
+fn hook_setting(config: &Config) -> Result<Option<Runtime>, Failure> {
+    let runtime = |name: &String| {
+        Runtime::from_str(name, false).map_err(|_| {
+            Failure::new(format_args!("[record] hook: there is none for {name}"))
+                .hint("`regress hook --help` names those that there are")
+        })
+    };
+    config.record.hook.as_ref().map(runtime).transpose()
+}
+
 /// Has the command load a hook.
 fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed, Failure> {
     if settings.via == ViaChoice::Proxy {
@@ -155,8 +170,9 @@ fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed,
     }
     match &mut settings.target {
         Target::Command { env, .. } => hook::Installed::into(env, runtime),
-        Target::Pids(_) | Target::Cgroup(_) => Err(Failure::new("a running process cannot be given a hook")
-            .hint("start it with the hook, which `regress hook node` prints, and record it without --hook; or give the command after `--`")),
+        Target::Pids(_) | Target::Cgroup(_) => Err(Failure::new("a running process cannot be given a hook").hint(
+            "give the command after `--`; or start it with what `regress hook node` prints, and leave --hook out",
+        )),
     }
 }
 

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { Worker, isMainThread, parentPort } from "node:worker_threads";
 
 const [mode, downstream] = process.argv.slice(2);
-const npm = createRequire((process.env.NODE_MODULES ?? ".") + "/");
+const npm = createRequire((process.env.NODE_MODULES ?? process.cwd()) + "/");
 const agent = new http.Agent({ keepAlive: true, maxSockets: mode === "pool" ? 10 : Infinity });
 
 const by_http = (path) =>
