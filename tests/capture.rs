@@ -1,9 +1,14 @@
-use std::{collections::BTreeMap, path::Path, sync::Barrier};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Barrier,
+};
 
 use regress_cassettes::{Cassette, Confidence, Exchange};
 
 use crate::{
-    harness::{Client, Corpus, Finished, Need, Recording, Reply, http, require},
+    harness::{Client, Corpus, Finished, Need, Process, Recording, Reply, http, require},
     services::{LISTENS, Language, Shop},
 };
 
@@ -46,9 +51,60 @@ fn a_command_is_given_its_hook() {
     let recording = Recording::start(out.path(), arguments.into_iter().chain(shop.language.command()), environment);
     recording.wait_for_service(LISTENS, shop.port);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
-    let asked = drive(&clients, REQUESTS);
+    let asked = drive(&clients, REQUESTS, ask);
     let owners = compare(recording.stop(), out.path(), &shop, asked);
     assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+}
+
+/// An event loop without a runtime to ask, and of several processes, of which the one that is named does nothing.
+#[test]
+fn nginx_loses_nothing_and_knows_every_owner() {
+    if !require("capture::nginx", &[Need::Nginx, Need::Ebpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let shop = Shop::new(Language::Node);
+    let process = Process::start(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(nginx(&shop, folder.path())));
+    process.wait_for_line("start worker process ");
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
+    let stock = |client: &Client, order: u32| client.get(&format!("/stock/sku-{order}"));
+    drive(&clients, 1, stock);
+    shop.inventory.take_served();
+
+    let out = folder.path().join("cassettes");
+    let recording = Recording::start(&out, ["--pid", &process.id().to_string(), "--via", "ebpf"], []);
+    let mut asked = drive(&clients, 100, stock);
+    let finished = recording.stop();
+    process.stop();
+
+    let corpus = Corpus::read(&out);
+    asked.sort();
+    assert_eq!(corpus.losses(), Vec::<&_>::new(), "{}", finished.stderr);
+    assert_same(&corpus.replies(), &asked);
+    assert_same(&corpus.served(), &shop.inventory.take_served());
+    for cassette in &corpus.cassettes {
+        let entry = cassette.entry.as_ref().expect("not the ambient cassette");
+        let [call] = &cassette.downstream[..] else { panic!("{cassette:#?}\n{}", finished.stderr) };
+        assert_eq!(http(entry).request.target(), http(call).request.target());
+        assert_eq!(confidence(call), Confidence::Certain);
+    }
+    finished.expect_code(0);
+}
+
+/// Settings that pass everything on to the inventory.
+fn nginx(shop: &Shop, folder: &Path) -> PathBuf {
+    let settings = folder.join("nginx.conf");
+    let text = format!(
+        "daemon off;\nuser nobody nogroup;\npid {folder}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n  \
+         access_log off;\n  client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n  \
+         fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n  \
+         server {{\n    listen 127.0.0.1:{port};\n    location / {{ proxy_pass {inventory}; }}\n  }}\n}}\n",
+        folder = folder.display(),
+        port = shop.port,
+        inventory = shop.inventory.url(),
+    );
+    std::fs::write(&settings, text).expect("the folder can be written");
+    settings
 }
 
 #[test]
@@ -74,14 +130,14 @@ fn record_under_load(test: &str, language: Language) -> Option<Owners> {
     let shop = Shop::new(language);
     let process = shop.run();
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
-    drive(&clients, 1);
+    drive(&clients, 1, ask);
     shop.inventory.take_served();
     shop.pricing.take_served();
 
     let out = tempfile::tempdir().expect("there is a temporary folder");
     let arguments = ["--pid", &process.id().to_string(), "--via", "ebpf"];
     let recording = Recording::start(out.path(), arguments, []);
-    let asked = drive(&clients, REQUESTS);
+    let asked = drive(&clients, REQUESTS, ask);
     let finished = recording.stop();
     process.stop();
     Some(compare(finished, out.path(), &shop, asked))
@@ -105,14 +161,14 @@ fn compare(finished: Finished, out: &Path, shop: &Shop, mut asked: Vec<Reply>) -
 }
 
 /// Every client makes its requests one after the other, all clients at once.
-fn drive(clients: &[Client], requests: u32) -> Vec<Reply> {
+fn drive(clients: &[Client], requests: u32, ask: impl Fn(&Client, u32) -> Reply + Sync) -> Vec<Reply> {
     let start = Barrier::new(clients.len());
     std::thread::scope(|scope| {
         let working: Vec<_> = (1000..)
             .step_by(1000)
             .zip(clients)
             .map(|(first_order, client)| {
-                let start = &start;
+                let (start, ask) = (&start, &ask);
                 scope.spawn(move || {
                     start.wait();
                     (first_order..first_order + requests).map(|order| ask(client, order)).collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Answers each request after half a millisecond to nine and a half, and counts them. Its threads end with the process.
+/// Answers each request with the end of its path, after half a millisecond to nine and a half, and counts them. Its threads end with the process.
 pub struct Downstream {
     pub address: SocketAddr,
     served: Arc<AtomicU64>,
@@ -42,10 +42,12 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
-    while head(&mut reader)?.is_some() {
+    while let Some(request) = head(&mut reader)? {
         let number = served.fetch_add(1, Ordering::SeqCst);
         thread::sleep(Duration::from_micros(500 + number * 7919 % 9000));
-        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        let path = request.first_line.split(' ').nth(1).unwrap_or_default();
+        let id = path.rsplit('/').next().unwrap_or_default();
+        writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len()).as_bytes())?;
     }
     Ok(())
 }
@@ -64,10 +66,10 @@ impl Client {
     /// Asks for `/r/ID` and checks that the answer is that id.
     pub fn ask(&mut self, id: u64) -> io::Result<()> {
         write!(self.0.get_mut(), "GET /r/{id} HTTP/1.1\r\nHost: service\r\n\r\n")?;
-        let length = head(&mut self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let response = head(&mut self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut body = String::new();
         // Node answers what it does not know the length of in chunks; ours are short enough to be one.
-        if let Some(length) = length {
+        if let Some(length) = response.length {
             (&mut self.0).take(length).read_to_string(&mut body)?;
         } else {
             let mut line = String::new();
@@ -81,17 +83,26 @@ impl Client {
     }
 }
 
-/// Reads a head; `None` at the end of the stream, else its Content-Length if it has one.
-fn head(reader: &mut impl BufRead) -> io::Result<Option<Option<u64>>> {
-    let (mut length, mut is_first) = (None, true);
+struct Head {
+    first_line: String,
+    /// Its Content-Length.
+    length: Option<u64>,
+}
+
+/// Reads a head; `None` at the end of the stream.
+fn head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
+    let mut first_line = String::new();
+    if reader.read_line(&mut first_line)? == 0 {
+        return Ok(None);
+    }
+    let mut length = None;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return if is_first { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        is_first = false;
         if line == "\r\n" {
-            return Ok(Some(length));
+            return Ok(Some(Head { first_line, length }));
         }
         if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("content-length")

@@ -3,10 +3,13 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
+
+use nix::{sys::signal, unistd::Pid};
 
 use crate::cell::Failure;
 
@@ -29,13 +32,15 @@ enum Runtime {
     HookedNode,
     Go,
     Java,
+    /// Calls once.
+    Nginx,
 }
 
 const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f64) -> Case {
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 38] = [
+pub const CASES: [Case; 40] = [
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -74,6 +79,8 @@ pub const CASES: [Case; 38] = [
     case("java-url-connection", Runtime::Java, "threads", 99.9),
     case("java-http-client", Runtime::Java, "send", 99.0),
     case("java-http-client-async", Runtime::Java, "send-async", 99.0),
+    case("nginx", Runtime::Nginx, "1", 99.0),
+    case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
 
 /// A running service; dropping it ends it.
@@ -84,7 +91,11 @@ pub struct Service {
 
 impl Service {
     pub fn start(case: &Case, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+        if case.runtime == Runtime::Nginx {
+            return nginx(case.mode, downstream, folder);
+        }
         let mut command = match case.runtime {
+            Runtime::Nginx => unreachable!("it is started otherwise"),
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
             Runtime::Node => script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?,
             Runtime::HookedNode => {
@@ -119,8 +130,11 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Where it has ended on its own there is nobody to end.
-        let _ = self.child.kill();
+        // Where it has ended on its own there is nobody to end. It may have children, which it ends when it is asked to.
+        let asked = i32::try_from(self.child.id()).map(|pid| signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM));
+        if asked.is_err() {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
@@ -144,6 +158,41 @@ fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
     }
     command.env("NODE_OPTIONS", format!("--require {}", hook.display()));
     Ok(command)
+}
+
+/// With so many workers, which keep connections to the downstream open.
+fn nginx(workers: &str, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.map_err(Failure::broken)?;
+    let settings = format!(
+        "worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log off;
+            upstream downstream {{ server {downstream}; keepalive 256; }}
+            server {{
+                listen {address};
+                keepalive_requests 1000000;
+                location /r/ {{
+                    proxy_pass http://downstream/a/; proxy_http_version 1.1; proxy_set_header Connection '';
+                }}
+            }}
+        }}",
+        folder = folder.display()
+    );
+    let path = folder.join("nginx.conf");
+    fs::write(&path, settings).map_err(Failure::broken)?;
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(path).args(["-g", "daemon off;"]).stderr(Stdio::null());
+    let service = Service { child: command.spawn().map_err(Failure::absent)?, address };
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if started.elapsed() > Duration::from_secs(10) {
+            return Err(Failure::broken("nginx does not listen"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(service)
 }
 
 /// Where `benches/install.sh` puts things.

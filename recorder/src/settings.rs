@@ -51,7 +51,7 @@ pub enum ViaChoice {
 /// What to record.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Running processes, with their threads and future children.
+    /// Running processes, with their threads and children.
     Pids(Vec<u32>),
     /// Whoever is in this cgroup or in one below it, for as long as it is.
     Cgroup(Cgroup),

@@ -1,6 +1,8 @@
 //! What capture sources hand to the pipeline, and the kernel source.
 
 use std::{
+    collections::HashSet,
+    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -53,7 +55,9 @@ impl Drop for Kernel {
 impl Kernel {
     /// Attach and begin to hand out what happens.
     pub(crate) fn start(options: Options, items: Sender<Item>) -> Result<Kernel, Error> {
-        let capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
+        let pids = options.pids.clone();
+        let mut capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
+        add_children(&mut capture, pids)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
@@ -72,6 +76,31 @@ impl Kernel {
             None => Ok(()),
         }
     }
+}
+
+/// Captures the children that the processes have, and theirs. Those that come later are followed by the capture itself.
+fn add_children(capture: &mut Capture, mut parents: Vec<u32>) -> Result<(), Error> {
+    let mut known: HashSet<u32> = parents.iter().copied().collect();
+    while let Some(parent) = parents.pop() {
+        for child in children(parent) {
+            if !known.insert(child) {
+                continue;
+            }
+            match capture.add_process(child) {
+                Ok(()) => parents.push(child),
+                Err(regress_ebpf::Error::NoProcess { .. }) => {}
+                Err(error) => return Err(Error::Capture(Box::new(error))),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Children of all threads of a process; none where it is gone.
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 fn follow(mut capture: Capture, items: &Sender<Item>, stop: &AtomicBool) -> Result<(), Error> {

@@ -115,7 +115,7 @@ impl Correlator {
         self.rule_waiting(process);
     }
 
-    fn rule_waiting(&mut self, process: u32) {
+    pub(super) fn rule_waiting(&mut self, process: u32) {
         let Some(process) = self.processes.get_mut(&process) else { return };
         for call in std::mem::take(&mut process.waiting) {
             self.rule(call, false);

@@ -22,6 +22,7 @@
 
 mod children;
 mod entry_set;
+mod loops;
 mod operations;
 mod rule;
 mod tasks;
@@ -34,6 +35,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use children::Children;
 pub(crate) use entry_set::EntrySet;
+use loops::{Link, Read};
 use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
@@ -189,6 +191,8 @@ struct Call {
     /// What its thread had read last, and for whom its connection was opened: these name a cause.
     last_read: Option<EntryKey>,
     connected_for: Option<EntryKey>,
+    /// What its thread had read before it wrote, or opened the connection for it.
+    link: Option<Link>,
     /// What it says about the shape of its process to keep to its thread.
     evidence: f64,
     lineage: Option<Lineage>,
@@ -217,6 +221,13 @@ impl Call {
     }
 }
 
+/// Who opened a connection: the entry that the thread held, and what it had read.
+#[derive(Clone, Copy)]
+struct Opened {
+    context: Option<EntryKey>,
+    link: Option<Link>,
+}
+
 /// The engine.
 pub(crate) struct Correlator {
     patience: Patience,
@@ -236,11 +247,13 @@ pub(crate) struct Correlator {
     calls: HashMap<CallKey, Call>,
     threads: HashMap<Unit, Thread>,
     processes: HashMap<u32, Process>,
-    connected_for: HashMap<SocketId, Option<EntryKey>>,
+    connected_for: HashMap<SocketId, Opened>,
     /// Owners of opaque calls that are not over.
     opaque_owner: HashMap<CallKey, EntryKey>,
     joined: HashSet<SocketId>,
     operations: Operations,
+    /// Kinds of calls that event loops make otherwise than for who they have read for last.
+    loop_operations: Operations,
     /// Entries that relied on joined connections being idle.
     relied_on_joined: EntrySet,
     /// Threads of calls that were ruled before they were over.
@@ -268,6 +281,7 @@ impl Correlator {
             opaque_owner: HashMap::new(),
             joined: HashSet::new(),
             operations: Operations::default(),
+            loop_operations: Operations::default(),
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
             rulings: VecDeque::new(),
@@ -288,14 +302,14 @@ impl Correlator {
             Fact::EntryEnded { entry } => self.entry_ended(moment, entry),
             Fact::Connecting { connection } => {
                 let context = moment.unit.and_then(|unit| self.threads.get(&unit)).and_then(Thread::context);
-                self.connected_for.insert(connection, context);
+                self.connected_for.insert(connection, Opened { context, link: self.link(moment) });
             }
             Fact::CallBegan { call, connection, first, opaque } => {
-                let connected_for = self.connected_for.remove(&connection).flatten().filter(|_| first);
+                let connected_for = self.connected_for.remove(&connection).filter(|_| first);
                 self.call_began(moment, call, connected_for, opaque);
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
-            Fact::CallEnded { call, operation } => self.call_ended(call, operation),
+            Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
             Fact::CallDropped { call } => self.forget_call(call),
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
@@ -400,14 +414,19 @@ impl Correlator {
             thread.read.retain(|entry| self.entries.contains_key(entry));
             thread.read.push(key);
         }
-        let interleaves = (!thread.outstanding.is_empty() && !thread.is_for_one(unit))
-            || thread.holds.iter().any(|held| self.entries.get(held).is_some_and(|e| e.connection != connection));
+        let is_other = |held: &EntryKey| self.entries.get(held).is_some_and(|entry| entry.connection != connection);
+        thread.is_loop |= thread.holds.iter().any(is_other);
+        let interleaves =
+            thread.holds.iter().any(is_other) || (!thread.outstanding.is_empty() && !thread.is_for_one(unit));
         thread.handles_entries = true;
         thread.active = true;
         thread.born_for.reads(connection);
         thread.lineage = None;
         thread.holds.push(key);
         thread.last_read = Some(key);
+        if unit.is_thread() {
+            thread.reads(moment.mark, Read::Entry(key));
+        }
         self.processes.entry(unit.process).or_default();
         if interleaves {
             self.refute(unit.process);
@@ -438,6 +457,7 @@ impl Correlator {
         if let Some(unit) = moment.unit.filter(|unit| !unit.is_goroutine()) {
             self.answers(key, unit, moment.mark);
         }
+        self.close_chain(moment, key);
         for call in told {
             self.rule(call, false);
         }
@@ -464,13 +484,7 @@ impl Correlator {
         }
     }
 
-    fn call_began(
-        &mut self,
-        moment: Moment,
-        key: CallKey,
-        connected_for: Option<EntryKey>,
-        opaque: Option<OperationHash>,
-    ) {
+    fn call_began(&mut self, moment: Moment, key: CallKey, opened: Option<Opened>, opaque: Option<OperationHash>) {
         let open = self.open_at(moment.mark);
         let mut call = Call {
             began: moment.mark,
@@ -481,7 +495,8 @@ impl Correlator {
             parent_holds: None,
             family: Vec::new(),
             last_read: None,
-            connected_for,
+            connected_for: opened.and_then(|opened| opened.context),
+            link: opened.map_or_else(|| self.link(moment), |opened| opened.link),
             evidence: 0.0,
             lineage: None,
             thread_gone: false,
@@ -557,6 +572,7 @@ impl Correlator {
             }
             _ => {}
         }
+        self.response_read(moment, key);
         // A goroutine may have a helper that reads for all; its own work stays with it.
         if let (Some(writer), Some(reader)) = (writer, moment.unit)
             && writer != reader
@@ -567,7 +583,8 @@ impl Correlator {
         }
     }
 
-    fn call_ended(&mut self, key: CallKey, operation: OperationHash) {
+    fn call_ended(&mut self, moment: Moment, key: CallKey, operation: OperationHash) {
+        self.response_read(moment, key);
         self.opaque_owner.remove(&key);
         self.release(key);
         let Some(call) = self.calls.get_mut(&key) else { return };

@@ -10,13 +10,15 @@ use super::{
 };
 
 /// What a verdict relies on.
-enum Because {
+pub(super) enum Because {
     /// The threads of this process.
     Threads(u32),
     /// The goroutines of this process.
     Children(u32),
     /// The tasks of this process.
     Tasks(u32),
+    /// The event loops of this process.
+    Loops(u32),
     /// The entry being the only one.
     Alone,
     /// Nothing that could be refuted later.
@@ -24,7 +26,7 @@ enum Because {
 }
 
 /// What the rules say about a call at this moment.
-enum Opinion {
+pub(super) enum Opinion {
     Verdict(Verdict, Because),
     /// The threads of this process would decide, if they were trusted.
     Await(u32),
@@ -55,6 +57,7 @@ impl Correlator {
         if self.is_late(&call) {
             self.loosen_tasks(call.operation);
         }
+        self.loosen_loops(&call);
         for process in call.unit.map(|unit| unit.process).into_iter().chain(call.lineage.map(|l| l.process)) {
             if self.processes.get_mut(&process).is_some_and(|process| process.waiting.remove(&key)) {
                 self.forget_process(process);
@@ -116,6 +119,9 @@ impl Correlator {
                 Shape::Unproven(_) if call.open.len() > 1 && !force => return Opinion::Await(unit.process),
                 Shape::Unproven(_) | Shape::Refuted => {}
             }
+        }
+        if let Some(opinion) = self.by_chain(call, force) {
+            return opinion;
         }
         let lineage = call.lineage.filter(|lineage| self.shape(lineage.process) != Shape::Refuted);
         if let Some(lineage) = lineage {
@@ -197,7 +203,8 @@ impl Correlator {
     }
 
     fn is_alone(&self, call: &Call) -> bool {
-        !call.unseen_entry && call.operation.is_none_or(|operation| !self.operations.is_loose(operation))
+        // Of a call that is not over nobody knows whether its kind happens without an entry.
+        !call.unseen_entry && call.operation.is_some_and(|operation| !self.operations.is_loose(operation))
     }
 
     /// The call and its entry were read and written by one thread, from end to end.
@@ -246,6 +253,14 @@ impl Correlator {
                     self.task_operations.rely(operation, owner);
                 }
             }
+            Because::Loops(process) => {
+                let relied = &mut self.processes.entry(process).or_default().relied_on_loops;
+                relied.extend([owner].into_iter().chain(call.open.iter().copied()));
+                if let Some(operation) = call.operation {
+                    self.loop_operations.rely(operation, owner);
+                    self.operations.rely(operation, owner);
+                }
+            }
             Because::Alone => {
                 if let Some(operation) = call.operation {
                     self.operations.rely(operation, owner);
@@ -266,6 +281,6 @@ impl Correlator {
     }
 }
 
-fn certain(rule: Rule, after_response: bool) -> Cause {
+pub(super) fn certain(rule: Rule, after_response: bool) -> Cause {
     Cause { rule, confidence: Confidence::Certain, after_response }
 }

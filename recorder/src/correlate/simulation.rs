@@ -13,8 +13,10 @@ use super::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdi
 enum Shape {
     /// A thread works on one entry from its request to its response.
     ThreadPerRequest,
-    /// One thread reads and writes everything.
+    /// One thread reads and writes everything, in any order.
     EventLoop,
+    /// The same, and goes on with whatever it has read, but for so many percent of the times.
+    ReadDriven(u32),
     /// Several loops; a connection stays on its loop, a call may be on another one than its entry.
     LoopsHandOver(u32),
     /// Any step on any of these threads, staying on one with this probability in percent.
@@ -29,9 +31,13 @@ enum Shape {
     Helping,
 }
 
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 14] = [
     Shape::ThreadPerRequest,
     Shape::EventLoop,
+    Shape::ReadDriven(0),
+    Shape::ReadDriven(1),
+    Shape::ReadDriven(10),
+    Shape::ReadDriven(50),
     Shape::LoopsHandOver(2),
     Shape::LoopsHandOver(8),
     Shape::Hopping(2, 80),
@@ -95,6 +101,8 @@ struct World {
     free_threads: Vec<u32>,
     handlers: Vec<u32>,
     next_call: u64,
+    /// Calls in the background that an event loop has not finished.
+    polls: Vec<CallKey>,
     truth: HashMap<CallKey, Option<EntryKey>>,
     rulings: Vec<Ruling>,
 }
@@ -134,6 +142,7 @@ impl World {
             free_threads: Vec::new(),
             handlers: Vec::new(),
             next_call: 1,
+            polls: Vec::new(),
             truth: HashMap::new(),
             rulings: Vec::new(),
         }
@@ -188,7 +197,7 @@ impl World {
     fn begin_entry(&mut self, number: u64) -> Running {
         let entry = EntryKey(number);
         let thread = match self.shape {
-            Shape::EventLoop => 0,
+            Shape::EventLoop | Shape::ReadDriven(_) => 0,
             Shape::LoopsHandOver(loops) => (number % u64::from(loops)) as u32,
             Shape::Hopping(threads, _) => self.chance.below(u64::from(threads)) as u32,
             _ => match self.free_threads.iter().position(|thread| !self.busy.contains(thread)) {
@@ -201,7 +210,10 @@ impl World {
             },
         };
         // A goroutine that is made for a connection serves no other; a loop serves all.
-        let is_for_one = !matches!(self.shape, Shape::EventLoop | Shape::LoopsHandOver(_) | Shape::Hopping(..));
+        let is_for_one = !matches!(
+            self.shape,
+            Shape::EventLoop | Shape::ReadDriven(_) | Shape::LoopsHandOver(_) | Shape::Hopping(..)
+        );
         let connection = if self.kind != Kind::Threads && is_for_one { u64::from(thread) } else { number };
         let reader = if self.kind == Kind::Tasks { 1_000_000 + connection as u32 } else { thread };
         self.fact(reader, Fact::EntryBegan { entry, connection: SocketId(connection) });
@@ -272,7 +284,7 @@ impl World {
     /// Who makes the entry's next call; false when nobody is free.
     fn choose_caller(&mut self, run: &mut Running) -> bool {
         run.caller = match self.shape {
-            Shape::ThreadPerRequest | Shape::EventLoop => run.thread,
+            Shape::ThreadPerRequest | Shape::EventLoop | Shape::ReadDriven(_) => run.thread,
             Shape::Hopping(..) => self.hop(run.thread),
             Shape::LoopsHandOver(loops) => self.chance.below(u64::from(loops)) as u32,
             Shape::Mixed if run.strays => 1 + self.chance.below(2) as u32,
@@ -310,6 +322,20 @@ impl World {
     }
 
     fn background(&mut self) {
+        if matches!(self.shape, Shape::ReadDriven(_)) {
+            // The loop does it as well, and more meanwhile.
+            match self.polls.pop() {
+                Some(call) => {
+                    self.fact(0, Fact::CallAnswered { call });
+                    self.fact(0, Fact::CallEnded { call, operation: 99 });
+                }
+                None => {
+                    let call = self.begin_call(0, None);
+                    self.polls.push(call);
+                }
+            }
+            return;
+        }
         let call = self.begin_call(99, None);
         self.fact(99, Fact::CallAnswered { call });
         self.fact(99, Fact::CallEnded { call, operation: 99 });
@@ -324,8 +350,10 @@ impl World {
         while number < entries || !running.is_empty() {
             if running.len() < concurrency && number < entries && (running.is_empty() || self.chance.percent(40)) {
                 number += 1;
-                let run = self.begin_entry(number);
-                running.push(run);
+                let mut run = self.begin_entry(number);
+                if !self.goes_on(&run) || self.work(&mut run) {
+                    running.push(run);
+                }
                 continue;
             }
             if timers && self.chance.percent(3) {
@@ -333,9 +361,12 @@ impl World {
             }
             let at = self.chance.below(running.len() as u64) as usize;
             let mut run = running.swap_remove(at);
-            if self.step(&mut run) {
+            if self.work(&mut run) {
                 running.push(run);
-            } else if !matches!(self.shape, Shape::EventLoop | Shape::LoopsHandOver(_) | Shape::Hopping(..)) {
+            } else if !matches!(
+                self.shape,
+                Shape::EventLoop | Shape::ReadDriven(_) | Shape::LoopsHandOver(_) | Shape::Hopping(..)
+            ) {
                 self.free_threads.push(run.thread);
             }
         }
@@ -345,6 +376,24 @@ impl World {
             self.rulings.push(ruling);
         }
         self.score()
+    }
+
+    /// One step, and all that follow at once; false when it is over.
+    fn work(&mut self, run: &mut Running) -> bool {
+        loop {
+            if !self.step(run) {
+                return false;
+            }
+            if !self.goes_on(run) {
+                return true;
+            }
+        }
+    }
+
+    /// Whether the thread that has just read for this entry goes on with it.
+    fn goes_on(&mut self, run: &Running) -> bool {
+        let has_read = run.call.is_none() || run.phase == 1;
+        matches!(self.shape, Shape::ReadDriven(strays) if has_read && !self.chance.percent(strays))
     }
 
     fn score(&self) -> Score {
@@ -527,9 +576,27 @@ fn an_event_loop_with_several_entries_open_is_unknown_not_guessed() {
 }
 
 #[test]
+fn a_loop_that_goes_on_with_what_it_has_read_is_perfect_once_proved() {
+    for concurrency in [2, 16, 200] {
+        let score = World::new(Shape::ReadDriven(0), 5).run(600, concurrency, false);
+        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
+        assert_eq!(score.unknown, 0, "{concurrency} at once");
+        assert!(score.right > 600);
+    }
+}
+
+#[test]
 fn short_recordings_of_handed_over_work_are_not_believed() {
-    for shape in [Shape::LoopsHandOver(2), Shape::LoopsHandOver(3), Shape::Hopping(2, 90), Shape::Helping, Shape::Mixed]
-    {
+    for shape in [
+        Shape::LoopsHandOver(2),
+        Shape::LoopsHandOver(3),
+        Shape::Hopping(2, 90),
+        Shape::Helping,
+        Shape::Mixed,
+        Shape::ReadDriven(1),
+        Shape::ReadDriven(10),
+        Shape::ReadDriven(40),
+    ] {
         for seed in 0..1500 {
             let mut chance = Chance(seed);
             let (entries, concurrency) = (2 + chance.below(20), 2 + chance.below(4) as usize);

@@ -1,10 +1,12 @@
 //! What threads hold, and whether a process gives a thread one entry at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use regress_ebpf::{SocketId, Unit};
 
-use super::{CallKey, Correlator, EntryKey, EntrySet};
+use regress_protocols::Mark;
+
+use super::{CallKey, Correlator, EntryKey, EntrySet, loops::Read};
 
 /// How much evidence it takes to believe the threads of a process, in nats: by chance alone, work that is handed
 /// between threads would look like this once in `e^7` (about 1100) recordings; and every later sign takes back what
@@ -26,6 +28,10 @@ pub(super) struct Thread {
     pub born_for: BornFor,
     /// The entry it read last, or the one whose call's response it read last.
     pub last_read: Option<EntryKey>,
+    /// It has read an entry while it had that of another connection to answer.
+    pub is_loop: bool,
+    /// What it has read, see `loops.rs`.
+    pub reads: VecDeque<(Mark, Read)>,
     /// Calls it began that are not over.
     pub outstanding: Vec<CallKey>,
     /// For whom it was born.
@@ -123,6 +129,10 @@ pub(super) struct Process {
     pub children: Shape,
     /// Entries for which something was ruled because they do.
     pub relied_on_children: EntrySet,
+    /// Whether its threads work for whom they have read last, see `loops.rs`.
+    pub loops: Shape,
+    /// Entries for which something was ruled because they do.
+    pub relied_on_loops: EntrySet,
     /// Threads that had read entries have ended in it.
     pub handlers_end: bool,
     /// Calls that wait for the shape to be proved.
@@ -140,6 +150,8 @@ impl Default for Process {
             shape: Shape::Unproven(0.0),
             children: Shape::Unproven(0.0),
             relied_on_children: EntrySet::default(),
+            loops: Shape::Unproven(0.0),
+            relied_on_loops: EntrySet::default(),
             handlers_end: false,
             waiting: BTreeSet::new(),
             relied: EntrySet::default(),
