@@ -93,7 +93,8 @@ pub fn measure(case: &Case, clients: u32, folder: &Path) -> Result<Owners, Failu
 
     let owners = judge(&out)?;
     std::fs::remove_dir_all(&out).map_err(Failure::broken)?;
-    if owners.all() != calls {
+    // What a service does on its own goes on before and after the recording.
+    if owners.all() != calls && !case.has_background() {
         return Err(Failure::broken(format!("{} of {calls} calls were recorded", owners.all())));
     }
     Ok(owners)

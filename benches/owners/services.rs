@@ -36,11 +36,18 @@ enum Runtime {
     Nginx,
 }
 
+impl Case {
+    /// It calls without being asked as well.
+    pub fn has_background(&self) -> bool {
+        self.mode == "background"
+    }
+}
+
 const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f64) -> Case {
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 40] = [
+pub const CASES: [Case; 48] = [
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -58,6 +65,13 @@ pub const CASES: [Case; 40] = [
     case("node-http-pool-of-10", Runtime::Node, "pool", 99.9),
     case("node-fetch", Runtime::Node, "fetch", 99.9),
     case("node-fetch-timer", Runtime::Node, "fetch-timer", 99.9),
+    case("node-http-timer", Runtime::Node, "timer", 99.9),
+    case("node-http-parallel", Runtime::Node, "parallel", 99.9),
+    case("node-axios", Runtime::Node, "axios", 99.9),
+    case("node-undici-pool-of-10", Runtime::Node, "undici", 99.9),
+    case("node-queue", Runtime::Node, "queue", 99.9),
+    case("node-background", Runtime::Node, "background", 99.9),
+    case("node-after-response", Runtime::Node, "after", 99.9),
     case("node-hook-http", Runtime::HookedNode, "http", 99.9),
     case("node-hook-http-timer", Runtime::HookedNode, "timer", 99.9),
     case("node-hook-http-pool-of-10", Runtime::HookedNode, "pool", 99.9),
@@ -69,6 +83,7 @@ pub const CASES: [Case; 40] = [
     case("node-hook-undici-pool-of-10", Runtime::HookedNode, "undici", 99.9),
     case("node-hook-workers", Runtime::HookedNode, "workers", 99.9),
     case("node-hook-lost-context", Runtime::HookedNode, "queue", 99.9),
+    case("node-hook-background", Runtime::HookedNode, "background", 99.9),
     case("node-hook-after-response", Runtime::HookedNode, "after", 99.9),
     case("go", Runtime::Go, "sequential", 99.9),
     case("go-timer", Runtime::Go, "timer", 99.9),
@@ -97,10 +112,8 @@ impl Service {
         let mut command = match case.runtime {
             Runtime::Nginx => unreachable!("it is started otherwise"),
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
-            Runtime::Node => script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?,
-            Runtime::HookedNode => {
-                hooked(script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?, folder)?
-            }
+            Runtime::Node => node(folder)?,
+            Runtime::HookedNode => hooked(node(folder)?, folder)?,
             Runtime::Java => {
                 // Compiled in memory, before it serves.
                 script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
@@ -147,15 +160,20 @@ fn script(interpreter: &str, name: &str, text: &str, folder: &Path) -> Result<Co
     Ok(command)
 }
 
+fn node(folder: &Path) -> Result<Command, Failure> {
+    let mut command = script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?;
+    if let Some(tools) = tools() {
+        command.env("NODE_MODULES", tools.join("npm"));
+    }
+    Ok(command)
+}
+
 /// As whoever starts a service would do it that is recorded later.
 fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
     let printed =
         Command::new(env!("CARGO_BIN_EXE_regress")).args(["hook", "node"]).output().map_err(Failure::broken)?;
     let hook = folder.join("hook.cjs");
     fs::write(&hook, printed.stdout).map_err(Failure::broken)?;
-    if let Some(tools) = tools() {
-        command.env("NODE_MODULES", tools.join("npm"));
-    }
     command.env("NODE_OPTIONS", format!("--require {}", hook.display()));
     Ok(command)
 }

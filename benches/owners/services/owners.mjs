@@ -97,6 +97,8 @@ const server = http.createServer(async (request, response) => {
   await handle(id);
   response.end(id);
 });
+if (mode === "background") setInterval(() => call("/x/background"), 300);
+
 if (isMainThread) {
   server.listen(0, "127.0.0.1", 256, () => console.log(server.address().port));
 } else {

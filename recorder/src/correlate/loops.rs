@@ -154,3 +154,29 @@ impl Correlator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_read_is_the_latest_before_the_write_in_whatever_order_it_is_told() {
+        let mut thread = Thread::default();
+        for mark in [10, 30, 20] {
+            thread.reads(mark, Read::Entry(EntryKey(mark)));
+        }
+        assert_eq!(thread.last_read_before(10), None);
+        assert_eq!(thread.last_read_before(25), Some(Read::Entry(EntryKey(20))));
+        assert_eq!(thread.last_read_before(99), Some(Read::Entry(EntryKey(30))));
+    }
+
+    #[test]
+    fn reads_are_bounded() {
+        let mut thread = Thread::default();
+        for mark in 0..1000 {
+            thread.reads(mark, Read::Call(CallKey(mark)));
+        }
+        assert_eq!(thread.reads.len(), MOST_READS);
+        assert_eq!(thread.last_read_before(1000), Some(Read::Call(CallKey(999))));
+    }
+}

@@ -7,6 +7,7 @@
 //!   belongs to that entry. True where a thread works on one entry from its request to its response, false wherever
 //!   work moves between threads (goroutines, event loops, executors). [`threads::Shape`] watches for any sign of the
 //!   latter; while several entries are open the rule decides only in a process that has proved its shape.
+//!   Event loops hold many, and have a rule of their own ([`loops`]).
 //! * **Lineage**: a thread or process born of one that holds an entry, and gone again when the entry has settled,
 //!   worked for that entry. A worker that stays may take anyone's job, so its birth says nothing. Goroutines
 //!   ([`children`]) and tasks ([`tasks`]) have rules of their own for it.
