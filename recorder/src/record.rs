@@ -44,7 +44,7 @@ pub async fn record(
     let (items, queue) = mpsc::channel(if started.source.is_some() { BATCHES } else { QUEUE });
     let scope = scope(&settings, started.via)?;
     let beside = match &settings.target {
-        Target::Pids(pids) => &pids[..],
+        Target::Pids(pids) | Target::Listeners(pids) => &pids[..],
         // Members of a cgroup come and go; a command inherits the processors of this process.
         Target::Cgroup(_) | Target::Command { .. } => &[],
     };
@@ -176,14 +176,15 @@ async fn from_kernel<F: Future<Output = Stop>>(
     let exit;
     let kernel;
     match &settings.target {
-        Target::Pids(pids) => {
+        Target::Pids(pids) | Target::Listeners(pids) => {
             if let Some(&pid) = pids.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
                 return Err(Error::NoSuchProcess { pid });
             }
             if pids.is_empty() {
                 return Err(Error::NoTarget);
             }
-            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, items)?;
+            let with_children = matches!(settings.target, Target::Pids(_));
+            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, with_children, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -191,7 +192,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             };
         }
         Target::Cgroup(cgroup) => {
-            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, items)?;
+            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, false, items)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -201,7 +202,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
             let programs = gate.program().into_iter().collect();
-            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, items)?;
+            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, false, items)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

@@ -53,6 +53,9 @@ pub enum ViaChoice {
 pub enum Target {
     /// Running processes, with their threads and children.
     Pids(Vec<u32>),
+    /// Running processes that were found by what they listen on, with their threads and the children that they will have. Those
+    /// that they have already and that listen as well are among them; others may be anything.
+    Listeners(Vec<u32>),
     /// Whoever is in this cgroup or in one below it, for as long as it is.
     Cgroup(Cgroup),
     /// A service that is started for the recording and recorded from its first instruction.

@@ -53,11 +53,13 @@ impl Drop for Kernel {
 }
 
 impl Kernel {
-    /// Attach and begin to hand out what happens.
-    pub(crate) fn start(options: Options, items: Sender<Item>) -> Result<Kernel, Error> {
+    /// Attach and begin to hand out what happens. `with_children`: also in the children that the processes have.
+    pub(crate) fn start(options: Options, with_children: bool, items: Sender<Item>) -> Result<Kernel, Error> {
         let pids = options.pids.clone();
         let mut capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
-        add_children(&mut capture, pids)?;
+        if with_children {
+            add_children(&mut capture, pids)?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::Builder::new()

@@ -45,8 +45,8 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
-    /// Have the command load a small program that says which request is worked for; without it, owners in Node.js are
-    /// known only while one request is answered at a time
+    /// Have the command load a small program that says which request is worked for; without it, owners are known only in
+    /// services whose handlers do one call after the other
     #[arg(long, value_enum, value_name = "RUNTIME", env = "REGRESS_HOOK")]
     hook: Option<Runtime>,
     /// Write no cassette for an entry of which it is not certain which calls it caused
@@ -170,9 +170,10 @@ fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed,
     }
     match &mut settings.target {
         Target::Command { env, .. } => hook::Installed::into(env, runtime),
-        Target::Pids(_) | Target::Cgroup(_) => Err(Failure::new("a running process cannot be given a hook").hint(
-            "give the command after `--`; or start it with what `regress hook node` prints, and leave --hook out",
-        )),
+        Target::Pids(_) | Target::Listeners(_) | Target::Cgroup(_) => Err(Failure::new(
+            "a running process cannot be given a hook",
+        )
+        .hint("give the command after `--`; or start it with what `regress hook node` prints, and leave --hook out")),
     }
 }
 
@@ -182,7 +183,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
     let service = args.service.or(config.service.name).unwrap_or_else(|| {
         let name = match &target {
             Target::Command { command, .. } => command.first().map(|program| file_name(Path::new(program))),
-            Target::Pids(pids) => pids.first().map(|pid| process_name(*pid)),
+            Target::Pids(pids) | Target::Listeners(pids) => pids.first().map(|pid| process_name(*pid)),
             Target::Cgroup(cgroup) => Some(unit_name(cgroup.directory())),
         };
         name.unwrap_or_default()
@@ -240,7 +241,7 @@ fn target(args: &Args, config: &Config, ports: &[u16]) -> Result<Target, Failure
             _ => "give --pid, --cgroup or --port, or the command that starts the service after `--`",
         }));
     }
-    regress_ebpf::listening_on(ports).map(Target::Pids).map_err(refused)
+    regress_ebpf::listening_on(ports).map(Target::Listeners).map_err(refused)
 }
 
 fn refused(error: regress_ebpf::Error) -> Failure {
@@ -270,7 +271,7 @@ fn process_name(pid: u32) -> String {
 
 fn describe(target: &Target) -> String {
     match target {
-        Target::Pids(pids) => {
+        Target::Pids(pids) | Target::Listeners(pids) => {
             let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
             format!("process {}", pids.join(", "))
         }
