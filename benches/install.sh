@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx come with
-# tests/install.sh as well.
+# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx
+# come with tests/install.sh as well.
 #
 # Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-bench in the user's cache folder; the benchmarks look there, too).

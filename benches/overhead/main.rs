@@ -16,6 +16,8 @@ mod pairs;
 mod recorders;
 mod report;
 mod services;
+#[path = "../tools.rs"]
+mod tools;
 
 use std::{
     collections::BTreeMap,

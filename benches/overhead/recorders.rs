@@ -22,6 +22,7 @@ use regress_ebpf::{Capture, EventKind, Options, Source};
 use crate::{
     cpu::{self, Spender},
     services::{self, end},
+    tools,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +74,7 @@ impl Method {
 
 /// Where `benches/install.sh` puts it, or wherever it is found.
 fn mitmdump() -> Option<PathBuf> {
-    let tools = std::env::var_os("REGRESS_BENCH_TOOLS").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("regress-bench"))
-    });
-    let installed = tools.map(|tools| tools.join("venv/bin/mitmdump")).filter(|path| path.is_file());
+    let installed = tools::folder().map(|tools| tools.join("venv/bin/mitmdump")).filter(|path| path.is_file());
     installed.or_else(|| services::is_there("mitmdump").then(|| PathBuf::from("mitmdump")))
 }
 

@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// Answers each request with the end of its path, after half a millisecond to nine and a half, and counts them. Its threads end with the process.
+/// Answers each request with the end of its path, after half a millisecond to nine and a half, and counts them. Its
+/// threads end with the process.
 pub struct Downstream {
     pub address: SocketAddr,
     served: Arc<AtomicU64>,

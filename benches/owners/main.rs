@@ -9,6 +9,8 @@
 mod cell;
 mod http;
 mod services;
+#[path = "../tools.rs"]
+mod tools;
 
 use std::{path::Path, process::ExitCode};
 

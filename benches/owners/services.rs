@@ -4,14 +4,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::{sys::signal, unistd::Pid};
 
-use crate::cell::Failure;
+use crate::{cell::Failure, tools};
 
 /// A way in which a service makes its two calls.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ fn script(interpreter: &str, name: &str, text: &str, folder: &Path) -> Result<Co
 
 fn node(folder: &Path) -> Result<Command, Failure> {
     let mut command = script("node", "owners.mjs", include_str!("services/owners.mjs"), folder)?;
-    if let Some(tools) = tools() {
+    if let Some(tools) = tools::folder() {
         command.env("NODE_MODULES", tools.join("npm"));
     }
     Ok(command)
@@ -211,14 +211,6 @@ fn nginx(workers: &str, downstream: SocketAddr, folder: &Path) -> Result<Service
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(service)
-}
-
-/// Where `benches/install.sh` puts things.
-fn tools() -> Option<PathBuf> {
-    std::env::var_os("REGRESS_BENCH_TOOLS").map(PathBuf::from).or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?.join("regress-bench"))
-    })
 }
 
 fn go(folder: &Path) -> Result<Command, Failure> {

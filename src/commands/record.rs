@@ -45,8 +45,8 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
-    /// Have the command load a small program that says which request is worked for; without it, owners are known only in
-    /// services whose handlers do one call after the other
+    /// Have the command load a small program that says which request is worked for. Without it, owners in Node.js are
+    /// known only where handlers do no more than one call after the other
     #[arg(long, value_enum, value_name = "RUNTIME", env = "REGRESS_HOOK")]
     hook: Option<Runtime>,
     /// Write no cassette for an entry of which it is not certain which calls it caused
@@ -100,6 +100,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     // The setting is about the command, where one is started.
     let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
     let asked_for = flag.or(setting.filter(|_| can_have));
+    let has_hook = asked_for.is_some();
     let _hook = asked_for.map(|runtime| install(runtime, &mut settings)).transpose()?;
     let out = settings.out.clone();
     let what = describe(&settings.target);
@@ -129,6 +130,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         let tell = |progress: Progress<'_>| match progress {
             Progress::Watching(Started { source, why, .. }) => {
                 output::say(format_args!("recording {what} by {} ({why}) to {}", how(*source), out.display()));
+                if source.is_none() && has_hook {
+                    output::say("the proxy does not see what the hook says");
+                }
             }
             Progress::Accepting(address) => output::say(format_args!("accepting entries on {address}")),
         };

@@ -140,16 +140,18 @@ async def serve_async():
 
 
 async def serve_aiohttp():
-    from aiohttp import ClientSession, TCPConnector, web
+    import aiohttp
+    from aiohttp import web
 
     async def answer(request):
         ident = request.match_info["ident"]
         for path in ("/a/" + ident, "/b/" + ident):
-            async with session.get(DOWNSTREAM + path) as response:
+            async with client.get(DOWNSTREAM + path) as response:
                 await response.read()
         return web.Response(text=ident)
 
-    session = ClientSession(connector=TCPConnector(limit=10 if MODE == "aiohttp-pool" else 0))
+    connector = aiohttp.TCPConnector(limit=10 if MODE == "aiohttp-pool" else 0)
+    client = aiohttp.ClientSession(connector=connector)
     app = web.Application()
     app.router.add_get("/r/{ident}", answer)
     runner = web.AppRunner(app)

@@ -6,9 +6,9 @@
 //! *closed*, and its calls belong to that entry.
 //!
 //! That says something only where a thread has several entries to answer at once; one that has one at a time answers that one,
-//! whatever it did before. It is false where a loop goes on for other reasons than a read: timers, queues, results of other threads. Then chains come
-//! out at the answers of other entries, which refutes it for the process. What belongs to no closed chain (calls side by
-//! side, or in the background) makes calls of its kind uncertain.
+//! whatever it did before. It is false where a loop goes on for other reasons than a read: timers, queues, results of other
+//! threads. Then chains come out at the answers of other entries, which refutes it for the process. What belongs to no
+//! closed chain (calls side by side, or in the background) makes calls of its kind uncertain.
 
 use regress_cassettes::Rule;
 use regress_protocols::Mark;

@@ -487,36 +487,31 @@ proptest! {
     }
 }
 
-#[test]
-fn goroutines_are_perfect_also_when_all_are_busy() {
+/// Every owner, whatever is going on.
+#[track_caller]
+fn assert_all_known(world: fn(Shape, u64) -> World, shape: Shape) {
     for concurrency in [2, 16, 200] {
-        let score = World::of_goroutines(Shape::ThreadPerRequest, 5).run(600, concurrency, false);
-        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
-        assert_eq!(score.unknown, 0, "{concurrency} at once");
+        let score = world(shape, 5).run(600, concurrency, false);
+        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{shape:?}, {concurrency} at once: {score:?}");
+        assert_eq!(score.unknown, 0, "{shape:?}, {concurrency} at once");
         assert!(score.right > 600);
     }
+}
+
+#[test]
+fn goroutines_are_perfect_also_when_all_are_busy() {
+    assert_all_known(World::of_goroutines, Shape::ThreadPerRequest);
 }
 
 #[test]
 fn goroutines_work_for_the_one_that_started_them_once_proved() {
-    for concurrency in [2, 16, 200] {
-        let score = World::of_goroutines(Shape::ThreadPerCall, 5).run(600, concurrency, false);
-        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
-        assert_eq!(score.unknown, 0, "{concurrency} at once");
-        assert!(score.right > 600);
-    }
+    assert_all_known(World::of_goroutines, Shape::ThreadPerCall);
 }
 
 #[test]
 fn tasks_are_perfect_once_proved() {
-    for (shape, concurrency) in
-        [Shape::ThreadPerRequest, Shape::ThreadPerCall].into_iter().flat_map(|shape| [2, 16, 200].map(|n| (shape, n)))
-    {
-        let score = World::of_tasks(shape, 5).run(600, concurrency, false);
-        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
-        assert_eq!(score.unknown, 0, "{shape:?}, {concurrency} at once");
-        assert!(score.right > 600);
-    }
+    assert_all_known(World::of_tasks, Shape::ThreadPerRequest);
+    assert_all_known(World::of_tasks, Shape::ThreadPerCall);
 }
 
 #[test]
@@ -577,12 +572,7 @@ fn an_event_loop_with_several_entries_open_is_unknown_not_guessed() {
 
 #[test]
 fn a_loop_that_goes_on_with_what_it_has_read_is_perfect_once_proved() {
-    for concurrency in [2, 16, 200] {
-        let score = World::new(Shape::ReadDriven(0), 5).run(600, concurrency, false);
-        assert!(score.wrong.is_empty() && score.missing.is_empty(), "{score:?}");
-        assert_eq!(score.unknown, 0, "{concurrency} at once");
-        assert!(score.right > 600);
-    }
+    assert_all_known(World::new, Shape::ReadDriven(0));
 }
 
 #[test]
