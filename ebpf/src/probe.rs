@@ -1,5 +1,7 @@
 //! What this host allows.
 
+use aya::maps::{MapData, RingBuf};
+
 use crate::error::Error;
 use crate::programs::{Programs, kernel_release, kernel_types};
 use crate::source::Source;
@@ -33,11 +35,11 @@ pub fn probe() -> Probe {
         kernel: kernel_release(),
         btf: kernel_types().map(drop),
         capabilities: capabilities(),
-        sources: Source::ALL.map(|source| SourceProbe { source, result: try_source(source) }).into(),
+        sources: Source::ALL.map(|source| SourceProbe { source, result: try_all(source) }).into(),
     }
 }
 
-/// The best source that works here, tried as by [`probe`].
+/// The best source that works here: it loads and attaches.
 ///
 /// # Errors
 /// Why the best of all does not work, when none does.
@@ -45,17 +47,24 @@ pub fn best_source() -> Result<Source, Error> {
     let mut first_refusal = None;
     for source in Source::ALL {
         match try_source(source) {
-            Ok(()) => return Ok(source),
+            Ok(_loaded) => return Ok(source),
             Err(error) => first_refusal.get_or_insert(error),
         };
     }
     Err(first_refusal.expect("there are sources"))
 }
 
-fn try_source(source: Source) -> Result<(), Error> {
+fn try_source(source: Source) -> Result<(Programs, RingBuf<MapData>), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, _ring) = Programs::load(source, SMALL_BUFFER, None)?;
-    programs.attach()
+    let (mut programs, ring) = Programs::load(source, SMALL_BUFFER, None)?;
+    programs.attach()?;
+    Ok((programs, ring))
+}
+
+/// With what is loaded only when there is something to probe.
+fn try_all(source: Source) -> Result<(), Error> {
+    let (mut programs, _ring) = try_source(source)?;
+    programs.load_probes()
 }
 
 /// The bits of `CapEff` in `/proc/self/status`: include/uapi/linux/capability.h.

@@ -178,9 +178,6 @@ impl Programs {
                 other => unreachable!("the object defines no {:?}", other.prog_type()),
             }
         }
-        for name in PROBES {
-            probe(&mut self.ebpf, name)?.load()?;
-        }
         unix_alive(&mut self.ebpf)?.load()?;
         for hook in &self.hooks {
             match program(&mut self.ebpf, hook.program) {
@@ -194,6 +191,12 @@ impl Programs {
         Ok(())
     }
 
+    /// Loads the programs for probes, which [`Programs::attach_probes`] otherwise does with each when there is something to probe:
+    /// checking them takes the kernel as long as all others.
+    pub(crate) fn load_probes(&mut self) -> Result<(), Error> {
+        PROBES.iter().try_for_each(|name| loaded_probe(&mut self.ebpf, name).map(|_probe| ()))
+    }
+
     /// Probes the code of a file, for every process that runs it, in this order. `number` tells the file from others.
     pub(crate) fn attach_probes(&mut self, file: &File, number: u64, points: &[ProbePoint]) -> Result<(), Error> {
         // The file itself, whatever name it has in whatever namespace.
@@ -203,7 +206,7 @@ impl Programs {
                 location: UProbeAttachLocation::AbsoluteOffset(point.offset),
                 cookie: Some(number),
             };
-            probe(&mut self.ebpf, point.program)?.attach(at, &path, UProbeScope::AllProcesses)?;
+            loaded_probe(&mut self.ebpf, point.program)?.attach(at, &path, UProbeScope::AllProcesses)?;
         }
         Ok(())
     }
@@ -317,7 +320,10 @@ impl Programs {
     pub(crate) fn unload(&mut self) -> Result<(), Error> {
         self.missed_before_unload += self.missed_runs();
         for name in PROBES {
-            probe(&mut self.ebpf, name)?.unload()?;
+            let probe = probe(&mut self.ebpf, name)?;
+            if probe.fd().is_ok() {
+                probe.unload()?;
+            }
         }
         for hook in distinct(&self.hooks).rev() {
             match program(&mut self.ebpf, hook.program) {
@@ -380,6 +386,14 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Program {
 
 fn probe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, Error> {
     Ok(program(ebpf, name).try_into()?)
+}
+
+fn loaded_probe<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, Error> {
+    let probe = probe(ebpf, name)?;
+    if probe.fd().is_err() {
+        probe.load()?;
+    }
+    Ok(probe)
 }
 
 fn unix_alive(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, Error> {
