@@ -71,6 +71,19 @@ pub fn data(text: impl fmt::Display) {
     let _ = write!(std::io::stdout(), "{text}");
 }
 
+/// Print a file.
+///
+/// # Errors
+/// When not all of it could be written, or whoever asked for it would see no text.
+pub fn file(content: &[u8]) -> Result<(), Failure> {
+    use std::io::{Write as _, stdout};
+    if stdout().is_terminal() && std::str::from_utf8(content).is_err() {
+        return Err(Failure::new("this is no text for a terminal").hint("write it to a file: >FILE"));
+    }
+    let written = stdout().write_all(content).and_then(|()| stdout().flush());
+    written.map_err(|error| Failure::from_error(error).hint("what was written of it is of no use"))
+}
+
 /// Print a line about what is going on.
 pub fn say(text: impl fmt::Display) {
     eprintln!("{text}");

@@ -2,7 +2,7 @@
 /*
  * Contexts that a program tells of itself, where its runtime has none that could be read from outside: each of its
  * threads has a cell in its memory, in which it keeps the number of the context it works in while it writes to sockets
- * (src/hook/node.cjs). The thread has said where the cell is; what it says there costs it no trap.
+ * (src/hook). The thread has said where the cell is; what it says there costs it no trap.
  */
 #pragma once
 #include "known.h"

@@ -15,6 +15,6 @@ pub struct Args {
 
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
-    output::data(args.runtime.script());
+    output::file(args.runtime.file())?;
     Ok(Exit::Same)
 }

@@ -45,8 +45,9 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
-    /// Have the command load a small program that says which request is worked for. Without it, owners in Node.js are
-    /// known only where handlers do no more than one call after the other
+    /// Have the service load a small program that says which request is worked for: a command, or Java processes that run.
+    /// Without it, owners in Node.js are known only where handlers do no more than one call after the other, and in Java
+    /// only where a request keeps to its thread
     #[arg(long, value_enum, value_name = "RUNTIME", env = "REGRESS_HOOK")]
     hook: Option<Runtime>,
     /// Write no cassette for an entry of which it is not certain which calls it caused
@@ -166,7 +167,7 @@ fn hook_setting(config: &Config) -> Result<Option<Runtime>, Failure> {
     config.record.hook.as_ref().map(runtime).transpose()
 }
 
-/// Has the command load a hook.
+/// Has the service load a hook.
 fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed, Failure> {
     if settings.via == ViaChoice::Proxy {
         return Err(Failure::new("a proxy does not see what a hook says")
@@ -174,10 +175,9 @@ fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed,
     }
     match &mut settings.target {
         Target::Command { env, .. } => hook::Installed::into(env, runtime),
-        Target::Pids(_) | Target::Listeners(_) | Target::Cgroup(_) => Err(Failure::new(
-            "a running process cannot be given a hook",
-        )
-        .hint("give the command after `--`; or start it with what `regress hook node` prints, and leave --hook out")),
+        Target::Pids(pids) | Target::Listeners(pids) => hook::Installed::load(pids, runtime),
+        Target::Cgroup(_) => Err(Failure::new("the processes of a cgroup are not given a hook")
+            .hint("start them with what `regress hook` prints, and leave --hook out")),
     }
 }
 

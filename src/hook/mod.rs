@@ -1,11 +1,13 @@
 //! Small programs that a service loads, and that tell the recorder which request is worked for (`ebpf/bpf/told.h`): for
 //! runtimes that have nothing of the kind that could be read from outside.
 
+mod jvm;
+
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use tempfile::TempDir;
@@ -17,62 +19,125 @@ use crate::output::Failure;
 pub enum Runtime {
     /// Node.js 18 and later
     Node,
+    /// Java 17 and later
+    Java,
 }
 
 impl Runtime {
-    /// The hook's text.
-    pub fn script(self) -> &'static str {
+    /// The hook's file.
+    pub fn file(self) -> &'static [u8] {
         match self {
-            Runtime::Node => include_str!("node.cjs"),
+            Runtime::Node => include_bytes!("node.cjs"),
+            Runtime::Java => include_bytes!("java/hook.jar"),
+        }
+    }
+
+    fn file_name(self) -> &'static str {
+        match self {
+            Runtime::Node => "node.cjs",
+            Runtime::Java => "hook.jar",
+        }
+    }
+
+    /// The variable with which a process is given options by its environment.
+    fn options(self) -> &'static str {
+        match self {
+            Runtime::Node => "NODE_OPTIONS",
+            Runtime::Java => "JAVA_TOOL_OPTIONS",
+        }
+    }
+
+    /// The option that loads the hook.
+    fn option(self, file: &Path) -> OsString {
+        let path = file.as_os_str().to_string_lossy();
+        match self {
+            // Words are parted by spaces, but for those in double quotes, in which a backslash stands before a quote (node's
+            // documentation of NODE_OPTIONS).
+            Runtime::Node => format!("--require \"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"")).into(),
+            // In double quotes there can be anything but a double quote (JVM TI, JAVA_TOOL_OPTIONS).
+            Runtime::Java => format!("-javaagent:\"{}\"", path.replace('"', "\"'\"'\"")).into(),
         }
     }
 }
 
-/// The hook as a file, for as long as the service that loads it may start others. Every user may read it.
-pub struct Installed {
-    _folder: TempDir,
+/// A hook that a service has loaded, or will.
+pub enum Installed {
+    /// As a file, for as long as the service may start others that load it.
+    File(#[expect(dead_code, reason = "it is removed when it is dropped")] TempDir),
+    /// In running processes, which are rid of it in the end.
+    Loaded(#[expect(dead_code, reason = "they act when they are dropped")] Vec<Loaded>),
 }
 
 impl Installed {
     /// Writes the hook and adds it to the environment that a command will have.
     pub fn into(env: &mut Vec<(OsString, OsString)>, runtime: Runtime) -> Result<Installed, Failure> {
-        let folder = tempfile::Builder::new()
-            .prefix("regress-hook-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .and_then(|folder| {
-                let script = folder.path().join("node.cjs");
-                fs::write(&script, runtime.script())?;
-                fs::set_permissions(&script, Permissions::from_mode(0o644))?;
-                Ok(folder)
-            })
-            .map_err(|error| {
-                Failure::from_error(error).hint("the hook is written to the folder for temporary files (TMPDIR)")
-            })?;
-        const NODE_OPTIONS: &str = "NODE_OPTIONS";
-        let given = env.iter().rfind(|(name, _)| name == NODE_OPTIONS).map(|(_, value)| value.clone());
-        let given = given.or_else(|| std::env::var_os(NODE_OPTIONS)).unwrap_or_default();
-        env.push((NODE_OPTIONS.into(), node_options(given, &folder.path().join("node.cjs"))));
-        Ok(Installed { _folder: folder })
+        let (folder, file) = write(runtime, &std::env::temp_dir()).map_err(|error| {
+            Failure::from_error(error).hint("the hook is written to the folder for temporary files (TMPDIR)")
+        })?;
+        let name = runtime.options();
+        let given = env.iter().rfind(|(set, _)| set == name).map(|(_, value)| value.clone());
+        let given = given.or_else(|| std::env::var_os(name)).unwrap_or_default();
+        env.push((name.into(), before(runtime.option(&file), &given)));
+        Ok(Installed::File(folder))
+    }
+
+    /// Has running processes load the hook, where the runtime can.
+    pub fn load(pids: &[u32], runtime: Runtime) -> Result<Installed, Failure> {
+        if runtime != Runtime::Java {
+            return Err(Failure::new("a running process cannot be given this hook").hint(
+                "give the command after `--`; or start it with what `regress hook node` prints, and leave --hook out",
+            ));
+        }
+        pids.iter().map(|pid| Loaded::by(*pid)).collect::<Result<_, _>>().map(Installed::Loaded)
     }
 }
 
-/// The value of `NODE_OPTIONS` that loads the script first.
-fn node_options(given: OsString, script: &Path) -> OsString {
-    // Words are parted by spaces, but for those in double quotes (node's documentation of NODE_OPTIONS).
-    let mut options = OsString::from("--require \"");
-    for part in script.as_os_str().to_string_lossy().chars() {
-        if matches!(part, '"' | '\\') {
-            options.push("\\");
-        }
-        options.push(part.to_string());
-    }
-    options.push("\"");
+/// Options with another before them.
+fn before(mut option: OsString, given: &OsStr) -> OsString {
     if !given.is_empty() {
-        options.push(" ");
-        options.push(given);
+        option.push(" ");
+        option.push(given);
     }
-    options
+    option
+}
+
+/// Writes the hook where every user may read it; it goes with the folder.
+fn write(runtime: Runtime, below: &Path) -> std::io::Result<(TempDir, PathBuf)> {
+    let folder = tempfile::Builder::new()
+        .prefix("regress-hook-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(below)?;
+    let file = folder.path().join(runtime.file_name());
+    fs::write(&file, runtime.file())?;
+    fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+    Ok((folder, file))
+}
+
+/// A Java process that has loaded the hook; it is rid of it when this is dropped.
+pub struct Loaded {
+    pid: u32,
+    /// The hook as the process sees it.
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Loaded {
+    fn by(pid: u32) -> Result<Loaded, Failure> {
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let (folder, written) = write(Runtime::Java, &root.join("tmp"))
+            .map_err(|error| Failure::new(format_args!("/tmp of process {pid}: {error}")).hint(jvm::HINT))?;
+        let file = Path::new("/").join(written.strip_prefix(&root).expect("it is written below the root"));
+        jvm::load(pid, &file, "on")
+            .map_err(|error| Failure::new(format_args!("process {pid}: {error}")).hint(jvm::HINT))?;
+        Ok(Loaded { pid, file, _folder: folder })
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // A process that has ended has no hook either.
+        let _ = jvm::load(self.pid, &self.file, "off");
+    }
 }
 
 #[cfg(test)]
@@ -81,9 +146,14 @@ mod tests {
 
     #[test]
     fn the_hook_comes_before_what_was_there() {
-        let options = node_options("--trace-warnings".into(), Path::new("/tmp/a b\"c/node.cjs"));
-        assert_eq!(options, r#"--require "/tmp/a b\"c/node.cjs" --trace-warnings"#);
-        assert_eq!(node_options(OsString::new(), Path::new("/x")), r#"--require "/x""#);
+        let options = |runtime: Runtime, file: &str, given: &str| {
+            before(runtime.option(Path::new(file)), OsStr::new(given)).into_string().unwrap()
+        };
+        let node = options(Runtime::Node, "/tmp/a b\"c/node.cjs", "--trace-warnings");
+        assert_eq!(node, r#"--require "/tmp/a b\"c/node.cjs" --trace-warnings"#);
+        assert_eq!(options(Runtime::Node, "/x", ""), r#"--require "/x""#);
+        assert_eq!(options(Runtime::Java, "/a b", "-Xmx1g"), r#"-javaagent:"/a b" -Xmx1g"#);
+        assert_eq!(options(Runtime::Java, "/a\"b", ""), r#"-javaagent:"/a"'"'"b""#);
     }
 
     #[test]
@@ -93,7 +163,7 @@ mod tests {
         let options = env[1].1.to_string_lossy().into_owned();
         let script = Path::new(options.split('"').nth(1).unwrap());
         assert_eq!((env.len(), options.split('"').next_back()), (2, Some(" --no-warnings")));
-        assert_eq!(fs::read_to_string(script).unwrap(), Runtime::Node.script());
+        assert_eq!(fs::read(script).unwrap(), Runtime::Node.file());
         let modes =
             [script.parent().unwrap(), script].map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
         assert_eq!(modes, [0o755, 0o644]);

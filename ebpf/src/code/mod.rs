@@ -9,6 +9,7 @@ use crate::tls::{TlsLibrary, openssl};
 mod elf;
 mod golang;
 mod goroutines;
+mod java;
 mod maps;
 mod node;
 mod python;
@@ -28,8 +29,7 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 18] = [
-    "cell_told",
+pub(crate) const PROBES: [&str; 19] = [
     "context_copied",
     "context_freed",
     "go_read_returns",
@@ -37,9 +37,11 @@ pub(crate) const PROBES: [&str; 18] = [
     "go_read",
     "go_round_trip",
     "go_write",
+    "java_cell_told",
     "job_put",
     "job_taken",
     "libraries_changed",
+    "node_cell_told",
     "ssl_free",
     "ssl_returned",
     "ssl_read",
@@ -59,8 +61,10 @@ pub(crate) struct Inspected {
     pub(crate) python: Option<Python>,
     /// Where it holds the queue of Python's thread pools.
     pub(crate) queue: Vec<ProbePoint>,
-    /// Where it is Node.js.
+    /// Where it is part of a runtime that there is a hook for.
     pub(crate) cell: Option<ProbePoint>,
+    /// Where it is the dynamic loader.
+    pub(crate) loader: Option<ProbePoint>,
     /// What reads TLS, in the order in which they have to be attached: what sees a call end before what sees it begin,
     /// reads before writes, so that nothing is seen half.
     pub(crate) probes: Vec<ProbePoint>,
@@ -73,11 +77,11 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
         goroutines: goroutines::of_program(&elf),
         python: python::of_file(&elf),
         queue: python::queue(&elf),
-        cell: node::cell(&elf),
+        cell: node::cell(&elf).or_else(|| java::cell(&elf)),
         ..Inspected::default()
     };
     if let [Some(address)] = elf.functions(["_dl_debug_state"]) {
-        inspected.probes.extend(elf.probe("libraries_changed", address));
+        inspected.loader = elf.probe("libraries_changed", address);
     }
     let go = golang::crypto_tls(&elf);
     if !go.is_empty() {

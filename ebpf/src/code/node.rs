@@ -9,5 +9,5 @@ use super::{Elf, ProbePoint};
 /// and it is left alone. `napi_create_object` is what native add-ons need.
 pub(crate) fn cell<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option<ProbePoint> {
     let [Some(compare), Some(_)] = elf.functions(["CRYPTO_memcmp", "napi_create_object"]) else { return None };
-    elf.probe("cell_told", compare)
+    elf.probe("node_cell_told", compare)
 }

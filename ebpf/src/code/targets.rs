@@ -107,7 +107,7 @@ impl Targets {
         let Ok(metadata) = file.metadata() else { return Known::default() };
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
-            let Inspected { library, goroutines, python, queue, cell, probes } = inspect(&ReadCache::new(file));
+            let Inspected { library, goroutines, python, queue, cell, loader, probes } = inspect(&ReadCache::new(file));
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))
                 && library.is_some_and(|library| library.is_readable());
@@ -116,6 +116,10 @@ impl Targets {
                 let _ = attach(file, number, &goroutines.probes);
                 goroutines.fields
             });
+            if let Some(loader) = loader {
+                // Without it what libraries have that are loaded later is not probed.
+                let _ = attach(file, number, &[loader]);
+            }
             if !queue.is_empty() {
                 // Without them for whom a thread of a pool works is not known.
                 let _ = attach(file, number, &queue);

@@ -1,0 +1,138 @@
+//! Has a running Java virtual machine load an agent, by the mechanism that HotSpot has for `jcmd` and its like
+//! (`AttachListener` in src/hotspot/os/posix/attachListener_posix.cpp of the JDK): a file asks for it, SIGQUIT tells
+//! the machine to look for the file, and it answers on a socket in its `/tmp`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{sys::signal, unistd::Pid};
+
+/// What helps where it fails.
+pub const HINT: &str = "it takes a Java of OpenJDK's kind (HotSpot), which started without -XX:+DisableAttachMechanism; else start it \
+                        with -javaagent:FILE, where FILE has what `regress hook java` prints, and leave --hook out";
+
+/// How long a machine may take to answer: it does so between two of its own pauses.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a machine did not load an agent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("it is no Java virtual machine that agents can be loaded into")]
+    NoJava,
+    #[error("it did not open {0} within {1:?}")]
+    Silent(PathBuf, Duration),
+    #[error("it answered `{0}`")]
+    Refused(String),
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Signal(#[from] nix::Error),
+}
+
+/// Has the process load an agent from a jar, whose path is as the process sees it.
+pub fn load(pid: u32, jar: &Path, options: &str) -> Result<(), Error> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let has_hotspot = maps.lines().any(|line| line.ends_with("/libjvm.so"));
+    let own_number = last_field(&status, "NSpid:").and_then(|field| field.parse::<u32>().ok());
+    // Any other process is ended by SIGQUIT.
+    let (true, true, Some(own_number)) = (has_hotspot, catches_quit(&status), own_number) else {
+        return Err(Error::NoJava);
+    };
+    let folder = PathBuf::from(format!("/proc/{pid}/root/tmp"));
+    let socket = folder.join(format!(".java_pid{own_number}"));
+    if !socket.exists() {
+        open(pid, &folder.join(format!(".attach_pid{own_number}")), &socket)?;
+    }
+    // Each of these ends with a zero: the version of the protocol, the command, its arguments.
+    let asked = format!("1\0load\0instrument\0false\0{}={options}\0", jar.display());
+    match answer(&socket, &asked) {
+        Ok(answer) if is_success(&answer) => Ok(()),
+        Ok(answer) => Err(Error::Refused(answer.trim().replace('\n', " "))),
+        Err(error) => Err(Error::File(socket, error)),
+    }
+}
+
+/// Has the machine open its socket.
+fn open(pid: u32, asking: &Path, socket: &Path) -> Result<(), Error> {
+    let owner = fs::metadata(format!("/proc/{pid}")).map_err(|error| Error::File(asking.into(), error))?;
+    let asked = File::create_new(asking).and_then(|_file| {
+        // The machine looks at whose file it is.
+        std::os::unix::fs::chown(asking, Some(owner.uid()), Some(owner.gid()))
+    });
+    match asked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::File(asking.into(), error)),
+        _ => {}
+    }
+    let number = i32::try_from(pid).map_err(|_| Error::NoJava)?;
+    let told = signal::kill(Pid::from_raw(number), signal::Signal::SIGQUIT);
+    let since = Instant::now();
+    while told.is_ok() && !socket.exists() && since.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The machine removes it as well.
+    let _ = fs::remove_file(asking);
+    told?;
+    if socket.exists() { Ok(()) } else { Err(Error::Silent(socket.into(), PATIENCE)) }
+}
+
+fn answer(socket: &Path, asked: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(asked.as_bytes())?;
+    let mut answer = String::new();
+    const MOST: u64 = 64 << 10;
+    stream.take(MOST).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// `0`, and for an agent its own code, which is in the same line or `return code: 0` in the next.
+fn is_success(answer: &str) -> bool {
+    let mut lines = answer.lines();
+    lines.next() == Some("0") && lines.all(|line| matches!(line.trim(), "" | "0" | "return code: 0"))
+}
+
+fn last_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace().next_back()
+}
+
+/// By the mask of caught signals in `/proc/PID/status`; a machine with -Xrs catches none.
+fn catches_quit(status: &str) -> bool {
+    const QUIT: u64 = 1 << (signal::Signal::SIGQUIT as u32 - 1);
+    let caught = last_field(status, "SigCgt:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    caught.is_some_and(|mask| mask & QUIT != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_file_tells_whether_quit_is_caught_and_the_innermost_number() {
+        let status = "Name:\tjava\nNSpid:\t4711\t7\nSigCgt:\t2000000181005ccf\n";
+        assert!(catches_quit(status));
+        assert_eq!(last_field(status, "NSpid:"), Some("7"));
+        assert!(!catches_quit("SigCgt:\t0000000000000000\n"));
+        assert!(!catches_quit(""));
+    }
+
+    #[test]
+    fn answers_of_several_versions() {
+        assert!(is_success("0\nreturn code: 0\n"));
+        assert!(is_success("0\n0\n"));
+        assert!(!is_success("0\nreturn code: 102\n"));
+        assert!(!is_success("1\n"));
+        assert!(!is_success(""));
+    }
+
+    #[test]
+    fn who_is_no_java_is_left_alone() {
+        assert!(matches!(load(std::process::id(), Path::new("/x.jar"), "on"), Err(Error::NoJava)));
+    }
+}
