@@ -22,6 +22,11 @@ const CLIENTS: [u32; 4] = [1, 10, 50, 200];
 const USAGE: &str = "cargo bench --bench owners [-- --case NAME,... --clients N,...]";
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    // One of the services is this program.
+    if arguments.next().as_deref() == Some("serve-tokio") {
+        return services::tokio::serve(arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    }
     let (cases, clients) = match read(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => return refuse(&wrong, USAGE),

@@ -1,7 +1,9 @@
 //! The services, one file a runtime.
 
+pub mod tokio;
+
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
@@ -32,6 +34,7 @@ enum Runtime {
     HookedNode,
     Go,
     Java,
+    Tokio,
     /// Calls once.
     Nginx,
 }
@@ -47,7 +50,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 48] = [
+pub const CASES: &[Case] = &[
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -94,6 +97,13 @@ pub const CASES: [Case; 48] = [
     case("java-url-connection", Runtime::Java, "threads", 99.9),
     case("java-http-client", Runtime::Java, "send", 99.0),
     case("java-http-client-async", Runtime::Java, "send-async", 99.0),
+    case("tokio", Runtime::Tokio, "sequential", 99.0),
+    case("tokio-timer", Runtime::Tokio, "timer", 99.0),
+    case("tokio-pool-of-10", Runtime::Tokio, "pool", 99.0),
+    case("tokio-parallel", Runtime::Tokio, "parallel", 99.0),
+    case("tokio-spawn", Runtime::Tokio, "spawn", 99.0),
+    case("tokio-blocking", Runtime::Tokio, "blocking", 99.0),
+    case("tokio-after-response", Runtime::Tokio, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -119,6 +129,11 @@ impl Service {
                 script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
             }
             Runtime::Go => go(folder)?,
+            Runtime::Tokio => {
+                let mut command = Command::new(env::current_exe().map_err(Failure::broken)?);
+                command.arg("serve-tokio");
+                command
+            }
         };
         command.arg(case.mode).arg(format!("http://{downstream}")).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(Failure::absent)?;
