@@ -97,6 +97,17 @@ pub const CASES: &[Case] = &[
     case("java-url-connection", Runtime::Java, "threads", 99.9),
     case("java-http-client", Runtime::Java, "send", 99.0),
     case("java-http-client-async", Runtime::Java, "send-async", 99.0),
+    case("java-http-client-timer", Runtime::Java, "timer", 99.0),
+    case("java-http-client-async-timer", Runtime::Java, "async-timer", 99.0),
+    case("java-http-client-parallel", Runtime::Java, "parallel", 99.0),
+    case("java-http-client-pool-of-10", Runtime::Java, "pool", 99.0),
+    case("java-http-client-after-response", Runtime::Java, "after", 99.0),
+    case("java-executor", Runtime::Java, "executor", 99.0),
+    case("java-executor-client", Runtime::Java, "executor-client", 99.0),
+    case("java-completable", Runtime::Java, "completable", 99.0),
+    case("java-async-handler", Runtime::Java, "async-handler", 99.0),
+    case("java-virtual", Runtime::Java, "virtual", 99.0),
+    case("java-virtual-client", Runtime::Java, "virtual-client", 99.0),
     case("tokio", Runtime::Tokio, "sequential", 99.0),
     case("tokio-timer", Runtime::Tokio, "timer", 99.0),
     case("tokio-pool-of-10", Runtime::Tokio, "pool", 99.0),
@@ -126,7 +137,8 @@ impl Service {
             Runtime::HookedNode => hooked(node(folder)?, folder)?,
             Runtime::Java => {
                 // Compiled in memory, before it serves.
-                script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
+                let java = env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned());
+                script(&java, "Owners.java", include_str!("services/Owners.java"), folder)?
             }
             Runtime::Go => go(folder)?,
             Runtime::Tokio => {
