@@ -35,6 +35,7 @@ enum Runtime {
     Go,
     Java,
     Tokio,
+    Ruby,
     /// Calls once.
     Nginx,
 }
@@ -115,6 +116,10 @@ pub const CASES: &[Case] = &[
     case("tokio-spawn", Runtime::Tokio, "spawn", 99.0),
     case("tokio-blocking", Runtime::Tokio, "blocking", 99.0),
     case("tokio-after-response", Runtime::Tokio, "after", 99.0),
+    case("puma", Runtime::Ruby, "threads", 99.0),
+    case("puma-timer", Runtime::Ruby, "timer", 99.0),
+    case("puma-executor", Runtime::Ruby, "executor", 99.0),
+    case("puma-after-response", Runtime::Ruby, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -141,6 +146,7 @@ impl Service {
                 script(&java, "Owners.java", include_str!("services/Owners.java"), folder)?
             }
             Runtime::Go => go(folder)?,
+            Runtime::Ruby => script("ruby", "owners.rb", include_str!("services/owners.rb"), folder)?,
             Runtime::Tokio => {
                 let mut command = Command::new(env::current_exe().map_err(Failure::broken)?);
                 command.arg("serve-tokio");
