@@ -116,7 +116,7 @@ fn drive(clients: &mut [Client], first: u64, requests: u64) -> Result<(), Failur
     let start = Barrier::new(clients.len());
     let ask_all = |client: &mut Client, first: u64| {
         start.wait();
-        (first..first + requests).try_for_each(|id| client.ask(id))
+        (first..first + requests).try_for_each(|id| client.ask(&format!("/r/{id}")))
     };
     std::thread::scope(|scope| {
         let asking: Vec<_> = clients

@@ -53,7 +53,7 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection into the service.
+/// A connection to a server that answers a path with its end.
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -64,9 +64,10 @@ impl Client {
         Ok(Client(BufReader::new(stream)))
     }
 
-    /// Asks for `/r/ID` and checks that the answer is that id.
-    pub fn ask(&mut self, id: u64) -> io::Result<()> {
-        write!(self.0.get_mut(), "GET /r/{id} HTTP/1.1\r\nHost: service\r\n\r\n")?;
+    /// Asks for `/KIND/ID` and checks that the answer is that id.
+    pub fn ask(&mut self, path: &str) -> io::Result<()> {
+        let id = path.rsplit('/').next().unwrap_or_default();
+        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: service\r\n\r\n")?;
         let response = head(&mut self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut body = String::new();
         // Node answers what it does not know the length of in chunks; ours are short enough to be one.
@@ -80,7 +81,7 @@ impl Client {
             let mut rest = [0; 7];
             self.0.read_exact(&mut rest)?;
         }
-        if body == id.to_string() { Ok(()) } else { Err(io::Error::other(format!("{id} was answered by {body:?}"))) }
+        if body == id { Ok(()) } else { Err(io::Error::other(format!("{id} was answered by {body:?}"))) }
     }
 }
 

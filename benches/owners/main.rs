@@ -22,6 +22,11 @@ const CLIENTS: [u32; 4] = [1, 10, 50, 200];
 const USAGE: &str = "cargo bench --bench owners [-- --case NAME,... --clients N,...]";
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    // One of the services is this program.
+    if arguments.next().as_deref() == Some("serve-tokio") {
+        return services::tokio::serve(arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    }
     let (cases, clients) = match read(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => return refuse(&wrong, USAGE),
@@ -31,10 +36,10 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&format!("no temporary folder: {error}"), "free some disk, or set TMPDIR"),
     };
     let columns: Vec<String> = clients.iter().map(|clients| format!("{:>16}", format!("{clients} clients"))).collect();
-    println!("calls whose owner is known, of all, in percent; `!N`: N wrong owners\n\n{:24}{}", "", columns.join(""));
+    println!("calls whose owner is known, of all, in percent; `!N`: N wrong owners\n\n{:32}{}", "", columns.join(""));
     let (mut rows, mut absent, mut bad) = (Vec::new(), Vec::new(), false);
     for case in cases {
-        let mut line = format!("{:24}", case.name);
+        let mut line = format!("{:32}", case.name);
         for &clients in &clients {
             match cell::measure(case, clients, folder.path()) {
                 Ok(owners) => {

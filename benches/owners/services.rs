@@ -1,7 +1,9 @@
 //! The services, one file a runtime.
 
+pub mod tokio;
+
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
@@ -32,6 +34,8 @@ enum Runtime {
     HookedNode,
     Go,
     Java,
+    Tokio,
+    Ruby,
     /// Calls once.
     Nginx,
 }
@@ -47,7 +51,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
     Case { name, runtime, mode, owned }
 }
 
-pub const CASES: [Case; 48] = [
+pub const CASES: &[Case] = &[
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
@@ -94,6 +98,28 @@ pub const CASES: [Case; 48] = [
     case("java-url-connection", Runtime::Java, "threads", 99.9),
     case("java-http-client", Runtime::Java, "send", 99.0),
     case("java-http-client-async", Runtime::Java, "send-async", 99.0),
+    case("java-http-client-timer", Runtime::Java, "timer", 99.0),
+    case("java-http-client-async-timer", Runtime::Java, "async-timer", 99.0),
+    case("java-http-client-parallel", Runtime::Java, "parallel", 99.0),
+    case("java-http-client-pool-of-10", Runtime::Java, "pool", 99.0),
+    case("java-http-client-after-response", Runtime::Java, "after", 99.0),
+    case("java-executor", Runtime::Java, "executor", 99.0),
+    case("java-executor-client", Runtime::Java, "executor-client", 99.0),
+    case("java-completable", Runtime::Java, "completable", 99.0),
+    case("java-async-handler", Runtime::Java, "async-handler", 99.0),
+    case("java-virtual", Runtime::Java, "virtual", 99.0),
+    case("java-virtual-client", Runtime::Java, "virtual-client", 99.0),
+    case("tokio", Runtime::Tokio, "sequential", 99.0),
+    case("tokio-timer", Runtime::Tokio, "timer", 99.0),
+    case("tokio-pool-of-10", Runtime::Tokio, "pool", 99.0),
+    case("tokio-parallel", Runtime::Tokio, "parallel", 99.0),
+    case("tokio-spawn", Runtime::Tokio, "spawn", 99.0),
+    case("tokio-blocking", Runtime::Tokio, "blocking", 99.0),
+    case("tokio-after-response", Runtime::Tokio, "after", 99.0),
+    case("puma", Runtime::Ruby, "threads", 99.0),
+    case("puma-timer", Runtime::Ruby, "timer", 99.0),
+    case("puma-executor", Runtime::Ruby, "executor", 99.0),
+    case("puma-after-response", Runtime::Ruby, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -116,9 +142,16 @@ impl Service {
             Runtime::HookedNode => hooked(node(folder)?, folder)?,
             Runtime::Java => {
                 // Compiled in memory, before it serves.
-                script("java", "Owners.java", include_str!("services/Owners.java"), folder)?
+                let java = env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned());
+                script(&java, "Owners.java", include_str!("services/Owners.java"), folder)?
             }
             Runtime::Go => go(folder)?,
+            Runtime::Ruby => script("ruby", "owners.rb", include_str!("services/owners.rb"), folder)?,
+            Runtime::Tokio => {
+                let mut command = Command::new(env::current_exe().map_err(Failure::broken)?);
+                command.arg("serve-tokio");
+                command
+            }
         };
         command.arg(case.mode).arg(format!("http://{downstream}")).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(Failure::absent)?;

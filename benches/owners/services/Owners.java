@@ -1,5 +1,7 @@
 // Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
 import java.io.InputStream;
 import java.net.HttpURLConnection;
 import java.net.InetSocketAddress;
@@ -7,39 +9,102 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 
 class Owners {
     interface Call { void to(String path) throws Exception; }
+    interface Handler { void handle(String first, String second) throws Exception; }
+
+    static String downstream;
+    static final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    static final ExecutorService pool = Executors.newFixedThreadPool(16);
+    static final Semaphore limit = new Semaphore(10);
 
     public static void main(String[] arguments) throws Exception {
-        String mode = arguments[0], downstream = arguments[1];
-        HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
-        Call call = switch (mode) {
-            case "send" -> path -> client.send(request(downstream + path), BodyHandlers.ofString());
-            case "send-async" -> path -> client.sendAsync(request(downstream + path), BodyHandlers.ofString()).join();
-            default -> path -> {
-                var connection = (HttpURLConnection) URI.create(downstream + path).toURL().openConnection();
-                try (InputStream body = connection.getInputStream()) { body.readAllBytes(); }
-            };
+        String mode = arguments[0];
+        downstream = arguments[1];
+        Executor later = CompletableFuture.delayedExecutor(3, TimeUnit.MILLISECONDS, pool);
+        Call send = path -> client.send(request(path), BodyHandlers.ofString());
+        Handler handler = switch (mode) {
+            case "send" -> oneByOne(send);
+            case "send-async" -> oneByOne(path -> sendAsync(path).join());
+            case "executor" -> oneByOne(path -> pool.submit(() -> { connect(path); return null; }).get());
+            case "executor-client" -> oneByOne(path -> pool.submit(() -> { send.to(path); return null; }).get());
+            case "pool" -> oneByOne(path -> {
+                limit.acquire();
+                try { send.to(path); } finally { limit.release(); }
+            });
+            case "timer" -> (first, second) -> { send.to(first); Thread.sleep(3); send.to(second); };
+            case "parallel" -> (first, second) -> CompletableFuture.allOf(sendAsync(first), sendAsync(second)).join();
+            case "completable" -> (first, second) ->
+                CompletableFuture.supplyAsync(() -> sendAsync(first).join(), pool).thenCompose(done -> sendAsync(second)).join();
+            case "async-timer" -> (first, second) ->
+                sendAsync(first).thenRunAsync(() -> {}, later).thenCompose(done -> sendAsync(second)).join();
+            case "virtual-client" -> oneByOne(send);
+            default -> oneByOne(Owners::connect);
         };
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 256);
-        server.setExecutor(Executors.newFixedThreadPool(16));
+        server.setExecutor(mode.startsWith("virtual") ? virtualThreads() : Executors.newFixedThreadPool(16));
         server.createContext("/r/", exchange -> {
-            String id = exchange.getRequestURI().getPath().substring(3);
+            String id = exchange.getRequestURI().getPath().substring(3), first = "/a/" + id, second = "/b/" + id;
             try {
-                call.to("/a/" + id);
-                call.to("/b/" + id);
+                switch (mode) {
+                    case "async-handler" ->
+                        sendAsync(first).thenCompose(done -> sendAsync(second)).thenRun(() -> answer(exchange, id));
+                    case "after" -> {
+                        send.to(first);
+                        answer(exchange, id);
+                        pool.submit(() -> { Thread.sleep(3); send.to(second); return null; });
+                    }
+                    default -> {
+                        handler.handle(first, second);
+                        answer(exchange, id);
+                    }
+                }
             } catch (Exception e) {
-                throw new java.io.IOException(e);
+                throw new IOException(e);
             }
-            exchange.sendResponseHeaders(200, id.length());
-            exchange.getResponseBody().write(id.getBytes());
-            exchange.close();
         });
         server.start();
         System.out.println(server.getAddress().getPort());
     }
 
-    static HttpRequest request(String url) { return HttpRequest.newBuilder(URI.create(url)).build(); }
+    static Handler oneByOne(Call call) {
+        return (first, second) -> { call.to(first); call.to(second); };
+    }
+
+    static void connect(String path) throws IOException {
+        var connection = (HttpURLConnection) URI.create(downstream + path).toURL().openConnection();
+        try (InputStream body = connection.getInputStream()) { body.readAllBytes(); }
+    }
+
+    static CompletableFuture<?> sendAsync(String path) { return client.sendAsync(request(path), BodyHandlers.ofString()); }
+
+    static HttpRequest request(String path) { return HttpRequest.newBuilder(URI.create(downstream + path)).build(); }
+
+    static void answer(HttpExchange exchange, String id) {
+        try {
+            exchange.sendResponseHeaders(200, id.length());
+            exchange.getResponseBody().write(id.getBytes());
+            exchange.close();
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** Since Java 21. */
+    static Executor virtualThreads() throws Exception {
+        try {
+            return (Executor) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
+        } catch (NoSuchMethodException e) {
+            System.out.println("absent a JDK with virtual threads");
+            System.exit(1);
+            throw e;
+        }
+    }
 }
