@@ -39,21 +39,30 @@ fn node_with_a_hook_loses_nothing_and_knows_every_owner() {
     assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
 }
 
+/// It is running, and is given the hook, which is gone with the recording.
+#[test]
+fn java_with_a_hook_loses_nothing_and_knows_every_owner() {
+    let Some(owners) = record_with("capture::java_hooked", Language::Java, &["--hook", "java"]) else { return };
+    assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+}
+
 #[test]
 fn a_command_is_given_its_hook() {
-    if !require("capture::hook", &[Language::Node.need(), Need::Ebpf]) {
-        return;
+    for (language, hook) in [(Language::Node, "node"), (Language::Java, "java")] {
+        if !require(&format!("capture::hook_{hook}"), &[language.need(), Need::Ebpf]) {
+            continue;
+        }
+        let shop = Shop::new(language);
+        let out = tempfile::tempdir().expect("there is a temporary folder");
+        let arguments = ["--via", "ebpf", "--hook", hook, "--"].map(String::from);
+        let environment = shop.environment("none");
+        let recording = Recording::start(out.path(), arguments.into_iter().chain(shop.language.command()), environment);
+        recording.wait_for_service(LISTENS, shop.port);
+        let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
+        let asked = drive(&clients, REQUESTS, ask);
+        let owners = compare(recording.stop(), out.path(), &shop, asked);
+        assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 }, "{hook}");
     }
-    let shop = Shop::new(Language::Node);
-    let out = tempfile::tempdir().expect("there is a temporary folder");
-    let arguments = ["--via", "ebpf", "--hook", "node", "--"].map(String::from);
-    let environment = shop.environment("none");
-    let recording = Recording::start(out.path(), arguments.into_iter().chain(shop.language.command()), environment);
-    recording.wait_for_service(LISTENS, shop.port);
-    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
-    let asked = drive(&clients, REQUESTS, ask);
-    let owners = compare(recording.stop(), out.path(), &shop, asked);
-    assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
 }
 
 /// An event loop without a runtime to ask, and of several processes, of which the one that is named does nothing.
@@ -124,6 +133,11 @@ struct Owners {
 /// Attach to a shop that already has connections on both sides, drive it, and compare what was recorded with what
 /// the clients and the downstreams saw.
 fn record_under_load(test: &str, language: Language) -> Option<Owners> {
+    record_with(test, language, &[])
+}
+
+/// The same, with more arguments for the recording.
+fn record_with(test: &str, language: Language, arguments: &[&str]) -> Option<Owners> {
     if !require(test, &[language.need(), Need::Ebpf]) {
         return None;
     }
@@ -135,7 +149,8 @@ fn record_under_load(test: &str, language: Language) -> Option<Owners> {
     shop.pricing.take_served();
 
     let out = tempfile::tempdir().expect("there is a temporary folder");
-    let arguments = ["--pid", &process.id().to_string(), "--via", "ebpf"];
+    let pid = process.id().to_string();
+    let arguments = ["--pid", &pid, "--via", "ebpf"].into_iter().chain(arguments.iter().copied());
     let recording = Recording::start(out.path(), arguments, []);
     let asked = drive(&clients, REQUESTS, ask);
     let finished = recording.stop();

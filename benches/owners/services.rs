@@ -107,6 +107,7 @@ pub const CASES: &[Case] = &[
     case("java-executor-client", Runtime::Java, "executor-client", 99.0),
     case("java-completable", Runtime::Java, "completable", 99.0),
     case("java-async-handler", Runtime::Java, "async-handler", 99.0),
+    case("java-mailbox", Runtime::Java, "mailbox", 99.0),
     case("java-virtual", Runtime::Java, "virtual", 99.0),
     case("java-virtual-client", Runtime::Java, "virtual-client", 99.0),
     case("tokio", Runtime::Tokio, "sequential", 99.0),

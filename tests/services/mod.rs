@@ -25,6 +25,8 @@ pub enum Language {
     NodeHooked,
     /// Goroutines.
     Go,
+    /// Threads of several pools: enough of the shop for the load of `capture.rs`.
+    Java,
 }
 
 impl Language {
@@ -34,6 +36,7 @@ impl Language {
             Language::Python | Language::PythonAsync => Need::Python,
             Language::Node | Language::NodeHooked => Need::Node,
             Language::Go => Need::Go,
+            Language::Java => Need::Java,
         }
     }
 
@@ -48,6 +51,7 @@ impl Language {
                 vec!["node".into(), "--require".into(), hook.display().to_string(), source("shop.mjs")]
             }
             Language::Go => vec![go_shop()],
+            Language::Java => vec!["java".into(), source("Shop.java")],
         }
     }
 }

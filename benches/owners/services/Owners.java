@@ -9,7 +9,11 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.util.ArrayDeque;
+import java.util.Arrays;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -45,6 +49,11 @@ class Owners {
                 CompletableFuture.supplyAsync(() -> sendAsync(first).join(), pool).thenCompose(done -> sendAsync(second)).join();
             case "async-timer" -> (first, second) ->
                 sendAsync(first).thenRunAsync(() -> {}, later).thenCompose(done -> sendAsync(second)).join();
+            case "mailbox" -> {
+                var mailboxes = new Mailbox[4];
+                Arrays.setAll(mailboxes, number -> new Mailbox());
+                yield oneByOne(path -> mailboxes[path.hashCode() & 3].submit(send, path).join());
+            }
             case "virtual-client" -> oneByOne(send);
             default -> oneByOne(Owners::connect);
         };
@@ -94,6 +103,27 @@ class Owners {
             exchange.close();
         } catch (IOException e) {
             throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** Takes letters one after the other, in a thread of a pool, which stays for as long as there are any. */
+    static class Mailbox {
+        private final Queue<Runnable> letters = new ArrayDeque<>();
+        private boolean isRead;
+
+        synchronized CompletableFuture<Void> submit(Call call, String path) {
+            var done = new CompletableFuture<Void>();
+            letters.add(() -> {
+                try { call.to(path); } catch (Exception e) { throw new CompletionException(e); } finally { done.complete(null); }
+            });
+            if (!isRead) pool.execute(() -> { for (Runnable letter; (letter = next()) != null; ) letter.run(); });
+            isRead = true;
+            return done;
+        }
+
+        private synchronized Runnable next() {
+            isRead = !letters.isEmpty();
+            return letters.poll();
         }
     }
 

@@ -19,8 +19,8 @@ public final class Context {
     private static final WeakMap<Object, Owner> TASKS = new WeakMap<>();
     private static final WeakMap<Thread, Cell> CELLS = new WeakMap<>();
     private static final ThreadLocal<Context> CURRENT = ThreadLocal.withInitial(Context::new);
-    private static final Class<?> VIRTUAL_THREAD = virtual_thread();
-    private static final MethodHandle CARRIER = carrier();
+    private static final Class<?> VIRTUAL_THREAD = virtualThread();
+    private static final MethodHandle CARRIER = currentCarrier();
 
     /** Who handed a task over; 0 if several did. */
     private static final class Owner {
@@ -49,7 +49,7 @@ public final class Context {
         given(here);
         begins(here);
         ends();
-        new Cell().say(-1);
+        here.cell().tell();
         Connection.of(new FileDescriptor()).reads();
     }
 
@@ -139,6 +139,7 @@ public final class Context {
         if (!connection.isServer || !Bytes.areInterim(address, length)) connection.writes(number);
         if (number == NONE) return;
         context.cell = context.cell();
+        context.cell.tell();
         context.cell.say(number);
     }
 
@@ -150,23 +151,30 @@ public final class Context {
     }
 
     private Cell cell() {
-        Thread thread = Thread.currentThread();
-        if (isVirtual) {
-            try {
-                thread = (Thread) CARRIER.invokeExact();
-            } catch (Throwable impossible) {
-                throw new AssertionError(impossible);
-            }
+        while (true) {
+            Thread thread = carrier();
+            Cell known = CELLS.get(thread);
+            if (known == null) known = CELLS.putIfAbsent(thread, new Cell());
+            // A virtual thread may have had to wait, and go on elsewhere.
+            if (thread == carrier()) return known;
         }
-        Cell known = CELLS.get(thread);
-        return known != null ? known : CELLS.putIfAbsent(thread, new Cell());
+    }
+
+    /** The thread of the kernel's. */
+    private Thread carrier() {
+        if (!isVirtual) return Thread.currentThread();
+        try {
+            return (Thread) CARRIER.invokeExact();
+        } catch (Throwable impossible) {
+            throw new AssertionError(impossible);
+        }
     }
 
     private static boolean isVirtual(Thread thread) {
         return thread.getClass() == VIRTUAL_THREAD;
     }
 
-    private static Class<?> virtual_thread() {
+    private static Class<?> virtualThread() {
         try {
             return Class.forName("java.lang.VirtualThread");
         } catch (ClassNotFoundException before21) {
@@ -174,7 +182,7 @@ public final class Context {
         }
     }
 
-    private static MethodHandle carrier() {
+    private static MethodHandle currentCarrier() {
         if (VIRTUAL_THREAD == null) return null;
         try {
             var lookup = MethodHandles.privateLookupIn(Thread.class, MethodHandles.lookup());
