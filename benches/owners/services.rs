@@ -60,6 +60,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
 pub const CASES: &[Case] = &[
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
+    case("two-services", Runtime::Python, "two-services", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
     case("python-asyncio", Runtime::Python, "asyncio", 99.9),
     case("python-asyncio-timer", Runtime::Python, "asyncio-timer", 99.9),
