@@ -167,10 +167,19 @@ async def serve_aiohttp():
     await asyncio.Event().wait()
 
 
-if MODE.startswith("asyncio"):
-    asyncio.run(serve_async())
-if MODE.startswith("aiohttp"):
-    asyncio.run(serve_aiohttp())
+try:
+    if MODE.startswith("uvloop"):
+        import uvloop
+
+        uvloop.install()
+        MODE = MODE.replace("uvloop", "asyncio")
+    if MODE.startswith("asyncio"):
+        asyncio.run(serve_async())
+    if MODE.startswith("aiohttp"):
+        asyncio.run(serve_aiohttp())
+except ImportError as missing:
+    print("absent", missing, flush=True)
+    sys.exit(1)
 server = Server(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)
 server.serve_forever()
