@@ -170,10 +170,10 @@ fn judge(folder: &Path) -> Result<Owners, Failure> {
     let mut owners = Owners::default();
     for located in store.list().map_err(Failure::broken)? {
         let cassette = store.read(&located).map_err(Failure::broken)?;
-        let entry = cassette.entry.as_ref().map(id).transpose()?;
+        let entry = cassette.entry.as_ref().map(path).transpose()?;
         for call in &cassette.downstream {
             match call.cause.as_ref().map(|cause| cause.confidence) {
-                Some(Confidence::Certain) if Some(id(call)?) == entry => owners.right += 1,
+                Some(Confidence::Certain) if entry == Some(caller(&path(call)?)) => owners.right += 1,
                 Some(Confidence::Certain) => owners.wrong += 1,
                 _ => owners.unknown += 1,
             }
@@ -185,9 +185,13 @@ fn judge(folder: &Path) -> Result<Owners, Failure> {
     Ok(owners)
 }
 
-/// The number at the end of an exchange's path.
-fn id(exchange: &Exchange) -> Result<String, Failure> {
+fn path(exchange: &Exchange) -> Result<String, Failure> {
     let Content::Http1(http) = &exchange.content else { return Err(Failure::broken("an exchange is no HTTP")) };
-    let target = http.request.target();
-    Ok(target.rsplit('/').next().unwrap_or_default().to_owned())
+    Ok(http.request.target().into_owned())
+}
+
+/// The path of the entry that carries the same number, and came from a client: what two recorded services say to each
+/// other is neither entry nor call.
+fn caller(call: &str) -> String {
+    format!("/r/{}", call.rsplit('/').next().unwrap_or_default())
 }

@@ -49,46 +49,65 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
         let path = request.first_line.split(' ').nth(1).unwrap_or_default();
         let id = path.rsplit('/').next().unwrap_or_default();
         writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len()).as_bytes())?;
+        if request.closes {
+            break;
+        }
     }
     Ok(())
 }
 
-/// A connection to a server that answers a path with its end.
-pub struct Client(BufReader<TcpStream>);
+/// A connection to a server that answers a path with its end; another one where the server ends it.
+pub struct Client {
+    address: SocketAddr,
+    stream: BufReader<TcpStream>,
+    is_over: bool,
+}
 
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Client(BufReader::new(stream)))
+        Ok(Client { address, stream: open(address)?, is_over: false })
     }
 
     /// Asks for `/KIND/ID` and checks that the answer is that id.
     pub fn ask(&mut self, path: &str) -> io::Result<()> {
+        if self.is_over {
+            self.stream = open(self.address)?;
+        }
         let id = path.rsplit('/').next().unwrap_or_default();
-        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: service\r\n\r\n")?;
-        let response = head(&mut self.0)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: service\r\n\r\n");
+        // At once: PHP's own server understands no part of it.
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let response = head(&mut self.stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut body = String::new();
         // Node answers what it does not know the length of in chunks; ours are short enough to be one.
         if let Some(length) = response.length {
-            (&mut self.0).take(length).read_to_string(&mut body)?;
+            (&mut self.stream).take(length).read_to_string(&mut body)?;
         } else {
             let mut line = String::new();
-            self.0.read_line(&mut line)?;
+            self.stream.read_line(&mut line)?;
             let size = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
-            (&mut self.0).take(size).read_to_string(&mut body)?;
+            (&mut self.stream).take(size).read_to_string(&mut body)?;
             let mut rest = [0; 7];
-            self.0.read_exact(&mut rest)?;
+            self.stream.read_exact(&mut rest)?;
         }
+        self.is_over = response.closes;
         if body == id { Ok(()) } else { Err(io::Error::other(format!("{id} was answered by {body:?}"))) }
     }
+}
+
+fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    Ok(BufReader::new(stream))
 }
 
 struct Head {
     first_line: String,
     /// Its Content-Length.
     length: Option<u64>,
+    /// The connection ends with this exchange.
+    closes: bool,
 }
 
 /// Reads a head; `None` at the end of the stream.
@@ -97,19 +116,19 @@ fn head(reader: &mut impl BufRead) -> io::Result<Option<Head>> {
     if reader.read_line(&mut first_line)? == 0 {
         return Ok(None);
     }
-    let mut length = None;
+    let (mut length, mut closes) = (None, false);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if line == "\r\n" {
-            return Ok(Some(Head { first_line, length }));
+            return Ok(Some(Head { first_line, length, closes }));
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().ok();
         }
+        closes |= name.eq_ignore_ascii_case("connection") && value.trim().eq_ignore_ascii_case("close");
     }
 }

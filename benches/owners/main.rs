@@ -4,6 +4,8 @@
 //! runtimes that are absent. Services of several runtimes call a downstream twice for each entry; entry and calls carry the
 //! same number, which no rule of the recorder looks at. It prints a table and writes `target/bench/owners.json`; any wrong
 //! owner makes it fail.
+//!
+//! Environment: REGRESS_BENCH_JAVA, the `java` to use (default: `java`); virtual threads take one of version 21 or later.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod cell;

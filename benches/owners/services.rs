@@ -5,7 +5,9 @@ pub mod tokio;
 use std::{
     env, fs,
     io::{BufRead, BufReader},
+    iter,
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -36,6 +38,10 @@ enum Runtime {
     Java,
     Tokio,
     Ruby,
+    /// Its own server, with eight processes.
+    Php,
+    /// In Apache, with a process for each connection.
+    ModPhp,
     /// Calls once.
     Nginx,
 }
@@ -54,6 +60,7 @@ const fn case(name: &'static str, runtime: Runtime, mode: &'static str, owned: f
 pub const CASES: &[Case] = &[
     case("python-threads", Runtime::Python, "threads", 99.9),
     case("python-threads-timer", Runtime::Python, "timer", 99.9),
+    case("two-services", Runtime::Python, "two-services", 99.9),
     case("python-executor", Runtime::Python, "executor", 99.9),
     case("python-asyncio", Runtime::Python, "asyncio", 99.9),
     case("python-asyncio-timer", Runtime::Python, "asyncio-timer", 99.9),
@@ -63,6 +70,9 @@ pub const CASES: &[Case] = &[
     case("python-asyncio-to-thread", Runtime::Python, "asyncio-to-thread", 99.9),
     case("python-asyncio-workers", Runtime::Python, "asyncio-workers", 99.9),
     case("python-asyncio-after-response", Runtime::Python, "asyncio-after-response", 99.9),
+    case("python-uvloop", Runtime::Python, "uvloop", 99.0),
+    case("python-uvloop-timer", Runtime::Python, "uvloop-timer", 99.0),
+    case("python-uvloop-parallel", Runtime::Python, "uvloop-parallel", 99.0),
     case("aiohttp", Runtime::Python, "aiohttp", 99.9),
     case("aiohttp-pool-of-10", Runtime::Python, "aiohttp-pool", 99.9),
     case("node-http", Runtime::Node, "http", 99.9),
@@ -121,6 +131,15 @@ pub const CASES: &[Case] = &[
     case("puma-timer", Runtime::Ruby, "timer", 99.0),
     case("puma-executor", Runtime::Ruby, "executor", 99.0),
     case("puma-after-response", Runtime::Ruby, "after", 99.0),
+    case("php", Runtime::Php, "file", 99.0),
+    case("php-curl", Runtime::Php, "curl", 99.0),
+    case("php-curl-parallel", Runtime::Php, "parallel", 99.0),
+    case("php-after-response", Runtime::Php, "after", 99.0),
+    case("mod-php", Runtime::ModPhp, "file", 99.0),
+    case("mod-php-timer", Runtime::ModPhp, "timer", 99.0),
+    case("mod-php-curl", Runtime::ModPhp, "curl", 99.0),
+    case("mod-php-curl-parallel", Runtime::ModPhp, "parallel", 99.0),
+    case("mod-php-after-response", Runtime::ModPhp, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -133,11 +152,10 @@ pub struct Service {
 
 impl Service {
     pub fn start(case: &Case, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
-        if case.runtime == Runtime::Nginx {
-            return nginx(case.mode, downstream, folder);
-        }
         let mut command = match case.runtime {
-            Runtime::Nginx => unreachable!("it is started otherwise"),
+            Runtime::Nginx => return nginx(case.mode, downstream, folder),
+            Runtime::Php => return php(case.mode, downstream, folder),
+            Runtime::ModPhp => return mod_php(case.mode, downstream, folder),
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
             Runtime::Node => node(folder)?,
             Runtime::HookedNode => hooked(node(folder)?, folder)?,
@@ -177,10 +195,10 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Where it has ended on its own there is nobody to end. It may have children, which it ends when it is asked to.
-        let asked = i32::try_from(self.child.id()).map(|pid| signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM));
-        if asked.is_err() {
-            let _ = self.child.kill();
+        // Where one has ended on its own there is nobody to end. Not everyone ends the children that it has.
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.child.id())).unwrap_or_default();
+        for pid in iter::once(&*self.child.id().to_string()).chain(children.split_whitespace()) {
+            let _ = pid.parse().map(|pid| signal::kill(Pid::from_raw(pid), signal::Signal::SIGTERM));
         }
         let _ = self.child.wait();
     }
@@ -212,10 +230,82 @@ fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
+/// An address for those who do not choose one.
+fn free_address() -> Result<SocketAddr, Failure> {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(Failure::broken)
+}
+
+/// Those who do not tell when they listen.
+fn listening(command: &mut Command, address: SocketAddr) -> Result<Service, Failure> {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let service = Service { child: command.spawn().map_err(Failure::absent)?, address };
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if started.elapsed() > Duration::from_secs(10) {
+            return Err(Failure::broken(format!("{command:?} does not listen")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(service)
+}
+
+fn php(mode: &str, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+    let script = folder.join("owners.php");
+    fs::write(&script, include_str!("services/owners.php")).map_err(Failure::broken)?;
+    let address = free_address()?;
+    let mut command = Command::new("php");
+    command.arg("-S").arg(address.to_string()).arg(script).env("PHP_CLI_SERVER_WORKERS", "8");
+    listening(command.env("MODE", mode).env("DOWNSTREAM", format!("http://{downstream}")), address)
+}
+
+fn mod_php(mode: &str, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+    let modules = Path::new("/usr/lib/apache2/modules");
+    let names = fs::read_dir(modules).map_err(Failure::absent)?.flatten().map(|file| file.file_name());
+    let php = names.filter_map(|name| name.into_string().ok()).find(|name| name.starts_with("libphp"));
+    let php = php.ok_or_else(|| Failure::missing("Apache's mod_php"))?;
+    // Its processes are nobody's in particular.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(Failure::broken)?;
+    let script = folder.join("owners.php");
+    fs::write(&script, include_str!("services/owners.php")).map_err(Failure::broken)?;
+    let address = free_address()?;
+    let settings = format!(
+        "LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so
+        LoadModule authz_core_module {modules}/mod_authz_core.so
+        LoadModule alias_module {modules}/mod_alias.so
+        LoadModule php_module {modules}/{php}
+        Listen {address}
+        ServerName {address}
+        ServerRoot {folder}
+        PidFile apache.pid
+        ErrorLog apache.log
+        User nobody
+        Group nogroup
+        ServerLimit 256
+        StartServers 64
+        MaxRequestWorkers 256
+        MaxSpareServers 256
+        MaxKeepAliveRequests 0
+        KeepAliveTimeout 60
+        AliasMatch ^/r/ {script}
+        <FilesMatch php$>
+            SetHandler application/x-httpd-php
+        </FilesMatch>
+        ",
+        modules = modules.display(),
+        folder = folder.display(),
+        script = script.display(),
+    );
+    let path = folder.join("apache.conf");
+    fs::write(&path, settings).map_err(Failure::broken)?;
+    let mut command = Command::new("apache2");
+    // It ends with all of its group.
+    command.args(["-D", "FOREGROUND", "-f"]).arg(path).process_group(0);
+    listening(command.env("MODE", mode).env("DOWNSTREAM", format!("http://{downstream}")), address)
+}
+
 /// With so many workers, which keep connections to the downstream open.
 fn nginx(workers: &str, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.map_err(Failure::broken)?;
+    let address = free_address()?;
     let settings = format!(
         "worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
         events {{ worker_connections 1024; }}
@@ -235,16 +325,7 @@ fn nginx(workers: &str, downstream: SocketAddr, folder: &Path) -> Result<Service
     let path = folder.join("nginx.conf");
     fs::write(&path, settings).map_err(Failure::broken)?;
     let mut command = Command::new("nginx");
-    command.arg("-c").arg(path).args(["-g", "daemon off;"]).stderr(Stdio::null());
-    let service = Service { child: command.spawn().map_err(Failure::absent)?, address };
-    let started = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        if started.elapsed() > Duration::from_secs(10) {
-            return Err(Failure::broken("nginx does not listen"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(service)
+    listening(command.arg("-c").arg(path).args(["-g", "daemon off;"]), address)
 }
 
 fn go(folder: &Path) -> Result<Command, Failure> {

@@ -506,6 +506,8 @@ impl Pipeline {
     fn pair(&mut self, now: Moment, socket: SocketId) {
         while let Some(event) = self.connections.get_mut(&socket).and_then(Connection::next) {
             match event {
+                // What had begun when the other end was not known yet.
+                _ if self.connections.get(&socket).is_some_and(|connection| connection.internal) => {}
                 PairEvent::RequestBegan { number, mark } => self.began(socket, number, mark),
                 PairEvent::RequestComplete { number, mark } => {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {

@@ -1,6 +1,7 @@
 # Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
 import asyncio
 import http.client
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODE, DOWNSTREAM = sys.argv[1:3]
 HOST = urllib.parse.urlsplit(DOWNSTREAM).netloc
+if MODE == "two-services":
+    second = subprocess.Popen([sys.executable, __file__, "asyncio", DOWNSTREAM], stdout=subprocess.PIPE, text=True)
+    HOST = "127.0.0.1:" + second.stdout.readline().strip()
 local = threading.local()
 pool = ThreadPoolExecutor(16)
 
@@ -29,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         if MODE == "executor":
             pool.submit(call, "/a/" + ident).result()
             pool.submit(call, "/b/" + ident).result()
+        elif MODE == "two-services":
+            call("/s/" + ident)
         else:
             call("/a/" + ident)
             if MODE == "timer":
@@ -161,10 +167,19 @@ async def serve_aiohttp():
     await asyncio.Event().wait()
 
 
-if MODE.startswith("asyncio"):
-    asyncio.run(serve_async())
-if MODE.startswith("aiohttp"):
-    asyncio.run(serve_aiohttp())
+try:
+    if MODE.startswith("uvloop"):
+        import uvloop
+
+        uvloop.install()
+        MODE = MODE.replace("uvloop", "asyncio")
+    if MODE.startswith("asyncio"):
+        asyncio.run(serve_async())
+    if MODE.startswith("aiohttp"):
+        asyncio.run(serve_aiohttp())
+except ImportError as missing:
+    print("absent", missing, flush=True)
+    sys.exit(1)
 server = Server(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)
 server.serve_forever()
