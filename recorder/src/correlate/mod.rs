@@ -7,7 +7,8 @@
 //!   belongs to that entry. True where a thread works on one entry from its request to its response, false wherever
 //!   work moves between threads (goroutines, event loops, executors). [`threads::Shape`] watches for any sign of the
 //!   latter; while several entries are open the rule decides only in a process that has proved its shape.
-//!   Event loops hold many, and have a rule of their own ([`loops`]).
+//!   Event loops hold many, and have a rule of their own ([`loops`]); what a thread reads that does nothing else is held by
+//!   who answers it ([`readers`]).
 //! * **Lineage**: a thread or process born of one that holds an entry, and gone again when the entry has settled,
 //!   worked for that entry. A worker that stays may take anyone's job, so its birth says nothing. Goroutines
 //!   ([`children`]) and tasks ([`tasks`]) have rules of their own for it.
@@ -25,6 +26,7 @@ mod children;
 mod entry_set;
 mod loops;
 mod operations;
+mod readers;
 mod rule;
 mod tasks;
 mod threads;
@@ -42,7 +44,7 @@ use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
 use tasks::{Descent, Line, Tasks};
-use threads::{BornFor, Lineage, Process, Thread};
+use threads::{Lineage, Process, Thread, thread_of};
 
 /// An entry of this recording, numbered in order of beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,6 +169,8 @@ struct Entry {
     ended: Option<(Mark, u64)>,
     /// It shared its connection with another open entry (HTTP/1 pipelining), so that a reader held both.
     pipelined: bool,
+    /// A reader passed it on to who answered it, see `readers.rs`.
+    passed_on: bool,
     /// Calls that may be its own and are not ruled yet.
     waiting: Vec<CallKey>,
     /// It served as evidence for the shape of its process.
@@ -184,6 +188,8 @@ struct Call {
     open: Vec<EntryKey>,
     /// The one entry that its thread held.
     holder: Option<EntryKey>,
+    /// Its thread held none, and has yet to answer the one that it may be for, see `readers.rs`.
+    is_adrift: bool,
     line: Line,
     /// The one entry that the goroutine held which had started the caller, and all entries that came over its connection;
     /// for a task, those that are over and that it may be left of.
@@ -393,6 +399,7 @@ impl Correlator {
                 answered_by: None,
                 ended: None,
                 pipelined,
+                passed_on: false,
                 waiting: Vec::new(),
                 proof: false,
                 proof_of_children: false,
@@ -409,6 +416,7 @@ impl Correlator {
         if unit.is_task() {
             return;
         }
+        self.stays_adrift(unit);
         let thread = thread_of(&mut self.threads, &mut self.processes, unit);
         if unit.is_goroutine() {
             self.readers.insert(connection, unit);
@@ -417,8 +425,8 @@ impl Correlator {
         }
         let is_other = |held: &EntryKey| self.entries.get(held).is_some_and(|entry| entry.connection != connection);
         thread.is_loop |= thread.holds.iter().any(is_other);
-        let interleaves =
-            thread.holds.iter().any(is_other) || (!thread.outstanding.is_empty() && !thread.is_for_one(unit));
+        let interleaves = (thread.holds.iter().any(is_other) && !(unit.is_thread() && thread.may_be_reader()))
+            || (!thread.outstanding.is_empty() && !thread.is_for_one(unit));
         thread.handles_entries = true;
         thread.active = true;
         thread.born_for.reads(connection);
@@ -446,15 +454,21 @@ impl Correlator {
                 call.unawaited |= waits && !call.opaque && !call.answered;
             }
         }
-        if let (Some(reader), Some(writer)) = (reader, moment.unit)
-            && reader != writer
-            && !reader.is_task()
-            && !writer.is_task()
-            && reader.is_goroutine() == writer.is_goroutine()
-        {
-            self.refute(reader.process);
-            self.refute(writer.process);
+        match (reader, moment.unit) {
+            (Some(reader), Some(writer)) if reader == writer && writer.is_thread() => self.answers_own(moment, writer),
+            (Some(reader), Some(writer))
+                if reader != writer
+                    && !reader.is_task()
+                    && !writer.is_task()
+                    && reader.is_goroutine() == writer.is_goroutine()
+                    && !(writer.is_thread() && self.answers_passed_on(moment, key, reader, writer)) =>
+            {
+                self.refute(reader.process);
+                self.refute(writer.process);
+            }
+            _ => {}
         }
+        self.lose_adrift(&waiting, true);
         if let Some(unit) = moment.unit.filter(|unit| !unit.is_goroutine()) {
             self.answers(key, unit, moment.mark);
         }
@@ -473,6 +487,7 @@ impl Correlator {
         let (reader, waiting, is_answered) = (entry.read_by, entry.waiting.clone(), entry.answered_by.is_some());
         if !is_answered {
             self.told_by_answer(key, &waiting);
+            self.lose_adrift(&waiting, false);
         }
         self.open.remove(&key);
         self.ended.push_back((moment.mark, key));
@@ -492,6 +507,7 @@ impl Correlator {
             unit: moment.unit,
             opaque: opaque.is_some(),
             holder: None,
+            is_adrift: false,
             line: self.line(moment.unit, &open),
             parent_holds: None,
             family: Vec::new(),
@@ -513,12 +529,16 @@ impl Correlator {
         call.family = self.origins(&call.line);
         let mut scattered = false;
         if let Some(unit) = moment.unit.filter(|unit| !unit.is_task()) {
+            if unit.is_thread() {
+                self.works(unit);
+            }
             call.evidence = self.evidence(unit);
+            call.is_adrift = self.is_adrift(&call);
             let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
             scattered = !thread.is_for_one(unit)
                 && (!thread.outstanding.is_empty()
-                    || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty()));
+                    || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty() && !call.is_adrift));
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
             call.holder = thread.held().filter(|held| {
                 self.entries.get(held).is_some_and(|e| !e.pipelined && e.read.is_some_and(|read| read <= moment.mark))
@@ -539,6 +559,9 @@ impl Correlator {
             {
                 entry.waiting.push(key);
             }
+        }
+        if let (true, Some(unit)) = (call.is_adrift, call.unit) {
+            self.set_adrift(unit, key, call.began);
         }
         self.calls.insert(key, call);
         if let (true, Some(unit)) = (scattered, moment.unit) {
@@ -619,69 +642,6 @@ impl Correlator {
         }
     }
 
-    fn born(&mut self, moment: Moment, child: Unit) {
-        let parent = moment.unit;
-        if child.is_task() {
-            if let Some(parent) = parent {
-                self.tasks.born(parent, child, moment.mark);
-            }
-            return;
-        }
-        if child.is_goroutine() {
-            if let Some(parent) = parent {
-                self.children.born(parent, child);
-            }
-            return;
-        }
-        let lineage = parent.and_then(|unit| {
-            let thread = self.threads.get(&unit)?;
-            let inherited = thread.lineage.filter(|l| self.entries.contains_key(&l.entry));
-            match thread.held() {
-                Some(entry) if !self.entries.get(&entry)?.pipelined => Some(Lineage {
-                    entry,
-                    process: unit.process,
-                    alone: self.open.len() == 1 && self.joined.is_empty(),
-                }),
-                Some(_) => None,
-                None => inherited.filter(|_| thread.holds.is_empty()),
-            }
-        });
-        *thread_of(&mut self.threads, &mut self.processes, child) =
-            Thread { lineage, born_for: BornFor::Unknown, ..Thread::default() };
-    }
-
-    fn gone(&mut self, unit: Option<Unit>) {
-        let Some((unit, thread)) = unit.and_then(|unit| Some((unit, self.threads.remove(&unit)?))) else { return };
-        if thread.handles_entries {
-            self.processes.entry(unit.process).or_default().handlers_end = true;
-        }
-        for key in thread.inherited {
-            if let Some(call) = self.calls.get_mut(&key) {
-                call.thread_gone = true;
-                self.rule(key, false);
-            }
-        }
-        let process = self.processes.entry(unit.process).or_default();
-        process.threads = process.threads.saturating_sub(1);
-        process.leader_gone |= unit == Unit::thread(unit.process, unit.process);
-        self.forget_process(unit.process);
-    }
-
-    /// Nothing that is still to come can bear on a process that is gone.
-    fn forget_process(&mut self, process: u32) {
-        if self.processes.get(&process).is_some_and(Process::is_over) {
-            self.processes.remove(&process);
-            self.threads.retain(|unit, _| unit.process != process);
-        }
-    }
-
-    /// A goroutine whose end is not told: nothing that it does later needs what is known of it.
-    fn forget_idle(&mut self, unit: Unit) {
-        if unit.is_goroutine() && self.threads.get(&unit).is_some_and(Thread::is_idle) {
-            self.threads.remove(&unit);
-        }
-    }
-
     fn joined_busy(&mut self, connection: SocketId) {
         self.joined.remove(&connection);
         for call in self.calls.values_mut().filter(|call| call.relies_on_joined) {
@@ -695,6 +655,7 @@ impl Correlator {
         self.release(key);
         self.opaque_owner.remove(&key);
         let Some(call) = self.calls.remove(&key) else { return };
+        self.forget_adrift(call.unit, key);
         self.unwait(key, &call);
     }
 
@@ -767,21 +728,4 @@ impl Correlator {
             self.rulings.push_back(Ruling::Doubt { entries });
         }
     }
-}
-
-/// A thread that may be new; its process then has one more.
-fn thread_of<'t>(
-    threads: &'t mut HashMap<Unit, Thread>,
-    processes: &mut HashMap<u32, Process>,
-    unit: Unit,
-) -> &'t mut Thread {
-    threads.entry(unit).or_insert_with(|| {
-        let process = processes.entry(unit.process).or_default();
-        if unit.is_goroutine() {
-            // It was made for what it does first; the runtime gives it nothing else.
-            return Thread { born_for: BornFor::Unknown, ..Thread::default() };
-        }
-        process.threads += 1;
-        Thread::default()
-    })
 }

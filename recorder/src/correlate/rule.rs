@@ -94,14 +94,15 @@ impl Correlator {
     fn opinion(&self, call: &Call, force: bool) -> Opinion {
         let over = call.opaque || call.operation.is_some();
         let holder = call.holder.or(call.parent_holds).and_then(|holder| self.entries.get(&holder));
-        if !force && (!over || holder.is_some_and(|holder| holder.ended.is_none())) {
+        let is_open = holder.is_some_and(|holder| holder.ended.is_none()) || self.may_drift(call);
+        if !force && (!over || is_open) {
             return Opinion::Wait;
         }
         if let Some(opinion) = self.by_descent(call, force) {
             return opinion;
         }
         if let (Some(entry), Some(unit), true) = (call.holder, call.unit, self.kept_to_thread(call)) {
-            match self.shape(unit.process) {
+            match self.shape_for(call, unit) {
                 Shape::Trusted => {
                     let cause = certain(Rule::LastRead, false);
                     return Opinion::Verdict(Verdict::Owner { entry, cause }, Because::Threads(unit.process));
@@ -194,7 +195,12 @@ impl Correlator {
             Shape::Unproven(_) if !lineage.alone && !force => Some(Opinion::Await(lineage.process)),
             Shape::Unproven(_) if !lineage.alone => None,
             Shape::Unproven(_) | Shape::Trusted => {
-                let ended = self.entries.get(&lineage.entry)?.ended;
+                let entry = self.entries.get(&lineage.entry)?;
+                // A reader starts threads that serve many.
+                if entry.passed_on || entry.read_by.is_some_and(|reader| self.may_be_reader(reader)) {
+                    return (entry.ended.is_none() && !force).then_some(Opinion::Wait);
+                }
+                let ended = entry.ended;
                 let cause = certain(Rule::Lineage, ended.is_some_and(|(mark, _)| mark < call.began));
                 let verdict = Verdict::Owner { entry: lineage.entry, cause };
                 Some(Opinion::Verdict(verdict, Because::Threads(lineage.process)))
@@ -212,7 +218,7 @@ impl Correlator {
         let Some(entry) = call.holder.and_then(|holder| self.entries.get(&holder)) else { return false };
         call.unit.is_some()
             && !entry.pipelined
-            && entry.read_by == call.unit
+            && (entry.read_by == call.unit || entry.passed_on)
             && entry.answered_by == call.unit
             && (call.answered_by.is_none() || call.answered_by == call.unit)
     }
@@ -220,7 +226,11 @@ impl Correlator {
     /// The thread and entry of a call that kept to its thread although other entries were open, and what that says.
     fn strayed_not(&self, call: &Call) -> Option<(Unit, EntryKey, f64)> {
         let (holder, unit) = (call.holder?, call.unit?);
-        let over = self.entries.get(&holder)?.ended.is_some() && call.answered_by.is_some() && call.operation.is_some();
+        let entry = self.entries.get(&holder)?;
+        let over = entry.ended.is_some()
+            && entry.read_by == call.unit
+            && call.answered_by.is_some()
+            && call.operation.is_some();
         let telling = over && call.open.len() > 1 && call.evidence > 0.0 && self.kept_to_thread(call);
         telling.then_some((unit, holder, call.evidence))
     }

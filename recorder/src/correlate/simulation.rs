@@ -88,6 +88,8 @@ enum Kind {
     Tasks,
 }
 
+mod pools;
+
 struct World {
     shape: Shape,
     kind: Kind,
@@ -104,6 +106,9 @@ struct World {
     /// Calls in the background that an event loop has not finished.
     polls: Vec<CallKey>,
     truth: HashMap<CallKey, Option<EntryKey>>,
+    /// Entries that are open; calls that began while only one was.
+    open: HashSet<EntryKey>,
+    alone: HashSet<CallKey>,
     rulings: Vec<Ruling>,
 }
 
@@ -115,6 +120,8 @@ struct Score {
     unknown: usize,
     /// Calls that an unmarked entry lacks.
     missing: Vec<(CallKey, EntryKey)>,
+    /// Calls that began while one entry was open.
+    alone: HashSet<CallKey>,
 }
 
 /// A line of execution of the simulated process.
@@ -144,6 +151,8 @@ impl World {
             next_call: 1,
             polls: Vec::new(),
             truth: HashMap::new(),
+            open: HashSet::new(),
+            alone: HashSet::new(),
             rulings: Vec::new(),
         }
     }
@@ -157,6 +166,11 @@ impl World {
     }
 
     fn fact(&mut self, thread: u32, fact: Fact) {
+        match fact {
+            Fact::EntryBegan { entry, .. } => drop(self.open.insert(entry)),
+            Fact::EntryEnded { entry } => drop(self.open.remove(&entry)),
+            _ => {}
+        }
         match fact {
             Fact::Born { child: Unit { strand: Strand::Thread(child), .. } } if self.kind == Kind::Goroutines => {
                 self.parents.insert(child, thread);
@@ -273,6 +287,9 @@ impl World {
         let call = CallKey(self.next_call);
         self.next_call += 1;
         self.truth.insert(call, truth);
+        if self.open.len() == 1 {
+            self.alone.insert(call);
+        }
         let connection = SocketId(1_000_000 + call.0);
         if let (Kind::Goroutines, Some(&parent)) = (self.kind, self.parents.get(&thread)) {
             self.tell(parent, Fact::Born { child: unit(Kind::Goroutines, thread) });
@@ -413,7 +430,7 @@ impl World {
                 Ruling::Call { .. } => {}
             }
         }
-        let mut score = Score::default();
+        let mut score = Score { alone: self.alone.clone(), ..Score::default() };
         let mut ruled = HashSet::new();
         for ruling in &self.rulings {
             let Ruling::Call { call, verdict } = ruling else { continue };

@@ -183,8 +183,9 @@ impl Correlator {
     pub(super) fn descent(&self, call: &Call) -> Descent {
         // A thread that works for several at once shows it, and then says nothing.
         let counts = |entry: &EntryKey| {
-            let answers = self.entries.get(entry).and_then(|entry| entry.answered_by);
-            answers.is_some_and(|unit| unit.is_task() || self.shape(unit.process) != Shape::Refuted)
+            let Some(entry) = self.entries.get(entry) else { return false };
+            let keeps = |unit: Unit| !entry.passed_on && self.shape(unit.process) != Shape::Refuted;
+            entry.answered_by.is_some_and(|unit| unit.is_task() || keeps(unit))
         };
         match call.line.answered[..] {
             [entry] if counts(&entry) => Descent::Of(entry),

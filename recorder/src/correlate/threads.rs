@@ -1,12 +1,12 @@
 //! What threads hold, and whether a process gives a thread one entry at a time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use regress_ebpf::{SocketId, Unit};
 
 use regress_protocols::Mark;
 
-use super::{CallKey, Correlator, EntryKey, EntrySet, loops::Read};
+use super::{CallKey, Correlator, EntryKey, EntrySet, Moment, loops::Read, readers::Work};
 
 /// How much evidence it takes to believe the threads of a process, in nats: by chance alone, work that is handed
 /// between threads would look like this once in `e^7` (about 1100) recordings; and every later sign takes back what
@@ -30,6 +30,8 @@ pub(super) struct Thread {
     pub last_read: Option<EntryKey>,
     /// It has read an entry while it had that of another connection to answer.
     pub is_loop: bool,
+    /// Whether it works for entries or only reads them, see `readers.rs`.
+    pub work: Work,
     /// What it has read, see `loops.rs`.
     pub reads: VecDeque<(Mark, Read)>,
     /// Calls it began that are not over.
@@ -99,8 +101,8 @@ pub(super) struct Lineage {
 
 /// Whether a thread of a process works on one entry from its request to its response.
 ///
-/// Refuted for good by any of these: an entry is read by one thread and answered by another; a thread reads an
-/// entry while it holds another or while a call of its own is under way; it begins a call while one of its own is
+/// Refuted for good by any of these: an entry is read by one thread and answered by another, unless the former only reads
+/// (`readers.rs`); a thread that does more reads an entry while it holds another or while a call of its own is under way; it begins a call while one of its own is
 /// under way; a thread that handles entries calls while it holds none and others are open; one thread writes a
 /// request and another reads the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,19 +190,23 @@ impl Correlator {
             return 0.0;
         }
         let others = self.threads.iter().filter(|(other, _)| other.process == unit.process && **other != unit);
-        let (mut free, mut at_hand, mut active) = (0.0, 1.0, 0);
+        let (mut free, mut at_hand, mut active, mut has_reader) = (0.0, 1.0, 0, false);
         for (_, other) in others {
             active += u32::from(other.active);
+            has_reader |= other.is_reader();
             if other.handles_entries && other.outstanding.is_empty() {
                 at_hand += 1.0;
-                free += f64::from(u8::from(other.holds.is_empty()));
+                free += f64::from(u8::from(other.holds.is_empty() && !other.is_reader()));
             }
         }
+        let free = (free - self.passed_on(unit.process) as f64).max(0.0);
         let own = self.threads.get(&unit).map_or(BornFor::Many, |thread| thread.born_for);
         let is_lasting = !unit.is_goroutine() && !process.handlers_end;
         let takes_no_other = active == 0 || (matches!(own, BornFor::One(_)) && !is_lasting);
         let by_chance: f64 = 1.0 - free / at_hand;
-        if takes_no_other { std::f64::consts::LN_2 } else { -by_chance.ln() }
+        let evidence = if takes_no_other { std::f64::consts::LN_2 } else { -by_chance.ln() };
+        // Signs are fewer where a call may be for what a thread answers next.
+        if has_reader { evidence / 4.0 } else { evidence }
     }
 
     /// Work moves between the threads of this process.
@@ -231,4 +237,85 @@ impl Correlator {
             self.rule(call, false);
         }
     }
+
+    pub(super) fn born(&mut self, moment: Moment, child: Unit) {
+        let parent = moment.unit;
+        if child.is_task() {
+            if let Some(parent) = parent {
+                self.tasks.born(parent, child, moment.mark);
+            }
+            return;
+        }
+        if child.is_goroutine() {
+            if let Some(parent) = parent {
+                self.children.born(parent, child);
+            }
+            return;
+        }
+        let lineage = parent.and_then(|unit| {
+            let thread = self.threads.get(&unit)?;
+            let inherited = thread.lineage.filter(|l| self.entries.contains_key(&l.entry));
+            match thread.held() {
+                Some(entry) if !self.entries.get(&entry)?.pipelined => Some(Lineage {
+                    entry,
+                    process: unit.process,
+                    alone: self.open.len() == 1 && self.joined.is_empty(),
+                }),
+                Some(_) => None,
+                None => inherited.filter(|_| thread.holds.is_empty()),
+            }
+        });
+        *thread_of(&mut self.threads, &mut self.processes, child) =
+            Thread { lineage, born_for: BornFor::Unknown, ..Thread::default() };
+    }
+
+    pub(super) fn gone(&mut self, unit: Option<Unit>) {
+        unit.into_iter().for_each(|unit| self.stays_adrift(unit));
+        let Some((unit, thread)) = unit.and_then(|unit| Some((unit, self.threads.remove(&unit)?))) else { return };
+        if thread.handles_entries {
+            self.processes.entry(unit.process).or_default().handlers_end = true;
+        }
+        for key in thread.inherited {
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.thread_gone = true;
+                self.rule(key, false);
+            }
+        }
+        let process = self.processes.entry(unit.process).or_default();
+        process.threads = process.threads.saturating_sub(1);
+        process.leader_gone |= unit == Unit::thread(unit.process, unit.process);
+        self.forget_process(unit.process);
+    }
+
+    /// Nothing that is still to come can bear on a process that is gone.
+    pub(super) fn forget_process(&mut self, process: u32) {
+        if self.processes.get(&process).is_some_and(Process::is_over) {
+            self.processes.remove(&process);
+            self.threads.retain(|unit, _| unit.process != process);
+        }
+    }
+
+    /// A goroutine whose end is not told: nothing that it does later needs what is known of it.
+    pub(super) fn forget_idle(&mut self, unit: Unit) {
+        if unit.is_goroutine() && self.threads.get(&unit).is_some_and(Thread::is_idle) {
+            self.threads.remove(&unit);
+        }
+    }
+}
+
+/// A thread that may be new; its process then has one more.
+pub(super) fn thread_of<'t>(
+    threads: &'t mut HashMap<Unit, Thread>,
+    processes: &mut HashMap<u32, Process>,
+    unit: Unit,
+) -> &'t mut Thread {
+    threads.entry(unit).or_insert_with(|| {
+        let process = processes.entry(unit.process).or_default();
+        if unit.is_goroutine() {
+            // It was made for what it does first; the runtime gives it nothing else.
+            return Thread { born_for: BornFor::Unknown, ..Thread::default() };
+        }
+        process.threads += 1;
+        Thread::default()
+    })
 }
