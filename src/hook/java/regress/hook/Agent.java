@@ -51,7 +51,7 @@ public final class Agent {
 
     private static void change(Points points, Instrumentation instrumentation) throws UnmodifiableClassException {
         for (Class<?> loaded : instrumentation.getAllLoadedClasses()) {
-            if (points.concern(loaded.getName().replace('.', '/'))) instrumentation.retransformClasses(loaded);
+            if (points.concern(loaded)) instrumentation.retransformClasses(loaded);
         }
     }
 

@@ -22,12 +22,15 @@ public final class Context {
     private static final Class<?> VIRTUAL_THREAD = virtualThread();
     private static final MethodHandle CARRIER = currentCarrier();
 
-    /** Who handed a task over; 0 if several did. */
+    /** For which message a task is; 0 if for several. */
     private static final class Owner {
         volatile long number;
+        /** Whoever hands it over. */
+        final boolean isSettled;
 
-        Owner(long number) {
+        Owner(long number, boolean isSettled) {
             this.number = number;
+            this.isSettled = isSettled;
         }
     }
 
@@ -57,15 +60,30 @@ public final class Context {
     public static void given(Object task) {
         long number = Math.max(CURRENT.get().number, NONE);
         Owner owner = TASKS.get(task);
-        if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number));
-        // Something that is handed over again and again, as the work on a queue, is for many.
-        if (owner != null && owner.number != number) owner.number = NONE;
+        if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number, false));
+        // What is handed over again and again, as the work on a queue, is for many; so may be what waited in a queue until
+        // somebody else handed it over.
+        if (owner != null && owner.number != number && !owner.isSettled) owner.number = NONE;
     }
 
-    /** A task is made that nobody has yet. */
+    /** A task is made that somebody may hand over. */
     public static void made(Object task) {
+        remember(task, false);
+    }
+
+    /** A task is made that is for whoever makes it. */
+    public static void settled(Object task) {
+        remember(task, true);
+    }
+
+    private static void remember(Object task, boolean isSettled) {
         long number = CURRENT.get().number;
-        if (number > NONE) TASKS.putIfAbsent(task, new Owner(number));
+        if (number > NONE) TASKS.putIfAbsent(task, new Owner(number, isSettled));
+    }
+
+    /** A task is used again, for something new. */
+    public static void renewed(Object task) {
+        TASKS.remove(task);
     }
 
     private static long owner(Object task) {
