@@ -52,7 +52,8 @@ public final class Context {
         given(here);
         begins(here);
         ends();
-        here.cell().tell();
+        here.cell().tell(false);
+        here.cell().tell(true);
         Connection.of(new FileDescriptor()).reads();
     }
 
@@ -157,7 +158,7 @@ public final class Context {
         if (!connection.isServer || !Bytes.areInterim(address, length)) connection.writes(number);
         if (number == NONE) return;
         context.cell = context.cell();
-        context.cell.tell();
+        context.cell.tell(context.isVirtual);
         context.cell.say(number);
     }
 
