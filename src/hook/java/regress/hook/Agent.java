@@ -17,7 +17,7 @@ import regress.runtime.Context;
 public final class Agent {
     /** In an order in which each finds those that it extends. */
     private static final List<String> RUNTIME =
-            List.of("Bytes", "WeakMap$Key", "WeakMap$Asked", "WeakMap", "Cell", "Connection", "Context$Owner", "Context");
+            List.of("Bytes", "WeakMap$Key", "WeakMap$Asked", "WeakMap", "Cell", "Connection", "Context$Owner", "Context$1", "Context");
 
     private static boolean isPrepared;
     private static Points points;

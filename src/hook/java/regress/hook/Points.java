@@ -10,6 +10,7 @@ import java.util.concurrent.Callable;
 import regress.hook.asm.ClassReader;
 import regress.hook.asm.ClassVisitor;
 import regress.hook.asm.ClassWriter;
+import regress.hook.asm.FieldVisitor;
 import regress.hook.asm.MethodVisitor;
 import regress.hook.asm.Opcodes;
 
@@ -27,6 +28,13 @@ final class Points implements ClassFileTransformer, Opcodes {
 
     private interface Code {
         void addTo(MethodVisitor method, int returning);
+
+        default Code and(Code next) {
+            return (method, returning) -> {
+                addTo(method, returning);
+                next.addTo(method, returning);
+            };
+        }
     }
 
     private static final Code NOTHING = (method, returning) -> {};
@@ -52,15 +60,17 @@ final class Points implements ClassFileTransformer, Opcodes {
         add(tasks, "invoke", "(", with(0, "given"), NOTHING);
         add(tasks, "doExec", "(", with(0, "taken"), call("done", "()V"));
         add("java/lang/VirtualThread", "start", "(Ljdk/", with(0, "given"), NOTHING);
-        add(COMPLETABLE + "Completion", "<init>", "(", NOTHING, with(0, "settled"));
         // A request of java.net.http is written when its connection asks for it, and one of OkHttp is handed over when there is
         // room for it: by whoever makes that so.
-        for (String request : List.of(
-                "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask",
-                "okhttp3/internal/connection/RealCall$AsyncCall")) {
+        String http = "jdk/internal/net/http/", write = http + "Http1Exchange$Http1Publisher$WriteTask";
+        for (String request : List.of(write, "okhttp3/internal/connection/RealCall$AsyncCall")) {
             add(request, "<init>", "(", NOTHING, with(0, "settled"));
             add(request, "run", "()", with(0, "taken"), call("done", "()V"));
         }
+        // From what is asked for, over redirections and new attempts, to what is written.
+        add(http + "MultiExchange", "<init>", "(", NOTHING, with(0, "settled"));
+        add(http + "Exchange", "<init>", "(", with(2, "continued"), with(0, "settled").and(call("done", "()V")));
+        add(http + "Http1Exchange", "<init>", "(", with(1, "continued"), call("done", "()V"));
         add("org/apache/tomcat/util/net/SocketProcessorBase", "reset", "(", with(0, "renewed"), NOTHING);
         add("sun/nio/ch/SelectorImpl", "lockAndDoSelect", "(", call("selects", "()V"), NOTHING);
         add("sun/nio/ch/ServerSocketChannelImpl", "bind", "(", NOTHING, call("listens", "()V"));
@@ -104,13 +114,27 @@ final class Points implements ClassFileTransformer, Opcodes {
         return false;
     }
 
-    private List<Point> of(String type, String extended, String[] interfaces) {
+    private List<Point> of(ClassReader reader) {
+        String type = reader.getClassName();
         var all = new ArrayList<>(points.getOrDefault(type, List.of()));
-        if (isPool(extended)) all.addAll(OF_POOLS);
+        if ((reader.getAccess() & ACC_INTERFACE) != 0) return all;
+        if (isPool(reader.getSuperName())) all.addAll(OF_POOLS);
         // After those that name it.
-        if (isOfService(type) && isTask(interfaces)) all.add(new Point("<init>", "(", NOTHING, with(0, "made")));
-        // What waits for a future is run by a method of the same name each.
-        if (type.startsWith(COMPLETABLE)) all.add(new Point("tryFire", "(I)", Points::resumes, call("done", "()V")));
+        if (isOfService(type) && isTask(reader.getInterfaces())) all.add(new Point("<init>", "(", NOTHING, with(0, "made")));
+        if (type.startsWith(COMPLETABLE) && reader.getSuperName().endsWith("Completion")) {
+            // What waits for a future has a function, and is run by a method of the same name each.
+            reader.accept(new ClassVisitor(ASM9) {
+                @Override
+                public FieldVisitor visitField(int access, String name, String descriptor, String signature, Object value) {
+                    if (name.equals("fn")) {
+                        Code function = (method, returning) -> method.visitFieldInsn(GETFIELD, type, name, descriptor);
+                        all.add(new Point("<init>", "(", NOTHING, waiting(function, "settled")));
+                        all.add(new Point("tryFire", "(I)", waiting(function, "resumes"), call("done", "()V")));
+                    }
+                    return null;
+                }
+            }, ClassReader.SKIP_CODE);
+        }
         return all;
     }
 
@@ -118,8 +142,7 @@ final class Points implements ClassFileTransformer, Opcodes {
     public byte[] transform(ClassLoader loader, String type, Class<?> before, ProtectionDomain domain, byte[] code) {
         if (type == null || !(concern(type) || isOfService(type))) return null;
         var reader = new ClassReader(code);
-        boolean isClass = (reader.getAccess() & ACC_INTERFACE) == 0;
-        List<Point> points = isClass ? of(type, reader.getSuperName(), reader.getInterfaces()) : List.of();
+        List<Point> points = of(reader);
         if (points.isEmpty()) return null;
         var writer = new ClassWriter(reader, ClassWriter.COMPUTE_MAXS);
         reader.accept(new Adding(writer, points), 0);
@@ -170,10 +193,17 @@ final class Points implements ClassFileTransformer, Opcodes {
         };
     }
 
-    private static void resumes(MethodVisitor method, int returning) {
-        method.visitVarInsn(ALOAD, 0);
-        method.visitVarInsn(ILOAD, 1);
-        call("resumes", "(Ljava/lang/Object;I)V").addTo(method, returning);
+    /** With the function; and how it is run, where it is. */
+    private static Code waiting(Code function, String what) {
+        return (method, returning) -> {
+            boolean isRun = what.equals("resumes");
+            method.visitVarInsn(ALOAD, 0);
+            if (isRun) method.visitVarInsn(ILOAD, 1);
+            method.visitVarInsn(ALOAD, 0);
+            function.addTo(method, returning);
+            String descriptor = isRun ? "(Ljava/lang/Object;ILjava/lang/Object;)V" : "(Ljava/lang/Object;Ljava/lang/Object;)V";
+            call(what, descriptor).addTo(method, returning);
+        };
     }
 
     private static void sends(MethodVisitor method, int returning) {

@@ -22,6 +22,14 @@ public final class Context {
     private static final Class<?> VIRTUAL_THREAD = virtualThread();
     private static final MethodHandle CARRIER = currentCarrier();
 
+    /** Whether a class is a part of java.net.http, which has many small tasks; what it does is known by its requests. */
+    private static final ClassValue<Boolean> IS_OF_CLIENT = new ClassValue<>() {
+        @Override
+        protected Boolean computeValue(Class<?> type) {
+            return type.getName().startsWith("jdk.internal.net.http.");
+        }
+    };
+
     /** For which message a task is; 0 if for several. */
     private static final class Owner {
         volatile long number;
@@ -59,6 +67,7 @@ public final class Context {
 
     /** A task is handed over. */
     public static void given(Object task) {
+        if (IS_OF_CLIENT.get(task.getClass())) return;
         long number = Math.max(CURRENT.get().number, NONE);
         Owner owner = TASKS.get(task);
         if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number, false));
@@ -75,6 +84,11 @@ public final class Context {
     /** A task is made that is for whoever makes it. */
     public static void settled(Object task) {
         remember(task, true);
+    }
+
+    /** What waits for a future with this function. */
+    public static void settled(Object completion, Object function) {
+        if (function != null && !IS_OF_CLIENT.get(function.getClass())) remember(completion, true);
     }
 
     private static void remember(Object task, boolean isSettled) {
@@ -111,10 +125,18 @@ public final class Context {
         CURRENT.get().enter(owner(task));
     }
 
-    /** What waits for a {@code CompletableFuture} goes on; {@code mode > 0} if it was handed over for that. */
-    public static void resumes(Object completion, int mode) {
+    /** A part of a task is made; of one that is not made itself yet, where it is not known. */
+    public static void continued(Object task) {
         Context context = CURRENT.get();
-        context.enter(mode > 0 ? context.number : owner(completion));
+        Owner owner = TASKS.get(task);
+        context.enter(owner == null ? context.number : owner.number);
+    }
+
+    /** What waits for a future goes on, if it does not do so already; {@code mode > 0} if it was handed over for that. */
+    public static void resumes(Object completion, int mode, Object function) {
+        Context context = CURRENT.get();
+        boolean isOther = mode <= 0 && function != null && !IS_OF_CLIENT.get(function.getClass());
+        context.enter(isOther ? owner(completion) : context.number);
     }
 
     /** Back to the task around. */
