@@ -14,7 +14,10 @@ import regress.hook.asm.FieldVisitor;
 import regress.hook.asm.MethodVisitor;
 import regress.hook.asm.Opcodes;
 
-/** The methods to which calls of {@code regress.runtime.Context} are added: where work changes threads, and where sockets are used. */
+/**
+ * The methods to which calls of {@code regress.runtime.Context} are added: where work changes threads, and where sockets are
+ * used.
+ */
 final class Points implements ClassFileTransformer, Opcodes {
     private static final String CONTEXT = "regress/runtime/Context";
     private static final String COMPLETABLE = "java/util/concurrent/CompletableFuture$";
@@ -62,8 +65,8 @@ final class Points implements ClassFileTransformer, Opcodes {
         add("java/lang/VirtualThread", "start", "(Ljdk/", with(0, "given"), NOTHING);
         // A request of java.net.http is written when its connection asks for it, and one of OkHttp is handed over when there is
         // room for it: by whoever makes that so.
-        String http = "jdk/internal/net/http/", write = http + "Http1Exchange$Http1Publisher$WriteTask";
-        for (String request : List.of(write, "okhttp3/internal/connection/RealCall$AsyncCall")) {
+        String http = "jdk/internal/net/http/", call = "okhttp3/internal/connection/RealCall$AsyncCall";
+        for (String request : List.of(http + "Http1Exchange$Http1Publisher$WriteTask", call)) {
             add(request, "<init>", "(", NOTHING, with(0, "settled"));
             add(request, "run", "()", with(0, "taken"), call("done", "()V"));
         }

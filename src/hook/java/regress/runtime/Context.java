@@ -67,7 +67,8 @@ public final class Context {
 
     /** A task is handed over. */
     public static void given(Object task) {
-        if (IS_OF_CLIENT.get(task.getClass())) return;
+        // That it may not be null, the pool says.
+        if (task == null || IS_OF_CLIENT.get(task.getClass())) return;
         long number = Math.max(CURRENT.get().number, NONE);
         Owner owner = TASKS.get(task);
         if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number, false));
