@@ -19,6 +19,7 @@ fn what_is_not_there_is_named() {
     std::fs::create_dir(&empty).expect("the folder can be written");
 
     let as_text = |path: &Path| path.display().to_string();
+    let own_pid = std::process::id().to_string();
     let rows: &[(&str, &[&str])] = &[
         ("a folder that does not exist", &["replay", &as_text(&missing), "--", "true"]),
         ("a folder without cassettes", &["replay", &as_text(&empty), "--", "true"]),
@@ -28,6 +29,7 @@ fn what_is_not_there_is_named() {
         ("cassettes into a file", &["record", "-o", &as_text(&file), "--via", "proxy", "--", "true"]),
         ("nothing to record", &["record", "-o", &as_text(&missing)]),
         ("a hook for a running process", &["record", "-o", &as_text(&missing), "--hook", "node", "--pid", "1"]),
+        ("Java's hook for another process", &["record", "-o", &as_text(&missing), "--hook", "java", "--pid", &own_pid]),
         (
             "a hook seen by a proxy",
             &["record", "-o", &as_text(&missing), "--hook", "node", "--via", "proxy", "--", "true"],

@@ -39,7 +39,7 @@ fn node_with_a_hook_loses_nothing_and_knows_every_owner() {
     assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
 }
 
-/// It is running, and is given the hook, which is gone with the recording.
+/// It is running, and is given the hook for as long as it is recorded.
 #[test]
 fn java_with_a_hook_loses_nothing_and_knows_every_owner() {
     let Some(owners) = record_with("capture::java_hooked", Language::Java, &["--hook", "java"]) else { return };

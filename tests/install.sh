@@ -37,6 +37,7 @@ missing_packages() {
     command -v npm >/dev/null || printf 'npm\n'
     command -v go >/dev/null || printf 'golang-go\n'
     command -v javac >/dev/null || printf 'default-jdk-headless\n'
+    command -v mvn >/dev/null || printf 'maven\n'
 }
 
 mapfile -t missing < <(missing_packages)

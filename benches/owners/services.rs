@@ -36,6 +36,8 @@ enum Runtime {
     HookedNode,
     Go,
     Java,
+    /// With the hook of `regress hook java`.
+    HookedJava,
     Tokio,
     Ruby,
     /// Its own server, with eight processes.
@@ -120,6 +122,21 @@ pub const CASES: &[Case] = &[
     case("java-mailbox", Runtime::Java, "mailbox", 99.0),
     case("java-virtual", Runtime::Java, "virtual", 99.0),
     case("java-virtual-client", Runtime::Java, "virtual-client", 99.0),
+    case("java-hook-url-connection", Runtime::HookedJava, "threads", 99.9),
+    case("java-hook-http-client", Runtime::HookedJava, "send", 99.0),
+    case("java-hook-http-client-async", Runtime::HookedJava, "send-async", 99.0),
+    case("java-hook-http-client-timer", Runtime::HookedJava, "timer", 99.0),
+    case("java-hook-http-client-async-timer", Runtime::HookedJava, "async-timer", 99.0),
+    case("java-hook-http-client-parallel", Runtime::HookedJava, "parallel", 99.0),
+    case("java-hook-http-client-pool-of-10", Runtime::HookedJava, "pool", 99.0),
+    case("java-hook-http-client-after-response", Runtime::HookedJava, "after", 99.0),
+    case("java-hook-executor", Runtime::HookedJava, "executor", 99.0),
+    case("java-hook-executor-client", Runtime::HookedJava, "executor-client", 99.0),
+    case("java-hook-completable", Runtime::HookedJava, "completable", 99.0),
+    case("java-hook-async-handler", Runtime::HookedJava, "async-handler", 99.0),
+    case("java-hook-mailbox", Runtime::HookedJava, "mailbox", 99.0),
+    case("java-hook-virtual", Runtime::HookedJava, "virtual", 99.0),
+    case("java-hook-virtual-client", Runtime::HookedJava, "virtual-client", 99.0),
     case("tokio", Runtime::Tokio, "sequential", 99.0),
     case("tokio-timer", Runtime::Tokio, "timer", 99.0),
     case("tokio-pool-of-10", Runtime::Tokio, "pool", 99.0),
@@ -127,18 +144,18 @@ pub const CASES: &[Case] = &[
     case("tokio-spawn", Runtime::Tokio, "spawn", 99.0),
     case("tokio-blocking", Runtime::Tokio, "blocking", 99.0),
     case("tokio-after-response", Runtime::Tokio, "after", 99.0),
-    case("puma", Runtime::Ruby, "threads", 99.0),
-    case("puma-timer", Runtime::Ruby, "timer", 99.0),
+    case("puma", Runtime::Ruby, "threads", 99.9),
+    case("puma-timer", Runtime::Ruby, "timer", 99.9),
     case("puma-executor", Runtime::Ruby, "executor", 99.0),
     case("puma-after-response", Runtime::Ruby, "after", 99.0),
-    case("php", Runtime::Php, "file", 99.0),
-    case("php-curl", Runtime::Php, "curl", 99.0),
-    case("php-curl-parallel", Runtime::Php, "parallel", 99.0),
+    case("php", Runtime::Php, "file", 99.9),
+    case("php-curl", Runtime::Php, "curl", 99.9),
+    case("php-curl-parallel", Runtime::Php, "parallel", 99.9),
     case("php-after-response", Runtime::Php, "after", 99.0),
-    case("mod-php", Runtime::ModPhp, "file", 99.0),
-    case("mod-php-timer", Runtime::ModPhp, "timer", 99.0),
-    case("mod-php-curl", Runtime::ModPhp, "curl", 99.0),
-    case("mod-php-curl-parallel", Runtime::ModPhp, "parallel", 99.0),
+    case("mod-php", Runtime::ModPhp, "file", 99.9),
+    case("mod-php-timer", Runtime::ModPhp, "timer", 99.9),
+    case("mod-php-curl", Runtime::ModPhp, "curl", 99.9),
+    case("mod-php-curl-parallel", Runtime::ModPhp, "parallel", 99.9),
     case("mod-php-after-response", Runtime::ModPhp, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
@@ -158,12 +175,9 @@ impl Service {
             Runtime::ModPhp => return mod_php(case.mode, downstream, folder),
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
             Runtime::Node => node(folder)?,
-            Runtime::HookedNode => hooked(node(folder)?, folder)?,
-            Runtime::Java => {
-                // Compiled in memory, before it serves.
-                let java = env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned());
-                script(&java, "Owners.java", include_str!("services/Owners.java"), folder)?
-            }
+            Runtime::HookedNode => hooked(node(folder)?, "node", "NODE_OPTIONS", "--require ", folder)?,
+            Runtime::Java => java(folder)?,
+            Runtime::HookedJava => hooked(java(folder)?, "java", "JAVA_TOOL_OPTIONS", "-javaagent:", folder)?,
             Runtime::Go => go(folder)?,
             Runtime::Ruby => script("ruby", "owners.rb", include_str!("services/owners.rb"), folder)?,
             Runtime::Tokio => {
@@ -220,13 +234,19 @@ fn node(folder: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
+fn java(folder: &Path) -> Result<Command, Failure> {
+    let java = env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned());
+    // Compiled in memory, before it serves.
+    script(&java, "Owners.java", include_str!("services/Owners.java"), folder)
+}
+
 /// As whoever starts a service would do it that is recorded later.
-fn hooked(mut command: Command, folder: &Path) -> Result<Command, Failure> {
-    let printed =
-        Command::new(env!("CARGO_BIN_EXE_regress")).args(["hook", "node"]).output().map_err(Failure::broken)?;
-    let hook = folder.join("hook.cjs");
+fn hooked(mut command: Command, name: &str, variable: &str, option: &str, folder: &Path) -> Result<Command, Failure> {
+    let mut regress = Command::new(env!("CARGO_BIN_EXE_regress"));
+    let printed = regress.args(["hook", name]).output().map_err(Failure::broken)?;
+    let hook = folder.join(format!("hook-{name}"));
     fs::write(&hook, printed.stdout).map_err(Failure::broken)?;
-    command.env("NODE_OPTIONS", format!("--require {}", hook.display()));
+    command.env(variable, format!("{option}{}", hook.display()));
     Ok(command)
 }
 

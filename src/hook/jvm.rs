@@ -35,51 +35,78 @@ pub enum Error {
     Signal(#[from] nix::Error),
 }
 
-/// Has the process load an agent from a jar, whose path is as the process sees it.
-pub fn load(pid: u32, jar: &Path, options: &str) -> Result<(), Error> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let has_hotspot = maps.lines().any(|line| line.ends_with("/libjvm.so"));
-    let own_number = last_field(&status, "NSpid:").and_then(|field| field.parse::<u32>().ok());
-    // Any other process is ended by SIGQUIT.
-    let (true, true, Some(own_number)) = (has_hotspot, catches_quit(&status), own_number) else {
-        return Err(Error::NoJava);
-    };
-    let folder = PathBuf::from(format!("/proc/{pid}/root/tmp"));
-    let socket = folder.join(format!(".java_pid{own_number}"));
-    if !socket.exists() {
-        open(pid, &folder.join(format!(".attach_pid{own_number}")), &socket)?;
-    }
-    // Each of these ends with a zero: the version of the protocol, the command, its arguments.
-    let asked = format!("1\0load\0instrument\0false\0{}={options}\0", jar.display());
-    match answer(&socket, &asked) {
-        Ok(answer) if is_success(&answer) => Ok(()),
-        Ok(answer) => Err(Error::Refused(answer.trim().replace('\n', " "))),
-        Err(error) => Err(Error::File(socket, error)),
-    }
+/// A process that agents can be loaded into.
+pub struct Machine {
+    pid: i32,
+    /// As it calls itself, in its PID namespace.
+    own_number: u32,
 }
 
-/// Has the machine open its socket.
-fn open(pid: u32, asking: &Path, socket: &Path) -> Result<(), Error> {
-    let owner = fs::metadata(format!("/proc/{pid}")).map_err(|error| Error::File(asking.into(), error))?;
-    let asked = File::create_new(asking).and_then(|_file| {
-        // The machine looks at whose file it is.
-        std::os::unix::fs::chown(asking, Some(owner.uid()), Some(owner.gid()))
-    });
-    match asked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::File(asking.into(), error)),
-        _ => {}
+impl Machine {
+    /// Looks at a process; any other than such a machine would be ended by what asks it to load something.
+    pub fn find(pid: u32) -> Result<Machine, Error> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let has_hotspot = maps.lines().any(|line| line.ends_with("/libjvm.so"));
+        let own_number = last_field(&status, "NSpid:").and_then(|field| field.parse().ok());
+        match (i32::try_from(pid), own_number) {
+            (Ok(pid), Some(own_number)) if has_hotspot && catches_quit(&status) => Ok(Machine { pid, own_number }),
+            _ => Err(Error::NoJava),
+        }
     }
-    let number = i32::try_from(pid).map_err(|_| Error::NoJava)?;
-    let told = signal::kill(Pid::from_raw(number), signal::Signal::SIGQUIT);
-    let since = Instant::now();
-    while told.is_ok() && !socket.exists() && since.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_millis(10));
+
+    /// Its file system.
+    pub fn root(&self) -> PathBuf {
+        format!("/proc/{}/root", self.pid).into()
     }
-    // The machine removes it as well.
-    let _ = fs::remove_file(asking);
-    told?;
-    if socket.exists() { Ok(()) } else { Err(Error::Silent(socket.into(), PATIENCE)) }
+
+    /// Has it load an agent from a jar, whose path is as the machine sees it.
+    pub fn load(&self, jar: &Path, options: &str) -> Result<(), Error> {
+        let socket = self.socket();
+        if !socket.exists() {
+            self.open(&socket)?;
+        }
+        self.load_again(jar, options)
+    }
+
+    /// The same, of a machine that has loaded it before; if it has ended meanwhile, nobody else is asked.
+    pub fn load_again(&self, jar: &Path, options: &str) -> Result<(), Error> {
+        let socket = self.socket();
+        // Each of these ends with a zero: the version of the protocol, the command, its arguments.
+        let asked = format!("1\0load\0instrument\0false\0{}={options}\0", jar.display());
+        match answer(&socket, &asked) {
+            Ok(answer) if is_success(&answer) => Ok(()),
+            Ok(answer) => Err(Error::Refused(answer.trim().replace('\n', " "))),
+            Err(error) => Err(Error::File(socket, error)),
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.root().join(format!("tmp/.java_pid{}", self.own_number))
+    }
+
+    /// Has it open its socket.
+    fn open(&self, socket: &Path) -> Result<(), Error> {
+        let asking = self.root().join(format!("tmp/.attach_pid{}", self.own_number));
+        let asked = fs::metadata(format!("/proc/{}", self.pid)).and_then(|owner| {
+            File::create_new(&asking)?;
+            // The machine looks at whose file it is.
+            std::os::unix::fs::chown(&asking, Some(owner.uid()), Some(owner.gid()))
+        });
+        match asked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::File(asking, error)),
+            _ => {}
+        }
+        let told = signal::kill(Pid::from_raw(self.pid), signal::Signal::SIGQUIT);
+        let since = Instant::now();
+        while told.is_ok() && !socket.exists() && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // The machine removes it as well.
+        let _ = fs::remove_file(&asking);
+        told?;
+        if socket.exists() { Ok(()) } else { Err(Error::Silent(socket.into(), PATIENCE)) }
+    }
 }
 
 fn answer(socket: &Path, asked: &str) -> io::Result<String> {
@@ -133,6 +160,6 @@ mod tests {
 
     #[test]
     fn who_is_no_java_is_left_alone() {
-        assert!(matches!(load(std::process::id(), Path::new("/x.jar"), "on"), Err(Error::NoJava)));
+        assert!(matches!(Machine::find(std::process::id()), Err(Error::NoJava)));
     }
 }

@@ -115,7 +115,7 @@ fn write(runtime: Runtime, below: &Path) -> std::io::Result<(TempDir, PathBuf)> 
 
 /// A Java process that has loaded the hook; it is rid of it when this is dropped.
 pub struct Loaded {
-    pid: u32,
+    machine: jvm::Machine,
     /// The hook as the process sees it.
     file: PathBuf,
     _folder: TempDir,
@@ -123,20 +123,21 @@ pub struct Loaded {
 
 impl Loaded {
     fn by(pid: u32) -> Result<Loaded, Failure> {
-        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let failed = |error: jvm::Error| Failure::new(format_args!("process {pid}: {error}")).hint(jvm::HINT);
+        let machine = jvm::Machine::find(pid).map_err(failed)?;
+        let root = machine.root();
         let (folder, written) = write(Runtime::Java, &root.join("tmp"))
             .map_err(|error| Failure::new(format_args!("/tmp of process {pid}: {error}")).hint(jvm::HINT))?;
         let file = Path::new("/").join(written.strip_prefix(&root).expect("it is written below the root"));
-        jvm::load(pid, &file, "on")
-            .map_err(|error| Failure::new(format_args!("process {pid}: {error}")).hint(jvm::HINT))?;
-        Ok(Loaded { pid, file, _folder: folder })
+        machine.load(&file, "on").map_err(failed)?;
+        Ok(Loaded { machine, file, _folder: folder })
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
         // A process that has ended has no hook either.
-        let _ = jvm::load(self.pid, &self.file, "off");
+        let _ = self.machine.load_again(&self.file, "off");
     }
 }
 

@@ -102,9 +102,9 @@ pub(super) struct Lineage {
 /// Whether a thread of a process works on one entry from its request to its response.
 ///
 /// Refuted for good by any of these: an entry is read by one thread and answered by another, unless the former only reads
-/// (`readers.rs`); a thread that does more reads an entry while it holds another or while a call of its own is under way; it begins a call while one of its own is
-/// under way; a thread that handles entries calls while it holds none and others are open; one thread writes a
-/// request and another reads the response.
+/// (`readers.rs`); a thread that does more reads an entry while it holds another or while a call of its own is under way;
+/// it begins a call while one of its own is under way; a thread that handles entries calls while it holds none and
+/// others are open; one thread writes a request and another reads the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Shape {
     /// The evidence so far that entries keep to their threads.

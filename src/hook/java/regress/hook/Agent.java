@@ -17,41 +17,47 @@ import regress.runtime.Context;
 public final class Agent {
     /** In an order in which each finds those that it extends. */
     private static final List<String> RUNTIME =
-            List.of("Bytes", "WeakMap$Key", "WeakMap$Asked", "WeakMap", "Cell", "Connection", "Context$Owner", "Context");
+            List.of("Bytes", "WeakMap$Key", "WeakMap$Asked", "WeakMap", "Cell", "Connection", "Context$Owner", "Context$1", "Context");
 
-    private static boolean isPrepared;
+    /** The first: the JVM makes another each time, which knows of no transformer that it was not given. */
+    private static Instrumentation first;
     private static Points points;
 
     private Agent() {}
 
     public static void premain(String options, Instrumentation instrumentation) {
-        agentmain(options, instrumentation);
+        try {
+            agentmain(options, instrumentation);
+        } catch (Exception | LinkageError failure) {
+            // The service runs without it. What was changed so far tells no wrong number, only fewer of them.
+            System.err.println("regress: the hook does not work in this Java: " + failure);
+        }
     }
 
-    /** With {@code off}: takes back what was changed, until it is loaded again. */
-    public static synchronized void agentmain(String options, Instrumentation instrumentation) {
+    /** With {@code off}: takes back what was changed, until it is loaded again. Who has it loaded is told of a failure. */
+    public static synchronized void agentmain(String options, Instrumentation instrumentation) throws Exception {
         boolean off = "off".equals(options), isOff = points == null;
         if (off == isOff) return;
-        try {
-            if (off) {
-                instrumentation.removeTransformer(points);
-                change(points, instrumentation);
-                points = null;
-            } else {
-                if (!isPrepared) prepare(instrumentation);
-                points = new Points();
-                instrumentation.addTransformer(points, true);
-                change(points, instrumentation);
-            }
-        } catch (Exception | LinkageError failure) {
-            // What was changed so far tells no wrong number, only fewer of them.
-            System.err.println("regress: the hook does not work in this Java: " + failure);
+        if (first == null) {
+            prepare(instrumentation);
+            first = instrumentation;
+        }
+        if (off) {
+            first.removeTransformer(points);
+            change(points, first);
+            points = null;
+        } else {
+            points = new Points();
+            first.addTransformer(points, true);
+            change(points, first);
         }
     }
 
     private static void change(Points points, Instrumentation instrumentation) throws UnmodifiableClassException {
         for (Class<?> loaded : instrumentation.getAllLoadedClasses()) {
-            if (points.concern(loaded.getName().replace('.', '/'))) instrumentation.retransformClasses(loaded);
+            // The classes of lambdas are not.
+            boolean isModifiable = instrumentation.isModifiableClass(loaded);
+            if (isModifiable && points.concern(loaded)) instrumentation.retransformClasses(loaded);
         }
     }
 
@@ -65,7 +71,6 @@ public final class Agent {
         var exports = Map.of("sun.nio.ch", runtime, "jdk.internal.misc", runtime);
         instrumentation.redefineModule(java, Set.of(), exports, Map.of("java.lang", runtime), Set.of(), Map.of());
         Context.prepare();
-        isPrepared = true;
     }
 
     /**

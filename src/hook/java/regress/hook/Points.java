@@ -6,25 +6,46 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import regress.hook.asm.ClassReader;
 import regress.hook.asm.ClassVisitor;
 import regress.hook.asm.ClassWriter;
+import regress.hook.asm.FieldVisitor;
 import regress.hook.asm.MethodVisitor;
 import regress.hook.asm.Opcodes;
 
-/** The methods to which calls of {@code regress.runtime.Context} are added: where work changes threads, and where sockets are used. */
+/**
+ * The methods to which calls of {@code regress.runtime.Context} are added: where work changes threads, and where sockets are
+ * used.
+ */
 final class Points implements ClassFileTransformer, Opcodes {
     private static final String CONTEXT = "regress/runtime/Context";
     private static final String COMPLETABLE = "java/util/concurrent/CompletableFuture$";
+
+    /** What a service hands over. */
+    private static final List<String> TASKS = List.of("java/lang/Runnable", "java/util/concurrent/Callable");
+    private static final String[] OTHERS = {"java/", "javax/", "jdk/", "sun/", "com/sun/", "regress/"};
 
     /** What is added at the beginning of a method, and before each return from it. */
     private record Point(String method, String descriptor, Code first, Code last) {}
 
     private interface Code {
         void addTo(MethodVisitor method, int returning);
+
+        default Code and(Code next) {
+            return (method, returning) -> {
+                addTo(method, returning);
+                next.addTo(method, returning);
+            };
+        }
     }
 
     private static final Code NOTHING = (method, returning) -> {};
+
+    /** What pools call around each task; those of their subclasses do not always call them in turn. */
+    private static final List<Point> OF_POOLS = List.of(
+            new Point("beforeExecute", "(Ljava/lang/Thread;", with(2, "begins"), NOTHING),
+            new Point("afterExecute", "(Ljava/lang/Runnable;", NOTHING, call("ends", "()V")));
 
     private final Map<String, List<Point>> points = new HashMap<>();
 
@@ -32,8 +53,7 @@ final class Points implements ClassFileTransformer, Opcodes {
         String concurrent = "java/util/concurrent/", pools = concurrent + "ForkJoinPool", tasks = concurrent + "ForkJoinTask";
         for (String pool : List.of(concurrent + "ThreadPoolExecutor", "org/apache/tomcat/util/threads/ThreadPoolExecutor")) {
             add(pool, "execute", "(Ljava/lang/Runnable;)", with(1, "given"), NOTHING);
-            add(pool, "beforeExecute", "(", with(2, "begins"), NOTHING);
-            add(pool, "afterExecute", "(", NOTHING, call("ends", "()V"));
+            points.get(pool).addAll(OF_POOLS);
         }
         add(concurrent + "ScheduledThreadPoolExecutor", "delayedExecute", "(", with(1, "given"), NOTHING);
         add(pools, "externalSubmit", "(", with(1, "given"), NOTHING);
@@ -43,11 +63,18 @@ final class Points implements ClassFileTransformer, Opcodes {
         add(tasks, "invoke", "(", with(0, "given"), NOTHING);
         add(tasks, "doExec", "(", with(0, "taken"), call("done", "()V"));
         add("java/lang/VirtualThread", "start", "(Ljdk/", with(0, "given"), NOTHING);
-        add(COMPLETABLE + "Completion", "<init>", "(", NOTHING, with(0, "made"));
-        // A request of java.net.http is written when its connection asks for it, in a thread of the client's.
-        String client = "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask";
-        add(client, "<init>", "(", NOTHING, with(0, "made"));
-        add(client, "run", "()", with(0, "taken"), call("done", "()V"));
+        // A request of java.net.http is written when its connection asks for it, and one of OkHttp is handed over when there is
+        // room for it: by whoever makes that so.
+        String http = "jdk/internal/net/http/", call = "okhttp3/internal/connection/RealCall$AsyncCall";
+        for (String request : List.of(http + "Http1Exchange$Http1Publisher$WriteTask", call)) {
+            add(request, "<init>", "(", NOTHING, with(0, "settled"));
+            add(request, "run", "()", with(0, "taken"), call("done", "()V"));
+        }
+        // From what is asked for, over redirections and new attempts, to what is written.
+        add(http + "MultiExchange", "<init>", "(", NOTHING, with(0, "settled"));
+        add(http + "Exchange", "<init>", "(", with(2, "continued"), with(0, "settled").and(call("done", "()V")));
+        add(http + "Http1Exchange", "<init>", "(", with(1, "continued"), call("done", "()V"));
+        add("org/apache/tomcat/util/net/SocketProcessorBase", "reset", "(", with(0, "renewed"), NOTHING);
         add("sun/nio/ch/SelectorImpl", "lockAndDoSelect", "(", call("selects", "()V"), NOTHING);
         add("sun/nio/ch/ServerSocketChannelImpl", "bind", "(", NOTHING, call("listens", "()V"));
         add("sun/nio/ch/NioSocketImpl", "listen", "(", NOTHING, call("listens", "()V"));
@@ -63,23 +90,65 @@ final class Points implements ClassFileTransformer, Opcodes {
         points.computeIfAbsent(type, name -> new ArrayList<>()).add(new Point(method, descriptor, first, last));
     }
 
-    boolean concern(String type) {
-        return points.containsKey(type) || (type != null && type.startsWith(COMPLETABLE));
+    boolean concern(Class<?> type) {
+        String name = type.getName().replace('.', '/');
+        if (concern(name)) return true;
+        if (type.isInterface() || !isOfService(name)) return false;
+        for (Class<?> has : type.getInterfaces()) if (has == Runnable.class || has == Callable.class) return true;
+        return type.getSuperclass() != null && isPool(type.getSuperclass().getName());
     }
 
-    private List<Point> of(String type) {
+    private boolean concern(String type) {
+        return points.containsKey(type) || type.startsWith(COMPLETABLE);
+    }
+
+    /** In loops that load no class of the JDK: some of these are loaded while this runs. */
+    private static boolean isOfService(String type) {
+        for (String others : OTHERS) if (type.startsWith(others)) return false;
+        return true;
+    }
+
+    private static boolean isPool(String type) {
+        return type != null && type.endsWith("ThreadPoolExecutor");
+    }
+
+    private static boolean isTask(String[] interfaces) {
+        for (String name : interfaces) if (TASKS.contains(name)) return true;
+        return false;
+    }
+
+    private List<Point> of(ClassReader reader) {
+        String type = reader.getClassName();
         var all = new ArrayList<>(points.getOrDefault(type, List.of()));
-        // What waits for a future is run by a method of the same name each.
-        if (type.startsWith(COMPLETABLE)) all.add(new Point("tryFire", "(I)", Points::resumes, call("done", "()V")));
+        if ((reader.getAccess() & ACC_INTERFACE) != 0) return all;
+        if (isPool(reader.getSuperName())) all.addAll(OF_POOLS);
+        // After those that name it.
+        if (isOfService(type) && isTask(reader.getInterfaces())) all.add(new Point("<init>", "(", NOTHING, with(0, "made")));
+        if (type.startsWith(COMPLETABLE) && reader.getSuperName().endsWith("Completion")) {
+            // What waits for a future has a function, and is run by a method of the same name each.
+            reader.accept(new ClassVisitor(ASM9) {
+                @Override
+                public FieldVisitor visitField(int access, String name, String descriptor, String signature, Object value) {
+                    if (name.equals("fn")) {
+                        Code function = (method, returning) -> method.visitFieldInsn(GETFIELD, type, name, descriptor);
+                        all.add(new Point("<init>", "(", NOTHING, waiting(function, "settled")));
+                        all.add(new Point("tryFire", "(I)", waiting(function, "resumes"), call("done", "()V")));
+                    }
+                    return null;
+                }
+            }, ClassReader.SKIP_CODE);
+        }
         return all;
     }
 
     @Override
     public byte[] transform(ClassLoader loader, String type, Class<?> before, ProtectionDomain domain, byte[] code) {
-        if (!concern(type)) return null;
+        if (type == null || !(concern(type) || isOfService(type))) return null;
         var reader = new ClassReader(code);
+        List<Point> points = of(reader);
+        if (points.isEmpty()) return null;
         var writer = new ClassWriter(reader, ClassWriter.COMPUTE_MAXS);
-        reader.accept(new Adding(writer, of(type)), 0);
+        reader.accept(new Adding(writer, points), 0);
         return writer.toByteArray();
     }
 
@@ -127,10 +196,17 @@ final class Points implements ClassFileTransformer, Opcodes {
         };
     }
 
-    private static void resumes(MethodVisitor method, int returning) {
-        method.visitVarInsn(ALOAD, 0);
-        method.visitVarInsn(ILOAD, 1);
-        call("resumes", "(Ljava/lang/Object;I)V").addTo(method, returning);
+    /** With the function; and how it is run, where it is. */
+    private static Code waiting(Code function, String what) {
+        return (method, returning) -> {
+            boolean isRun = what.equals("resumes");
+            method.visitVarInsn(ALOAD, 0);
+            if (isRun) method.visitVarInsn(ILOAD, 1);
+            method.visitVarInsn(ALOAD, 0);
+            function.addTo(method, returning);
+            String descriptor = isRun ? "(Ljava/lang/Object;ILjava/lang/Object;)V" : "(Ljava/lang/Object;Ljava/lang/Object;)V";
+            call(what, descriptor).addTo(method, returning);
+        };
     }
 
     private static void sends(MethodVisitor method, int returning) {

@@ -22,12 +22,23 @@ public final class Context {
     private static final Class<?> VIRTUAL_THREAD = virtualThread();
     private static final MethodHandle CARRIER = currentCarrier();
 
-    /** Who handed a task over; 0 if several did. */
+    /** Whether a class is a part of java.net.http, which has many small tasks; what it does is known by its requests. */
+    private static final ClassValue<Boolean> IS_OF_CLIENT = new ClassValue<>() {
+        @Override
+        protected Boolean computeValue(Class<?> type) {
+            return type.getName().startsWith("jdk.internal.net.http.");
+        }
+    };
+
+    /** For which message a task is; 0 if for several. */
     private static final class Owner {
         volatile long number;
+        /** Whoever hands it over. */
+        final boolean isSettled;
 
-        Owner(long number) {
+        Owner(long number, boolean isSettled) {
             this.number = number;
+            this.isSettled = isSettled;
         }
     }
 
@@ -49,23 +60,46 @@ public final class Context {
         given(here);
         begins(here);
         ends();
-        here.cell().tell();
+        here.cell().tell(false);
+        here.cell().tell(true);
         Connection.of(new FileDescriptor()).reads();
     }
 
     /** A task is handed over. */
     public static void given(Object task) {
+        // That it may not be null, the pool says.
+        if (task == null || IS_OF_CLIENT.get(task.getClass())) return;
         long number = Math.max(CURRENT.get().number, NONE);
         Owner owner = TASKS.get(task);
-        if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number));
-        // Something that is handed over again and again, as the work on a queue, is for many.
-        if (owner != null && owner.number != number) owner.number = NONE;
+        if (owner == null && number != NONE) owner = TASKS.putIfAbsent(task, new Owner(number, false));
+        // What is handed over again and again, as the work on a queue, is for many; so may be what waited in a queue until
+        // somebody else handed it over.
+        if (owner != null && owner.number != number && !owner.isSettled) owner.number = NONE;
     }
 
-    /** A task is made that nobody has yet. */
+    /** A task is made that somebody may hand over. */
     public static void made(Object task) {
+        remember(task, false);
+    }
+
+    /** A task is made that is for whoever makes it. */
+    public static void settled(Object task) {
+        remember(task, true);
+    }
+
+    /** What waits for a future with this function. */
+    public static void settled(Object completion, Object function) {
+        if (function != null && !IS_OF_CLIENT.get(function.getClass())) remember(completion, true);
+    }
+
+    private static void remember(Object task, boolean isSettled) {
         long number = CURRENT.get().number;
-        if (number > NONE) TASKS.putIfAbsent(task, new Owner(number));
+        if (number > NONE) TASKS.putIfAbsent(task, new Owner(number, isSettled));
+    }
+
+    /** A task is used again, for something new. */
+    public static void renewed(Object task) {
+        TASKS.remove(task);
     }
 
     private static long owner(Object task) {
@@ -92,10 +126,18 @@ public final class Context {
         CURRENT.get().enter(owner(task));
     }
 
-    /** What waits for a {@code CompletableFuture} goes on; {@code mode > 0} if it was handed over for that. */
-    public static void resumes(Object completion, int mode) {
+    /** A part of a task is made; of one that is not made itself yet, where it is not known. */
+    public static void continued(Object task) {
         Context context = CURRENT.get();
-        context.enter(mode > 0 ? context.number : owner(completion));
+        Owner owner = TASKS.get(task);
+        context.enter(owner == null ? context.number : owner.number);
+    }
+
+    /** What waits for a future goes on, if it does not do so already; {@code mode > 0} if it was handed over for that. */
+    public static void resumes(Object completion, int mode, Object function) {
+        Context context = CURRENT.get();
+        boolean isOther = mode <= 0 && function != null && !IS_OF_CLIENT.get(function.getClass());
+        context.enter(isOther ? owner(completion) : context.number);
     }
 
     /** Back to the task around. */
@@ -139,7 +181,7 @@ public final class Context {
         if (!connection.isServer || !Bytes.areInterim(address, length)) connection.writes(number);
         if (number == NONE) return;
         context.cell = context.cell();
-        context.cell.tell();
+        context.cell.tell(context.isVirtual);
         context.cell.say(number);
     }
 

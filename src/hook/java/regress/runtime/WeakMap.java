@@ -21,6 +21,10 @@ final class WeakMap<K, V> {
         return before == null ? value : before;
     }
 
+    void remove(K object) {
+        values.remove(new Asked(object));
+    }
+
     private static final class Key<K> extends WeakReference<K> {
         private final int hash;
 
