@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_interpreter_is_found_in_what_python3_runs() {
         let python = std::process::Command::new("python3")
-            .args(["-c", "import sys; print(*sys.version_info[:2]); sys.stdin.read()"])
+            .args(["-c", "import sys; print(*sys.version_info[:2], flush=True); sys.stdin.read()"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn();
