@@ -5,7 +5,10 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    os::unix::{
+        fs::{MetadataExt as _, fchown},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -89,9 +92,9 @@ impl Machine {
     fn open(&self, socket: &Path) -> Result<(), Error> {
         let asking = self.root().join(format!("tmp/.attach_pid{}", self.own_number));
         let asked = fs::metadata(format!("/proc/{}", self.pid)).and_then(|owner| {
-            File::create_new(&asking)?;
-            // The machine looks at whose file it is.
-            std::os::unix::fs::chown(&asking, Some(owner.uid()), Some(owner.gid()))
+            let file = File::create_new(&asking)?;
+            // The machine looks at whose file it is. By handle: the folder is the service's, and so are links in it.
+            fchown(file, Some(owner.uid()), Some(owner.gid()))
         });
         match asked {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Error::File(asking, error)),

@@ -5,7 +5,8 @@ mod jvm;
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, Permissions},
+    fs::{File, Permissions},
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -107,10 +108,12 @@ fn write(runtime: Runtime, below: &Path) -> std::io::Result<(TempDir, PathBuf)> 
         .prefix("regress-hook-")
         .permissions(Permissions::from_mode(0o755))
         .tempdir_in(below)?;
-    let file = folder.path().join(runtime.file_name());
-    fs::write(&file, runtime.file())?;
-    fs::set_permissions(&file, Permissions::from_mode(0o644))?;
-    Ok((folder, file))
+    let path = folder.path().join(runtime.file_name());
+    // A new one, and by handle: what is below may be the service's, and so are links in it.
+    let mut file = File::create_new(&path)?;
+    file.write_all(runtime.file())?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok((folder, path))
 }
 
 /// A Java process that has loaded the hook; it is rid of it when this is dropped.
@@ -143,6 +146,8 @@ impl Drop for Loaded {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -29,7 +29,7 @@ public final class Agent {
         try {
             agentmain(options, instrumentation);
         } catch (Exception | LinkageError failure) {
-            // The service runs without it. What was changed so far tells no wrong number, only fewer of them.
+            // The service runs without it.
             System.err.println("regress: the hook does not work in this Java: " + failure);
         }
     }
@@ -43,14 +43,25 @@ public final class Agent {
             first = instrumentation;
         }
         if (off) {
-            first.removeTransformer(points);
-            change(points, first);
-            points = null;
-        } else {
-            points = new Points();
-            first.addTransformer(points, true);
-            change(points, first);
+            takeBack();
+            return;
         }
+        points = new Points();
+        first.addTransformer(points, true);
+        try {
+            change(points, first);
+            if (points.failure() != null) throw points.failure();
+        } catch (Exception | LinkageError failure) {
+            takeBack();
+            throw failure;
+        }
+    }
+
+    private static void takeBack() throws UnmodifiableClassException {
+        Points before = points;
+        points = null;
+        first.removeTransformer(before);
+        change(before, first);
     }
 
     private static void change(Points points, Instrumentation instrumentation) throws UnmodifiableClassException {

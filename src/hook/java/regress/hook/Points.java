@@ -48,6 +48,7 @@ final class Points implements ClassFileTransformer, Opcodes {
             new Point("afterExecute", "(Ljava/lang/Runnable;", NOTHING, call("ends", "()V")));
 
     private final Map<String, List<Point>> points = new HashMap<>();
+    private volatile Exception failure;
 
     Points() {
         String concurrent = "java/util/concurrent/", pools = concurrent + "ForkJoinPool", tasks = concurrent + "ForkJoinTask";
@@ -141,10 +142,24 @@ final class Points implements ClassFileTransformer, Opcodes {
         return all;
     }
 
+    /** Why a class that is named here could not be changed: its format may be newer than what is known of it. */
+    Exception failure() {
+        return failure;
+    }
+
+    /** What this throws the JVM keeps to itself. */
     @Override
     public byte[] transform(ClassLoader loader, String type, Class<?> before, ProtectionDomain domain, byte[] code) {
         if (type == null || !(concern(type) || isOfService(type))) return null;
-        var reader = new ClassReader(code);
+        try {
+            return changed(new ClassReader(code));
+        } catch (RuntimeException unreadable) {
+            if (points.containsKey(type)) failure = unreadable;
+            return null;
+        }
+    }
+
+    private byte[] changed(ClassReader reader) {
         List<Point> points = of(reader);
         if (points.isEmpty()) return null;
         var writer = new ClassWriter(reader, ClassWriter.COMPUTE_MAXS);
