@@ -4,6 +4,7 @@
 //! One folder a protocol, each with the same files: `message` (what it says), `parse` (bytes to messages),
 //! `pair` (two directions to exchanges), `key` (what identifies an operation), `play` (answering as a server).
 
+pub mod fastcgi;
 pub mod http1;
 
 /// A point of a recording: the number of the event that carried the bytes. Marks only ever grow, so they

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Mark, Side,
+    fastcgi::{self, Cutter},
     http1::{Detected, Limits, PairEvent, Pairer, detect},
 };
 
@@ -59,8 +60,8 @@ pub(crate) struct Connection {
     pub peer: Address,
     pub tls: bool,
     pub joined: bool,
-    /// Both ends are in the service.
-    pub internal: bool,
+    /// Both ends are in the service: the client's.
+    pub internal: Option<SocketId>,
     /// A Unix connection that carries nothing of the service's own trade.
     pub left_out: bool,
     /// When the service began to open it.
@@ -84,6 +85,9 @@ pub(crate) struct Connection {
     opening: Vec<u8>,
     /// Whether the content is not cut into exchanges; `None` while that is not known.
     opaque: Option<bool>,
+    /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
+    pub cutter: Option<Cutter>,
+    is_over: bool,
 }
 
 impl Connection {
@@ -96,7 +100,7 @@ impl Connection {
             peer,
             tls: false,
             joined: false,
-            internal: false,
+            internal: None,
             left_out: false,
             begun,
             cause: None,
@@ -111,6 +115,8 @@ impl Connection {
             moments: VecDeque::new(),
             opening: Vec::new(),
             opaque: None,
+            cutter: None,
+            is_over: false,
         }
     }
 
@@ -143,19 +149,36 @@ impl Connection {
         let known = (expected.saturating_sub(position)).min(bytes.len() as u64) as usize;
         *expected = (*expected).max(position + bytes.len() as u64 + missing);
         let bytes = &bytes[known..];
-        self.buffered += bytes.len() as u64;
         self.remember(now);
+        if !bytes.is_empty() {
+            self.look(side, bytes);
+        }
+        self.cut(now.mark, side, bytes, skipped, missing);
+        if self.internal.is_some() && self.is_cut() {
+            return skipped + missing;
+        }
+        self.buffered += bytes.len() as u64;
         if skipped > 0 {
             self.pairer.gap(now.mark, side, skipped);
         }
         if !bytes.is_empty() {
-            self.look(side, bytes);
             self.pairer.data(now.mark, side, bytes);
         }
         if missing > 0 {
             self.pairer.gap(now.mark, side, missing);
         }
         skipped + missing
+    }
+
+    fn cut(&mut self, mark: Mark, side: Side, bytes: &[u8], skipped: u64, missing: u64) {
+        let Some(cutter) = &mut self.cutter else { return };
+        if skipped > 0 {
+            cutter.ended();
+        }
+        cutter.data(mark, side, bytes);
+        if missing > 0 {
+            cutter.ended();
+        }
     }
 
     /// How far each direction has come.
@@ -180,17 +203,31 @@ impl Connection {
         self.cause = Some(cause);
         self.remember(now);
         self.pairer.closed(now.mark);
+        self.cutter.iter_mut().for_each(Cutter::ended);
+        self.is_over = true;
     }
 
     /// The recording ends.
     pub(crate) fn stop(&mut self, now: Moment) {
         self.remember(now);
         self.pairer.stop(now.mark);
+        self.cutter.iter_mut().for_each(Cutter::ended);
+        self.is_over = true;
     }
 
     /// What the bytes so far say.
     pub(crate) fn next(&mut self) -> Option<PairEvent> {
         self.pairer.next()
+    }
+
+    /// Whether it is FastCGI.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cutter.is_some()
+    }
+
+    /// Whether the other end may be in the service as well, and show itself by answering.
+    pub(crate) fn may_be_internal(&self) -> bool {
+        self.is_cut() && self.role != Some(Role::Server) && self.expected[Direction::Received as usize] == 0 && !self.is_over
     }
 
     /// Whether the content is known not to be cut into exchanges.
@@ -243,6 +280,11 @@ impl Connection {
             return;
         }
         if side == Side::Client {
+            if self.opening.is_empty() && fastcgi::is_opening(bytes) {
+                self.cutter = Some(Cutter::default());
+                self.opaque = Some(true);
+                return;
+            }
             let wanted = ENOUGH_TO_DETECT - self.opening.len();
             self.opening.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
             match detect(&self.opening) {

@@ -18,6 +18,10 @@ use crate::{
     wall::Wall,
 };
 
+mod hops;
+
+use hops::Line;
+
 /// An entry that begins within these nanoseconds after a loss may still be touched by it.
 const LOSS_SHADOW: u64 = 1_000_000_000;
 
@@ -137,6 +141,8 @@ struct CallDraft {
     began: u64,
     exchange: Option<Timed>,
     verdict: Option<Verdict>,
+    /// It went to another recorded process.
+    is_hop: bool,
 }
 
 /// The pipeline of one recording.
@@ -146,6 +152,8 @@ pub(crate) struct Pipeline {
     connections: HashMap<SocketId, Connection>,
     /// Open connections by the end that they are.
     ends: HashMap<End, SocketId>,
+    /// Connections within the service, by their client's end.
+    lines: HashMap<SocketId, Line>,
     tls: HashSet<SocketId>,
     next_connection: u64,
     next_entry: u64,
@@ -175,6 +183,7 @@ impl Pipeline {
             mark: 0,
             connections: HashMap::new(),
             ends: HashMap::new(),
+            lines: HashMap::new(),
             tls: HashSet::new(),
             next_connection: 1,
             next_entry: 1,
@@ -289,7 +298,7 @@ impl Pipeline {
     /// Something moved on a connection: it goes on when its turn has come.
     fn moved(&mut self, socket: SocketId, moved: Moved) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
-        if connection.internal || connection.left_out {
+        if connection.left_out || (connection.internal.is_some() && connection.is_opaque() && !connection.is_cut()) {
             return;
         }
         let (at, reached) = (moved.at, connection.reached());
@@ -324,7 +333,9 @@ impl Pipeline {
     fn goes_on(&mut self, socket: SocketId, at: u64, moved: Moved) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
         self.mark += 1;
-        let now = Moment { mark: self.mark, at: moved.at.max(at), unit: moved.unit };
+        let is_internal = connection.internal.is_some();
+        let at = if is_internal { moved.at } else { moved.at.max(at) };
+        let now = Moment { mark: self.mark, at, unit: moved.unit };
         match moved.what {
             What::Finished => connection.finished(now, moved.direction),
             What::Data { position, bytes, missing, .. } => {
@@ -338,7 +349,7 @@ impl Pipeline {
                     self.under_way += connection.buffered - before;
                     unseen
                 };
-                if unseen > 0 {
+                if unseen > 0 && !is_internal {
                     self.ledger.add(Lack::Gap, 1, unseen);
                     self.touch(socket, Lack::Gap);
                 }
@@ -374,7 +385,7 @@ impl Pipeline {
             self.mark += 1;
             let now = Moment { mark: self.mark, ..now };
             if let Some(connection) = self.connections.get_mut(&socket) {
-                self.unix_not_http += u64::from(connection.left_out && !connection.internal);
+                self.unix_not_http += u64::from(connection.left_out && connection.internal.is_none());
                 connection.stop(now);
                 self.pair(now, socket);
             }
@@ -404,31 +415,9 @@ impl Pipeline {
         if let Some(&other) = self.ends.get(&other)
             && other != socket
         {
-            self.internal(now, socket);
-            self.internal(now, other);
+            self.internal(now, socket, other);
         } else if joined && role == Role::Server {
             self.correlator.fact(now, Fact::Joined { connection: socket });
-        }
-    }
-
-    /// Both ends of the connection are in the service: what moves on it is neither entry nor call.
-    fn internal(&mut self, now: Moment, socket: SocketId) {
-        let Some(connection) = self.connections.get_mut(&socket) else { return };
-        connection.internal = true;
-        self.under_way -= std::mem::take(&mut connection.buffered);
-        let parts = std::mem::take(&mut connection.parts);
-        self.correlator.fact(now, Fact::JoinedIdle { connection: socket });
-        for (part, _) in parts.into_values() {
-            match part {
-                Part::Entry(entry) => {
-                    self.drop_entry(now, entry);
-                }
-                Part::Call(call) => {
-                    self.calls.remove(&call);
-                    self.correlator.fact(now, Fact::CallDropped { call });
-                }
-                Part::Joined => {}
-            }
         }
     }
 
@@ -444,7 +433,7 @@ impl Pipeline {
 
     fn opaque_used(&mut self, now: Moment, socket: SocketId, direction: Direction) {
         let Some(connection) = self.connections.get(&socket) else { return };
-        if connection.role != Some(Role::Client) || direction != Direction::Sent {
+        if connection.internal.is_some() || connection.role != Some(Role::Client) || direction != Direction::Sent {
             return;
         }
         let call = connection.parts.values().find_map(|(part, _)| match part {
@@ -462,7 +451,7 @@ impl Pipeline {
         self.mark += 1;
         let now = Moment { mark: self.mark, ..now };
         let Some(connection) = self.connections.get_mut(&socket) else { return };
-        self.unix_not_http += u64::from(connection.left_out && !connection.internal);
+        self.unix_not_http += u64::from(connection.left_out && connection.internal.is_none());
         connection.closed(now, cause);
         if connection.role.is_some() {
             self.pair(now, socket);
@@ -478,6 +467,7 @@ impl Pipeline {
         {
             self.ends.remove(&end);
         }
+        self.lines.remove(&socket);
         self.rulings();
     }
 
@@ -498,16 +488,19 @@ impl Pipeline {
     fn new_call(&mut self, socket: SocketId, began: u64) -> CallKey {
         let call = CallKey(self.next_call);
         self.next_call += 1;
-        self.calls.insert(call, CallDraft { socket, began, exchange: None, verdict: None });
+        self.calls.insert(call, CallDraft { socket, began, exchange: None, verdict: None, is_hop: false });
         call
     }
 
     /// Take what the connection's bytes say.
     fn pair(&mut self, now: Moment, socket: SocketId) {
+        match self.connections.get(&socket) {
+            Some(connection) if connection.internal.is_some() => return self.hop(now, socket),
+            Some(connection) if connection.may_be_internal() => return,
+            _ => {}
+        }
         while let Some(event) = self.connections.get_mut(&socket).and_then(Connection::next) {
             match event {
-                // What had begun when the other end was not known yet.
-                _ if self.connections.get(&socket).is_some_and(|connection| connection.internal) => {}
                 PairEvent::RequestBegan { number, mark } => self.began(socket, number, mark),
                 PairEvent::RequestComplete { number, mark } => {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
@@ -653,6 +646,10 @@ impl Pipeline {
             match ruling {
                 Ruling::Call { call, verdict } => {
                     let Some(draft) = self.calls.get_mut(&call) else { continue };
+                    if draft.is_hop {
+                        self.calls.remove(&call);
+                        continue;
+                    }
                     if let Verdict::Owner { entry, .. } = &verdict
                         && let Some(entry) = self.entries.get_mut(entry)
                     {
@@ -662,6 +659,7 @@ impl Pipeline {
                     self.give_ambient(call);
                 }
                 Ruling::Finished { entry, ambiguous } => self.finished(entry, ambiguous),
+                Ruling::Passed { hop, of } => self.passed(hop, &of),
                 Ruling::Doubt { entries } => {
                     for (entry, draft) in &mut self.entries {
                         draft.doubted |= entries.contains(entry.0);

@@ -77,6 +77,14 @@ impl EntrySet {
         }
     }
 
+    /// The same with all entries that come up to this many before one of them.
+    pub(crate) fn reaching_back(self, reach: u64) -> EntrySet {
+        let mut wider = EntrySet { grain: self.grain, ..EntrySet::default() };
+        let ranges = self.ranges.into_iter().map(|(first, last)| (first.saturating_sub(reach), last)).collect();
+        wider.append(EntrySet { ranges, grain: self.grain });
+        wider
+    }
+
     /// Whether an entry is in it, or cannot be told from one that is.
     pub(crate) fn contains(&self, number: u64) -> bool {
         self.ranges.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
@@ -148,5 +156,13 @@ mod tests {
             prop_assert!(set.ranges.len() <= MOST_RANGES);
             prop_assert!(numbers.iter().all(|number| set.contains(u64::from(*number))));
         }
+    }
+
+    #[test]
+    fn reaching_back_takes_in_what_comes_before() {
+        let set = EntrySet::from_iter([3, 50, 52, 100].map(EntryKey)).reaching_back(5);
+        let within: Vec<u64> = (0..120).filter(|number| set.contains(*number)).collect();
+        let expected: Vec<u64> = (0..=3).chain(45..=52).chain(95..=100).collect();
+        assert_eq!(within, expected);
     }
 }

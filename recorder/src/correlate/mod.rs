@@ -24,6 +24,7 @@
 
 mod children;
 mod entry_set;
+mod hops;
 mod loops;
 mod operations;
 mod readers;
@@ -38,6 +39,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use children::Children;
 pub(crate) use entry_set::EntrySet;
+use hops::Hop;
 use loops::{Link, Read};
 use operations::Operations;
 use regress_cassettes::Cause;
@@ -101,6 +103,10 @@ pub(crate) enum Fact {
     CallDropped { call: CallKey },
     /// The entry turned out not to be one.
     EntryDropped { entry: EntryKey },
+    /// The entry has begun, and came from a process that is recorded as well.
+    HopBegan { entry: EntryKey },
+    /// It is this call of that process.
+    HopIs { entry: EntryKey, call: CallKey },
     /// A thread, process or task was born of the moment's unit.
     Born { child: Unit },
     /// The moment's unit ended.
@@ -122,6 +128,8 @@ pub(crate) enum Ruling {
     Call { call: CallKey, verdict: Verdict },
     /// Nothing more can come to an entry. `ambiguous`: it may lack calls whose owner is unknown.
     Finished { entry: EntryKey, ambiguous: bool },
+    /// Nothing more can come to an entry that came from a recorded process; what it owns is `of` whoever that is.
+    Passed { hop: EntryKey, of: Verdict },
     /// What was ruled for these entries relied on something that proved false; they may be finished already.
     Doubt { entries: EntrySet },
 }
@@ -178,6 +186,9 @@ struct Entry {
     /// The same for the goroutines of its process.
     proof_of_children: bool,
     ambiguous: bool,
+    /// It came from a recorded process, see `hops.rs`; hops that may be part of it and are not finished.
+    hop: Option<Hop>,
+    hops: Vec<EntryKey>,
 }
 
 struct Call {
@@ -214,6 +225,8 @@ struct Call {
     relies_on_joined: bool,
     unseen_entry: bool,
     operation: Option<OperationHash>,
+    /// The entry that it is for another recorded process.
+    hop: Option<EntryKey>,
 }
 
 impl Call {
@@ -265,6 +278,8 @@ pub(crate) struct Correlator {
     relied_on_joined: EntrySet,
     /// Threads of calls that were ruled before they were over.
     running: HashMap<CallKey, Unit>,
+    /// How many entries may lie between a hop and the one that it is part of.
+    reach: u64,
     rulings: VecDeque<Ruling>,
 }
 
@@ -291,6 +306,7 @@ impl Correlator {
             loop_operations: Operations::default(),
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
+            reach: 0,
             rulings: VecDeque::new(),
         }
     }
@@ -320,6 +336,8 @@ impl Correlator {
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
             Fact::CallDropped { call } => self.forget_call(call),
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
+            Fact::HopBegan { entry } => self.hop_began(entry),
+            Fact::HopIs { entry, call } => self.hop_is(entry, call),
             Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
             Fact::ConnectionGone { connection } => {
@@ -372,7 +390,11 @@ impl Correlator {
                 self.rule(call, force);
             }
         }
-        while let Some((_, entry)) = self.due.pop_first() {
+        // What came last may be part of what came before.
+        let mut hops: Vec<EntryKey> =
+            self.entries.iter().filter(|(_, entry)| entry.hop.is_some()).map(|(key, _)| *key).collect();
+        hops.sort();
+        for entry in hops.into_iter().rev().chain(std::mem::take(&mut self.due).into_iter().map(|(_, entry)| entry)) {
             self.finish(entry);
         }
     }
@@ -404,6 +426,8 @@ impl Correlator {
                 proof: false,
                 proof_of_children: false,
                 ambiguous: false,
+                hop: None,
+                hops: Vec::new(),
             },
         );
     }
@@ -449,7 +473,10 @@ impl Correlator {
         let told = self.told_by_answer(key, &waiting);
         for call in &waiting {
             let Some(own) = self.calls.get(call) else { continue };
-            let waits = own.open[..] == [key] || own.parent_holds == Some(key) || self.descent(own) == Descent::Of(key);
+            let waits = own.open[..] == [key]
+                || own.parent_holds == Some(key)
+                || self.descent(own) == Descent::Of(key)
+                || self.is_lone_in_process(own, key);
             if let Some(call) = self.calls.get_mut(call) {
                 call.unawaited |= waits && !call.opaque && !call.answered;
             }
@@ -524,6 +551,7 @@ impl Correlator {
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
             operation: opaque,
+            hop: None,
             open,
         };
         call.family = self.origins(&call.line);
@@ -705,7 +733,7 @@ impl Correlator {
             }
             self.rule(call, force);
         }
-        if self.entries.get(&key).is_some_and(|entry| entry.waiting.is_empty()) {
+        if self.is_through(at, key, force) && self.entries.get(&key).is_some_and(|entry| entry.waiting.is_empty()) {
             self.finish(key);
         } else {
             self.due.insert((at.saturating_add(self.patience.settle), key));
@@ -720,12 +748,15 @@ impl Correlator {
         while self.ended.front().is_some_and(|(_, key)| !self.entries.contains_key(key)) {
             self.ended.pop_front();
         }
-        self.rulings.push_back(Ruling::Finished { entry: key, ambiguous: entry.ambiguous });
+        match entry.hop {
+            Some(hop) => self.hop_finished(key, hop, entry.ambiguous),
+            None => self.rulings.push_back(Ruling::Finished { entry: key, ambiguous: entry.ambiguous }),
+        }
     }
 
     fn doubt(&mut self, entries: EntrySet) {
         if !entries.is_empty() {
-            self.rulings.push_back(Ruling::Doubt { entries });
+            self.rulings.push_back(Ruling::Doubt { entries: self.with_roots(entries) });
         }
     }
 }

@@ -5,6 +5,7 @@ use regress_ebpf::Unit;
 
 use super::{
     Call, CallKey, Correlator, EntryKey, Ruling, Verdict,
+    hops::Lone,
     tasks::Descent,
     threads::{Lineage, Shape},
 };
@@ -88,6 +89,9 @@ impl Correlator {
                 }
             }
         }
+        if let Some(hop) = call.hop {
+            self.hop_ruled(hop, &verdict);
+        }
         self.rulings.push_back(Ruling::Call { call: key, verdict });
     }
 
@@ -132,9 +136,10 @@ impl Correlator {
                 None => {}
             }
         }
-        match call.open[..] {
-            [] => Opinion::Verdict(Verdict::Ambient, Because::Nothing),
-            [entry] if self.is_alone(call) && lineage.is_none_or(|l| l.entry == entry) => {
+        match self.lone(call) {
+            _ if call.open.is_empty() => Opinion::Verdict(Verdict::Ambient, Because::Nothing),
+            Lone::Open if !force => Opinion::Wait,
+            Lone::Entry(entry) if self.is_alone(call) && lineage.is_none_or(|l| l.entry == entry) => {
                 let rule = if call.last_read == Some(entry) {
                     Rule::LastRead
                 } else if call.connected_for == Some(entry) {

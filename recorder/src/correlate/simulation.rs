@@ -88,6 +88,7 @@ enum Kind {
     Tasks,
 }
 
+mod hops;
 mod pools;
 
 struct World {
@@ -427,7 +428,7 @@ impl World {
                 Ruling::Doubt { entries } => {
                     marked.extend((0..1000).filter(|number| entries.contains(*number)).map(EntryKey));
                 }
-                Ruling::Call { .. } => {}
+                Ruling::Call { .. } | Ruling::Passed { .. } => {}
             }
         }
         let mut score = Score { alone: self.alone.clone(), ..Score::default() };
