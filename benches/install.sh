@@ -8,7 +8,7 @@
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
-packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php tcpdump strace)
+packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
 mitmproxy=mitmproxy==11.0.2
 clients=(undici@6.29.1 axios@1.21.1)
 

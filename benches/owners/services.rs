@@ -8,7 +8,7 @@ use std::{
     iter,
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -44,6 +44,7 @@ enum Runtime {
     Php,
     /// In Apache, with a process for each connection.
     ModPhp,
+    PhpFpm,
     /// Calls once.
     Nginx,
 }
@@ -157,6 +158,11 @@ pub const CASES: &[Case] = &[
     case("mod-php-curl", Runtime::ModPhp, "curl", 99.9),
     case("mod-php-curl-parallel", Runtime::ModPhp, "parallel", 99.9),
     case("mod-php-after-response", Runtime::ModPhp, "after", 99.0),
+    case("php-fpm", Runtime::PhpFpm, "file", 99.9),
+    case("php-fpm-timer", Runtime::PhpFpm, "timer", 99.9),
+    case("php-fpm-curl", Runtime::PhpFpm, "curl", 99.9),
+    case("php-fpm-curl-parallel", Runtime::PhpFpm, "parallel", 99.9),
+    case("php-fpm-after-response", Runtime::PhpFpm, "after", 99.0),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -173,6 +179,7 @@ impl Service {
             Runtime::Nginx => return nginx(case.mode, downstream, folder),
             Runtime::Php => return php(case.mode, downstream, folder),
             Runtime::ModPhp => return mod_php(case.mode, downstream, folder),
+            Runtime::PhpFpm => return php_fpm(case.mode, downstream, folder),
             Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
             Runtime::Node => node(folder)?,
             Runtime::HookedNode => hooked(node(folder)?, "node", "NODE_OPTIONS", "--require ", folder)?,
@@ -320,6 +327,62 @@ fn mod_php(mode: &str, downstream: SocketAddr, folder: &Path) -> Result<Service,
     let mut command = Command::new("apache2");
     // It ends with all of its group.
     command.args(["-D", "FOREGROUND", "-f"]).arg(path).process_group(0);
+    listening(command.env("MODE", mode).env("DOWNSTREAM", format!("http://{downstream}")), address)
+}
+
+/// nginx passes entries on by FastCGI; both are recorded.
+fn php_fpm(mode: &str, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+    let programs = fs::read_dir("/usr/sbin").map_err(Failure::absent)?.flatten().map(|file| file.path());
+    let is_fpm = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"));
+    let fpm = programs.filter(is_fpm).max().ok_or_else(|| Failure::missing("PHP-FPM"))?;
+    // Its processes are nobody's in particular.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(Failure::broken)?;
+    let script = folder.join("owners.php");
+    fs::write(&script, include_str!("services/owners.php")).map_err(Failure::broken)?;
+    let address = free_address()?;
+    // No line may begin with a blank.
+    let pool = [
+        "[global]",
+        &format!("error_log = {}/fpm.log", folder.display()),
+        "[www]",
+        "user = nobody",
+        "group = nogroup",
+        &format!("listen = {}/fpm.sock", folder.display()),
+        "listen.mode = 0666",
+        "pm = static",
+        "pm.max_children = 32",
+        "clear_env = no\n",
+    ]
+    .join("\n");
+    let settings = format!(
+        "pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log off;
+            server {{
+                listen {address};
+                keepalive_requests 1000000;
+                location /r/ {{
+                    fastcgi_pass unix:{folder}/fpm.sock;
+                    fastcgi_param SCRIPT_FILENAME {script};
+                    fastcgi_param REQUEST_METHOD $request_method;
+                    fastcgi_param REQUEST_URI $request_uri;
+                }}
+            }}
+        }}",
+        folder = folder.display(),
+        script = script.display(),
+    );
+    let (pool_path, settings_path) = (folder.join("fpm.conf"), folder.join("nginx.conf"));
+    fs::write(&pool_path, pool).map_err(Failure::broken)?;
+    fs::write(&settings_path, settings).map_err(Failure::broken)?;
+    // One tree of processes: PHP-FPM's first is nginx's child.
+    const START: &str = r#"
+        "$1" --nodaemonize --fpm-config "$2" &
+        until [ -S "$4" ]; do sleep 0.01; done
+        exec nginx -c "$3" -g 'daemon off;'"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", START, "sh"]).args([fpm, pool_path, settings_path, folder.join("fpm.sock")]);
     listening(command.env("MODE", mode).env("DOWNSTREAM", format!("http://{downstream}")), address)
 }
 

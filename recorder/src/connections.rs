@@ -69,8 +69,9 @@ pub(crate) struct Connection {
     pub cause: Option<CloseCause>,
     /// Its exchanges that are under way, by the pairer's number, and when they began.
     pub parts: BTreeMap<u64, (Part, Mark)>,
-    /// Some exchange has begun on it.
+    /// Some exchange has begun on it; the last one that is a call.
     pub used: bool,
+    pub last_call: Option<CallKey>,
     /// Data that waits for the other direction.
     pub hold: Hold,
     /// How often data went on out of order since no exchange was under way.
@@ -106,6 +107,7 @@ impl Connection {
             cause: None,
             parts: BTreeMap::new(),
             used: false,
+            last_call: None,
             hold: Hold::default(),
             reordered: 0,
             buffered: 0,

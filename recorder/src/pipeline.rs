@@ -337,7 +337,12 @@ impl Pipeline {
         let at = if is_internal { moved.at } else { moved.at.max(at) };
         let now = Moment { mark: self.mark, at, unit: moved.unit };
         match moved.what {
-            What::Finished => connection.finished(now, moved.direction),
+            What::Finished => {
+                connection.finished(now, moved.direction);
+                if let (Some(call), Direction::Received) = (connection.last_call, moved.direction) {
+                    self.correlator.fact(now, Fact::CallsEndRead { call });
+                }
+            }
             What::Data { position, bytes, missing, .. } => {
                 let length = bytes.len() as u64;
                 let unseen = if self.under_way + length > self.patience.under_way {
@@ -561,6 +566,7 @@ impl Pipeline {
         };
         if let Some(connection) = self.connections.get_mut(&socket) {
             connection.used = true;
+            connection.last_call = if let Part::Call(call) = part { Some(call) } else { None };
             connection.parts.insert(number, (part, mark));
         }
     }

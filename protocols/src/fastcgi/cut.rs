@@ -7,7 +7,7 @@ use crate::{Mark, Side};
 
 const BEGIN_REQUEST: u8 = 1;
 const END_REQUEST: u8 = 3;
-const STDIN: u8 = 5;
+const PARAMS: u8 = 4;
 const STDOUT: u8 = 6;
 const STDERR: u8 = 7;
 
@@ -21,8 +21,8 @@ pub enum Turn {
         /// When.
         mark: Mark,
     },
-    /// The last byte of a request moved.
-    RequestComplete {
+    /// All parameters of a request moved, at which its responder goes to work; it reads what is posted when it needs it.
+    Parameters {
         /// The number of the exchange.
         number: u64,
         /// When.
@@ -125,7 +125,7 @@ impl Cutter {
         }
         let Some(&mut UnderWay { number, .. }) = self.of(header) else { return };
         match (side, header.kind) {
-            (Side::Client, STDIN) if header.content == 0 => self.turns.push_back(Turn::RequestComplete { number, mark }),
+            (Side::Client, PARAMS) if header.content == 0 => self.turns.push_back(Turn::Parameters { number, mark }),
             (Side::Server, END_REQUEST) => {
                 self.under_way = None;
                 self.turns.push_back(Turn::Done { number });
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn request(id: u8) -> Vec<u8> {
-        const PARAMS: u8 = 4;
+        const STDIN: u8 = 5;
         [
             record(BEGIN_REQUEST, id, &[0, 1, 1, 0, 0, 0, 0, 0], 0),
             record(PARAMS, id, b"\x0e\x03REQUEST_METHODGET", 5),
@@ -246,7 +246,7 @@ mod tests {
     fn exchange(number: u64, marks: [Mark; 3]) -> [Turn; 4] {
         [
             Turn::RequestBegan { number, mark: marks[0] },
-            Turn::RequestComplete { number, mark: marks[1] },
+            Turn::Parameters { number, mark: marks[1] },
             Turn::ResponseBegan { number, mark: marks[2] },
             Turn::Done { number },
         ]
@@ -271,25 +271,21 @@ mod tests {
         for (at, (side, byte)) in moved.enumerate() {
             cutter.data(at as u64, side, &[*byte]);
         }
-        let last_of_request = request.len() as u64 - 1;
-        assert_eq!(turns(&mut cutter), exchange(0, [0, last_of_request, last_of_request + 1]));
+        let posted = [record(5, 1, b"a=b", 1), record(5, 1, b"", 0)].concat().len();
+        let marks = [0, request.len() - posted - 1, request.len()].map(|at| at as u64);
+        assert_eq!(turns(&mut cutter), exchange(0, marks));
     }
 
     #[test]
-    fn answered_before_all_was_asked() {
+    fn answered_before_all_was_posted() {
         let mut cutter = Cutter::default();
         let request = request(1);
         cutter.data(1, Side::Client, &request[..request.len() - HEADER]);
         cutter.data(2, Side::Server, &response(1));
         cutter.data(3, Side::Client, &request[request.len() - HEADER..]);
-        let answered = [
-            Turn::RequestBegan { number: 0, mark: 1 },
-            Turn::ResponseBegan { number: 0, mark: 2 },
-            Turn::Done { number: 0 },
-        ];
-        assert_eq!(turns(&mut cutter), answered);
+        assert_eq!(turns(&mut cutter), exchange(0, [1, 1, 2]));
         cutter.data(4, Side::Client, &self::request(1));
-        assert!(turns(&mut cutter).contains(&Turn::RequestComplete { number: 1, mark: 4 }));
+        assert!(turns(&mut cutter).contains(&Turn::Parameters { number: 1, mark: 4 }));
     }
 
     #[test]

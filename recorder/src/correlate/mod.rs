@@ -96,6 +96,8 @@ pub(crate) enum Fact {
     CallAnswered { call: CallKey },
     /// The call is over.
     CallEnded { call: CallKey, operation: OperationHash },
+    /// The end of what the peer sends was read on the connection of this call, the last one there.
+    CallsEndRead { call: CallKey },
     /// Bytes were written to a connection whose content is not cut into exchanges, after its `call` had begun; `None`
     /// where that was before the recording.
     OpaqueUsed { call: Option<CallKey> },
@@ -333,6 +335,7 @@ impl Correlator {
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
             Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
+            Fact::CallsEndRead { call } => self.response_read(moment, call),
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
             Fact::CallDropped { call } => self.forget_call(call),
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),

@@ -75,7 +75,7 @@ impl From<fastcgi::Turn> for Turn {
     fn from(turn: fastcgi::Turn) -> Turn {
         match turn {
             fastcgi::Turn::RequestBegan { number, mark } => Turn::Asked(number, mark),
-            fastcgi::Turn::RequestComplete { number, mark } => Turn::AllAsked(number, mark),
+            fastcgi::Turn::Parameters { number, mark } => Turn::AllAsked(number, mark),
             fastcgi::Turn::ResponseBegan { number, mark } => Turn::Answered(number, mark),
             fastcgi::Turn::Done { number } => Turn::Done(number, None),
         }
@@ -209,6 +209,7 @@ impl Pipeline {
             }
         };
         if let Some(connection) = self.connections.get_mut(&socket) {
+            connection.last_call = if let Part::Call(call) = part { Some(call) } else { None };
             connection.parts.insert(number, (part, mark));
         }
     }
