@@ -88,7 +88,6 @@ pub(crate) struct Connection {
     opaque: Option<bool>,
     /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
     pub cutter: Option<Cutter>,
-    is_over: bool,
 }
 
 impl Connection {
@@ -118,7 +117,6 @@ impl Connection {
             opening: Vec::new(),
             opaque: None,
             cutter: None,
-            is_over: false,
         }
     }
 
@@ -206,7 +204,6 @@ impl Connection {
         self.remember(now);
         self.pairer.closed(now.mark);
         self.cutter.iter_mut().for_each(Cutter::ended);
-        self.is_over = true;
     }
 
     /// The recording ends.
@@ -214,7 +211,6 @@ impl Connection {
         self.remember(now);
         self.pairer.stop(now.mark);
         self.cutter.iter_mut().for_each(Cutter::ended);
-        self.is_over = true;
     }
 
     /// What the bytes so far say.
@@ -229,7 +225,7 @@ impl Connection {
 
     /// Whether the other end may be in the service as well, and show itself by answering.
     pub(crate) fn may_be_internal(&self) -> bool {
-        self.is_cut() && self.role != Some(Role::Server) && self.expected[Direction::Received as usize] == 0 && !self.is_over
+        self.is_cut() && self.role != Some(Role::Server) && self.expected[Direction::Received as usize] == 0
     }
 
     /// Whether the content is known not to be cut into exchanges.

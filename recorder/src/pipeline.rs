@@ -358,6 +358,9 @@ impl Pipeline {
                     self.ledger.add(Lack::Gap, 1, unseen);
                     self.touch(socket, Lack::Gap);
                 }
+                if moved.direction == Direction::Received {
+                    self.is_from_outside(now, socket);
+                }
                 self.opaque_used(now, socket, moved.direction);
             }
         }
@@ -499,10 +502,8 @@ impl Pipeline {
 
     /// Take what the connection's bytes say.
     fn pair(&mut self, now: Moment, socket: SocketId) {
-        match self.connections.get(&socket) {
-            Some(connection) if connection.internal.is_some() => return self.hop(now, socket),
-            Some(connection) if connection.may_be_internal() => return,
-            _ => {}
+        if self.connections.get(&socket).is_some_and(|connection| connection.internal.is_some()) {
+            return self.hop(now, socket);
         }
         while let Some(event) = self.connections.get_mut(&socket).and_then(Connection::next) {
             match event {
@@ -540,8 +541,9 @@ impl Pipeline {
         let moment = connection.moment(mark);
         let first = !connection.used;
         let joined = connection.joined && !connection.is_understood();
-        let opaque = connection.is_opaque().then(|| assemble::opaque_operation(connection));
-        self.unix_not_http += u64::from(first && connection.is_opaque() && matches!(connection.peer, Address::Unix(_)));
+        let is_opaque = connection.is_opaque() && !connection.may_be_internal();
+        let opaque = is_opaque.then(|| assemble::opaque_operation(connection));
+        self.unix_not_http += u64::from(first && is_opaque && matches!(connection.peer, Address::Unix(_)));
         let role = connection.role;
         let port = match connection.local {
             Some(Address::Inet(local)) => Some(local.port()),

@@ -101,6 +101,8 @@ pub(crate) enum Fact {
     /// Bytes were written to a connection whose content is not cut into exchanges, after its `call` had begun; `None`
     /// where that was before the recording.
     OpaqueUsed { call: Option<CallKey> },
+    /// The call turned out to last as long as its connection.
+    CallIsOpaque { call: CallKey, operation: OperationHash },
     /// The call turned out not to be one.
     CallDropped { call: CallKey },
     /// The entry turned out not to be one.
@@ -337,6 +339,7 @@ impl Correlator {
             Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
             Fact::CallsEndRead { call } => self.response_read(moment, call),
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
+            Fact::CallIsOpaque { call, operation } => self.is_opaque(call, operation),
             Fact::CallDropped { call } => self.forget_call(call),
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
             Fact::HopBegan { entry } => self.hop_began(entry),
@@ -648,6 +651,15 @@ impl Correlator {
             self.loosen(Some(operation));
         }
         self.rule(key, false);
+    }
+
+    fn is_opaque(&mut self, key: CallKey, operation: OperationHash) {
+        self.release(key);
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.opaque = true;
+            call.operation = Some(operation);
+            self.rule(key, false);
+        }
     }
 
     /// A conversation that is not cut into exchanges serves whoever holds it: those entries lack their share of it.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use regress_ebpf::{Role, SocketId};
+use regress_ebpf::{Address, Role, SocketId};
 use regress_protocols::{
     Mark, fastcgi,
     http1::{PairEvent, Paired, PairedContent},
@@ -114,9 +114,13 @@ impl Pipeline {
         for end in [socket, other] {
             let Some(connection) = self.connections.get_mut(&end) else { continue };
             connection.internal = Some(client);
-            let is_hop = connection.is_understood() && end == client;
+            let is_hop = (connection.is_understood() || connection.is_cut()) && end == client;
             self.correlator.fact(now, Fact::JoinedIdle { connection: end });
-            if is_hop { self.call_is_hop(end) } else { self.drop_parts(now, end) }
+            if is_hop {
+                self.call_is_hop(end)
+            } else {
+                self.drop_parts(now, end)
+            }
             self.hop(now, end);
         }
     }
@@ -129,6 +133,27 @@ impl Pipeline {
                 self.calls.entry(*call).and_modify(|draft| draft.is_hop = true);
                 self.lines.entry(socket).or_default().asked();
             }
+        }
+    }
+
+    /// Somebody answers who is not recorded: what was kept open for a hop is one long conversation.
+    pub(super) fn is_from_outside(&mut self, now: Moment, socket: SocketId) {
+        let Some(connection) = self.connections.get(&socket).filter(|connection| connection.is_cut()) else { return };
+        if connection.internal.is_some() || connection.role != Some(Role::Client) {
+            return;
+        }
+        let operation = assemble::opaque_operation(connection);
+        let calls = connection
+            .parts
+            .values()
+            .filter_map(|(part, _)| if let Part::Call(call) = part { Some(*call) } else { None });
+        for call in calls.collect::<Vec<_>>() {
+            self.unix_not_http +=
+                u64::from(matches!(self.connections.get(&socket).map(|c| &c.peer), Some(Address::Unix(_))));
+            self.correlator.fact(now, Fact::CallIsOpaque { call, operation });
+        }
+        if let Some(connection) = self.connections.get_mut(&socket) {
+            connection.cutter = None;
         }
     }
 
@@ -186,6 +211,9 @@ impl Pipeline {
 
     fn hop_began(&mut self, socket: SocketId, client: SocketId, number: u64, mark: Mark) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
+        if connection.parts.contains_key(&number) {
+            return;
+        }
         let moment = connection.moment(mark);
         let first = !std::mem::replace(&mut connection.used, true);
         let is_joined = connection.joined && !connection.is_understood() && !connection.is_cut();
