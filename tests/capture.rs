@@ -8,8 +8,11 @@ use std::{
 use regress_cassettes::{Cassette, Confidence, Exchange};
 
 use crate::{
-    harness::{Client, Corpus, Finished, Need, Process, Recording, Reply, http, require},
-    services::{LISTENS, Language, Shop},
+    harness::{
+        Client, Corpus, Finished, Need, Process, Recording, Replay, Reply, free_port, http, open_to_all, php_fpm,
+        require,
+    },
+    services::{LISTENS, Language, Shop, source},
 };
 
 const CLIENTS: u32 = 10;
@@ -73,7 +76,9 @@ fn nginx_loses_nothing_and_knows_every_owner() {
     }
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let shop = Shop::new(Language::Node);
-    let process = Process::start(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(nginx(&shop, folder.path())));
+    let inventory = format!("proxy_pass {};", shop.inventory.url());
+    let settings = nginx(shop.port, &inventory, folder.path());
+    let process = Process::start(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(settings));
     process.wait_for_line("start worker process ");
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
     let stock = |client: &Client, order: u32| client.get(&format!("/stock/sku-{order}"));
@@ -100,17 +105,120 @@ fn nginx_loses_nothing_and_knows_every_owner() {
     finished.expect_code(0);
 }
 
-/// Settings that pass everything on to the inventory.
-fn nginx(shop: &Shop, folder: &Path) -> PathBuf {
+/// Two services that are recorded as one: what the second calls is of the entry that the first passes on.
+#[test]
+fn a_shop_behind_nginx_loses_nothing_and_knows_every_owner() {
+    if !require("capture::behind_nginx", &[Need::Nginx, Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let shop = Shop::new(Language::Python);
+    let process = shop.run();
+    let (port, behind) = (free_port(), format!("proxy_pass http://127.0.0.1:{};", shop.port));
+    let front =
+        Process::start(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(nginx(port, &behind, folder.path())));
+    front.wait_for_line("start worker process ");
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(port)).collect();
+    drive(&clients, 1, ask);
+    shop.inventory.take_served();
+    shop.pricing.take_served();
+
+    let out = folder.path().join("cassettes");
+    let pids = [front.id(), process.id()].map(|pid| pid.to_string());
+    let recording = Recording::start(&out, ["--pid", &pids[0], "--pid", &pids[1], "--via", "ebpf"], []);
+    let asked = drive(&clients, REQUESTS, ask);
+    let finished = recording.stop();
+    front.stop();
+    process.stop();
+    let owners = compare(finished, &out, &shop, asked);
+    assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+}
+
+/// nginx passes everything on to PHP, which asks the inventory.
+#[test]
+fn php_behind_nginx_knows_every_owner_and_replays() {
+    if !require("capture::php_fpm", &[Need::Nginx, Need::PhpFpm, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    open_to_all(folder.path());
+    let shop = Shop::new(Language::Node);
+    let command = php_behind_nginx(&shop, folder.path());
+    let environment = |change: &str| vec![("INVENTORY_URL", shop.inventory.url()), ("SHOP_CHANGE", change.to_owned())];
+    let process = Process::start(Command::new(&command[0]).args(&command[1..]).envs(environment("none")));
+    process.wait_for_line("start worker process ");
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(shop.port)).collect();
+    let order = |client: &Client, order: u32| client.get(&format!("/orders/{order}"));
+
+    let record = |name: &str, clients: &[Client]| {
+        let out = folder.path().join(name);
+        let recording = Recording::start(&out, ["--pid", &process.id().to_string(), "--via", "ebpf"], []);
+        let asked = drive(clients, REQUESTS, order);
+        let owners = compare(recording.stop(), &out, &shop, asked);
+        assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+        out
+    };
+    record("many", &clients);
+    let cassettes = record("one", &clients[..1]);
+    process.stop();
+
+    let settings = folder.path().join("regress.toml");
+    std::fs::write(&settings, format!("[service]\nports = [{}]\n[replay]\nsettle = 0.1\n", shop.port))
+        .expect("the folder can be written");
+    for (change, code) in [("none", 0), ("argument", 1)] {
+        let replay = Replay {
+            cassettes: &cassettes,
+            settings: &settings,
+            command: &command,
+            environment: environment(change),
+            arguments: &["--no-pending"],
+        };
+        replay.run().0.expect_code(code);
+    }
+}
+
+/// A command that starts both, as one tree of processes.
+fn php_behind_nginx(shop: &Shop, folder: &Path) -> Vec<String> {
+    const START: &str = r#"
+        rm -f "$3"
+        "$0" --nodaemonize --fpm-config "$1" & php=$!
+        until [ -S "$3" ]; do sleep 0.01; done
+        nginx -e stderr -c "$2" & nginx=$!
+        trap "kill $nginx $php" TERM
+        wait
+        wait"#;
+    let socket = folder.join("fpm.sock");
+    // No line may begin with a blank.
+    let pool = format!(
+        "[global]\nerror_log = /dev/stderr\n[www]\nuser = nobody\ngroup = nogroup\nlisten = {socket}\n\
+         listen.mode = 0666\npm = static\npm.max_children = 4\nclear_env = no\n",
+        socket = socket.display()
+    );
+    let settings = folder.join("fpm.conf");
+    std::fs::write(&settings, pool).expect("the folder can be written");
+    let script = folder.join("shop.php");
+    std::fs::copy(source("shop.php"), &script).expect("the folder can be written");
+    let to_php = format!(
+        "fastcgi_pass unix:{socket}; fastcgi_param SCRIPT_FILENAME {script}; \
+         fastcgi_param REQUEST_METHOD $request_method; fastcgi_param REQUEST_URI $request_uri;",
+        socket = socket.display(),
+        script = script.display()
+    );
+    let front = nginx(shop.port, &to_php, folder);
+    let program = php_fpm().expect("it was required");
+    let paths = [program, settings, front, socket].map(|path| path.display().to_string());
+    ["sh", "-c", START].map(str::to_owned).into_iter().chain(paths).collect()
+}
+
+/// Settings that pass everything on.
+fn nginx(port: u16, location: &str, folder: &Path) -> PathBuf {
     let settings = folder.join("nginx.conf");
     let text = format!(
         "daemon off;\nuser nobody nogroup;\npid {folder}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n  \
          access_log off;\n  client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n  \
          fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n  \
-         server {{\n    listen 127.0.0.1:{port};\n    location / {{ proxy_pass {inventory}; }}\n  }}\n}}\n",
+         server {{\n    listen 127.0.0.1:{port};\n    location / {{ {location} }}\n  }}\n}}\n",
         folder = folder.display(),
-        port = shop.port,
-        inventory = shop.inventory.url(),
     );
     std::fs::write(&settings, text).expect("the folder can be written");
     settings

@@ -18,4 +18,4 @@ pub use process::{Finished, Process, free_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
 pub use report::{Outcome, Report};
-pub use require::{Need, cgroup_hierarchy, require, tools};
+pub use require::{Need, cgroup_hierarchy, php_fpm, require, tools};

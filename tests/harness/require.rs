@@ -19,6 +19,8 @@ pub enum Need {
     Curl,
     /// PHP for the command line, with its curl.
     Php,
+    /// PHP's server for FastCGI.
+    PhpFpm,
     /// A Java development kit.
     Java,
     /// nginx.
@@ -62,6 +64,7 @@ impl Need {
             Need::Go => runs("go", &["version"]),
             Need::Curl => runs("curl", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
+            Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
@@ -91,6 +94,12 @@ fn runs(program: &str, args: &[&str]) -> Result<(), String> {
         Ok(status) => Err(format!("{program} {}: {status}", args.join(" "))),
         Err(error) => Err(format!("{program}: {error}")),
     }
+}
+
+/// PHP's server for FastCGI, whose name has its version.
+pub fn php_fpm() -> Option<PathBuf> {
+    let programs = std::fs::read_dir("/usr/sbin").ok()?.flatten().map(|file| file.path());
+    programs.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"))).max()
 }
 
 /// Where the unified cgroup hierarchy is mounted.

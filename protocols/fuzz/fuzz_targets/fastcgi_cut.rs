@@ -14,7 +14,7 @@ fuzz_target!(|pieces: Vec<(bool, Vec<u8>)>| {
     }
     cutter.ended();
     let (mut began, mut done) = (0, 0);
-    while let Some(turn) = cutter.next() {
+    while let Some(turn) = cutter.next_turn() {
         began += u64::from(matches!(turn, Turn::RequestBegan { .. }));
         done += u64::from(matches!(turn, Turn::Done { .. }));
         assert!(done <= began && began <= done + 1);

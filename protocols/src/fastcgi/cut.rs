@@ -63,7 +63,7 @@ struct UnderWay {
 
 impl Cutter {
     /// The next finding.
-    pub fn next(&mut self) -> Option<Turn> {
+    pub fn next_turn(&mut self) -> Option<Turn> {
         self.turns.pop_front()
     }
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn turns(cutter: &mut Cutter) -> Vec<Turn> {
-        std::iter::from_fn(|| cutter.next()).collect()
+        std::iter::from_fn(|| cutter.next_turn()).collect()
     }
 
     fn exchange(number: u64, marks: [Mark; 3]) -> [Turn; 4] {

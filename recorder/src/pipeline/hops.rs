@@ -95,7 +95,7 @@ fn turn(event: PairEvent) -> Option<Turn> {
 /// What the bytes of a connection say next.
 fn next_turn(connection: &mut Connection) -> Option<Turn> {
     if connection.is_cut() {
-        return connection.cutter.as_mut().and_then(fastcgi::Cutter::next).map(Turn::from);
+        return connection.cutter.as_mut().and_then(fastcgi::Cutter::next_turn).map(Turn::from);
     }
     std::iter::from_fn(|| connection.next()).find_map(turn)
 }
