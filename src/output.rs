@@ -44,6 +44,11 @@ impl Failure {
         Failure { error: Box::new(error), hint: None }
     }
 
+    /// The same, with what the error itself says to do about it.
+    pub fn explained(error: impl Error + Send + Sync + 'static, hint: Option<String>) -> Failure {
+        Failure { error: Box::new(error), hint }
+    }
+
     /// Say what to do about it.
     pub fn hint(mut self, hint: impl fmt::Display) -> Failure {
         self.hint = Some(hint.to_string());

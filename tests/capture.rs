@@ -10,7 +10,7 @@ use regress_cassettes::{Cassette, Confidence, Exchange};
 use crate::{
     harness::{
         Client, Corpus, Finished, Need, Process, Recording, Replay, Reply, free_port, http, open_to_all, php_fpm,
-        require,
+        regress, require,
     },
     services::{LISTENS, Language, Shop, source},
 };
@@ -125,13 +125,18 @@ fn a_shop_behind_nginx_loses_nothing_and_knows_every_owner() {
 
     let out = folder.path().join("cassettes");
     let pids = [front.id(), process.id()].map(|pid| pid.to_string());
-    let recording = Recording::start(&out, ["--pid", &pids[0], "--pid", &pids[1], "--via", "ebpf"], []);
+    let arguments = ["--pid", &pids[0], "--pid", &pids[1], "--via", "ebpf", "--owner-log"];
+    let recording = Recording::start(&out, arguments, []);
     let asked = drive(&clients, REQUESTS, ask);
     let finished = recording.stop();
     front.stop();
     process.stop();
     let owners = compare(finished, &out, &shop, asked);
     assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
+    // The same is decided again from what was kept.
+    let again = Process::start(regress().args(["cassette", "recorrelate", "--dry-run"]).arg(&out)).finish();
+    again.expect_code(0);
+    assert!(again.stdout.starts_with(&format!("entries      {:>8}\n", CLIENTS * REQUESTS)), "{}", again.stdout);
 }
 
 /// nginx passes everything on to PHP, which asks the inventory.

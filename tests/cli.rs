@@ -49,6 +49,7 @@ fn help_of_every_command() {
         &["cassette", "show"],
         &["cassette", "list"],
         &["cassette", "verify"],
+        &["cassette", "recorrelate"],
         &["doctor"],
         &["hook"],
         &["demo"],

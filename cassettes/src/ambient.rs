@@ -110,6 +110,11 @@ impl<'s> Ambient<'s> {
         }
     }
 
+    /// What is added to the numbers of this recording's connections.
+    pub fn connections_before(&self) -> u64 {
+        self.connections
+    }
+
     /// How many bytes the exchanges take so far.
     pub fn bytes(&self) -> u64 {
         self.bytes

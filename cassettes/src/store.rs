@@ -122,6 +122,11 @@ impl Store {
         self.write_to(path, cassette)
     }
 
+    /// Write the ambient cassette as it is given, in place of the one that is there.
+    pub fn replace_ambient(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
+        self.write_to(self.root.join(AMBIENT_FILE), &Cassette { entry: None, ..cassette.clone() })
+    }
+
     /// Where [`Store::write`] puts a cassette.
     pub fn path_of(&self, cassette: &Cassette) -> PathBuf {
         match &cassette.entry {

@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 
 /// One socket for as long as it lives; never reused within a recording. The kernel source uses the socket cookie
 /// (`sock_gen_cookie`, unique until reboot), the proxy source a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketId(pub u64);
 
 /// What executes code in the service: what a thread runs where that is known, else the thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unit {
     /// Process (thread group) id, as the recorder's PID namespace counts.
     pub process: u32,
@@ -21,7 +22,8 @@ pub struct Unit {
 }
 
 /// One line of execution within a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Strand {
     /// A thread, by its id, which may become that of another once it is gone.
     Thread(u32),

@@ -101,6 +101,7 @@ fn run(case: &Case, options: &Options) -> bool {
         duration: None,
         max_entries: None,
         only_certain: false,
+        owner_log: false,
         via: ViaChoice::Ebpf,
         buffer: None,
         inside_tls: false,

@@ -53,6 +53,20 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A log of what owners were decided from could not be written or read.
+    #[error("cannot write or read the owner log in {}", path.display())]
+    OwnerLog {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is none.
+    #[error("{} has no owner log", path.display())]
+    NoOwnerLog {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A cassette could not be written or read.
     #[error("cannot store a cassette")]
     Cassette(#[from] regress_cassettes::Error),
@@ -96,8 +110,14 @@ impl Error {
                 "free some space or choose another folder with -o".into()
             }
             Error::Output { .. } => "choose a folder that can be written to with -o".into(),
+            Error::OwnerLog { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                "it was written by another version of regress, or is no owner log; that version can read it".into()
+            }
+            Error::NoOwnerLog { .. } => "record with --owner-log, so that owners can be decided again".into(),
             Error::Cassette(error) => return error.hint(),
-            Error::Command { .. } | Error::PortInUse { .. } | Error::System { .. } => return None,
+            Error::Command { .. } | Error::PortInUse { .. } | Error::OwnerLog { .. } | Error::System { .. } => {
+                return None;
+            }
         })
     }
 }

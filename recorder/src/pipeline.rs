@@ -15,6 +15,7 @@ use crate::{
     connections::{Connection, Part},
     correlate::{CallKey, Correlator, EntryKey, EntrySet, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
+    owner_log::LogLine,
     wall::Wall,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Scope {
     pub max_entries: Option<u64>,
     /// Whether entries of uncertain owners are left out.
     pub only_certain: bool,
+    /// Whether what owners are decided from comes out as well.
+    pub keep_facts: bool,
 }
 
 /// What comes out.
@@ -54,6 +57,8 @@ pub(crate) enum Output {
     Doubt(EntrySet),
     /// The source lost something.
     Lost(Defect),
+    /// What owners are decided from, where it is kept.
+    Log(LogLine),
 }
 
 impl Scope {
@@ -82,7 +87,7 @@ impl Output {
                 cassette.entry.iter().chain(&cassette.downstream).map(assemble::weight).sum::<u64>()
             }
             Output::Ambient(exchange) => assemble::weight(exchange),
-            Output::Doubt(_) | Output::Lost(_) => 0,
+            Output::Doubt(_) | Output::Lost(_) | Output::Log(_) => 0,
         };
         usize::try_from(weight).unwrap_or(usize::MAX).saturating_add(512)
     }
@@ -178,6 +183,10 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(scope: Scope, patience: Patience) -> Pipeline {
+        let mut correlator = Correlator::new(patience);
+        if scope.keep_facts {
+            correlator.keep_facts();
+        }
         Pipeline {
             scope,
             mark: 0,
@@ -188,7 +197,7 @@ impl Pipeline {
             next_connection: 1,
             next_entry: 1,
             next_call: 1,
-            correlator: Correlator::new(patience),
+            correlator,
             entries: HashMap::new(),
             calls: HashMap::new(),
             kept_begun: 0,
@@ -397,6 +406,10 @@ impl Pipeline {
                 connection.stop(now);
                 self.pair(now, socket);
             }
+        }
+        self.rulings();
+        if self.scope.keep_facts {
+            self.outputs.push_back(Output::Log(LogLine::Stop { mark: self.mark, at }));
         }
         self.correlator.stop(self.mark, at);
         self.rulings();
@@ -638,6 +651,7 @@ impl Pipeline {
         };
         let Some(mut timed) = draft.exchange.take() else { return };
         self.calls.remove(&call);
+        self.log_call(call, &timed);
         self.waiting -= assemble::weight(&timed.exchange);
         if ambiguous {
             assemble::add(&mut timed.exchange.defects, Defect::AmbiguousOwner);
@@ -645,11 +659,21 @@ impl Pipeline {
         self.outputs.push_back(self.as_ambient(timed));
     }
 
+    /// By what the call is known in the folder.
+    fn log_call(&mut self, call: CallKey, timed: &Timed) {
+        if self.scope.keep_facts {
+            let connection = timed.exchange.connection.id;
+            self.outputs.push_back(Output::Log(LogLine::Call { call, connection, began: timed.began }));
+        }
+    }
+
     fn as_ambient(&self, timed: Timed) -> Output {
         Output::Ambient(Box::new(timed.since(self.scope.started)))
     }
 
     fn rulings(&mut self) {
+        let facts = self.correlator.take_facts().into_iter();
+        self.outputs.extend(facts.map(|(moment, fact)| Output::Log(LogLine::Fact { moment, fact })));
         while let Some(ruling) = self.correlator.next() {
             match ruling {
                 Ruling::Call { call, verdict } => {
@@ -724,6 +748,7 @@ impl Pipeline {
             }
             None => assemble::still_going(self.connections.get(&draft.socket)?, draft.began),
         };
+        self.log_call(call, &timed);
         if let Some(Verdict::Owner { cause, .. }) = draft.verdict {
             timed.exchange.cause = Some(cause);
         }

@@ -92,6 +92,7 @@ fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
         ports: settings.ports.clone(),
         max_entries: settings.max_entries,
         only_certain: settings.only_certain,
+        keep_facts: settings.owner_log,
     })
 }
 

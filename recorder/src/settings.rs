@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_entries: Option<u64>,
     /// Whether entries that may lack a call, or have one that is another's, are left out.
     pub only_certain: bool,
+    /// Whether a log is written of what owners are decided from, so that [`crate::recorrelate`] can decide them again.
+    pub owner_log: bool,
     /// Which capture source.
     pub via: ViaChoice,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a

@@ -14,8 +14,10 @@ use regress_cassettes::{Ambient, Cassette, CassetteId, Defect, Exchange, Recorde
 use crate::{
     Error, Lack, Summary, assemble,
     correlate::EntrySet,
+    owner_log::{self, LogLine, Writer},
     pipeline::Output,
     queue::{self, Receiver, Sender},
+    wall::Wall,
 };
 
 /// Bytes of cassettes that may wait for a writer before the sink waits too.
@@ -37,6 +39,8 @@ pub(crate) struct Recording {
     pub recent: usize,
     /// Entries of uncertain owners are left out.
     pub only_certain: bool,
+    /// Where a log of what owners were decided from is to be written: the clock, and when the recording began.
+    pub log: Option<(Wall, u64)>,
 }
 
 /// Makes the folder and proves that it takes files.
@@ -75,6 +79,7 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
             recent: BTreeMap::new(),
             forgotten: false,
             ambient: None,
+            log: None,
             published: 0,
         };
         let taken = sink.take(&outputs);
@@ -125,6 +130,7 @@ struct Sink<'a> {
     /// There are cassettes that are not among the recent ones.
     forgotten: bool,
     ambient: Option<Ambient<'a>>,
+    log: Option<Writer>,
     /// How many bytes the ambient cassette had when it was published last.
     published: u64,
 }
@@ -151,12 +157,27 @@ impl<'a> Sink<'a> {
                 Output::Ambient(exchange) => self.exchange(*exchange)?,
                 Output::Doubt(entries) => self.doubt(&entries)?,
                 Output::Lost(defect) => self.ambient()?.lacks(defect),
+                Output::Log(line) => self.log(&line)?,
             }
+        }
+        if let Some(log) = self.log.take() {
+            log.finish()?;
         }
         if let Some(ambient) = &mut self.ambient {
             ambient.publish()?;
         }
         Ok(())
+    }
+
+    fn log(&mut self, line: &LogLine) -> Result<(), Error> {
+        if self.log.is_none()
+            && let Some((wall, started)) = self.recording.log
+        {
+            let before = self.ambient()?.connections_before();
+            let path = owner_log::path(self.store.root(), &self.recording.first);
+            self.log = Some(Writer::create(&path, wall, started, before)?);
+        }
+        self.log.as_mut().map_or(Ok(()), |log| log.line(line))
     }
 
     fn remember(&mut self, cassette: &Cassette) {
@@ -281,7 +302,7 @@ mod tests {
         };
         let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording = Recording { recorded: recorded.clone(), first, recent: 10, only_certain };
+        let recording = Recording { recorded: recorded.clone(), first, recent: 10, only_certain, log: None };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
         let cassette = Cassette {
             id,
@@ -337,7 +358,8 @@ mod tests {
         assert_eq!(uncertain.defects, [Defect::AmbiguousOwner]);
         drop(folder);
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording = Recording { recorded: uncertain.recorded.clone(), first, recent: 10, only_certain: true };
+        let recording =
+            Recording { recorded: uncertain.recorded.clone(), first, recent: 10, only_certain: true, log: None };
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path()).unwrap();
         let (outputs, taken) = queue::queue(1 << 30);

@@ -54,6 +54,7 @@ impl Work {
             first: scope.first_id(),
             recent: RECENT,
             only_certain: scope.only_certain,
+            log: scope.keep_facts.then_some((scope.wall, scope.started)),
         };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());

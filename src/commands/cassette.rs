@@ -11,6 +11,8 @@ use std::{
 
 use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Store};
 
+use regress_recorder::Recorrelated;
+
 use crate::output::{self, Exit, Failure};
 
 /// Arguments of `regress cassette`.
@@ -45,6 +47,16 @@ enum Action {
         #[command(flatten)]
         files: Files,
     },
+    /// Decide again which entry caused which call, by the rules of this version, where `record --owner-log` kept what that
+    /// takes
+    Recorrelate {
+        /// Only say what would change; exit code 1 when anything would
+        #[arg(long)]
+        dry_run: bool,
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +87,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Action::List { files } => print(files, tables::list),
         Action::Stats { files } => print(files, tables::stats),
         Action::Verify { files } => verify(&files.all(true)?),
+        Action::Recorrelate { dry_run, folder } => recorrelate(&folder, dry_run),
     }
 }
 
@@ -104,6 +117,21 @@ fn verify(paths: &[PathBuf]) -> Result<Exit, Failure> {
         count => output::say(format_args!("{} in {cassettes}", counted(count, "problem"))),
     }
     Ok(if problems.is_empty() { Exit::Same } else { Exit::CouldNotTell })
+}
+
+fn recorrelate(folder: &Path, dry_run: bool) -> Result<Exit, Failure> {
+    let done = regress_recorder::recorrelate(folder, !dry_run).map_err(|error| {
+        let hint = error.hint();
+        Failure::explained(error, hint)
+    })?;
+    let (given, taken, missing) = (done.given, done.taken, done.missing);
+    output::data(format!(
+        "entries      {:>8}\nnow certain  {:>8}\nno longer    {:>8}\ncalls given  {given:>8}\ncalls taken  {taken:>8}\n\
+         calls absent {missing:>8}\n",
+        done.entries, done.now_certain, done.now_uncertain
+    ));
+    let is_same = done == Recorrelated { entries: done.entries, missing, ..Recorrelated::default() };
+    Ok(if dry_run && !is_same { Exit::Different } else { Exit::Same })
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -53,6 +53,10 @@ pub struct Args {
     /// Write no cassette for an entry of which it is not certain which calls it caused
     #[arg(long, env = "REGRESS_ONLY_CERTAIN")]
     only_certain: bool,
+    /// Keep a log of what owners were decided from, by which `regress cassette recorrelate` decides them again: who did what
+    /// when, and nothing that was said
+    #[arg(long, env = "REGRESS_OWNER_LOG")]
+    owner_log: bool,
     /// Buffer between the kernel and the recorder: a power of two from 64K to 1G (default: 1/64 of the memory, 16M to 256M)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "REGRESS_BUFFER")]
     buffer: Option<u32>,
@@ -139,11 +143,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         };
         regress_recorder::record(settings, tell, stop).await.map_err(|error| {
             let hint = error.hint();
-            let failure = Failure::from_error(error);
-            match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
+            Failure::explained(error, hint)
         })
     });
     // A forwarded connection that hangs must not keep the program.
@@ -206,6 +206,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         duration: args.duration,
         max_entries: args.max_entries,
         only_certain: args.only_certain,
+        owner_log: args.owner_log,
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,
@@ -250,11 +251,7 @@ fn target(args: &Args, config: &Config, ports: &[u16]) -> Result<Target, Failure
 
 fn refused(error: regress_ebpf::Error) -> Failure {
     let hint = error.hint();
-    let failure = Failure::from_error(error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    Failure::explained(error, hint)
 }
 
 /// The last part of a cgroup's path, without the kind that systemd appends.

@@ -45,22 +45,23 @@ use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
+use serde::{Deserialize, Serialize};
 use tasks::{Descent, Line, Tasks};
 use threads::{Lineage, Process, Thread, thread_of};
 
 /// An entry of this recording, numbered in order of beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct EntryKey(pub u64);
 
 /// A downstream exchange of this recording, numbered in order of beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct CallKey(pub u64);
 
 /// What identifies the kind of a call: a hash of downstream name, method and path.
 pub(crate) type OperationHash = u64;
 
 /// When and by whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
     /// The event that carried it.
     pub mark: Mark,
@@ -71,7 +72,8 @@ pub(crate) struct Moment {
 }
 
 /// Something that bears on owners. Facts come in the order of the events that completed them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Fact {
     /// The first byte of an entry was read.
     EntryBegan { entry: EntryKey, connection: SocketId },
@@ -284,6 +286,8 @@ pub(crate) struct Correlator {
     running: HashMap<CallKey, Unit>,
     /// How many entries may lie between a hop and the one that it is part of.
     reach: u64,
+    /// What it was told, where that is kept.
+    kept: Option<Vec<(Moment, Fact)>>,
     rulings: VecDeque<Ruling>,
 }
 
@@ -311,6 +315,7 @@ impl Correlator {
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
             reach: 0,
+            kept: None,
             rulings: VecDeque::new(),
         }
     }
@@ -320,8 +325,21 @@ impl Correlator {
         self.rulings.pop_front()
     }
 
+    /// From now on, keep what it is told.
+    pub(crate) fn keep_facts(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// What it was told since it was asked last.
+    pub(crate) fn take_facts(&mut self) -> Vec<(Moment, Fact)> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Take in one fact.
     pub(crate) fn fact(&mut self, moment: Moment, fact: Fact) {
+        if let Some(kept) = &mut self.kept {
+            kept.push((moment, fact.clone()));
+        }
         match fact {
             Fact::EntryBegan { entry, connection } => self.entry_began(moment, entry, connection),
             Fact::EntryRead { entry } => self.entry_read(moment, entry),

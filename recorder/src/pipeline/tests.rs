@@ -39,6 +39,7 @@ fn scope() -> Scope {
         ports: Vec::new(),
         max_entries: None,
         only_certain: false,
+        keep_facts: false,
     }
 }
 
