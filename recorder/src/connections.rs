@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Mark, Side,
-    http1::{Detected, Limits, PairEvent, Pairer, detect},
+    http1::{Detected, Limits, Message, PairEvent, Pairer, detect},
 };
 
 use crate::{
@@ -191,6 +191,11 @@ impl Connection {
     /// What the bytes so far say.
     pub(crate) fn next(&mut self) -> Option<PairEvent> {
         self.pairer.next()
+    }
+
+    /// The request of an exchange that is under way, where it is complete.
+    pub(crate) fn request(&self, number: u64) -> Option<&Message> {
+        self.pairer.request(number)
     }
 
     /// Whether the content is known not to be cut into exchanges.

@@ -6,12 +6,13 @@ use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Via};
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
 use regress_protocols::{
     Mark,
-    http1::{PairEvent, Paired, PairedContent},
+    http1::{Message, PairEvent, Paired, PairedContent},
 };
 
 use crate::{
     Lack, Ledger,
     assemble::{self, Timed},
+    clues::Clues,
     connections::{Connection, Part},
     correlate::{CallKey, Correlator, EntryKey, EntrySet, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
@@ -37,6 +38,8 @@ pub(crate) struct Scope {
     pub max_entries: Option<u64>,
     /// Whether entries of uncertain owners are left out.
     pub only_certain: bool,
+    /// What is looked for in messages.
+    pub clues: Clues,
 }
 
 /// What comes out.
@@ -513,6 +516,7 @@ impl Pipeline {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
                         self.correlator.fact(moment, Fact::EntryRead { entry });
                     }
+                    self.says(socket, number, mark);
                 }
                 PairEvent::ResponseBegan { number, mark } => match self.part(socket, number, mark) {
                     Some((Part::Entry(entry), moment)) => self.correlator.fact(moment, Fact::AnswerBegan { entry }),
@@ -529,6 +533,41 @@ impl Pipeline {
             if connection.parts.is_empty() {
                 self.rest(socket);
             }
+        }
+    }
+
+    /// A request is complete: what it says of owners.
+    fn says(&mut self, socket: SocketId, number: u64, mark: Mark) {
+        let Some((part, moment)) = self.part(socket, number, mark).filter(|_| self.scope.clues.is_wanted()) else {
+            return;
+        };
+        let request = self.connections.get(&socket).and_then(|connection| connection.request(number));
+        if let Some(fact) = request.and_then(|request| self.request_says(part, request)) {
+            self.correlator.fact(moment, fact);
+        }
+    }
+
+    fn request_says(&self, part: Part, request: &Message) -> Option<Fact> {
+        if !request.has_whole_head() {
+            return None;
+        }
+        let (ids, values) = (self.scope.clues.ids(request), self.scope.clues.values(request));
+        match part {
+            Part::Entry(entry) => Some(Fact::EntrySays { entry, ids, values }),
+            Part::Call(call) => Some(Fact::CallSays { call, ids, values }),
+            Part::Joined => None,
+        }
+    }
+
+    /// An exchange is over: what it says, as far as that is not known yet.
+    fn has_said(&mut self, now: Moment, part: Part, exchange: &Exchange) {
+        let Some(http) = exchange.http().filter(|_| self.scope.clues.is_wanted()) else { return };
+        if let Some(fact) = self.request_says(part, &http.request) {
+            self.correlator.fact(now, fact);
+        }
+        if let (Part::Call(call), Some(response)) = (part, &http.response) {
+            let values = self.scope.clues.values_of_response(response);
+            self.correlator.fact(now, Fact::CallHears { call, values });
         }
     }
 
@@ -558,6 +597,9 @@ impl Pipeline {
             Some(Role::Server) => {
                 let entry = self.new_entry(moment, port);
                 self.correlator.fact(moment, Fact::EntryBegan { entry, connection: socket });
+                if opaque.is_some() {
+                    self.correlator.fact(moment, Fact::EntryUnreadable { entry });
+                }
                 Part::Entry(entry)
             }
             Some(Role::Client) | None => {
@@ -601,6 +643,7 @@ impl Pipeline {
         for lack in self.ledger.count_exchange(&timed.exchange) {
             self.touch(socket, lack);
         }
+        self.has_said(now, part, &timed.exchange);
         match part {
             Part::Entry(entry) if is_http => {
                 if let Some(draft) = self.entries.get_mut(&entry) {

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
+    clues::Clues,
     launch::Gate,
     pipeline::Scope,
     proxy, sink,
@@ -92,6 +93,7 @@ fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
         ports: settings.ports.clone(),
         max_entries: settings.max_entries,
         only_certain: settings.only_certain,
+        clues: Clues::new(settings.id_evidence, &settings.id_headers, settings.value_evidence),
     })
 }
 

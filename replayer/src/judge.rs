@@ -1,6 +1,6 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Address, Cassette, Content, Defect, Ended, Exchange, HttpExchange, diff};
+use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
 use regress_mockserver::mock::{Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
@@ -105,6 +105,17 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         }
     }
     doubts
+}
+
+/// What to know of a cassette, which is judged all the same.
+pub fn notes(cassette: &Cassette) -> Vec<String> {
+    let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
+    let calls = cassette.downstream.iter().enumerate().filter(|(_, call)| is_likely(call));
+    calls
+        .map(|(number, call)| {
+            format!("downstream/{number} ({}) is likely this entry's, not certainly", downstream(call))
+        })
+        .collect()
 }
 
 fn defects(cassette: &Cassette) -> Vec<String> {

@@ -16,6 +16,9 @@
 //!   entry is open (timers, late work), or that an entry which was alone did not wait for before it answered (late work
 //!   of another one), and by an entry that turns out to have been open unseen.
 //!
+//! * **Propagated id**: a call belongs to the entry whose request brought the id that it carries ([`ids`]).
+//! * **Values**: where nothing else tells, rare values may, with less than certainty ([`values`]).
+//!
 //! The first request on a connection that a thread opened for an entry (**connect**) says who opened it, but pools
 //! hand a new connection to whoever waits, so this rule names a cause and never decides alone.
 //!
@@ -24,12 +27,15 @@
 
 mod children;
 mod entry_set;
+mod ids;
 mod loops;
 mod operations;
 mod readers;
 mod rule;
+mod sightings;
 mod tasks;
 mod threads;
+mod values;
 
 #[cfg(test)]
 mod simulation;
@@ -38,11 +44,14 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use children::Children;
 pub(crate) use entry_set::EntrySet;
+use ids::Said;
 use loops::{Link, Read};
 use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
+pub(crate) use sightings::Clue;
+use sightings::Sightings;
 use tasks::{Descent, Line, Tasks};
 use threads::{Lineage, Process, Thread, thread_of};
 
@@ -75,6 +84,10 @@ pub(crate) enum Fact {
     EntryBegan { entry: EntryKey, connection: SocketId },
     /// The last byte of an entry's request was read.
     EntryRead { entry: EntryKey },
+    /// It is in a protocol that is not understood.
+    EntryUnreadable { entry: EntryKey },
+    /// What its request says is known, at the latest before it ends.
+    EntrySays { entry: EntryKey, ids: Vec<Clue>, values: Vec<Clue> },
     /// The first byte of its response was written.
     AnswerBegan { entry: EntryKey },
     /// The exchange is over: the last byte of its response was written, or there will be none.
@@ -90,6 +103,10 @@ pub(crate) enum Fact {
         /// Set where the protocol is not understood: the call may last as long as its connection.
         opaque: Option<OperationHash>,
     },
+    /// What its request says is known, at the latest before it ends.
+    CallSays { call: CallKey, ids: Vec<Clue>, values: Vec<Clue> },
+    /// What its response says, before it ends.
+    CallHears { call: CallKey, values: Vec<Clue> },
     /// The first byte of its response was read.
     CallAnswered { call: CallKey },
     /// The call is over.
@@ -171,6 +188,9 @@ struct Entry {
     pipelined: bool,
     /// A reader passed it on to who answered it, see `readers.rs`.
     passed_on: bool,
+    /// What its request says is known, or never will be.
+    has_said: bool,
+    is_unreadable: bool,
     /// Calls that may be its own and are not ruled yet.
     waiting: Vec<CallKey>,
     /// It served as evidence for the shape of its process.
@@ -214,12 +234,14 @@ struct Call {
     relies_on_joined: bool,
     unseen_entry: bool,
     operation: Option<OperationHash>,
+    said: Said,
 }
 
 impl Call {
     /// Entries that are kept until it is ruled.
     fn candidates(&self) -> impl Iterator<Item = EntryKey> {
-        self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(self.family.iter().copied())
+        let told = self.family.iter().chain(&self.said.of).copied();
+        self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(told)
     }
 
     /// The most likely owner, before the ruling.
@@ -261,6 +283,9 @@ pub(crate) struct Correlator {
     operations: Operations,
     /// Kinds of calls that event loops make otherwise than for who they have read for last.
     loop_operations: Operations,
+    /// Ids that entries brought, and values.
+    ids: Sightings,
+    values: Sightings,
     /// Entries that relied on joined connections being idle.
     relied_on_joined: EntrySet,
     /// Threads of calls that were ruled before they were over.
@@ -289,6 +314,8 @@ impl Correlator {
             joined: HashSet::new(),
             operations: Operations::default(),
             loop_operations: Operations::default(),
+            ids: Sightings::default(),
+            values: Sightings::default(),
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
             rulings: VecDeque::new(),
@@ -305,6 +332,12 @@ impl Correlator {
         match fact {
             Fact::EntryBegan { entry, connection } => self.entry_began(moment, entry, connection),
             Fact::EntryRead { entry } => self.entry_read(moment, entry),
+            Fact::EntryUnreadable { entry } => {
+                if let Some(entry) = self.entries.get_mut(&entry) {
+                    entry.is_unreadable = true;
+                }
+            }
+            Fact::EntrySays { entry, ids, values } => self.entry_says(entry, &ids, &values),
             Fact::AnswerBegan { entry } => self.answer_began(moment, entry),
             Fact::EntryEnded { entry } => self.entry_ended(moment, entry),
             Fact::Connecting { connection } => {
@@ -314,6 +347,12 @@ impl Correlator {
             Fact::CallBegan { call, connection, first, opaque } => {
                 let connected_for = self.connected_for.remove(&connection).filter(|_| first);
                 self.call_began(moment, call, connected_for, opaque);
+            }
+            Fact::CallSays { call, ids, values } => self.call_says(call, ids, values),
+            Fact::CallHears { call, values } => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.said.heard = values;
+                }
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
             Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
@@ -400,6 +439,8 @@ impl Correlator {
                 ended: None,
                 pipelined,
                 passed_on: false,
+                has_said: false,
+                is_unreadable: false,
                 waiting: Vec::new(),
                 proof: false,
                 proof_of_children: false,
@@ -524,6 +565,7 @@ impl Correlator {
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
             operation: opaque,
+            said: Said::default(),
             open,
         };
         call.family = self.origins(&call.line);

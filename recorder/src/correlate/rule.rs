@@ -10,6 +10,7 @@ use super::{
 };
 
 /// What a verdict relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Because {
     /// The threads of this process.
     Threads(u32),
@@ -21,6 +22,10 @@ pub(super) enum Because {
     Loops(u32),
     /// The entry being the only one.
     Alone,
+    /// The ids of the call.
+    Ids,
+    /// Its ids say otherwise than other rules.
+    Contradiction,
     /// Nothing that could be refuted later.
     Nothing,
 }
@@ -44,7 +49,8 @@ impl Correlator {
         self.prove_children(key);
         self.prove_tasks(key);
         let Some(call) = self.calls.get(&key) else { return };
-        let (verdict, because) = match self.opinion(call, force) {
+        let opinion = self.with_ids(call, self.opinion(call, force), force);
+        let (verdict, because) = match self.with_values(call, opinion, force) {
             Opinion::Verdict(verdict, because) => (verdict, because),
             Opinion::Wait => return,
             Opinion::Await(process) => {
@@ -88,7 +94,11 @@ impl Correlator {
                 }
             }
         }
+        self.hear(&call, &verdict);
         self.rulings.push_back(Ruling::Call { call: key, verdict });
+        if because == Because::Contradiction {
+            self.contradicted(&call);
+        }
     }
 
     fn opinion(&self, call: &Call, force: bool) -> Opinion {
@@ -208,13 +218,13 @@ impl Correlator {
         }
     }
 
-    fn is_alone(&self, call: &Call) -> bool {
+    pub(super) fn is_alone(&self, call: &Call) -> bool {
         // Of a call that is not over nobody knows whether its kind happens without an entry.
         !call.unseen_entry && call.operation.is_some_and(|operation| !self.operations.is_loose(operation))
     }
 
     /// The call and its entry were read and written by one thread, from end to end.
-    fn kept_to_thread(&self, call: &Call) -> bool {
+    pub(super) fn kept_to_thread(&self, call: &Call) -> bool {
         let Some(entry) = call.holder.and_then(|holder| self.entries.get(&holder)) else { return false };
         call.unit.is_some()
             && !entry.pipelined
@@ -279,7 +289,8 @@ impl Correlator {
                     self.relied_on_joined.insert(owner);
                 }
             }
-            Because::Nothing => {}
+            Because::Ids => self.rely_on_ids(call, owner),
+            Because::Contradiction | Because::Nothing => {}
         }
     }
 

@@ -88,7 +88,10 @@ enum Kind {
     Tasks,
 }
 
+mod ids;
 mod pools;
+
+use ids::Passing;
 
 struct World {
     shape: Shape,
@@ -110,6 +113,7 @@ struct World {
     open: HashSet<EntryKey>,
     alone: HashSet<CallKey>,
     rulings: Vec<Ruling>,
+    passing: Passing,
 }
 
 /// How the rulings came out.
@@ -154,6 +158,7 @@ impl World {
             open: HashSet::new(),
             alone: HashSet::new(),
             rulings: Vec::new(),
+            passing: Passing::Nothing,
         }
     }
 
@@ -171,6 +176,9 @@ impl World {
             Fact::EntryEnded { entry } => drop(self.open.remove(&entry)),
             _ => {}
         }
+        if let Fact::EntryEnded { entry } = fact {
+            self.entry_says(thread, entry, true);
+        }
         match fact {
             Fact::Born { child: Unit { strand: Strand::Thread(child), .. } } if self.kind == Kind::Goroutines => {
                 self.parents.insert(child, thread);
@@ -179,6 +187,10 @@ impl World {
                 self.tell(thread, Fact::Born { child: unit(Kind::Tasks, child) });
             }
             Fact::Gone if self.kind != Kind::Threads => {}
+            Fact::EntryRead { entry } => {
+                self.tell(thread, fact);
+                self.entry_says(thread, entry, false);
+            }
             _ => self.tell(thread, fact),
         }
     }
@@ -295,6 +307,7 @@ impl World {
             self.tell(parent, Fact::Born { child: unit(Kind::Goroutines, thread) });
         }
         self.fact(thread, Fact::CallBegan { call, connection, first: false, opaque: None });
+        self.call_says(thread, call);
         call
     }
 

@@ -61,6 +61,7 @@ mod tests {
             findings: Vec::new(),
             if_answered: None,
             doubts: Vec::new(),
+            notes: Vec::new(),
             calls: Vec::new(),
             last_output: None,
             took: Some(Duration::from_micros(12_345)),
