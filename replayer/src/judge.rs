@@ -422,6 +422,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_likely_an_entry_s_is_judged_as_its_own_and_noted() {
+        let mut cassette = cassette();
+        assert_eq!(notes(&cassette), Vec::<String>::new());
+        cassette.downstream[1].cause.as_mut().unwrap().confidence = Confidence::Likely;
+        let name = downstream(&cassette.downstream[1]);
+        assert_eq!(notes(&cassette), [format!("downstream/1 ({name}) is likely this entry's, not certainly")]);
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &[hit(&cassette, 0)], None).verdict, Verdict::Different);
+    }
+
+    #[test]
     fn unix_sockets_are_inconclusive_whatever_happens() {
         let socket = || Address::Unix(Bytes::from_static(b"/run/stock"));
         let mut called = cassette();

@@ -18,6 +18,9 @@ use super::{
     threads::Shape,
 };
 
+/// Nanoseconds of event time between two doubts of what ids had told.
+const DOUBTS_APART: u64 = 1_000_000_000;
+
 /// What a call's messages say of its owner.
 #[derive(Debug, Default)]
 pub(super) struct Said {
@@ -179,15 +182,24 @@ impl Correlator {
         }
     }
 
+    /// Say which entries relied on ids that are not believed any more: not each time, since some services go on to work for
+    /// all entries when they are over.
+    pub(super) fn doubt_ids(&mut self, at: u64) {
+        if at >= self.doubt_ids_at && !self.doubted_ids.is_empty() {
+            self.doubt_ids_at = at.saturating_add(DOUBTS_APART);
+            let doubted = std::mem::take(&mut self.doubted_ids);
+            self.doubt(doubted);
+        }
+    }
+
     /// Its ids say otherwise than other rules do, or than each other: none of them is believed any more.
     pub(super) fn contradicted(&mut self, call: &Call) {
         let named = self.named(call);
         for id in &call.said.ids {
             // An entry that is finished lacks this call.
-            let owner = self.ids.entry(*id);
-            let mut relied = self.ids.refute(*id);
-            relied.extend(owner);
-            self.doubt(relied);
+            let finished = self.ids.entry(*id).filter(|entry| !self.entries.contains_key(entry));
+            self.doubted_ids.extend(finished);
+            self.doubted_ids.append(self.ids.refute(*id));
         }
         let Named::One(named) = named else { return };
         for because in self.dissent(call, named) {

@@ -191,6 +191,8 @@ struct Entry {
     /// What its request says is known, or never will be.
     has_said: bool,
     is_unreadable: bool,
+    /// How many values of responses to its calls are known.
+    heard: usize,
     /// Calls that may be its own and are not ruled yet.
     waiting: Vec<CallKey>,
     /// It served as evidence for the shape of its process.
@@ -286,6 +288,9 @@ pub(crate) struct Correlator {
     /// Ids that entries brought, and values.
     ids: Sightings,
     values: Sightings,
+    /// Entries that relied on ids which are not believed any more, and when that is to be said.
+    doubted_ids: EntrySet,
+    doubt_ids_at: u64,
     /// Entries that relied on joined connections being idle.
     relied_on_joined: EntrySet,
     /// Threads of calls that were ruled before they were over.
@@ -316,6 +321,8 @@ impl Correlator {
             loop_operations: Operations::default(),
             ids: Sightings::default(),
             values: Sightings::default(),
+            doubted_ids: EntrySet::default(),
+            doubt_ids_at: 0,
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
             rulings: VecDeque::new(),
@@ -386,6 +393,7 @@ impl Correlator {
             }
             self.settle_first(at);
         }
+        self.doubt_ids(at);
     }
 
     /// Finish the entry that would settle first, before its time; `false` where none has ended.
@@ -414,6 +422,7 @@ impl Correlator {
         while let Some((_, entry)) = self.due.pop_first() {
             self.finish(entry);
         }
+        self.doubt_ids(u64::MAX);
     }
 
     fn entry_began(&mut self, moment: Moment, entry: EntryKey, connection: SocketId) {
@@ -441,6 +450,7 @@ impl Correlator {
                 passed_on: false,
                 has_said: false,
                 is_unreadable: false,
+                heard: 0,
                 waiting: Vec::new(),
                 proof: false,
                 proof_of_children: false,

@@ -12,6 +12,9 @@ pub(crate) type Clue = u64;
 /// Clues that are told apart; beyond them those that were not seen for longest are forgotten.
 const MOST: usize = 64 << 10;
 
+/// How exactly the entries are remembered that relied on one clue.
+const MOST_RANGES: usize = 8;
+
 /// Where clues have been seen. One that is forgotten belongs to an entry that is over.
 #[derive(Default)]
 pub(super) struct Sightings {
@@ -73,6 +76,7 @@ impl Sightings {
     pub fn rely(&mut self, clue: Clue, entries: impl IntoIterator<Item = EntryKey>) {
         if let Some(seen) = self.seen.get_mut(&clue) {
             seen.relied.extend(entries);
+            seen.relied.blur(MOST_RANGES);
         }
     }
 

@@ -11,6 +11,9 @@ use super::{
     rule::{Because, Opinion},
 };
 
+/// Values of responses to the calls of one entry that are remembered.
+const MOST_HEARD: usize = 256;
+
 impl Correlator {
     /// What all rules say, and the values where they say nothing.
     pub(super) fn with_values(&self, call: &Call, opinion: Opinion, force: bool) -> Opinion {
@@ -46,11 +49,15 @@ impl Correlator {
             Verdict::Owner { entry, .. } => self.entries.get(entry).map(|owner| (*entry, owner.began)),
             Verdict::Ambient | Verdict::Ambiguous { .. } => None,
         };
-        for value in &call.said.heard {
-            match owner {
-                Some((entry, began)) => self.values.of_entry(*value, entry, began, is_live),
-                None => self.values.tells_nothing(*value, is_live),
-            }
+        let Some((owner, began)) = owner else {
+            return call.said.heard.iter().for_each(|value| self.values.tells_nothing(*value, is_live));
+        };
+        let before = self.entries.get(&owner).map_or(0, |entry| entry.heard);
+        let heard = call.said.heard.iter().take(MOST_HEARD.saturating_sub(before));
+        heard.clone().for_each(|value| self.values.of_entry(*value, owner, began, is_live));
+        let heard = before + heard.len();
+        if let Some(entry) = self.entries.get_mut(&owner) {
+            entry.heard = heard;
         }
     }
 }

@@ -171,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_likely_is_named_also_where_all_is_the_same() {
+        let mut likely = outcome(1, "GET /items", Verdict::Same);
+        likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
+        let report = |verdict| Report {
+            outcomes: vec![Outcome { verdict, ..likely.clone() }, outcome(2, "GET /", Verdict::Same)],
+            ..Report::default()
+        };
+        let note = "1 entry has calls that are likely theirs, not certainly\n";
+        let same = text(&report(Verdict::Same), Colour::No);
+        assert_eq!(same, format!("{note}same: 2 entries: 2 same, 0 different, 0 inconclusive\n"));
+        let different = text(&report(Verdict::Different), Colour::No);
+        assert!(different.contains("  note: downstream/0 (stock:9001) is likely") && different.contains(note));
+    }
+
+    #[test]
     fn different_wins_over_inconclusive_and_nothing_is_not_the_same() {
         assert_eq!(report().verdict(), Verdict::Different);
         assert_eq!(Report::default().verdict(), Verdict::Inconclusive);

@@ -73,7 +73,7 @@ impl World {
 const WORLDS: [fn(Shape, u64) -> World; 3] = [World::new, World::of_goroutines, World::of_tasks];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(4), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_certain_owner_is_wrong_whatever_happens_to_ids(

@@ -210,7 +210,7 @@ fn an_id_that_outlives_its_entry_is_not_believed_any_more() {
     script.entries(&[X, Y]).call_with(0, 5, "/a", X).answer(&[1, 2]);
     assert_eq!(script.owned(), [owns("/a"), NOTHING]);
     // It was a default of the client that all calls use: the one above may have been the other entry's.
-    script.call_with(0, 6, "/b", X);
+    script.call_with(0, 6, "/b", X).wait(1000);
     assert_eq!(script.owned().iter().map(|(_, is_uncertain)| *is_uncertain).collect::<Vec<_>>(), [true, true]);
     assert_eq!(script.ambient()[0].defects, [Defect::AmbiguousOwner]);
 }
