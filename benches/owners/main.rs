@@ -3,7 +3,7 @@
 //! `cargo bench --bench owners [-- --case NAME,... --clients N,... --ids | --values]` needs what recording by eBPF needs, and
 //! names the runtimes that are absent. Services of several runtimes call a downstream twice for each entry; entry and calls
 //! carry the same number, which no rule of the recorder looks at. With `--ids` it is the request id as well, which services pass
-//! on (all but those in Java and PHP); with `--values` the recorder goes by the number where it knows nothing better. It prints
+//! on (all but those in PHP); with `--values` the recorder goes by the number where it knows nothing better. It prints
 //! a table and writes `target/bench/owners.json`; any wrong owner makes it fail.
 //!
 //! Environment: REGRESS_BENCH_JAVA, the `java` to use (default: `java`); virtual threads take one of version 21 or later.

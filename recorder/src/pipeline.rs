@@ -567,7 +567,9 @@ impl Pipeline {
         }
         if let (Part::Call(call), Some(response)) = (part, &http.response) {
             let values = self.scope.clues.values_of_response(response);
-            self.correlator.fact(now, Fact::CallHears { call, values });
+            if !values.is_empty() {
+                self.correlator.fact(now, Fact::CallHears { call, values });
+            }
         }
     }
 
