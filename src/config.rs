@@ -49,11 +49,13 @@ pub struct Record {
     pub tls: bool,
     /// The runtime of which the command loads a hook, for example `node`.
     pub hook: Option<String>,
+    /// Further headers that carry an id from an entry to its calls.
+    pub id_headers: Vec<String>,
 }
 
 impl Default for Record {
     fn default() -> Record {
-        Record { buffer: None, tls: true, hook: None }
+        Record { buffer: None, tls: true, hook: None, id_headers: Vec::new() }
     }
 }
 

@@ -65,6 +65,17 @@ fn a_hook_that_there_is_not_is_refused() {
 }
 
 #[test]
+fn a_header_that_cannot_be_one_is_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    std::fs::write(&settings, "[record]\nid_headers = [\"x id\"]\n").expect("the folder can be written");
+    let mut command = regress();
+    command.arg("record").arg("--config").arg(&settings).arg("-o").arg(folder.path()).args(["--", "true"]);
+    let finished = refused("a header with a space", &mut command);
+    assert!(finished.stderr.contains("[record] id_headers"), "{}", finished.stderr);
+}
+
+#[test]
 fn a_process_that_is_gone_cannot_be_recorded() {
     if !require("bad_input::dead_pid", &[Need::Ebpf]) {
         return;

@@ -336,7 +336,7 @@ fn judge_owners(corpus: &Corpus) -> Owners {
         for exchange in &cassette.downstream {
             let repeated = http(exchange).request.header_text("x-order").map(|order| order.into_owned());
             match confidence(exchange) {
-                Confidence::Ambiguous => owners.unknown += 1,
+                Confidence::Likely | Confidence::Ambiguous => owners.unknown += 1,
                 Confidence::Certain if repeated == order => owners.right += 1,
                 Confidence::Certain => owners.wrong += 1,
             }

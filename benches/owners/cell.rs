@@ -17,6 +17,27 @@ use crate::{
     services::{Case, Service},
 };
 
+/// What a recording may go by, beside who reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    Nothing,
+    /// The number is also the request id of the entry, and the services pass it on.
+    Ids,
+    /// It goes by values where nothing else tells.
+    Values,
+}
+
+impl Evidence {
+    /// What names its results.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Evidence::Nothing => "",
+            Evidence::Ids => ", with ids",
+            Evidence::Values => ", with values",
+        }
+    }
+}
+
 /// Calls by what the recording says of their owner.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owners {
@@ -73,17 +94,18 @@ fn requests(clients: u32) -> u64 {
     (3000 / u64::from(clients)).clamp(10, 150)
 }
 
-pub fn measure(case: &Case, clients: u32, folder: &Path) -> Result<Owners, Failure> {
+pub fn measure(case: &Case, clients: u32, evidence: Evidence, folder: &Path) -> Result<Owners, Failure> {
+    let has_ids = evidence == Evidence::Ids;
     let downstream = Downstream::start().map_err(Failure::broken)?;
-    let service = Service::start(case, downstream.address, folder)?;
-    let connect = |_| Client::connect(service.address).map_err(Failure::broken);
+    let service = Service::start(case, downstream.address, has_ids, folder)?;
+    let connect = |_| Client::connect(service.address, has_ids).map_err(Failure::broken);
     let mut connected: Vec<Client> = (0..clients).map(connect).collect::<Result<_, _>>()?;
     drive(&mut connected, 1, 1)?;
     settle(&downstream);
     let before = downstream.served();
 
     let out = folder.join(format!("{}-{clients}", case.name));
-    let recording = Recording::start(service.pid(), &out)?;
+    let recording = Recording::start(service.pid(), evidence, &out)?;
     let driven = drive(&mut connected, 1_000_000, requests(clients));
     settle(&downstream);
     recording.stop()?;
@@ -91,7 +113,7 @@ pub fn measure(case: &Case, clients: u32, folder: &Path) -> Result<Owners, Failu
     let calls = downstream.served() - before;
     drop(service);
 
-    let owners = judge(&out)?;
+    let owners = judge(&out, evidence)?;
     std::fs::remove_dir_all(&out).map_err(Failure::broken)?;
     // What a service does on its own goes on before and after the recording.
     if owners.all() != calls && !case.has_background() {
@@ -133,9 +155,10 @@ struct Recording(Child);
 
 impl Recording {
     /// Returns when it sees everything.
-    fn start(pid: u32, out: &Path) -> Result<Recording, Failure> {
+    fn start(pid: u32, evidence: Evidence, out: &Path) -> Result<Recording, Failure> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regress"));
         command.args(["record", "--via", "ebpf", "--pid", &pid.to_string(), "--output"]).arg(out);
+        command.args((evidence == Evidence::Values).then_some("--value-evidence"));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(Failure::broken)?;
         let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let mut line = String::new();
@@ -165,17 +188,24 @@ impl Drop for Recording {
     }
 }
 
-fn judge(folder: &Path) -> Result<Owners, Failure> {
+fn judge(folder: &Path, evidence: Evidence) -> Result<Owners, Failure> {
     let store = Store::open(folder).map_err(Failure::broken)?;
     let mut owners = Owners::default();
     for located in store.list().map_err(Failure::broken)? {
         let cassette = store.read(&located).map_err(Failure::broken)?;
         let entry = cassette.entry.as_ref().map(path).transpose()?;
         for call in &cassette.downstream {
-            match call.cause.as_ref().map(|cause| cause.confidence) {
-                Some(Confidence::Certain) if entry == Some(caller(&path(call)?)) => owners.right += 1,
-                Some(Confidence::Certain) => owners.wrong += 1,
-                _ => owners.unknown += 1,
+            let is_known = match call.cause.as_ref().map(|cause| cause.confidence) {
+                Some(Confidence::Certain) => true,
+                Some(Confidence::Likely) => evidence == Evidence::Values,
+                Some(Confidence::Ambiguous) | None => false,
+            };
+            if !is_known {
+                owners.unknown += 1;
+            } else if entry == Some(caller(&path(call)?)) {
+                owners.right += 1;
+            } else {
+                owners.wrong += 1;
             }
         }
     }

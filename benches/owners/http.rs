@@ -60,12 +60,14 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
 pub struct Client {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
+    /// Its requests have an id in a header.
+    has_ids: bool,
     is_over: bool,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> io::Result<Client> {
-        Ok(Client { address, stream: open(address)?, is_over: false })
+    pub fn connect(address: SocketAddr, has_ids: bool) -> io::Result<Client> {
+        Ok(Client { address, stream: open(address)?, has_ids, is_over: false })
     }
 
     /// Asks for `/KIND/ID` and checks that the answer is that id.
@@ -74,7 +76,9 @@ impl Client {
             self.stream = open(self.address)?;
         }
         let id = path.rsplit('/').next().unwrap_or_default();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: service\r\n\r\n");
+        let (name, value) = id_header(path);
+        let header = if self.has_ids { format!("{name}: {value}\r\n") } else { String::new() };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: service\r\n{header}\r\n");
         // At once: PHP's own server understands no part of it.
         self.stream.get_mut().write_all(request.as_bytes())?;
         let response = head(&mut self.stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -93,6 +97,11 @@ impl Client {
         self.is_over = response.closes;
         if body == id { Ok(()) } else { Err(io::Error::other(format!("{id} was answered by {body:?}"))) }
     }
+}
+
+/// What carries the number at the end of a path in a header.
+pub fn id_header(path: &str) -> (&'static str, String) {
+    ("X-Request-Id", format!("request-{}", path.rsplit('/').next().unwrap_or_default()))
 }
 
 fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {

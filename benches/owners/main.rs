@@ -1,9 +1,10 @@
 //! Which entry caused which call: how many owners a recording knows, and whether any is wrong.
 //!
-//! `cargo bench --bench owners [-- --case NAME,... --clients N,...]` needs what recording by eBPF needs, and names the
-//! runtimes that are absent. Services of several runtimes call a downstream twice for each entry; entry and calls carry the
-//! same number, which no rule of the recorder looks at. It prints a table and writes `target/bench/owners.json`; any wrong
-//! owner makes it fail.
+//! `cargo bench --bench owners [-- --case NAME,... --clients N,... --ids | --values]` needs what recording by eBPF needs, and
+//! names the runtimes that are absent. Services of several runtimes call a downstream twice for each entry; entry and calls
+//! carry the same number, which no rule of the recorder looks at. With `--ids` it is the request id as well, which services pass
+//! on (all but those in PHP); with `--values` the recorder goes by the number where it knows nothing better. It prints
+//! a table and writes `target/bench/owners.json`; any wrong owner makes it fail.
 //!
 //! Environment: REGRESS_BENCH_JAVA, the `java` to use (default: `java`); virtual threads take one of version 21 or later.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
@@ -16,12 +17,12 @@ mod tools;
 
 use std::{path::Path, process::ExitCode};
 
-use cell::Owners;
+use cell::{Evidence, Owners};
 use serde_json::json;
 use services::{CASES, Case};
 
 const CLIENTS: [u32; 4] = [1, 10, 50, 200];
-const USAGE: &str = "cargo bench --bench owners [-- --case NAME,... --clients N,...]";
+const USAGE: &str = "cargo bench --bench owners [-- --case NAME,... --clients N,... --ids | --values]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     if arguments.next().as_deref() == Some("serve-tokio") {
         return services::tokio::serve(arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     }
-    let (cases, clients) = match read(std::env::args().skip(1)) {
+    let Asked { cases, clients, evidence } = match read(std::env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => return refuse(&wrong, USAGE),
     };
@@ -38,16 +39,21 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&format!("no temporary folder: {error}"), "free some disk, or set TMPDIR"),
     };
     let columns: Vec<String> = clients.iter().map(|clients| format!("{:>16}", format!("{clients} clients"))).collect();
-    println!("calls whose owner is known, of all, in percent; `!N`: N wrong owners\n\n{:32}{}", "", columns.join(""));
+    println!(
+        "calls whose owner is known{}, of all, in percent; `!N`: N wrong owners\n\n{:32}{}",
+        evidence.suffix(),
+        "",
+        columns.join("")
+    );
     let (mut rows, mut absent, mut bad) = (Vec::new(), Vec::new(), false);
     for case in cases {
         let mut line = format!("{:32}", case.name);
         for &clients in &clients {
-            match cell::measure(case, clients, folder.path()) {
+            match cell::measure(case, clients, evidence, folder.path()) {
                 Ok(owners) => {
                     bad |= owners.wrong > 0;
                     line += &format!("{:>16}", print(&owners));
-                    rows.extend(row(case, clients, &owners));
+                    rows.extend(row(case, clients, evidence, &owners));
                 }
                 Err(reason) => {
                     bad |= !reason.is_absence();
@@ -70,12 +76,28 @@ fn main() -> ExitCode {
     if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Vec<&'static Case>, Vec<u32>), String> {
+struct Asked {
+    cases: Vec<&'static Case>,
+    clients: Vec<u32>,
+    evidence: Evidence,
+}
+
+fn read(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let (mut cases, mut clients): (Vec<&Case>, Vec<u32>) = (CASES.iter().collect(), CLIENTS.to_vec());
+    let mut evidence = Evidence::Nothing;
     while let Some(argument) = arguments.next() {
-        // Cargo says so.
-        if argument == "--bench" {
-            continue;
+        match argument.as_str() {
+            // Cargo says so.
+            "--bench" => continue,
+            "--ids" => {
+                evidence = Evidence::Ids;
+                continue;
+            }
+            "--values" => {
+                evidence = Evidence::Values;
+                continue;
+            }
+            _ => {}
         }
         let value = arguments.next().ok_or_else(|| format!("{argument} is unknown, or takes a value"))?;
         match argument.as_str() {
@@ -93,7 +115,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<(Vec<&'static Cas
             _ => return Err(format!("{argument} is unknown")),
         }
     }
-    Ok((cases, clients))
+    Ok(Asked { cases, clients, evidence })
 }
 
 fn refuse(what: &str, hint: &str) -> ExitCode {
@@ -106,7 +128,7 @@ fn print(owners: &Owners) -> String {
     format!("{:.1}{wrong}", 100.0 * owners.share(owners.right))
 }
 
-fn row(case: &Case, clients: u32, owners: &Owners) -> Vec<serde_json::Value> {
+fn row(case: &Case, clients: u32, evidence: Evidence, owners: &Owners) -> Vec<serde_json::Value> {
     let metrics = [("owned", owners.right), ("unknown", owners.unknown), ("wrong", owners.wrong)];
     let rows = metrics.map(|(metric, count)| {
         let limit = match metric {
@@ -120,7 +142,7 @@ fn row(case: &Case, clients: u32, owners: &Owners) -> Vec<serde_json::Value> {
             _ => json!(null),
         };
         json!({
-            "case": format!("{}, {clients} clients", case.name), "metric": metric, "unit": "percent of calls",
+            "case": format!("{}, {clients} clients{}", case.name, evidence.suffix()), "metric": metric, "unit": "percent of calls",
             "value": 100.0 * owners.share(count), "count": count, "of": owners.all(), "limit": limit, "met": met,
         })
     });

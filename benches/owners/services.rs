@@ -174,7 +174,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn start(case: &Case, downstream: SocketAddr, folder: &Path) -> Result<Service, Failure> {
+    pub fn start(case: &Case, downstream: SocketAddr, has_ids: bool, folder: &Path) -> Result<Service, Failure> {
         let mut command = match case.runtime {
             Runtime::Nginx => return nginx(case.mode, downstream, folder),
             Runtime::Php => return php(case.mode, downstream, folder),
@@ -193,6 +193,7 @@ impl Service {
                 command
             }
         };
+        command.envs(has_ids.then_some((tokio::PASS_ON, "1")));
         command.arg(case.mode).arg(format!("http://{downstream}")).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(Failure::absent)?;
         let mut line = String::new();

@@ -183,6 +183,10 @@ pub enum Rule {
     Lineage,
     /// No other entry was open.
     Alone,
+    /// An id in a header of the exchange was in one of this entry's request, and of no other's.
+    PropagatedId,
+    /// Values of the exchange are in what only this entry received.
+    Values,
 }
 
 /// How far an owner can be trusted.
@@ -190,6 +194,8 @@ pub enum Rule {
 pub enum Confidence {
     /// No other entry could have caused it by any rule.
     Certain,
+    /// Only a rule that can be wrong says so: replays as if it were certain, and the report names it.
+    Likely,
     /// The rules disagree or cannot tell: replays as inconclusive.
     Ambiguous,
 }

@@ -6,7 +6,7 @@ use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Mark, Side,
     fastcgi::{self, Cutter},
-    http1::{Detected, Limits, PairEvent, Pairer, detect},
+    http1::{Detected, Limits, Message, PairEvent, Pairer, detect},
 };
 
 use crate::{
@@ -226,6 +226,11 @@ impl Connection {
     /// Whether the other end may be in the service as well, and show itself by answering.
     pub(crate) fn may_be_internal(&self) -> bool {
         self.is_cut() && self.role != Some(Role::Server) && self.expected[Direction::Received as usize] == 0
+    }
+
+    /// The request of an exchange that is under way, where it is complete.
+    pub(crate) fn request(&self, number: u64) -> Option<&Message> {
+        self.pairer.request(number)
     }
 
     /// Whether the content is known not to be cut into exchanges.

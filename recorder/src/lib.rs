@@ -6,6 +6,7 @@
 
 mod assemble;
 mod clock;
+mod clues;
 mod connections;
 mod considerate;
 mod correlate;

@@ -2,96 +2,30 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Via};
+use regress_cassettes::{Cassette, Defect, Exchange};
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
 use regress_protocols::{
     Mark,
-    http1::{PairEvent, Paired, PairedContent},
+    http1::{Message, PairEvent, Paired, PairedContent},
 };
 
 use crate::{
     Lack, Ledger,
     assemble::{self, Timed},
     connections::{Connection, Part},
-    correlate::{CallKey, Correlator, EntryKey, EntrySet, Fact, Moment, Patience, Ruling, Verdict},
+    correlate::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
     owner_log::LogLine,
-    wall::Wall,
 };
 
 mod hops;
+mod scope;
 
 use hops::Line;
+pub(crate) use scope::{Output, Scope};
 
 /// An entry that begins within these nanoseconds after a loss may still be touched by it.
 const LOSS_SHADOW: u64 = 1_000_000_000;
-
-/// What is the same for all cassettes of a recording, and what is to be recorded.
-#[derive(Clone, Debug)]
-pub(crate) struct Scope {
-    pub service: String,
-    pub by: String,
-    pub kernel: String,
-    pub via: Via,
-    pub wall: Wall,
-    /// Monotonic start of the recording.
-    pub started: u64,
-    /// Ports whose connections bring entries; empty: all.
-    pub ports: Vec<u16>,
-    /// How many entries are recorded at most.
-    pub max_entries: Option<u64>,
-    /// Whether entries of uncertain owners are left out.
-    pub only_certain: bool,
-    /// Whether what owners are decided from comes out as well.
-    pub keep_facts: bool,
-}
-
-/// What comes out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// An entry with everything it caused.
-    Cassette(Box<Cassette>),
-    /// An exchange that no entry caused, or one of several.
-    Ambient(Box<Exchange>),
-    /// The cassettes of these entries are not certain after all, as far as they came out before.
-    Doubt(EntrySet),
-    /// The source lost something.
-    Lost(Defect),
-    /// What owners are decided from, where it is kept.
-    Log(LogLine),
-}
-
-impl Scope {
-    /// Comes before the id of every cassette of the recording.
-    pub(crate) fn first_id(&self) -> CassetteId {
-        self.wall.id(self.started, 0)
-    }
-
-    /// How something describes itself that began at this moment.
-    pub(crate) fn recorded(&self, at: u64) -> Recorded {
-        Recorded {
-            at: self.wall.rfc3339(at),
-            service: self.service.clone(),
-            by: self.by.clone(),
-            via: self.via,
-            kernel: self.kernel.clone(),
-        }
-    }
-}
-
-impl Output {
-    /// About how many bytes of memory it takes.
-    pub(crate) fn weight(&self) -> usize {
-        let weight = match self {
-            Output::Cassette(cassette) => {
-                cassette.entry.iter().chain(&cassette.downstream).map(assemble::weight).sum::<u64>()
-            }
-            Output::Ambient(exchange) => assemble::weight(exchange),
-            Output::Doubt(_) | Output::Lost(_) | Output::Log(_) => 0,
-        };
-        usize::try_from(weight).unwrap_or(usize::MAX).saturating_add(512)
-    }
-}
 
 /// One end of a connection, told from every other end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -525,6 +459,7 @@ impl Pipeline {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
                         self.correlator.fact(moment, Fact::EntryRead { entry });
                     }
+                    self.says(socket, number, mark);
                 }
                 PairEvent::ResponseBegan { number, mark } => match self.part(socket, number, mark) {
                     Some((Part::Entry(entry), moment)) => self.correlator.fact(moment, Fact::AnswerBegan { entry }),
@@ -540,6 +475,48 @@ impl Pipeline {
             connection.tidy();
             if connection.parts.is_empty() {
                 self.rest(socket);
+            }
+        }
+    }
+
+    /// A request is complete: what it says of owners.
+    fn says(&mut self, socket: SocketId, number: u64, mark: Mark) {
+        let Some((part, moment)) = self.part(socket, number, mark).filter(|_| self.scope.clues.is_wanted()) else {
+            return;
+        };
+        let request = self.connections.get(&socket).and_then(|connection| connection.request(number));
+        if let Some(fact) = request.and_then(|request| self.request_says(part, request)) {
+            self.correlator.fact(moment, fact);
+        }
+    }
+
+    fn request_says(&self, part: Part, request: &Message) -> Option<Fact> {
+        if !request.has_whole_head() {
+            return None;
+        }
+        let ids = self.scope.clues.ids(request);
+        let is_hop = |draft: &CallDraft| draft.is_hop;
+        let values = match part {
+            Part::Call(call) if self.calls.get(&call).is_some_and(is_hop) => Vec::new(),
+            _ => self.scope.clues.values(request),
+        };
+        match part {
+            Part::Entry(entry) => Some(Fact::EntrySays { entry, ids, values }),
+            Part::Call(call) => Some(Fact::CallSays { call, ids, values }),
+            Part::Joined => None,
+        }
+    }
+
+    /// An exchange is over: what it says, as far as that is not known yet.
+    fn has_said(&mut self, now: Moment, part: Part, exchange: &Exchange) {
+        let Some(http) = exchange.http().filter(|_| self.scope.clues.is_wanted()) else { return };
+        if let Some(fact) = self.request_says(part, &http.request) {
+            self.correlator.fact(now, fact);
+        }
+        if let (Part::Call(call), Some(response)) = (part, &http.response) {
+            let values = self.scope.clues.values_of_response(response);
+            if !values.is_empty() {
+                self.correlator.fact(now, Fact::CallHears { call, values });
             }
         }
     }
@@ -571,6 +548,9 @@ impl Pipeline {
             Some(Role::Server) => {
                 let entry = self.new_entry(moment, port);
                 self.correlator.fact(moment, Fact::EntryBegan { entry, connection: socket });
+                if opaque.is_some() {
+                    self.correlator.fact(moment, Fact::EntryUnreadable { entry });
+                }
                 Part::Entry(entry)
             }
             Some(Role::Client) | None => {
@@ -615,6 +595,7 @@ impl Pipeline {
         for lack in self.ledger.count_exchange(&timed.exchange) {
             self.touch(socket, lack);
         }
+        self.has_said(now, part, &timed.exchange);
         match part {
             Part::Entry(entry) if is_http => {
                 if let Some(draft) = self.entries.get_mut(&entry) {

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
+    clues::Clues,
     launch::Gate,
     pipeline::Scope,
     proxy, sink,
@@ -93,6 +94,7 @@ fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
         max_entries: settings.max_entries,
         only_certain: settings.only_certain,
         keep_facts: settings.owner_log,
+        clues: Clues::new(settings.id_evidence, &settings.id_headers, settings.value_evidence),
     })
 }
 

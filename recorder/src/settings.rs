@@ -22,6 +22,12 @@ pub struct Settings {
     pub only_certain: bool,
     /// Whether a log is written of what owners are decided from, so that [`crate::recorrelate`] can decide them again.
     pub owner_log: bool,
+    /// Whether ids in well-known headers of requests tell owners.
+    pub id_evidence: bool,
+    /// More headers that carry such an id.
+    pub id_headers: Vec<String>,
+    /// Whether rare values in messages tell owners where nothing else does; what they tell is likely, not certain.
+    pub value_evidence: bool,
     /// Which capture source.
     pub via: ViaChoice,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a

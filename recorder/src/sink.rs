@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{Ambient, Cassette, CassetteId, Defect, Exchange, Recorded, Store};
+use regress_cassettes::{Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store};
 
 use crate::{
     Error, Lack, Summary, assemble,
@@ -258,7 +258,8 @@ impl<'a> Sink<'a> {
 const UNCERTAIN: Defect = Defect::AmbiguousOwner;
 
 fn is_uncertain(cassette: &Cassette) -> bool {
-    cassette.defects.contains(&UNCERTAIN)
+    let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
+    cassette.defects.contains(&UNCERTAIN) || cassette.downstream.iter().any(is_likely)
 }
 
 #[cfg(test)]

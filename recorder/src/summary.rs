@@ -17,6 +17,8 @@ const OTHERS: &str = "(others)";
 pub struct Counts {
     /// An entry certainly caused them.
     pub certain: u64,
+    /// One probably did: only a rule that can be wrong says so.
+    pub likely: u64,
     /// One of several entries did.
     pub ambiguous: u64,
     /// No entry did.
@@ -56,12 +58,18 @@ impl Summary {
             && self.defective == 0
             && self.opaque == 0
             && self.unfinished == 0
+            && self.likely() == 0
             && (self.ambiguous() == 0 || self.left_out > 0)
     }
 
     /// Exchanges whose owner is not known.
     pub fn ambiguous(&self) -> u64 {
         self.downstream.values().map(|counts| counts.ambiguous).sum()
+    }
+
+    /// Exchanges whose owner is likely, not certain.
+    pub fn likely(&self) -> u64 {
+        self.downstream.values().map(|counts| counts.likely).sum()
     }
 
     pub(crate) fn count_entry(&mut self, cassette: &Cassette) {
@@ -72,6 +80,7 @@ impl Summary {
         for exchange in &cassette.downstream {
             match exchange.cause.as_ref().map(|cause| cause.confidence) {
                 Some(Confidence::Certain) => self.counts(exchange).certain += 1,
+                Some(Confidence::Likely) => self.counts(exchange).likely += 1,
                 Some(Confidence::Ambiguous) | None => self.counts(exchange).ambiguous += 1,
             }
         }
@@ -89,11 +98,13 @@ impl Summary {
     pub(crate) fn count_doubt(&mut self, before: &Cassette, after: &Cassette) {
         self.defective += u64::from(after.has_defects()) - u64::from(before.has_defects());
         for exchange in &before.downstream {
-            if exchange.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Certain) {
-                let counts = self.counts(exchange);
-                counts.certain -= 1;
-                counts.ambiguous += 1;
+            let counts = self.counts(exchange);
+            match exchange.cause.as_ref().map(|cause| cause.confidence) {
+                Some(Confidence::Certain) => counts.certain -= 1,
+                Some(Confidence::Likely) => counts.likely -= 1,
+                Some(Confidence::Ambiguous) | None => continue,
             }
+            counts.ambiguous += 1;
         }
     }
 

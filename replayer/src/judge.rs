@@ -1,6 +1,6 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Address, Cassette, Content, Defect, Ended, Exchange, HttpExchange, diff};
+use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
 use regress_mockserver::mock::{Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
@@ -105,6 +105,17 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         }
     }
     doubts
+}
+
+/// What to know of a cassette, which is judged all the same.
+pub fn notes(cassette: &Cassette) -> Vec<String> {
+    let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
+    let calls = cassette.downstream.iter().enumerate().filter(|(_, call)| is_likely(call));
+    calls
+        .map(|(number, call)| {
+            format!("downstream/{number} ({}) is likely this entry's, not certainly", downstream(call))
+        })
+        .collect()
 }
 
 fn defects(cassette: &Cassette) -> Vec<String> {
@@ -408,6 +419,17 @@ mod tests {
         assert_eq!(same.doubts, ["the recording is not complete: downstream/1 may belong to another entry"]);
         let other = judge(&cassette, &nothing(End::Reset), &calls, None);
         assert_eq!((other.verdict, other.findings.len()), (Verdict::Inconclusive, 1));
+    }
+
+    #[test]
+    fn what_is_likely_an_entry_s_is_judged_as_its_own_and_noted() {
+        let mut cassette = cassette();
+        assert_eq!(notes(&cassette), Vec::<String>::new());
+        cassette.downstream[1].cause.as_mut().unwrap().confidence = Confidence::Likely;
+        let name = downstream(&cassette.downstream[1]);
+        assert_eq!(notes(&cassette), [format!("downstream/1 ({name}) is likely this entry's, not certainly")]);
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &[hit(&cassette, 0)], None).verdict, Verdict::Different);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub if_answered: Option<Vec<Finding>>,
     /// Why it could not be told, or not wholly. Not empty = never the same.
     pub doubts: Vec<String>,
+    /// What to know of the recording, whatever the verdict.
+    pub notes: Vec<String>,
     /// The calls the service made meanwhile, in order, and what answered them.
     pub calls: Vec<Served>,
     /// The end of what the service printed, where it died or never answered.

@@ -57,6 +57,17 @@ pub struct Args {
     /// when, and nothing that was said
     #[arg(long, env = "REGRESS_OWNER_LOG")]
     owner_log: bool,
+    /// A further header that carries an id from an entry to its calls (repeatable), beside traceparent, b3, x-request-id and
+    /// other well-known ones
+    #[arg(long = "id-header", value_name = "NAME", value_parser = parse_header, env = "REGRESS_ID_HEADER", value_delimiter = ',')]
+    id_headers: Vec<String>,
+    /// Look at no ids in headers: which entry caused which call is told without them
+    #[arg(long, env = "REGRESS_NO_ID_EVIDENCE")]
+    no_id_evidence: bool,
+    /// Where nothing else tells which entry caused a call, go by values that only one of them received. What that tells is
+    /// marked as likely, not certain
+    #[arg(long, env = "REGRESS_VALUE_EVIDENCE")]
+    value_evidence: bool,
     /// Buffer between the kernel and the recorder: a power of two from 64K to 1G (default: 1/64 of the memory, 16M to 256M)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "REGRESS_BUFFER")]
     buffer: Option<u32>,
@@ -192,6 +203,13 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         };
         name.unwrap_or_default()
     });
+    let mut id_headers = args.id_headers;
+    for name in config.record.id_headers {
+        let name = parse_header(&name).map_err(|what| {
+            Failure::new(format_args!("[record] id_headers: {what}")).hint("docs/configuration.md says what it is")
+        })?;
+        id_headers.push(name);
+    }
     let buffer = match (args.buffer, config.record.buffer) {
         (Some(buffer), _) => Some(buffer),
         (None, Some(size)) => Some(parse_size(&size).map_err(|what| {
@@ -207,6 +225,9 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         max_entries: args.max_entries,
         only_certain: args.only_certain,
         owner_log: args.owner_log,
+        id_evidence: !args.no_id_evidence,
+        id_headers,
+        value_evidence: args.value_evidence,
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,
@@ -311,6 +332,16 @@ fn parse_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "the size must be a power of two from 64K to 1G".to_owned())
 }
 
+/// The name of a header.
+fn parse_header(text: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_token) {
+        Ok(text.to_owned())
+    } else {
+        Err("a header is named by letters, digits and dashes".to_owned())
+    }
+}
+
 /// `json=FILE`.
 fn parse_summary(text: &str) -> Result<PathBuf, String> {
     match text.split_once('=') {
@@ -360,6 +391,14 @@ mod tests {
         assert_eq!(parse_size("1G"), Ok(1 << 30));
         for wrong in ["", "M", "3M", "32K", "2G", "64T", "-1", "1.5M", "99999999999999999999G"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        assert_eq!(parse_header("X-Order_Key"), Ok("X-Order_Key".to_owned()));
+        for wrong in ["", "x y", "x:", "é"] {
+            assert!(parse_header(wrong).is_err(), "{wrong}");
         }
     }
 

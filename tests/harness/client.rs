@@ -50,6 +50,13 @@ impl Client {
         reply("GET", target, Bytes::new(), request.call())
     }
 
+    /// GET `target` with this header.
+    #[track_caller]
+    pub fn get_with(&self, name: &str, value: &str, target: &str) -> Reply {
+        let request = self.agent.get(format!("{}{target}", self.base)).header(name, value);
+        reply("GET", target, Bytes::new(), request.call())
+    }
+
     /// POST JSON to `target`.
     #[track_caller]
     pub fn post(&self, target: &str, json: &str) -> Reply {

@@ -1,4 +1,6 @@
 // Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+//
+// Environment: IDS, whether it passes on the request id of the entry, which is made of its number.
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
@@ -25,6 +27,7 @@ class Owners {
     interface Handler { void handle(String first, String second) throws Exception; }
 
     static String downstream;
+    static final boolean passesOn = System.getenv("IDS") != null;
     static final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
     static final ExecutorService pool = Executors.newFixedThreadPool(16);
     static final Semaphore limit = new Semaphore(10);
@@ -89,12 +92,19 @@ class Owners {
 
     static void connect(String path) throws IOException {
         var connection = (HttpURLConnection) URI.create(downstream + path).toURL().openConnection();
+        if (passesOn) connection.setRequestProperty("X-Request-Id", id(path));
         try (InputStream body = connection.getInputStream()) { body.readAllBytes(); }
     }
 
     static CompletableFuture<?> sendAsync(String path) { return client.sendAsync(request(path), BodyHandlers.ofString()); }
 
-    static HttpRequest request(String path) { return HttpRequest.newBuilder(URI.create(downstream + path)).build(); }
+    static HttpRequest request(String path) {
+        var request = HttpRequest.newBuilder(URI.create(downstream + path));
+        return (passesOn ? request.header("X-Request-Id", id(path)) : request).build();
+    }
+
+    /** The request id of the entry, which is made of its number. */
+    static String id(String path) { return "request-" + path.substring(path.lastIndexOf('/') + 1); }
 
     static void answer(HttpExchange exchange, String id) {
         try {

@@ -1,4 +1,6 @@
 // Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as its argument says, and prints its port.
+//
+// Environment: IDS, whether it passes on the request id of the entry, which is made of its number.
 package main
 
 import (
@@ -22,6 +24,9 @@ func main() {
 	client := &http.Client{Transport: transport}
 	call := func(path string) {
 		request, _ := http.NewRequestWithContext(context.Background(), "GET", downstream+path, nil)
+		if os.Getenv("IDS") != "" {
+			request.Header.Set("X-Request-Id", "request-"+path[strings.LastIndex(path, "/")+1:])
+		}
 		if response, err := client.Do(request); err == nil {
 			io.Copy(io.Discard, response.Body)
 			response.Body.Close()

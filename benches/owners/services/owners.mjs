@@ -1,6 +1,7 @@
 // Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
 //
-// Environment: NODE_MODULES, the folder with the npm packages of `benches/install.sh`, for those who use one.
+// Environment: NODE_MODULES, the folder with the npm packages of `benches/install.sh`, for those who use one; IDS, whether it
+// passes on the request id of the entry, which is made of its number.
 import http from "node:http";
 import { createRequire } from "node:module";
 import { Worker, isMainThread, parentPort } from "node:worker_threads";
@@ -9,11 +10,14 @@ const [mode, downstream] = process.argv.slice(2);
 const npm = createRequire((process.env.NODE_MODULES ?? process.cwd()) + "/");
 const agent = new http.Agent({ keepAlive: true, maxSockets: mode === "pool" ? 10 : Infinity });
 
+const passed_on = (path) =>
+  process.env.IDS ? { "X-Request-Id": "request-" + path.split("/").pop() } : {};
 const by_http = (path) =>
   new Promise((resolve, reject) => {
-    http.get(downstream + path, { agent }, (response) => response.resume().on("end", resolve)).on("error", reject);
+    const options = { agent, headers: passed_on(path) };
+    http.get(downstream + path, options, (response) => response.resume().on("end", resolve)).on("error", reject);
   });
-const by_fetch = async (path) => await (await fetch(downstream + path)).text();
+const by_fetch = async (path) => await (await fetch(downstream + path, { headers: passed_on(path) })).text();
 
 // One call at a time each, as they come.
 function by_workers(size) {
@@ -36,11 +40,11 @@ const clients = {
   fetch: () => by_fetch,
   axios: () => {
     const client = npm("axios").create({ httpAgent: agent });
-    return (path) => client.get(downstream + path);
+    return (path) => client.get(downstream + path, { headers: passed_on(path) });
   },
   undici: () => {
     const pool = new (npm("undici").Pool)(downstream, { connections: 10 });
-    return async (path) => (await pool.request({ path, method: "GET" })).body.text();
+    return async (path) => (await pool.request({ path, method: "GET", headers: passed_on(path) })).body.text();
   },
   workers: () => (isMainThread ? by_workers(4) : by_http),
 };

@@ -1,6 +1,9 @@
 # Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+#
+# Environment: IDS, whether it passes on the request id of the entry, which is made of its number.
 import asyncio
 import http.client
+import os
 import subprocess
 import sys
 import threading
@@ -14,14 +17,19 @@ HOST = urllib.parse.urlsplit(DOWNSTREAM).netloc
 if MODE == "two-services":
     second = subprocess.Popen([sys.executable, __file__, "asyncio", DOWNSTREAM], stdout=subprocess.PIPE, text=True)
     HOST = "127.0.0.1:" + second.stdout.readline().strip()
+PASSES_ON = "IDS" in os.environ
 local = threading.local()
 pool = ThreadPoolExecutor(16)
+
+
+def headers(path):
+    return {"X-Request-Id": "request-" + path.rsplit("/")[-1]} if PASSES_ON else {}
 
 
 def call(path):
     if not hasattr(local, "connection"):
         local.connection = http.client.HTTPConnection(HOST)
-    local.connection.request("GET", path)
+    local.connection.request("GET", path, headers=headers(path))
     local.connection.getresponse().read()
 
 
@@ -60,7 +68,8 @@ idle = []
 
 async def call_async(path):
     reader, writer = idle.pop() if idle else await asyncio.open_connection(*HOST.split(":"))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+    lines = [f"{name}: {value}\r\n" for name, value in {"Host": HOST, **headers(path)}.items()]
+    writer.write(f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
     await reader.readexactly(length)
@@ -152,7 +161,7 @@ async def serve_aiohttp():
     async def answer(request):
         ident = request.match_info["ident"]
         for path in ("/a/" + ident, "/b/" + ident):
-            async with client.get(DOWNSTREAM + path) as response:
+            async with client.get(DOWNSTREAM + path, headers=headers(path)) as response:
                 await response.read()
         return web.Response(text=ident)
 

@@ -1,4 +1,6 @@
 # Each GET /r/ID calls the downstream twice, GET /a/ID and GET /b/ID, as the first argument says; prints its port.
+#
+# Environment: IDS, whether it passes on the request id of the entry, which is made of its number.
 require "net/http"
 begin
   require "puma"
@@ -14,7 +16,7 @@ JOBS = Queue.new
 def call(path)
   connection = Thread.current[:connection] ||= Net::HTTP.start(DOWNSTREAM.host, DOWNSTREAM.port)
   connection.keep_alive_timeout = 60
-  connection.get(path)
+  connection.get(path, ENV["IDS"] ? { "X-Request-Id" => "request-#{path.split("/").last}" } : {})
 end
 
 def hand_over(path)

@@ -11,26 +11,30 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore, task, time};
 
-use crate::http::Client;
+use crate::http::{Client, id_header};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The same on every machine.
 const THREADS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(3);
+/// Set where services pass on the request id of the entry.
+pub const PASS_ON: &str = "IDS";
 
 struct Service {
     mode: String,
     downstream: String,
     pool: Pool<HttpConnector, Empty<Bytes>>,
+    passes_on: bool,
     limit: Semaphore,
 }
 
 /// Serves as the mode says, prints its port, and does not return unless it fails.
 pub fn serve(mode: String, downstream: String) -> ExitCode {
+    let passes_on = std::env::var_os(PASS_ON).is_some();
     let pool = Pool::builder(TokioExecutor::new()).build_http();
     let limit = Semaphore::new(if mode == "pool" { 10 } else { Semaphore::MAX_PERMITS });
-    let service = Arc::new(Service { mode, downstream, pool, limit });
+    let service = Arc::new(Service { mode, downstream, pool, passes_on, limit });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(listen(service))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,8 +70,9 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Outcome<Re
         }
         "blocking" => {
             let address = service.downstream.trim_start_matches("http://").parse()?;
-            task::spawn_blocking(move || block(address, &first)).await??;
-            task::spawn_blocking(move || block(address, &second)).await??;
+            let passes_on = service.passes_on;
+            task::spawn_blocking(move || block(address, &first, passes_on)).await??;
+            task::spawn_blocking(move || block(address, &second, passes_on)).await??;
         }
         "after" => {
             service.call(&first).await?;
@@ -90,7 +95,12 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Outcome<Re
 impl Service {
     async fn call(&self, path: &str) -> Outcome<()> {
         let _permit = self.limit.acquire().await?;
-        let response = self.pool.get(format!("{}{path}", self.downstream).parse()?).await?;
+        let mut request = Request::get(format!("{}{path}", self.downstream));
+        if self.passes_on {
+            let (name, value) = id_header(path);
+            request = request.header(name, value);
+        }
+        let response = self.pool.request(request.body(Empty::new())?).await?;
         response.into_body().collect().await?;
         Ok(())
     }
@@ -100,6 +110,6 @@ impl Service {
     }
 }
 
-fn block(downstream: SocketAddr, path: &str) -> Outcome<()> {
-    Ok(Client::connect(downstream)?.ask(path)?)
+fn block(downstream: SocketAddr, path: &str, passes_on: bool) -> Outcome<()> {
+    Ok(Client::connect(downstream, passes_on)?.ask(path)?)
 }

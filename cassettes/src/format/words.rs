@@ -53,12 +53,14 @@ impl Word for Rule {
         ("connect", Rule::Connect),
         ("lineage", Rule::Lineage),
         ("alone", Rule::Alone),
+        ("propagated-id", Rule::PropagatedId),
+        ("values", Rule::Values),
     ];
 }
 
 impl Word for Confidence {
     const WORDS: &'static [(&'static str, Confidence)] =
-        &[("certain", Confidence::Certain), ("ambiguous", Confidence::Ambiguous)];
+        &[("certain", Confidence::Certain), ("likely", Confidence::Likely), ("ambiguous", Confidence::Ambiguous)];
 }
 
 impl fmt::Display for Via {

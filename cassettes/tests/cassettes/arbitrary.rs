@@ -224,8 +224,9 @@ fn content() -> BoxedStrategy<Content> {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    let rule = select(vec![Rule::LastRead, Rule::Connect, Rule::Lineage, Rule::Alone]);
-    (rule, select(vec![Confidence::Certain, Confidence::Ambiguous]), any::<bool>())
+    let rule =
+        select(vec![Rule::LastRead, Rule::Connect, Rule::Lineage, Rule::Alone, Rule::PropagatedId, Rule::Values]);
+    (rule, select(vec![Confidence::Certain, Confidence::Likely, Confidence::Ambiguous]), any::<bool>())
         .prop_map(|(rule, confidence, after_response)| Cause { rule, confidence, after_response })
 }
 

@@ -36,7 +36,12 @@ impl EntrySet {
             None => number,
         };
         self.ranges.insert(first, last);
-        while self.ranges.len() > MOST_RANGES {
+        self.blur(MOST_RANGES);
+    }
+
+    /// Make it small: so many ranges, which may hold more entries than before.
+    pub(crate) fn blur(&mut self, ranges: usize) {
+        while self.ranges.len() > ranges.max(1) {
             self.coarsen();
         }
     }
@@ -72,9 +77,7 @@ impl EntrySet {
             }
         }
         self.ranges = joined.into_iter().collect();
-        while self.ranges.len() > MOST_RANGES {
-            self.coarsen();
-        }
+        self.blur(MOST_RANGES);
     }
 
     /// The same with all entries that come up to this many before one of them.
@@ -155,6 +158,9 @@ mod tests {
             let set = set(numbers.iter().map(|number| u64::from(*number)));
             prop_assert!(set.ranges.len() <= MOST_RANGES);
             prop_assert!(numbers.iter().all(|number| set.contains(u64::from(*number))));
+            let mut small = set;
+            small.blur(8);
+            prop_assert!(small.ranges.len() <= 8 && numbers.iter().all(|number| small.contains(u64::from(*number))));
         }
     }
 

@@ -139,8 +139,8 @@ impl Correlator {
         Lone::Entry(of_its_process.unwrap_or(root))
     }
 
-    /// The entry that a hop is part of in the end: `None` where that is not ruled yet.
-    fn root(&self, mut key: EntryKey) -> Option<Option<EntryKey>> {
+    /// The entry that a hop is part of in the end, itself for any other: `None` where that is not ruled yet.
+    pub(super) fn root(&self, mut key: EntryKey) -> Option<Option<EntryKey>> {
         while let Some(hop) = &self.entries.get(&key)?.hop {
             match hop.of.as_ref()? {
                 // Entries are numbered in order, so that this comes to an end.

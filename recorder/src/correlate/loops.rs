@@ -111,7 +111,7 @@ impl Correlator {
     }
 
     /// The threads of this process go on for other reasons than a read.
-    fn refute_loops(&mut self, process: u32) {
+    pub(super) fn refute_loops(&mut self, process: u32) {
         let state = self.processes.entry(process).or_default();
         if state.loops == Shape::Refuted {
             return;
@@ -122,6 +122,15 @@ impl Correlator {
         self.rule_waiting(process);
     }
 
+    pub(super) fn loop_shape(&self, process: u32) -> Shape {
+        self.processes.get(&process).map_or(Shape::Unproven(0.0), |process| process.loops)
+    }
+
+    /// The entry in whose closed chain the call is.
+    pub(super) fn chains_entry(&self, call: &Call) -> Option<EntryKey> {
+        call.link.filter(|link| link.is_closed).map(|link| link.root)
+    }
+
     /// A call in a closed chain is its entry's.
     pub(super) fn by_chain(&self, call: &Call, force: bool) -> Option<Opinion> {
         let (link, unit) = (call.link?, call.unit?);
@@ -129,7 +138,7 @@ impl Correlator {
         if !self.threads.get(&unit)?.is_loop {
             return None;
         }
-        let shape = self.processes.get(&process).map_or(Shape::Unproven(0.0), |process| process.loops);
+        let shape = self.loop_shape(process);
         let may_be_closed = self.entries.get(&link.root).is_some_and(|e| e.answered_by.is_none() && e.ended.is_none());
         let kinds = [&self.operations, &self.loop_operations];
         let is_loose = call.operation.is_none_or(|operation| kinds.iter().any(|kinds| kinds.is_loose(operation)));

@@ -16,6 +16,9 @@
 //!   entry is open (timers, late work), or that an entry which was alone did not wait for before it answered (late work
 //!   of another one), and by an entry that turns out to have been open unseen.
 //!
+//! * **Propagated id**: a call belongs to the entry whose request brought the id that it carries ([`ids`]).
+//! * **Values**: where nothing else tells, rare values may, with less than certainty ([`values`]).
+//!
 //! The first request on a connection that a thread opened for an entry (**connect**) says who opened it, but pools
 //! hand a new connection to whoever waits, so this rule names a cause and never decides alone.
 //!
@@ -24,13 +27,17 @@
 
 mod children;
 mod entry_set;
+mod fact;
 mod hops;
+mod ids;
 mod loops;
 mod operations;
 mod readers;
 mod rule;
+mod sightings;
 mod tasks;
 mod threads;
+mod values;
 
 #[cfg(test)]
 mod simulation;
@@ -39,138 +46,17 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use children::Children;
 pub(crate) use entry_set::EntrySet;
+pub(crate) use fact::{CallKey, EntryKey, Fact, Moment, OperationHash, Patience, Ruling, Verdict};
 use hops::Hop;
+use ids::Said;
 use loops::{Link, Read};
 use operations::Operations;
-use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
-use serde::{Deserialize, Serialize};
+pub(crate) use sightings::Clue;
+use sightings::Sightings;
 use tasks::{Descent, Line, Tasks};
 use threads::{Lineage, Process, Thread, thread_of};
-
-/// An entry of this recording, numbered in order of beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct EntryKey(pub u64);
-
-/// A downstream exchange of this recording, numbered in order of beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct CallKey(pub u64);
-
-/// What identifies the kind of a call: a hash of downstream name, method and path.
-pub(crate) type OperationHash = u64;
-
-/// When and by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Moment {
-    /// The event that carried it.
-    pub mark: Mark,
-    /// Monotonic nanoseconds.
-    pub at: u64,
-    /// The thread, where it is known.
-    pub unit: Option<Unit>,
-}
-
-/// Something that bears on owners. Facts come in the order of the events that completed them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Fact {
-    /// The first byte of an entry was read.
-    EntryBegan { entry: EntryKey, connection: SocketId },
-    /// The last byte of an entry's request was read.
-    EntryRead { entry: EntryKey },
-    /// The first byte of its response was written.
-    AnswerBegan { entry: EntryKey },
-    /// The exchange is over: the last byte of its response was written, or there will be none.
-    EntryEnded { entry: EntryKey },
-    /// A connection is being opened.
-    Connecting { connection: SocketId },
-    /// A call's first byte was written (or its connection begun, where there never was one).
-    CallBegan {
-        call: CallKey,
-        /// Its connection; `first` on it.
-        connection: SocketId,
-        first: bool,
-        /// Set where the protocol is not understood: the call may last as long as its connection.
-        opaque: Option<OperationHash>,
-    },
-    /// The first byte of its response was read.
-    CallAnswered { call: CallKey },
-    /// The call is over.
-    CallEnded { call: CallKey, operation: OperationHash },
-    /// The end of what the peer sends was read on the connection of this call, the last one there.
-    CallsEndRead { call: CallKey },
-    /// Bytes were written to a connection whose content is not cut into exchanges, after its `call` had begun; `None`
-    /// where that was before the recording.
-    OpaqueUsed { call: Option<CallKey> },
-    /// The call turned out to last as long as its connection.
-    CallIsOpaque { call: CallKey, operation: OperationHash },
-    /// The call turned out not to be one.
-    CallDropped { call: CallKey },
-    /// The entry turned out not to be one.
-    EntryDropped { entry: EntryKey },
-    /// The entry has begun, and came from a process that is recorded as well.
-    HopBegan { entry: EntryKey },
-    /// It is this call of that process.
-    HopIs { entry: EntryKey, call: CallKey },
-    /// A thread, process or task was born of the moment's unit.
-    Born { child: Unit },
-    /// The moment's unit ended.
-    Gone,
-    /// A connection is gone.
-    ConnectionGone { connection: SocketId },
-    /// A connection into the service was found open: an entry may be under way on it.
-    Joined { connection: SocketId },
-    /// Nothing was under way on it.
-    JoinedIdle { connection: SocketId },
-    /// An entry was under way on it, unseen until now.
-    JoinedBusy { connection: SocketId },
-}
-
-/// What the correlator decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ruling {
-    /// The owner of a call.
-    Call { call: CallKey, verdict: Verdict },
-    /// Nothing more can come to an entry. `ambiguous`: it may lack calls whose owner is unknown.
-    Finished { entry: EntryKey, ambiguous: bool },
-    /// Nothing more can come to an entry that came from a recorded process; what it owns is `of` whoever that is.
-    Passed { hop: EntryKey, of: Verdict },
-    /// What was ruled for these entries relied on something that proved false; they may be finished already.
-    Doubt { entries: EntrySet },
-}
-
-/// Whose call it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// This entry caused it.
-    Owner { entry: EntryKey, cause: Cause },
-    /// No entry did.
-    Ambient,
-    /// One of these did, or none.
-    Ambiguous { among: Vec<EntryKey> },
-}
-
-/// Bounds on waiting and on memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Nanoseconds of event time after an entry's end in which it may still receive calls.
-    pub settle: u64,
-    /// Nanoseconds after an entry's end when what is undecided is ruled ambiguous.
-    pub decide: u64,
-    /// How many entries may wait for a decision at once.
-    pub entries: usize,
-    /// How many bytes of finished exchanges may wait for one.
-    pub waiting: u64,
-    /// How many bytes of exchanges that are not finished may be kept; what moves beyond that is a gap.
-    pub under_way: u64,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { settle: 500_000_000, decide: 30_000_000_000, entries: 4096, waiting: 256 << 20, under_way: 1 << 30 }
-    }
-}
 
 struct Entry {
     began: Mark,
@@ -185,12 +71,19 @@ struct Entry {
     pipelined: bool,
     /// A reader passed it on to who answered it, see `readers.rs`.
     passed_on: bool,
+    /// What its request says is known, or never will be.
+    has_said: bool,
+    is_unreadable: bool,
+    /// How many values of responses to its calls are known.
+    heard: usize,
     /// Calls that may be its own and are not ruled yet.
     waiting: Vec<CallKey>,
     /// It served as evidence for the shape of its process.
     proof: bool,
     /// The same for the goroutines of its process.
     proof_of_children: bool,
+    /// And for its ids.
+    proof_of_ids: bool,
     ambiguous: bool,
     /// It came from a recorded process, see `hops.rs`; hops that may be part of it and are not finished.
     hop: Option<Hop>,
@@ -233,12 +126,14 @@ struct Call {
     operation: Option<OperationHash>,
     /// The entry that it is for another recorded process.
     hop: Option<EntryKey>,
+    said: Said,
 }
 
 impl Call {
     /// Entries that are kept until it is ruled.
     fn candidates(&self) -> impl Iterator<Item = EntryKey> {
-        self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(self.family.iter().copied())
+        let told = self.family.iter().chain(&self.said.of).copied();
+        self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(told)
     }
 
     /// The most likely owner, before the ruling.
@@ -280,6 +175,12 @@ pub(crate) struct Correlator {
     operations: Operations,
     /// Kinds of calls that event loops make otherwise than for who they have read for last.
     loop_operations: Operations,
+    /// Ids that entries brought, and values.
+    ids: Sightings,
+    values: Sightings,
+    /// Entries that relied on ids which are not believed any more, and when that is to be said.
+    doubted_ids: EntrySet,
+    doubt_ids_at: u64,
     /// Entries that relied on joined connections being idle.
     relied_on_joined: EntrySet,
     /// Threads of calls that were ruled before they were over.
@@ -312,6 +213,10 @@ impl Correlator {
             joined: HashSet::new(),
             operations: Operations::default(),
             loop_operations: Operations::default(),
+            ids: Sightings::default(),
+            values: Sightings::default(),
+            doubted_ids: EntrySet::default(),
+            doubt_ids_at: 0,
             relied_on_joined: EntrySet::default(),
             running: HashMap::new(),
             reach: 0,
@@ -343,6 +248,12 @@ impl Correlator {
         match fact {
             Fact::EntryBegan { entry, connection } => self.entry_began(moment, entry, connection),
             Fact::EntryRead { entry } => self.entry_read(moment, entry),
+            Fact::EntryUnreadable { entry } => {
+                if let Some(entry) = self.entries.get_mut(&entry) {
+                    entry.is_unreadable = true;
+                }
+            }
+            Fact::EntrySays { entry, ids, values } => self.entry_says(entry, &ids, &values),
             Fact::AnswerBegan { entry } => self.answer_began(moment, entry),
             Fact::EntryEnded { entry } => self.entry_ended(moment, entry),
             Fact::Connecting { connection } => {
@@ -352,6 +263,12 @@ impl Correlator {
             Fact::CallBegan { call, connection, first, opaque } => {
                 let connected_for = self.connected_for.remove(&connection).filter(|_| first);
                 self.call_began(moment, call, connected_for, opaque);
+            }
+            Fact::CallSays { call, ids, values } => self.call_says(call, ids, values),
+            Fact::CallHears { call, values } => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.said.heard = values;
+                }
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
             Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
@@ -389,6 +306,7 @@ impl Correlator {
             }
             self.settle_first(at);
         }
+        self.doubt_ids(at);
     }
 
     /// Finish the entry that would settle first, before its time; `false` where none has ended.
@@ -421,6 +339,7 @@ impl Correlator {
         for entry in hops.into_iter().rev().chain(std::mem::take(&mut self.due).into_iter().map(|(_, entry)| entry)) {
             self.finish(entry);
         }
+        self.doubt_ids(u64::MAX);
     }
 
     fn entry_began(&mut self, moment: Moment, entry: EntryKey, connection: SocketId) {
@@ -446,9 +365,13 @@ impl Correlator {
                 ended: None,
                 pipelined,
                 passed_on: false,
+                has_said: false,
+                is_unreadable: false,
+                heard: 0,
                 waiting: Vec::new(),
                 proof: false,
                 proof_of_children: false,
+                proof_of_ids: false,
                 ambiguous: false,
                 hop: None,
                 hops: Vec::new(),
@@ -500,6 +423,7 @@ impl Correlator {
             let waits = own.open[..] == [key]
                 || own.parent_holds == Some(key)
                 || self.descent(own) == Descent::Of(key)
+                || own.said.of.contains(&key)
                 || self.is_lone_in_process(own, key);
             if let Some(call) = self.calls.get_mut(call) {
                 call.unawaited |= waits && !call.opaque && !call.answered;
@@ -576,6 +500,7 @@ impl Correlator {
             unseen_entry: false,
             operation: opaque,
             hop: None,
+            said: Said::default(),
             open,
         };
         call.family = self.origins(&call.line);

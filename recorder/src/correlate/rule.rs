@@ -11,6 +11,7 @@ use super::{
 };
 
 /// What a verdict relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Because {
     /// The threads of this process.
     Threads(u32),
@@ -22,6 +23,10 @@ pub(super) enum Because {
     Loops(u32),
     /// The entry being the only one.
     Alone,
+    /// The ids of the call.
+    Ids,
+    /// Its ids say otherwise than other rules.
+    Contradiction,
     /// Nothing that could be refuted later.
     Nothing,
 }
@@ -44,8 +49,10 @@ impl Correlator {
         }
         self.prove_children(key);
         self.prove_tasks(key);
+        self.prove_ids(key);
         let Some(call) = self.calls.get(&key) else { return };
-        let (verdict, because) = match self.opinion(call, force) {
+        let opinion = self.with_ids(call, self.opinion(call, force), force);
+        let (verdict, because) = match self.with_values(call, opinion, force) {
             Opinion::Verdict(verdict, because) => (verdict, because),
             Opinion::Wait => return,
             Opinion::Await(process) => {
@@ -92,7 +99,11 @@ impl Correlator {
         if let Some(hop) = call.hop {
             self.hop_ruled(hop, &verdict);
         }
+        self.hear(&call, &verdict);
         self.rulings.push_back(Ruling::Call { call: key, verdict });
+        if because == Because::Contradiction {
+            self.contradicted(&call);
+        }
     }
 
     fn opinion(&self, call: &Call, force: bool) -> Opinion {
@@ -213,13 +224,13 @@ impl Correlator {
         }
     }
 
-    fn is_alone(&self, call: &Call) -> bool {
+    pub(super) fn is_alone(&self, call: &Call) -> bool {
         // Of a call that is not over nobody knows whether its kind happens without an entry.
         !call.unseen_entry && call.operation.is_some_and(|operation| !self.operations.is_loose(operation))
     }
 
     /// The call and its entry were read and written by one thread, from end to end.
-    fn kept_to_thread(&self, call: &Call) -> bool {
+    pub(super) fn kept_to_thread(&self, call: &Call) -> bool {
         let Some(entry) = call.holder.and_then(|holder| self.entries.get(&holder)) else { return false };
         call.unit.is_some()
             && !entry.pipelined
@@ -284,7 +295,8 @@ impl Correlator {
                     self.relied_on_joined.insert(owner);
                 }
             }
-            Because::Nothing => {}
+            Because::Ids => self.rely_on_ids(call, owner),
+            Because::Contradiction | Because::Nothing => {}
         }
     }
 

@@ -89,7 +89,10 @@ enum Kind {
 }
 
 mod hops;
+mod ids;
 mod pools;
+
+use ids::Passing;
 
 struct World {
     shape: Shape,
@@ -111,6 +114,8 @@ struct World {
     open: HashSet<EntryKey>,
     alone: HashSet<CallKey>,
     rulings: Vec<Ruling>,
+    passing: Passing,
+    stuck: HashMap<u32, u64>,
 }
 
 /// How the rulings came out.
@@ -155,6 +160,8 @@ impl World {
             open: HashSet::new(),
             alone: HashSet::new(),
             rulings: Vec::new(),
+            passing: Passing::Nothing,
+            stuck: HashMap::new(),
         }
     }
 
@@ -172,6 +179,9 @@ impl World {
             Fact::EntryEnded { entry } => drop(self.open.remove(&entry)),
             _ => {}
         }
+        if let Fact::EntryEnded { entry } = fact {
+            self.entry_says(thread, entry, true);
+        }
         match fact {
             Fact::Born { child: Unit { strand: Strand::Thread(child), .. } } if self.kind == Kind::Goroutines => {
                 self.parents.insert(child, thread);
@@ -180,6 +190,10 @@ impl World {
                 self.tell(thread, Fact::Born { child: unit(Kind::Tasks, child) });
             }
             Fact::Gone if self.kind != Kind::Threads => {}
+            Fact::EntryRead { entry } => {
+                self.tell(thread, fact);
+                self.entry_says(thread, entry, false);
+            }
             _ => self.tell(thread, fact),
         }
     }
@@ -296,6 +310,7 @@ impl World {
             self.tell(parent, Fact::Born { child: unit(Kind::Goroutines, thread) });
         }
         self.fact(thread, Fact::CallBegan { call, connection, first: false, opaque: None });
+        self.call_says(thread, call);
         call
     }
 

@@ -135,6 +135,8 @@ pub(super) struct Process {
     pub loops: Shape,
     /// Entries for which something was ruled because they do.
     pub relied_on_loops: EntrySet,
+    /// Whether calls carry the ids of their entries, see `ids.rs`.
+    pub ids: Shape,
     /// Threads that had read entries have ended in it.
     pub handlers_end: bool,
     /// Calls that wait for the shape to be proved.
@@ -154,6 +156,7 @@ impl Default for Process {
             relied_on_children: EntrySet::default(),
             loops: Shape::Unproven(0.0),
             relied_on_loops: EntrySet::default(),
+            ids: Shape::Unproven(0.0),
             handlers_end: false,
             waiting: BTreeSet::new(),
             relied: EntrySet::default(),

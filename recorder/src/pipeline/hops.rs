@@ -183,11 +183,11 @@ impl Pipeline {
             let Some(turn) = next_turn(connection) else { break };
             match turn {
                 Turn::Asked(number, mark) => self.hop_began(socket, client, number, mark),
-                Turn::AllAsked(number, mark) => {
-                    if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
-                        self.correlator.fact(moment, Fact::EntryRead { entry });
-                    }
-                }
+                Turn::AllAsked(number, mark) => match self.part(socket, number, mark) {
+                    Some((Part::Entry(entry), moment)) => self.correlator.fact(moment, Fact::EntryRead { entry }),
+                    Some((Part::Call(_), _)) => self.says(socket, number, mark),
+                    Some((Part::Joined, _)) | None => {}
+                },
                 Turn::Answered(number, mark) => match self.part(socket, number, mark) {
                     Some((Part::Entry(entry), moment)) => self.correlator.fact(moment, Fact::AnswerBegan { entry }),
                     Some((Part::Call(call), moment)) => {

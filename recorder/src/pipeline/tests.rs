@@ -10,7 +10,10 @@ use regress_ebpf::{
 };
 
 use super::{Output, Pipeline, Scope};
-use crate::{Lack, Tally, correlate::Patience, wall::Wall};
+use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
+
+/// Owners by what messages say.
+mod clues;
 
 const MILLISECOND: u64 = 1_000_000;
 const SERVICE: &str = "127.0.0.1:8080";
@@ -40,6 +43,7 @@ fn scope() -> Scope {
         max_entries: None,
         only_certain: false,
         keep_facts: false,
+        clues: Clues::new(true, &["X-Order-Key".to_owned()], false),
     }
 }
 

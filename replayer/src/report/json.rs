@@ -8,7 +8,8 @@ use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
 /// The version of the schema, MAJOR.MINOR. A new MINOR only adds keys.
 ///
 /// - 1.0: the first one.
-pub const VERSION: &str = "1.0";
+/// - 1.1: `notes` of an outcome.
+pub const VERSION: &str = "1.1";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
@@ -41,6 +42,7 @@ fn outcome(outcome: &Outcome) -> Value {
         "verdict": outcome.verdict.word(),
         "microseconds": outcome.took.map(|took| took.as_micros() as u64),
         "doubts": outcome.doubts,
+        "notes": outcome.notes,
         "differences": outcome.findings.iter().flat_map(finding).collect::<Vec<_>>(),
         "if_answered": outcome.if_answered.as_ref().map(|all| all.iter().flat_map(finding).collect::<Vec<_>>()),
         "matches": outcome.calls.iter().map(served).collect::<Vec<_>>(),

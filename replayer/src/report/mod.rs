@@ -61,6 +61,7 @@ mod tests {
             findings: Vec::new(),
             if_answered: None,
             doubts: Vec::new(),
+            notes: Vec::new(),
             calls: Vec::new(),
             last_output: None,
             took: Some(Duration::from_micros(12_345)),
@@ -167,6 +168,21 @@ mod tests {
         let report = Report { outcomes: vec![outcome(1, "GET /items", Verdict::Same)], ..Report::default() };
         assert_eq!(text(&report, Colour::No), "same: 1 entry: 1 same, 0 different, 0 inconclusive\n");
         assert!(text(&report, Colour::Yes).starts_with("\x1b[32msame\x1b[0m: "));
+    }
+
+    #[test]
+    fn what_is_likely_is_named_also_where_all_is_the_same() {
+        let mut likely = outcome(1, "GET /items", Verdict::Same);
+        likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
+        let report = |verdict| Report {
+            outcomes: vec![Outcome { verdict, ..likely.clone() }, outcome(2, "GET /", Verdict::Same)],
+            ..Report::default()
+        };
+        let note = "1 entry has calls that are likely theirs, not certainly\n";
+        let same = text(&report(Verdict::Same), Colour::No);
+        assert_eq!(same, format!("{note}same: 2 entries: 2 same, 0 different, 0 inconclusive\n"));
+        let different = text(&report(Verdict::Different), Colour::No);
+        assert!(different.contains("  note: downstream/0 (stock:9001) is likely") && different.contains(note));
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub fn text(report: &Report, colour: Colour) -> String {
     for cassette in &report.unreadable {
         out += &unreadable(cassette, colour);
     }
+    let likely = report.outcomes.iter().filter(|outcome| !outcome.notes.is_empty()).count();
+    if likely > 0 {
+        let have = if likely == 1 { "entry has" } else { "entries have" };
+        out += &format!("{likely} {have} calls that are likely theirs, not certainly\n");
+    }
     let waiting = report.outcomes.iter().filter(|outcome| outcome.pending.is_some()).count();
     if waiting > 0 {
         let proposals = if waiting == 1 { "proposal waits" } else { "proposals wait" };
@@ -138,6 +143,9 @@ impl Text {
     fn outcome(&mut self, outcome: &Outcome) {
         for doubt in &outcome.doubts {
             self.line(1, &format!("could not tell: {}", shown(doubt)));
+        }
+        for note in &outcome.notes {
+            self.line(1, &format!("note: {}", shown(note)));
         }
         for finding in &outcome.findings {
             match finding {

@@ -54,13 +54,13 @@ pub fn stats(cassettes: &[Read]) -> String {
     let mut text = table.text(&[1, 2, 3, 4]);
 
     if !downstreams.is_empty() {
-        let mut table = Table::new(["DOWNSTREAM", "CERTAIN", "AMBIGUOUS", "AMBIENT", "INCOMPLETE", "BYTES"]);
+        let mut table = Table::new(["DOWNSTREAM", "CERTAIN", "LIKELY", "AMBIGUOUS", "AMBIENT", "INCOMPLETE", "BYTES"]);
         for (name, it) in &downstreams {
-            let [certain, ambiguous, ambient, incomplete] =
-                [it.certain, it.ambiguous, it.ambient, it.incomplete].map(|count| count.to_string());
-            table.row([name.clone(), certain, ambiguous, ambient, incomplete, size(it.bytes)]);
+            let [certain, likely, ambiguous, ambient, incomplete] =
+                [it.certain, it.likely, it.ambiguous, it.ambient, it.incomplete].map(|count| count.to_string());
+            table.row([name.clone(), certain, likely, ambiguous, ambient, incomplete, size(it.bytes)]);
         }
-        text = text + "\n" + &table.text(&[1, 2, 3, 4, 5]);
+        text = text + "\n" + &table.text(&[1, 2, 3, 4, 5, 6]);
     }
     if !kinds.is_empty() {
         let mut table = Table::new(["DEFECT", "COUNT"]);
@@ -83,6 +83,7 @@ struct Route {
 #[derive(Default)]
 struct Downstream {
     certain: u64,
+    likely: u64,
     ambiguous: u64,
     ambient: u64,
     incomplete: u64,
@@ -93,6 +94,7 @@ impl Downstream {
     fn add(&mut self, exchange: &Exchange) {
         *match exchange.cause.as_ref().map(|cause| cause.confidence) {
             Some(Confidence::Certain) => &mut self.certain,
+            Some(Confidence::Likely) => &mut self.likely,
             Some(Confidence::Ambiguous) => &mut self.ambiguous,
             None => &mut self.ambient,
         } += 1;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.2";
+const VERSION: &str = "1.3";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -36,6 +36,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
     }
     write_ledger(text, summary)?;
     let notes = [
+        (summary.likely(), "exchange is", "exchanges are", "likely of an entry, by values alone (docs/owners.md)"),
         (
             summary.ambiguous(),
             "exchange has",
@@ -127,7 +128,7 @@ fn value(summary: &Summary) -> Value {
         .iter()
         .map(|(name, counts)| {
             let counts = json!({
-                "of_entry": counts.certain, "ambiguous": counts.ambiguous, "ambient": counts.ambient,
+                "of_entry": counts.certain, "likely": counts.likely, "ambiguous": counts.ambiguous, "ambient": counts.ambient,
             });
             (name.clone(), counts)
         })
@@ -176,7 +177,7 @@ mod tests {
 
     fn lossy() -> Summary {
         let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
-        summary.downstream.insert("stock:8081".into(), Counts { certain: 3, ambiguous: 0, ambient: 12 });
+        summary.downstream.insert("stock:8081".into(), Counts { certain: 3, likely: 1, ambiguous: 0, ambient: 12 });
         summary.ledger = Ledger::from_iter([
             (Lack::BufferFull, Tally { events: 7, bytes: 70_000, connections: 0, cassettes: 1 }),
             (Lack::Gap, Tally { events: 2, bytes: 70_000, connections: 1, cassettes: 1 }),
@@ -197,6 +198,7 @@ mod tests {
         gaps: bytes that moved unseen         2         70000            1          1
 
         hint: give the recorder more room (--buffer) or record less at a time
+        1 exchange is likely of an entry, by values alone (docs/owners.md)
         ");
         insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
         0 entries recorded to tapes

@@ -106,6 +106,10 @@ impl Dialogue {
         }
     }
 
+    pub fn request(&self, number: u64) -> Option<&Message> {
+        self.open.iter().find(|open| open.number == number)?.request.as_ref()
+    }
+
     pub fn data(&mut self, mark: Mark, from: Side, position: u64, bytes: &[u8], out: &mut Out) -> Option<Shift> {
         self.read(Input { mark, from, position, rest: bytes, held: None }, out)
     }

@@ -305,6 +305,15 @@ impl Pairer {
         self.out.events.pop_front()
     }
 
+    /// The request of an exchange, from when it is complete until the exchange is done.
+    pub fn request(&self, number: u64) -> Option<&Message> {
+        match &self.state {
+            State::Http(dialogue) => dialogue.request(number),
+            State::Upgraded(upgraded) => upgraded.request(number),
+            State::Fresh(_) | State::Seeking(_) | State::Opaque(_) | State::Over => None,
+        }
+    }
+
     fn advance(&mut self, from: Side, bytes: u64) -> u64 {
         let position = &mut self.positions[from as usize];
         mem::replace(position, position.saturating_add(bytes))

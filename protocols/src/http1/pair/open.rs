@@ -186,6 +186,10 @@ impl Upgraded {
         self.turns.push(from, position, bytes);
     }
 
+    pub fn request(&self, number: u64) -> Option<&Message> {
+        self.open.request.as_ref().filter(|_| self.open.number == number)
+    }
+
     pub fn problem(&mut self, problem: Problem) {
         self.open.problem(problem);
     }

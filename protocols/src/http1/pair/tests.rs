@@ -120,6 +120,19 @@ fn events_carry_the_marks_of_first_and_last_bytes() {
 }
 
 #[test]
+fn a_request_can_be_asked_for_while_its_exchange_is_under_way() {
+    let mut pairer = Pairer::new(false, Limits::default());
+    let target = |pairer: &Pairer, number| pairer.request(number).map(|request| request.target().into_owned());
+    pairer.data(1, Side::Client, &GET_A.as_bytes()[..9]);
+    assert_eq!(target(&pairer, 0), None);
+    pairer.data(2, Side::Client, &GET_A.as_bytes()[9..]);
+    pairer.data(3, Side::Client, GET_B.as_bytes());
+    assert_eq!([0, 1, 2].map(|number| target(&pairer, number)), [Some("/a".into()), Some("/b".into()), None]);
+    pairer.data(4, Side::Server, OK_1.as_bytes());
+    assert_eq!([0, 1].map(|number| target(&pairer, number)), [None, Some("/b".into())]);
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let both = format!("{GET_A}{GET_B}");
     let answers = format!("{OK_1}{OK_2}");

@@ -1,0 +1,87 @@
+use std::process::Command;
+
+use regress_cassettes::{Confidence, Rule};
+
+use crate::{
+    harness::{Answer, Client, Corpus, Downstream, Finished, Need, Process, Recording, free_port, http, require},
+    services::{python, source},
+};
+
+/// What is recorded of workers that make the calls of two requests at a time, which only an id or a value tells apart.
+/// The requests have a number in this header, and their calls the same path.
+fn record(header: &str, arguments: &[&str]) -> (Finished, Corpus) {
+    const REQUESTS: u32 = 5;
+    let downstream = Downstream::start(|_, target, _| Answer(200, "text/plain", target.to_owned()));
+    let port = free_port();
+    let mut command = Command::new(python());
+    command.arg(source("workers.py")).arg(header).env("PORT", port.to_string());
+    let service = Process::start(command.env("DOWNSTREAM", downstream.address.to_string()));
+    service.wait_for_line("workers listen");
+
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let pid = service.id().to_string();
+    let arguments = ["--via", "ebpf", "--pid", &pid].into_iter().chain(arguments.iter().copied());
+    let recording = Recording::start(out.path(), arguments, []);
+    std::thread::scope(|scope| {
+        for first in [100, 200] {
+            scope.spawn(move || {
+                let client = Client::new(port);
+                for number in first..first + REQUESTS {
+                    let reply = client.get_with(header, &format!("request-{number}"), &format!("/orders/{number}"));
+                    assert_eq!(reply.response, format!("/orders/{number}"));
+                }
+            });
+        }
+    });
+    let finished = recording.stop();
+    service.stop();
+    (finished, Corpus::read(out.path()))
+}
+
+/// All calls are with their entries, for this reason.
+#[track_caller]
+fn assert_owned((finished, corpus): &(Finished, Corpus), rule: Rule, confidence: Confidence) {
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (10, 0), "{}", finished.stderr);
+    for cassette in &corpus.cassettes {
+        let entry = cassette.entry.as_ref().expect("not the ambient cassette");
+        let [call] = &cassette.downstream[..] else { panic!("{cassette:#?}\n{}", finished.stderr) };
+        assert_eq!(http(entry).request.target(), http(call).request.target());
+        let cause = call.cause.as_ref().expect("it has an owner");
+        assert_eq!((cause.rule, cause.confidence, cassette.has_defects()), (rule, confidence, false));
+    }
+}
+
+/// It is not known whose any of them is.
+#[track_caller]
+fn assert_unknown((finished, corpus): &(Finished, Corpus)) {
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (10, 10), "{}", finished.stderr);
+    assert!(corpus.cassettes.iter().all(|cassette| cassette.downstream.is_empty() && cassette.has_defects()));
+}
+
+#[test]
+fn an_id_that_is_passed_on_tells_what_nothing_else_does() {
+    if !require("owners::ids", &[Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let known = record("X-Request-Id", &[]);
+    assert_owned(&known, Rule::PropagatedId, Confidence::Certain);
+    known.0.expect_code(0);
+    let unknown = record("X-Request-Id", &["--no-id-evidence"]);
+    assert_unknown(&unknown);
+    unknown.0.expect_code(2);
+    assert_unknown(&record("X-Order-Key", &[]));
+    assert_owned(&record("X-Order-Key", &["--id-header", "x-order-key"]), Rule::PropagatedId, Confidence::Certain);
+}
+
+#[test]
+fn values_tell_what_is_likely_where_that_is_asked_for() {
+    if !require("owners::values", &[Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let likely = record("X-Order-Key", &["--value-evidence"]);
+    assert_owned(&likely, Rule::Values, Confidence::Likely);
+    assert!(likely.0.stderr.contains("10 exchanges are likely of an entry"), "{}", likely.0.stderr);
+    likely.0.expect_code(2);
+    let (finished, corpus) = record("X-Order-Key", &["--value-evidence", "--only-certain"]);
+    assert!(corpus.cassettes.is_empty() && finished.stderr.contains("10 entries were left out"), "{}", finished.stderr);
+}
