@@ -27,6 +27,7 @@ mod entry_set;
 mod loops;
 mod operations;
 mod readers;
+mod returns;
 mod rule;
 mod tasks;
 mod threads;
@@ -43,6 +44,7 @@ use operations::Operations;
 use regress_cassettes::Cause;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
+use returns::{Return, Returns};
 use tasks::{Descent, Line, Tasks};
 use threads::{Lineage, Process, Thread, thread_of};
 
@@ -105,6 +107,8 @@ pub(crate) enum Fact {
     Born { child: Unit },
     /// The moment's unit ended.
     Gone,
+    /// Whoever read the latest response on the connection has woken the moment's unit.
+    Returned { connection: SocketId },
     /// A connection is gone.
     ConnectionGone { connection: SocketId },
     /// A connection into the service was found open: an entry may be under way on it.
@@ -208,6 +212,7 @@ struct Call {
     lineage_over: bool,
     answered: bool,
     answered_by: Option<Unit>,
+    back: Return,
     /// The only entry that was open when it began, or that of the caller's parent, did not wait for it.
     unawaited: bool,
     /// Connections on which an entry might have been under way unseen.
@@ -248,6 +253,7 @@ pub(crate) struct Correlator {
     /// Goroutines that read entries, by the connection that the latest came over.
     readers: HashMap<SocketId, Unit>,
     children: Children,
+    returns: Returns,
     tasks: Tasks,
     /// Kinds of calls that tasks make outside of the entries they work for.
     task_operations: Operations,
@@ -279,6 +285,7 @@ impl Correlator {
             latest_on: HashMap::new(),
             readers: HashMap::new(),
             children: Children::default(),
+            returns: Returns::default(),
             tasks: Tasks::default(),
             task_operations: Operations::default(),
             calls: HashMap::new(),
@@ -313,7 +320,7 @@ impl Correlator {
             }
             Fact::CallBegan { call, connection, first, opaque } => {
                 let connected_for = self.connected_for.remove(&connection).filter(|_| first);
-                self.call_began(moment, call, connected_for, opaque);
+                self.call_began(moment, call, connection, connected_for, opaque);
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
             Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
@@ -322,9 +329,11 @@ impl Correlator {
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
             Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
+            Fact::Returned { connection } => self.returned(moment, connection),
             Fact::ConnectionGone { connection } => {
                 self.joined.remove(&connection);
                 self.connected_for.remove(&connection);
+                self.forget_return(connection);
                 if let Some(reader) = self.readers.remove(&connection) {
                     self.forget_idle(reader);
                 }
@@ -500,7 +509,14 @@ impl Correlator {
         }
     }
 
-    fn call_began(&mut self, moment: Moment, key: CallKey, opened: Option<Opened>, opaque: Option<OperationHash>) {
+    fn call_began(
+        &mut self,
+        moment: Moment,
+        key: CallKey,
+        connection: SocketId,
+        opened: Option<Opened>,
+        opaque: Option<OperationHash>,
+    ) {
         let open = self.open_at(moment.mark);
         let mut call = Call {
             began: moment.mark,
@@ -520,6 +536,7 @@ impl Correlator {
             lineage_over: false,
             answered: false,
             answered_by: None,
+            back: Return::None,
             unawaited: false,
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
@@ -527,6 +544,7 @@ impl Correlator {
             open,
         };
         call.family = self.origins(&call.line);
+        call.back = self.expect_return(connection, key, &call);
         let mut scattered = false;
         if let Some(unit) = moment.unit.filter(|unit| !unit.is_task()) {
             if unit.is_thread() {
@@ -537,7 +555,7 @@ impl Correlator {
             let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
             scattered = !thread.is_for_one(unit)
-                && (!thread.outstanding.is_empty()
+                && ((!thread.outstanding.is_empty() && (thread.handles_entries || !unit.is_of_tokio()))
                     || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty() && !call.is_adrift));
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
             call.holder = thread.held().filter(|held| {
@@ -553,13 +571,7 @@ impl Correlator {
             }
         }
         let works_for_several = self.ask_parent(&mut call);
-        for entry in call.candidates() {
-            if let Some(entry) = self.entries.get_mut(&entry)
-                && !entry.waiting.contains(&key)
-            {
-                entry.waiting.push(key);
-            }
-        }
+        self.wait(key, &call);
         if let (true, Some(unit)) = (call.is_adrift, call.unit) {
             self.set_adrift(unit, key, call.began);
         }
@@ -674,6 +686,16 @@ impl Correlator {
         thread.outstanding.retain(|call| *call != key);
         if !thread.handles_entries {
             self.forget_idle(unit);
+        }
+    }
+
+    fn wait(&mut self, key: CallKey, call: &Call) {
+        for entry in call.candidates() {
+            if let Some(entry) = self.entries.get_mut(&entry)
+                && !entry.waiting.contains(&key)
+            {
+                entry.waiting.push(key);
+            }
         }
     }
 
