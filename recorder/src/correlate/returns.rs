@@ -2,11 +2,12 @@
 //!
 //! A client's connection is served by a task of its own: it writes for whoever has woken it, reads the response, and wakes who
 //! waits for it. Such a call is at first the connection's, which answers no entries, and becomes that of the task that
-//! was woken, as if that had made it. On a connection with several calls at once nobody knows whose response it was.
+//! was woken, as if that had made it. Who waits for the result of a task shows when it asks for it, which may be when the task has
+//! called already, or is done. On a connection with several calls at once nobody knows whose response it was.
 
 use std::collections::HashMap;
 
-use regress_ebpf::SocketId;
+use regress_ebpf::{SocketId, Unit};
 
 use super::{Call, CallKey, Correlator, EntryKey, Moment};
 
@@ -50,6 +51,7 @@ impl Correlator {
     pub(super) fn returned(&mut self, moment: Moment, connection: SocketId) {
         let (Some(&key), Some(task)) = (self.returns.0.get(&connection), moment.unit) else { return };
         let Some(mut call) = self.calls.remove(&key) else { return };
+        let mut works_for_several = false;
         if call.back == Return::Awaited && call.answered && call.unit == call.answered_by {
             call.back = Return::Made;
             call.unit = Some(task);
@@ -58,12 +60,13 @@ impl Correlator {
             call.holder = self.threads.get(&task).and_then(|thread| thread.held()).filter(|held| {
                 self.entries.get(held).is_some_and(|e| !e.pipelined && e.read.is_some_and(|read| read <= call.began))
             });
-            if self.ask_parent(&mut call) {
-                self.refute_children(task.process);
-            }
+            works_for_several = self.ask_parent(&mut call);
         }
         self.wait(key, &call);
         self.calls.insert(key, call);
+        if works_for_several {
+            self.refute_children(task.process);
+        }
         self.rule(key, false);
     }
 
@@ -84,10 +87,30 @@ impl Correlator {
         }
     }
 
-    /// Whether nobody knows yet for whom it was made.
+    /// Whether nobody knows yet for whom it was made, or who waits for the task that made it.
     pub(super) fn awaits_return(&self, call: &Call) -> bool {
         let is_open = |entry: &EntryKey| self.entries.get(entry).is_some_and(|entry| entry.ended.is_none());
-        call.back == Return::Awaited && call.open.iter().any(is_open)
+        let Some(unit) = call.unit.filter(|unit| unit.is_of_tokio()) else { return false };
+        let serves = self.threads.get(&unit).is_some_and(|task| task.handles_entries);
+        let may_be_awaited = !serves && call.back != Return::Shared && self.children.parent(unit).is_none();
+        (call.back == Return::Awaited || may_be_awaited) && call.open.iter().any(is_open)
+    }
+
+    /// Another task waits for this one: that may be for what it has called already.
+    pub(super) fn awaited(&mut self, task: Unit) {
+        let mut made: Vec<CallKey> =
+            self.calls.iter().filter(|(_, call)| call.unit == Some(task)).map(|(&key, _)| key).collect();
+        made.sort();
+        for key in made {
+            let Some(mut call) = self.calls.remove(&key) else { continue };
+            let works_for_several = call.holder.is_none() && self.ask_parent(&mut call);
+            self.wait(key, &call);
+            self.calls.insert(key, call);
+            if works_for_several {
+                self.refute_children(task.process);
+            }
+            self.rule(key, false);
+        }
     }
 
     /// Whether a task of tokio had the response of its own call, where one called.
