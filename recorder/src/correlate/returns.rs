@@ -119,3 +119,119 @@ impl Correlator {
         call.back != Return::Shared && call.answered_by == Some(unit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regress_ebpf::Strand;
+
+    use super::*;
+    use crate::correlate::{Fact, Patience, Ruling, Verdict};
+
+    const ROUNDS: u64 = 30;
+
+    fn task(number: u64) -> Unit {
+        Unit { process: 1, strand: Strand::Task(number) }
+    }
+
+    /// A service in which two tasks serve a connection each and call once for each entry, by two others or a task of their own.
+    struct Service {
+        correlator: Correlator,
+        mark: u64,
+    }
+
+    impl Service {
+        fn new() -> Service {
+            Service { correlator: Correlator::new(Patience::default()), mark: 0 }
+        }
+
+        fn fact(&mut self, unit: Unit, fact: Fact) {
+            self.mark += 1;
+            let moment = Moment { mark: self.mark, at: self.mark * 1000, unit: Some(unit) };
+            self.correlator.fact(moment, fact);
+        }
+
+        /// Both read an entry, call, and answer. The calls are made on these connections; `part` has them return.
+        fn round(&mut self, round: u64, callers: [Unit; 2], connections: [u64; 2], part: impl Fn(&mut Service, u64)) {
+            let keys = [2 * round, 2 * round + 1];
+            for (server, key) in (1..).zip(keys) {
+                let (unit, entry) = (task(server), EntryKey(key));
+                self.fact(unit, Fact::EntryBegan { entry, connection: SocketId(server) });
+                self.fact(unit, Fact::EntryRead { entry });
+            }
+            for ((caller, connection), key) in callers.into_iter().zip(connections).zip(keys) {
+                let (call, connection) = (CallKey(key), SocketId(connection));
+                self.fact(caller, Fact::CallBegan { call, connection, first: false, opaque: None });
+            }
+            for ((caller, index), key) in callers.into_iter().zip(0..).zip(keys) {
+                self.fact(caller, Fact::CallAnswered { call: CallKey(key) });
+                self.fact(caller, Fact::CallEnded { call: CallKey(key), operation: 7 });
+                part(self, index);
+            }
+            for (server, key) in (1..).zip(keys) {
+                self.fact(task(server), Fact::AnswerBegan { entry: EntryKey(key) });
+                self.fact(task(server), Fact::EntryEnded { entry: EntryKey(key) });
+            }
+        }
+
+        /// How many calls have a certain owner; each has to be the right one.
+        fn known(mut self) -> u64 {
+            self.correlator.stop(self.mark + 1, self.mark * 1000);
+            let mut known = 0;
+            while let Some(ruling) = self.correlator.next() {
+                match ruling {
+                    Ruling::Call { call, verdict: Verdict::Owner { entry, .. } } => {
+                        assert_eq!(entry.0, call.0, "a wrong owner");
+                        known += 1;
+                    }
+                    Ruling::Doubt { entries } => panic!("taken back: {entries:?}"),
+                    Ruling::Call { .. } | Ruling::Finished { .. } => {}
+                }
+            }
+            known
+        }
+    }
+
+    #[test]
+    fn a_call_is_of_the_task_to_which_the_response_returns() {
+        let mut service = Service::new();
+        for round in 0..ROUNDS {
+            service.round(round, [task(11), task(12)], [11, 12], |service, index| {
+                service.fact(task(1 + index), Fact::Returned { connection: SocketId(11 + index) });
+            });
+        }
+        assert_eq!(service.known(), 2 * ROUNDS);
+    }
+
+    #[test]
+    fn what_returns_to_nobody_is_nobodys() {
+        let mut service = Service::new();
+        for round in 0..ROUNDS {
+            service.round(round, [task(11), task(12)], [11, 12], |_, _| {});
+        }
+        assert_eq!(service.known(), 0);
+    }
+
+    #[test]
+    fn two_calls_at_once_on_one_connection_are_nobodys() {
+        let mut service = Service::new();
+        for round in 0..ROUNDS {
+            // The response to the first returns to who made the second.
+            service.round(round, [task(11), task(11)], [11, 11], |service, index| {
+                service.fact(task(2 - index), Fact::Returned { connection: SocketId(11) });
+            });
+        }
+        assert_eq!(service.known(), 0);
+    }
+
+    #[test]
+    fn who_waits_for_a_task_may_show_when_it_has_called() {
+        let mut service = Service::new();
+        for round in 0..ROUNDS {
+            let own = [task(1000 + 2 * round), task(1001 + 2 * round)];
+            service.round(round, own, [1000 + 2 * round, 1001 + 2 * round], |service, index| {
+                service.fact(task(1 + index), Fact::Born { child: task(1000 + 2 * round + index) });
+            });
+        }
+        assert_eq!(service.known(), 2 * ROUNDS);
+    }
+}
