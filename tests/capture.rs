@@ -235,6 +235,14 @@ fn go_loses_nothing_and_knows_every_owner() {
     assert_eq!(owners, Owners { right: owners.right, wrong: 0, unknown: 0 });
 }
 
+#[test]
+fn tokio_loses_nothing_and_knows_every_owner() {
+    let Some(owners) = record_under_load("capture::tokio", Language::Tokio) else { return };
+    assert_eq!(owners.wrong, 0, "{owners:?}");
+    // A connection that is made under load is not known for its first call.
+    assert!(owners.unknown * 20 <= owners.right, "{owners:?}");
+}
+
 /// Downstream exchanges by whether their cassette is the one of the entry that caused them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Owners {

@@ -10,6 +10,7 @@
 #include "operation.h"
 #include "inet_points.h"
 #include "python_probes.h"
+#include "tokio_probes.h"
 #include "told_probe.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

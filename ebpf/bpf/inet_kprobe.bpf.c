@@ -11,6 +11,7 @@
 #include "inet_points.h"
 #include "in_flight.h"
 #include "python_probes.h"
+#include "tokio_probes.h"
 #include "told_probe.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -9,7 +9,7 @@
 enum { ENDINGS = 1 << 16 };
 
 /* `src/programs.rs` has the same. */
-enum { FOLLOWED_ONCE = 1, GO_ONCE = 2, PYTHON_ONCE = 4, TOLD_ONCE = 8 };
+enum { FOLLOWED_ONCE = 1, GO_ONCE = 2, PYTHON_ONCE = 4, TOLD_ONCE = 8, TOKIO_ONCE = 16 };
 
 struct {
 	MAP_UINT(type, MAP_ARRAY);
@@ -40,4 +40,12 @@ INLINE void know(u32 what, u32 process)
 
 	if (known)
 		__sync_fetch_and_or(known, what);
+}
+
+/* Given to programs and contexts, and never again. */
+volatile u64 numbers = 0;
+
+INLINE u64 next_number(void)
+{
+	return __sync_fetch_and_add(&numbers, 1) + 1;
 }

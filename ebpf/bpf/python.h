@@ -37,13 +37,6 @@ struct {
 	MAP_TYPE(value, u64);
 } contexts SEC(".maps");
 
-volatile u64 numbers = 0;
-
-INLINE u64 next_number(void)
-{
-	return __sync_fetch_and_add(&numbers, 1) + 1;
-}
-
 /* struct pthread of glibc on x86-64: what pthread_setspecific keeps for the first 32 keys (nptl/descr.h, 2.3 to 2.41). */
 enum { THREAD_SPECIFIC = 0x310, SPECIFIC_KEYS = 32 };
 

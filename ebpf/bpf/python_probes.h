@@ -22,20 +22,6 @@ INLINE int own_object(struct object_key *key, u64 address)
 	return 1;
 }
 
-/* What runs at the moment has started another. */
-INLINE void emit_strand(u64 child)
-{
-	struct strand_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
-
-	if (!out) {
-		count_loss(BUFFER_FULL, 0);
-		return;
-	}
-	fill_head(&out->head, STRAND_BORN, 0, 0, current_unit());
-	out->child = child;
-	submit(out, sizeof(*out));
-}
-
 /* PyContext_CopyCurrent() has made a context out of the current one. */
 SEC("uretprobe")
 int context_copied(struct user_regs *ctx)

@@ -283,6 +283,7 @@ enum kind {
 	MAPPED = 12,
 	CLAIMED = 13, /* the goroutine will have its next request written to the socket, by whichever other one */
 	STRAND_BORN = 14,
+	RETURNED = 15, /* whoever read the response has woken the task, for which it had written to the socket */
 };
 
 enum direction { SENT = 0, RECEIVED = 1 };

@@ -132,6 +132,20 @@ INLINE u64 followed_task(void)
 	return is_followed(task) ? task : 0;
 }
 
+/* What runs at the moment has started another. */
+INLINE void emit_strand(u64 child)
+{
+	struct strand_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+
+	if (!out) {
+		count_loss(BUFFER_FULL, 0);
+		return;
+	}
+	fill_head(&out->head, STRAND_BORN, 0, 0, current_unit());
+	out->child = child;
+	submit(out, sizeof(*out));
+}
+
 INLINE int emit_bare(u8 kind, u8 detail, u64 socket, u64 task)
 {
 	struct record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);

@@ -13,6 +13,7 @@
 #include "operation.h"
 #include "lifecycle.h"
 #include "python_probes.h"
+#include "tokio_probes.h"
 #include "told_probe.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "sockets.h"
 #include "tls_call.h"
+#include "tokio_exchange.h"
 
 enum { DNS_PORT = 53 };
 enum { /* include/net/tcp_states.h */
@@ -167,6 +168,8 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	u64 within = calling_tls_object(task);
 	u64 end;
 
+	if (has_been(TOKIO_ONCE, task >> 32))
+		task_moves(id, task, direction, state->role);
 	if (!readable) {
 		unseen += length;
 		length = 0;

@@ -10,6 +10,7 @@
 #include "in_flight.h"
 #include "lifecycle.h"
 #include "python_probes.h"
+#include "tokio_probes.h"
 #include "told_probe.h"
 #include "unix.h"
 

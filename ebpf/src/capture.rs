@@ -11,6 +11,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::address::Address;
+use crate::agents::Agents;
 use crate::cgroup::Cgroup;
 use crate::claims::Claims;
 use crate::code::Targets;
@@ -72,6 +73,7 @@ pub struct Capture {
     unix: UnixSockets,
     targets: Targets,
     claims: Claims,
+    agents: Agents,
     binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
@@ -106,6 +108,7 @@ impl Capture {
             unix: UnixSockets::default(),
             targets: Targets::new(options.inside_tls),
             claims: Claims::default(),
+            agents: Agents::default(),
             binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
@@ -180,7 +183,8 @@ impl Capture {
             self.binder.readable(pid);
         }
         self.programs.know_goroutines(pid, code.goroutines)?;
-        self.programs.know_python(pid, code.python)
+        self.programs.know_python(pid, code.python)?;
+        self.programs.know_tokio(pid, code.tokio)
     }
 
     /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
@@ -311,6 +315,13 @@ impl Capture {
                 }
                 return Ok(());
             }
+            Record::Returned { at, unit, socket } => {
+                if self.agents.has_one(socket) {
+                    let event = Event { at, unit: Some(unit), kind: EventKind::Returned { socket } };
+                    self.binder.take(Seen::Event { event, within: None });
+                }
+                return Ok(());
+            }
             Record::Mapped { process } => return self.look_into(process),
         };
         let event = self.claimed(event);
@@ -324,9 +335,17 @@ impl Capture {
     fn claimed(&mut self, mut event: Event) -> Event {
         match event.kind {
             EventKind::Data { socket, direction, .. } => {
+                self.agents.moves(socket, event.unit);
                 event.unit = self.claims.behind(socket, direction, event.unit);
             }
-            EventKind::Connecting { socket, .. } | EventKind::Close { socket, .. } => self.claims.forget(socket),
+            EventKind::Connecting { socket, .. } => {
+                self.claims.forget(socket);
+                self.agents.connects(socket, event.unit);
+            }
+            EventKind::Close { socket, .. } => {
+                self.claims.forget(socket);
+                self.agents.forget(socket);
+            }
             _ => {}
         }
         event

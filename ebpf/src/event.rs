@@ -32,6 +32,8 @@ pub enum Strand {
     /// A context of Python (PEP 567): an asyncio task or callback, whatever thread runs it. By a number that is given when it
     /// is first seen, and never again. Its end is not told. Or the context of an entry, as a hook inside the program says.
     Context(u64),
+    /// A task of tokio, whatever thread polls it, by its id, which never comes again in the process. Its end is not told.
+    Task(u64),
     /// What a thread of a pool was given to do, by a number in the same way.
     Job(u64),
 }
@@ -43,10 +45,16 @@ impl Unit {
         Unit { process, strand: Strand::Thread(thread) }
     }
 
-    /// Whether it is a goroutine.
+    /// Whether it is a goroutine, or as good as one: a task of tokio.
     #[must_use]
     pub const fn is_goroutine(self) -> bool {
-        matches!(self.strand, Strand::Goroutine(_))
+        matches!(self.strand, Strand::Goroutine(_) | Strand::Task(_))
+    }
+
+    /// Whether it is a task of tokio.
+    #[must_use]
+    pub const fn is_of_tokio(self) -> bool {
+        matches!(self.strand, Strand::Task(_))
     }
 
     /// Whether it is a thread.
@@ -124,7 +132,7 @@ pub struct Loss {
 pub struct Event {
     /// Monotonic time in nanoseconds (`CLOCK_MONOTONIC`).
     pub at: u64,
-    /// For whom it happened: the unit that was running, or the goroutine that has its request made by it. `None` where the
+    /// For whom it happened: the unit that was running, or the goroutine or task that has its request made by it. `None` where the
     /// kernel acted on its own (softirq).
     pub unit: Option<Unit>,
     /// What happened.
@@ -193,13 +201,18 @@ pub enum EventKind {
         cause: CloseCause,
     },
     /// A thread, process, context or job was born; the event's unit is the parent. A goroutine had been started by the event's
-    /// unit: told each time it makes a request that others write.
+    /// unit: told each time it makes a request that others write. A task of tokio is awaited by the event's unit: told each time.
     Born {
         /// The new unit.
         child: Unit,
     },
     /// A thread ended; the event's unit is the thread.
     Gone,
+    /// Whoever read the response from this socket has woken the event's unit, for which the request had been written.
+    Returned {
+        /// The socket.
+        socket: SocketId,
+    },
     /// A DNS answer that the service received over UDP (raw message bytes, RFC 1035).
     Name {
         /// The datagram's payload.

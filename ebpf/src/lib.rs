@@ -5,6 +5,7 @@
 //! in the data path. [`probe`] says beforehand whether this host lets it.
 
 mod address;
+mod agents;
 mod capture;
 mod cgroup;
 mod claims;

@@ -13,7 +13,7 @@ use aya::programs::{Program, ProgramFd, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, RawTracePointRunOptions, TestRun};
 
 use crate::cgroup::Cgroup;
-use crate::code::{GoroutineFields, PROBES, ProbePoint, PythonProgram};
+use crate::code::{CurrentTask, GoroutineFields, PROBES, ProbePoint, PythonProgram};
 use crate::error::Error;
 use crate::event::{LossKind, Role, SocketId};
 use crate::joined;
@@ -49,6 +49,7 @@ const FOLLOWED_AND_ANNOUNCED: u32 = 1 | 2;
 const FOLLOWED_ONCE: u32 = 1;
 const GO_ONCE: u32 = 2;
 const PYTHON_ONCE: u32 = 4;
+const TOKIO_ONCE: u32 = 16;
 
 /// Set in the instances of programs that this side numbers; `bpf/python.h` numbers others.
 const OWN_INSTANCE: u64 = 1 << 63;
@@ -69,6 +70,18 @@ unsafe impl Pod for LossCount {}
 unsafe impl Pod for GoroutineFields {}
 // SAFETY: as above.
 unsafe impl Pod for PythonProgram {}
+
+/// `struct tokio_program` in `bpf/tokio.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TokioProgram {
+    instance: u64,
+    task_at: i64,
+    marked: u64,
+}
+
+// SAFETY: plain integers without padding.
+unsafe impl Pod for TokioProgram {}
 
 /// The loss kinds by their index in the table; the last is counted by the kernel itself.
 pub(crate) const LOSS_KINDS: [LossKind; 4] =
@@ -100,6 +113,7 @@ pub(crate) struct Programs {
     known_endings: Array<MapData, u32>,
     go_programs: HashMap<MapData, u32, GoroutineFields>,
     python_programs: HashMap<MapData, u32, PythonProgram>,
+    tokio_programs: HashMap<MapData, u32, TokioProgram>,
     /// How many of them were numbered.
     instances: u64,
     sockets: Sockets,
@@ -139,6 +153,7 @@ impl Programs {
         let known_endings = take(&mut ebpf, "known_endings")?;
         let go_programs = take(&mut ebpf, "go_programs")?;
         let python_programs = take(&mut ebpf, "python_programs")?;
+        let tokio_programs = take(&mut ebpf, "tokio_programs")?;
         let sockets = if source.has_raw_sockets() {
             Sockets::Beside(Box::new(Beside {
                 states: take(&mut ebpf, "sockets")?,
@@ -160,6 +175,7 @@ impl Programs {
             known_endings,
             go_programs,
             python_programs,
+            tokio_programs,
             instances: 0,
             sockets,
             losses,
@@ -232,13 +248,25 @@ impl Programs {
     pub(crate) fn know_python(&mut self, pid: u32, program: Option<PythonProgram>) -> Result<(), Error> {
         let Some(mut program) = program else { return removed(self.python_programs.remove(&pid), "python_programs") };
         self.know(pid, PYTHON_ONCE)?;
+        program.instance = self.new_instance();
+        // Where it was known its contexts keep their numbers.
+        added(self.python_programs.insert(pid, program, NO_EXIST), "python_programs")
+    }
+
+    /// Where the threads of the process keep the current task of tokio. The programs forget it themselves when it becomes another
+    /// program.
+    pub(crate) fn know_tokio(&mut self, pid: u32, current: Option<CurrentTask>) -> Result<(), Error> {
+        let Some(current) = current else { return removed(self.tokio_programs.remove(&pid), "tokio_programs") };
+        self.know(pid, TOKIO_ONCE)?;
+        let instance = self.new_instance();
+        let program = TokioProgram { instance, task_at: current.at, marked: u64::from(current.is_marked) };
+        // Where it was known its tasks keep what is known of them.
+        added(self.tokio_programs.insert(pid, program, NO_EXIST), "tokio_programs")
+    }
+
+    fn new_instance(&mut self) -> u64 {
         self.instances += 1;
-        program.instance = OWN_INSTANCE | self.instances;
-        match self.python_programs.insert(pid, program, NO_EXIST) {
-            // Its contexts keep their numbers.
-            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            inserted => inserted.map_err(|e| Error::table("python_programs", e)),
-        }
+        OWN_INSTANCE | self.instances
     }
 
     /// The programs add FOLLOWED_ONCE themselves, so that this is always among what is written here.
@@ -364,6 +392,14 @@ pub(crate) fn kernel_types() -> Result<&'static Btf, Error> {
 fn distinct<'a>(hooks: &'a [&'static Hook]) -> impl DoubleEndedIterator<Item = &'static Hook> + 'a {
     let is_first = |&(at, hook): &(usize, &&Hook)| hooks[..at].iter().all(|before| before.program != hook.program);
     hooks.iter().enumerate().filter(is_first).map(|(_, &hook)| hook)
+}
+
+/// What is there already stays.
+fn added(result: Result<(), MapError>, table: &'static str) -> Result<(), Error> {
+    match result {
+        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        result => result.map_err(|e| Error::table(table, e)),
+    }
 }
 
 /// What was not there need not be removed.

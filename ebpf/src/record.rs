@@ -42,6 +42,12 @@ pub(crate) enum Record {
         parent: Option<Unit>,
         socket: SocketId,
     },
+    /// A task is woken by whoever has read from this socket what it waits for.
+    Returned {
+        at: u64,
+        unit: Unit,
+        socket: SocketId,
+    },
     /// A process may have mapped new code.
     Mapped {
         process: u32,
@@ -169,6 +175,7 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
             let parent = parent.map(|parent| Unit { process, strand: Strand::Goroutine(parent) });
             return unit.map(|unit| Record::Claimed { at, unit, parent, socket });
         }
+        15 => return unit.filter(|unit| unit.is_of_tokio()).map(|unit| Record::Returned { at, unit, socket }),
         14 => EventKind::Born { child: Unit { process, strand: strand(fields.u64()?)? } },
         _ => return None,
     };
@@ -179,9 +186,11 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
 fn strand(number: u64) -> Option<Strand> {
     const CONTEXT: u64 = 1 << 63;
     const JOB: u64 = 1 << 62;
+    const TASK: u64 = 1 << 60;
     let plain = number & !(CONTEXT | JOB);
     match number & (CONTEXT | JOB) {
         0 if number == 0 => None,
+        0 if number & TASK != 0 => Some(Strand::Task(number & !TASK)),
         0 => Some(Strand::Goroutine(number)),
         CONTEXT => Some(Strand::Context(plain)),
         JOB => Some(Strand::Job(plain)),
@@ -379,7 +388,18 @@ mod tests {
         let kind = EventKind::Born { child: Unit { process: 100, strand: Strand::Job(5) } };
         let expected = Record::Event(Event { at: 7, unit: Some(context(3)), kind });
         assert_eq!(born(1 << 63 | 3, 1 << 62 | 5), Some(expected));
+        let kind = EventKind::Born { child: Unit { process: 100, strand: Strand::Task(6) } };
+        let expected = Record::Event(Event { at: 7, unit: Some(Unit { process: 100, strand: Strand::Task(5) }), kind });
+        assert_eq!(born(1 << 60 | 5, 1 << 60 | 6), Some(expected));
         assert_eq!([0, 3 << 62].map(|child| born(0, child)), [None, None]);
+    }
+
+    #[test]
+    fn a_response_returns_to_a_task() {
+        let mut returned = head(15, 0, 0);
+        returned[32..40].copy_from_slice(&(1u64 << 60 | 7).to_ne_bytes());
+        let unit = Unit { process: 100, strand: Strand::Task(7) };
+        assert_eq!(decode(&returned), Some(Record::Returned { at: 7, unit, socket: SocketId(9) }));
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl Pipeline {
             }
             EventKind::Close { socket, cause } => self.close(now, socket, cause),
             EventKind::Born { child } => self.correlator.fact(now, Fact::Born { child }),
+            EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
             EventKind::Gone => self.correlator.fact(now, Fact::Gone),
             // Names come from the Host field; an answer of the resolver adds nothing to it.
             EventKind::Name { .. } => {}

@@ -15,6 +15,8 @@ pub enum Need {
     Node,
     /// The Go toolchain.
     Go,
+    /// Cargo, and the packages that the tests are built of.
+    Cargo,
     /// curl.
     Curl,
     /// PHP for the command line, with its curl.
@@ -62,6 +64,7 @@ impl Need {
             Need::Python => runs("python3", &["--version"]),
             Need::Node => runs("node", &["--version"]),
             Need::Go => runs("go", &["version"]),
+            Need::Cargo => runs("cargo", &["--version"]),
             Need::Curl => runs("curl", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),

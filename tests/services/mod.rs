@@ -25,6 +25,8 @@ pub enum Language {
     NodeHooked,
     /// Goroutines.
     Go,
+    /// Tasks of tokio, in an optimised and stripped program: enough of the shop for the load of `capture.rs`.
+    Tokio,
     /// Threads of several pools: enough of the shop for the load of `capture.rs`.
     Java,
 }
@@ -36,6 +38,7 @@ impl Language {
             Language::Python | Language::PythonAsync => Need::Python,
             Language::Node | Language::NodeHooked => Need::Node,
             Language::Go => Need::Go,
+            Language::Tokio => Need::Cargo,
             Language::Java => Need::Java,
         }
     }
@@ -51,6 +54,7 @@ impl Language {
                 vec!["node".into(), "--require".into(), hook.display().to_string(), source("shop.mjs")]
             }
             Language::Go => vec![go_shop()],
+            Language::Tokio => vec![tokio_shop()],
             Language::Java => vec!["java".into(), source("Shop.java")],
         }
     }
@@ -80,6 +84,20 @@ fn go_shop() -> String {
         build.env("CGO_ENABLED", "0").env("GO111MODULE", "off").env("GOTOOLCHAIN", "local");
         Process::start(build.args(["build", "-o"]).arg(&program).arg(source("shop.go"))).finish().expect_code(0);
         program
+    });
+    built.display().to_string()
+}
+
+/// The shop on tokio, built once a test run out of the packages that the tests themselves are built of.
+fn tokio_shop() -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop-tokio");
+        let mut build = Command::new("cargo");
+        build.args(["build", "--release", "--offline", "--quiet", "--manifest-path"]);
+        build.arg(source("shop-tokio/Cargo.toml")).arg("--target-dir").arg(&target);
+        Process::start(&mut build).finish().expect_code(0);
+        target.join("release/shop-tokio")
     });
     built.display().to_string()
 }

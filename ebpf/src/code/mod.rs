@@ -13,15 +13,18 @@ mod java;
 mod maps;
 mod node;
 mod python;
+mod stored;
 mod targets;
+mod tokio;
 
 pub(crate) use elf::Elf;
 pub(crate) use goroutines::{GoroutineFields, Goroutines};
 pub(crate) use maps::executable;
 pub(crate) use python::{Python, PythonProgram};
 pub(crate) use targets::Targets;
+pub(crate) use tokio::{CurrentTask, Tokio};
 
-/// A program of `bpf/tls.h`, `bpf/python_probes.h` or `bpf/told_probe.h` and the place in the file where it goes.
+/// A program of `bpf/tls.h`, `bpf/python_probes.h`, `bpf/told_probe.h` or `bpf/tokio_probes.h` and the place in the file where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProbePoint {
     pub(crate) program: &'static str,
@@ -29,7 +32,7 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 19] = [
+pub(crate) const PROBES: [&str; 21] = [
     "context_copied",
     "context_freed",
     "go_read_returns",
@@ -49,6 +52,8 @@ pub(crate) const PROBES: [&str; 19] = [
     "ssl_do_handshake",
     "ssl_write",
     "ssl_write_ex",
+    "task_awaited",
+    "task_woken",
 ];
 
 /// What a file has for us.
@@ -61,6 +66,8 @@ pub(crate) struct Inspected {
     pub(crate) python: Option<Python>,
     /// Where it holds the queue of Python's thread pools.
     pub(crate) queue: Vec<ProbePoint>,
+    /// Where it is a program with tokio.
+    pub(crate) tokio: Option<Tokio>,
     /// Where it is part of a runtime that there is a hook for.
     pub(crate) cell: Option<ProbePoint>,
     /// Where it is the dynamic loader.
@@ -77,6 +84,7 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
         goroutines: goroutines::of_program(&elf),
         python: python::of_file(&elf),
         queue: python::queue(&elf),
+        tokio: tokio::of_program(&elf),
         cell: node::cell(&elf).or_else(|| java::cell(&elf)),
         ..Inspected::default()
     };

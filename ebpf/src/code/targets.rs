@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use object::ReadCache;
 
 use super::python::{PythonLayout, PythonProgram};
-use super::{GoroutineFields, Inspected, ProbePoint, inspect, maps};
+use super::{CurrentTask, GoroutineFields, Inspected, ProbePoint, inspect, maps};
 
 /// Which files have been looked into.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ struct Known {
     is_readable: bool,
     goroutines: Option<GoroutineFields>,
     python: Option<PythonLayout>,
+    /// Of a program with tokio: where the current task stands.
+    tokio: Option<CurrentTask>,
 }
 
 /// What is known of all code of a process.
@@ -36,6 +38,8 @@ pub(crate) struct Code {
     pub(crate) goroutines: Option<GoroutineFields>,
     /// Of the Python interpreter.
     pub(crate) python: Option<PythonProgram>,
+    /// Of a program with tokio: where the current task stands.
+    pub(crate) tokio: Option<CurrentTask>,
 }
 
 /// Where distributions and images put libssl. It is probed before anything loads it, because a short-lived process has said
@@ -77,9 +81,10 @@ impl Targets {
                 code.python = Some(layout.loaded(mapped.start, mapped.offset));
             }
         }
-        // Not that of a library, which keeps the current goroutine elsewhere.
+        // Not that of a library, which keeps the current goroutine or task elsewhere.
         if let Ok(program) = File::open(format!("/proc/{pid}/exe")) {
-            code.goroutines = self.known(&program, attach).goroutines;
+            let known = self.known(&program, attach);
+            (code.goroutines, code.tokio) = (known.goroutines, known.tokio);
         }
         code
     }
@@ -107,7 +112,8 @@ impl Targets {
         let Ok(metadata) = file.metadata() else { return Known::default() };
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
-            let Inspected { library, goroutines, python, queue, cell, loader, probes } = inspect(&ReadCache::new(file));
+            let inspected = inspect(&ReadCache::new(file));
+            let Inspected { library, goroutines, python, queue, tokio, cell, loader, probes } = inspected;
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))
                 && library.is_some_and(|library| library.is_readable());
@@ -130,7 +136,9 @@ impl Targets {
             }
             // Without them a context could pass for one that was before it.
             let python = python.filter(|python| attach(file, number, &python.probes)).map(|python| python.layout);
-            Known { is_readable, goroutines, python }
+            // Without them a task that writes for others would pass for one that writes for itself.
+            let tokio = tokio.filter(|tokio| attach(file, number, &tokio.probes)).map(|tokio| tokio.current);
+            Known { is_readable, goroutines, python, tokio }
         })
     }
 }

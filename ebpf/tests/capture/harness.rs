@@ -211,7 +211,11 @@ impl Recorded {
                     known.closed = Some(*cause);
                 }
                 EventKind::Lost(loss) => losses.push(*loss),
-                EventKind::InsideTls { .. } | EventKind::Born { .. } | EventKind::Gone | EventKind::Name { .. } => {}
+                EventKind::InsideTls { .. }
+                | EventKind::Born { .. }
+                | EventKind::Gone
+                | EventKind::Returned { .. }
+                | EventKind::Name { .. } => {}
             }
         }
         Recorded { events, sockets, losses }

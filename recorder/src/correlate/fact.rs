@@ -83,6 +83,8 @@ pub(crate) enum Fact {
     Born { child: Unit },
     /// The moment's unit ended.
     Gone,
+    /// Whoever read the latest response on the connection has woken the moment's unit.
+    Returned { connection: SocketId },
     /// A connection is gone.
     ConnectionGone { connection: SocketId },
     /// A connection into the service was found open: an entry may be under way on it.

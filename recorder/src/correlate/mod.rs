@@ -33,6 +33,7 @@ mod ids;
 mod loops;
 mod operations;
 mod readers;
+mod returns;
 mod rule;
 mod sightings;
 mod tasks;
@@ -53,6 +54,7 @@ use loops::{Link, Read};
 use operations::Operations;
 use regress_ebpf::{SocketId, Unit};
 use regress_protocols::Mark;
+use returns::{Return, Returns};
 pub(crate) use sightings::Clue;
 use sightings::Sightings;
 use tasks::{Descent, Line, Tasks};
@@ -118,6 +120,7 @@ struct Call {
     lineage_over: bool,
     answered: bool,
     answered_by: Option<Unit>,
+    back: Return,
     /// The only entry that was open when it began, or that of the caller's parent, did not wait for it.
     unawaited: bool,
     /// Connections on which an entry might have been under way unseen.
@@ -162,6 +165,7 @@ pub(crate) struct Correlator {
     /// Goroutines that read entries, by the connection that the latest came over.
     readers: HashMap<SocketId, Unit>,
     children: Children,
+    returns: Returns,
     tasks: Tasks,
     /// Kinds of calls that tasks make outside of the entries they work for.
     task_operations: Operations,
@@ -203,6 +207,7 @@ impl Correlator {
             latest_on: HashMap::new(),
             readers: HashMap::new(),
             children: Children::default(),
+            returns: Returns::default(),
             tasks: Tasks::default(),
             task_operations: Operations::default(),
             calls: HashMap::new(),
@@ -262,7 +267,7 @@ impl Correlator {
             }
             Fact::CallBegan { call, connection, first, opaque } => {
                 let connected_for = self.connected_for.remove(&connection).filter(|_| first);
-                self.call_began(moment, call, connected_for, opaque);
+                self.call_began(moment, call, connection, connected_for, opaque);
             }
             Fact::CallSays { call, ids, values } => self.call_says(call, ids, values),
             Fact::CallHears { call, values } => {
@@ -281,9 +286,11 @@ impl Correlator {
             Fact::HopIs { entry, call } => self.hop_is(entry, call),
             Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
+            Fact::Returned { connection } => self.returned(moment, connection),
             Fact::ConnectionGone { connection } => {
                 self.joined.remove(&connection);
                 self.connected_for.remove(&connection);
+                self.forget_return(connection);
                 if let Some(reader) = self.readers.remove(&connection) {
                     self.forget_idle(reader);
                 }
@@ -475,7 +482,14 @@ impl Correlator {
         }
     }
 
-    fn call_began(&mut self, moment: Moment, key: CallKey, opened: Option<Opened>, opaque: Option<OperationHash>) {
+    fn call_began(
+        &mut self,
+        moment: Moment,
+        key: CallKey,
+        connection: SocketId,
+        opened: Option<Opened>,
+        opaque: Option<OperationHash>,
+    ) {
         let open = self.open_at(moment.mark);
         let mut call = Call {
             began: moment.mark,
@@ -495,6 +509,7 @@ impl Correlator {
             lineage_over: false,
             answered: false,
             answered_by: None,
+            back: Return::None,
             unawaited: false,
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
@@ -504,6 +519,7 @@ impl Correlator {
             open,
         };
         call.family = self.origins(&call.line);
+        call.back = self.expect_return(connection, key, &call);
         let mut scattered = false;
         if let Some(unit) = moment.unit.filter(|unit| !unit.is_task()) {
             if unit.is_thread() {
@@ -514,7 +530,7 @@ impl Correlator {
             let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
             scattered = !thread.is_for_one(unit)
-                && (!thread.outstanding.is_empty()
+                && ((!thread.outstanding.is_empty() && (thread.handles_entries || !unit.is_of_tokio()))
                     || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty() && !call.is_adrift));
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
             call.holder = thread.held().filter(|held| {
@@ -530,13 +546,7 @@ impl Correlator {
             }
         }
         let works_for_several = self.ask_parent(&mut call);
-        for entry in call.candidates() {
-            if let Some(entry) = self.entries.get_mut(&entry)
-                && !entry.waiting.contains(&key)
-            {
-                entry.waiting.push(key);
-            }
-        }
+        self.wait(key, &call);
         if let (true, Some(unit)) = (call.is_adrift, call.unit) {
             self.set_adrift(unit, key, call.began);
         }
@@ -660,6 +670,16 @@ impl Correlator {
         thread.outstanding.retain(|call| *call != key);
         if !thread.handles_entries {
             self.forget_idle(unit);
+        }
+    }
+
+    fn wait(&mut self, key: CallKey, call: &Call) {
+        for entry in call.candidates() {
+            if let Some(entry) = self.entries.get_mut(&entry)
+                && !entry.waiting.contains(&key)
+            {
+                entry.waiting.push(key);
+            }
         }
     }
 

@@ -109,7 +109,8 @@ impl Correlator {
     fn opinion(&self, call: &Call, force: bool) -> Opinion {
         let over = call.opaque || call.operation.is_some();
         let holder = call.holder.or(call.parent_holds).and_then(|holder| self.entries.get(&holder));
-        let is_open = holder.is_some_and(|holder| holder.ended.is_none()) || self.may_drift(call);
+        let is_open =
+            holder.is_some_and(|holder| holder.ended.is_none()) || self.may_drift(call) || self.awaits_return(call);
         if !force && (!over || is_open) {
             return Opinion::Wait;
         }
@@ -233,6 +234,7 @@ impl Correlator {
     pub(super) fn kept_to_thread(&self, call: &Call) -> bool {
         let Some(entry) = call.holder.and_then(|holder| self.entries.get(&holder)) else { return false };
         call.unit.is_some()
+            && Self::is_returned(call)
             && !entry.pipelined
             && (entry.read_by == call.unit || entry.passed_on)
             && entry.answered_by == call.unit

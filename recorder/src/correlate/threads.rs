@@ -250,8 +250,9 @@ impl Correlator {
             return;
         }
         if child.is_goroutine() {
-            if let Some(parent) = parent {
+            if let Some(parent) = parent.filter(|parent| self.children.parent(child) != Some(*parent)) {
                 self.children.born(parent, child);
+                self.awaited(child);
             }
             return;
         }
