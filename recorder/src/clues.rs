@@ -3,8 +3,7 @@
 
 use std::{
     borrow::Cow,
-    collections::hash_map::DefaultHasher,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, RandomState},
 };
 
 use regress_protocols::http1::Message;
@@ -30,6 +29,8 @@ const LONG_WORD: usize = 8;
 pub(crate) struct Clues {
     headers: Vec<(String, Family)>,
     values: bool,
+    /// Drawn anew for each recording and kept nowhere, so that nobody finds out by trial what a clue stands for.
+    key: RandomState,
 }
 
 /// How a header holds its id. Only ids of one family can be the same.
@@ -67,7 +68,7 @@ impl Clues {
             wanted.extend(KNOWN.map(|(name, family)| (name.to_owned(), family)));
             wanted.extend(headers.iter().map(|name| (name.to_ascii_lowercase(), Family::Own)));
         }
-        Clues { headers: wanted, values }
+        Clues { headers: wanted, values, key: RandomState::new() }
     }
 
     /// Whether anything is looked for.
@@ -86,7 +87,7 @@ impl Clues {
             };
             let Some(id) = std::str::from_utf8(value).ok().and_then(|value| family.id(value)) else { continue };
             let space = if matches!(family, Family::Trace(_)) { "trace" } else { header };
-            let clue = hash(&(space, id));
+            let clue = self.key.hash_one((space, id));
             if ids.len() < MOST_IDS && !ids.contains(&clue) {
                 ids.push(clue);
             }
@@ -96,23 +97,23 @@ impl Clues {
 
     /// The values in the path, the query and the body of a request.
     pub(crate) fn values(&self, request: &Message) -> Vec<Clue> {
-        let mut values = Values::default();
+        let mut values = Values::new(&self.key);
         if self.values {
             request.path().split('/').for_each(|segment| values.add(segment));
             let query = request.query().unwrap_or_default();
             query.split('&').for_each(|pair| values.add(pair.split_once('=').map_or(pair, |(_, value)| value)));
             values.add_body(request);
         }
-        values.0
+        values.found
     }
 
     /// The values in the body of a response.
     pub(crate) fn values_of_response(&self, response: &Message) -> Vec<Clue> {
-        let mut values = Values::default();
+        let mut values = Values::new(&self.key);
         if self.values {
             values.add_body(response);
         }
-        values.0
+        values.found
     }
 }
 
@@ -142,18 +143,24 @@ fn is_telling(id: &str) -> bool {
     (SHORTEST_ID..=LONGEST).contains(&id.len()) && !is_zero && !is_word
 }
 
-#[derive(Default)]
-struct Values(Vec<Clue>);
+struct Values<'k> {
+    found: Vec<Clue>,
+    key: &'k RandomState,
+}
 
-impl Values {
+impl Values<'_> {
+    fn new(key: &RandomState) -> Values<'_> {
+        Values { found: Vec::new(), key }
+    }
+
     fn add(&mut self, value: &str) {
         let is_value = value.len() >= LONG_WORD || value.bytes().any(|byte| byte.is_ascii_digit());
-        if !is_value || value.len() > LONGEST || self.0.len() >= MOST_VALUES {
+        if !is_value || value.len() > LONGEST || self.found.len() >= MOST_VALUES {
             return;
         }
-        let clue = hash(&("value", value));
-        if !self.0.contains(&clue) {
-            self.0.push(clue);
+        let clue = self.key.hash_one(value);
+        if !self.found.contains(&clue) {
+            self.found.push(clue);
         }
     }
 
@@ -180,14 +187,10 @@ impl Values {
     }
 }
 
-fn hash(what: &impl Hash) -> Clue {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -199,7 +202,16 @@ mod tests {
     }
 
     fn ids(headers: &[(&str, &str)]) -> Vec<Clue> {
-        Clues::new(true, &["X-Order-Key".to_owned()], false).ids(&request(headers))
+        static OF_ONE_RECORDING: LazyLock<Clues> =
+            LazyLock::new(|| Clues::new(true, &["X-Order-Key".to_owned()], false));
+        OF_ONE_RECORDING.ids(&request(headers))
+    }
+
+    #[test]
+    fn what_a_clue_stands_for_is_known_to_its_recording_alone() {
+        let headers = [("x-request-id", "request-1")];
+        let [one, other] = [(); 2].map(|()| Clues::new(true, &[], false).ids(&request(&headers)));
+        assert!(one.len() == 1 && one != other);
     }
 
     #[test]
