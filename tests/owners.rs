@@ -7,10 +7,13 @@ use crate::{
     services::{python, source},
 };
 
+/// Each of two clients makes so many: enough to believe ids.
+const REQUESTS: u32 = 20;
+const ENTRIES: usize = 2 * REQUESTS as usize;
+
 /// What is recorded of workers that make the calls of two requests at a time, which only an id or a value tells apart.
 /// The requests have a number in this header, and their calls the same path.
 fn record(header: &str, arguments: &[&str]) -> (Finished, Corpus) {
-    const REQUESTS: u32 = 5;
     let downstream = Downstream::start(|_, target, _| Answer(200, "text/plain", target.to_owned()));
     let port = free_port();
     let mut command = Command::new(python());
@@ -41,7 +44,7 @@ fn record(header: &str, arguments: &[&str]) -> (Finished, Corpus) {
 /// All calls are with their entries, for this reason.
 #[track_caller]
 fn assert_owned((finished, corpus): &(Finished, Corpus), rule: Rule, confidence: Confidence) {
-    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (10, 0), "{}", finished.stderr);
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (ENTRIES, 0), "{}", finished.stderr);
     for cassette in &corpus.cassettes {
         let entry = cassette.entry.as_ref().expect("not the ambient cassette");
         let [call] = &cassette.downstream[..] else { panic!("{cassette:#?}\n{}", finished.stderr) };
@@ -54,7 +57,7 @@ fn assert_owned((finished, corpus): &(Finished, Corpus), rule: Rule, confidence:
 /// It is not known whose any of them is.
 #[track_caller]
 fn assert_unknown((finished, corpus): &(Finished, Corpus)) {
-    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (10, 10), "{}", finished.stderr);
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (ENTRIES, ENTRIES), "{}", finished.stderr);
     assert!(corpus.cassettes.iter().all(|cassette| cassette.downstream.is_empty() && cassette.has_defects()));
 }
 
@@ -80,8 +83,12 @@ fn values_tell_what_is_likely_where_that_is_asked_for() {
     }
     let likely = record("X-Order-Key", &["--value-evidence"]);
     assert_owned(&likely, Rule::Values, Confidence::Likely);
-    assert!(likely.0.stderr.contains("10 exchanges are likely of an entry"), "{}", likely.0.stderr);
+    assert!(likely.0.stderr.contains(&format!("{ENTRIES} exchanges are likely of an entry")), "{}", likely.0.stderr);
     likely.0.expect_code(2);
     let (finished, corpus) = record("X-Order-Key", &["--value-evidence", "--only-certain"]);
-    assert!(corpus.cassettes.is_empty() && finished.stderr.contains("10 entries were left out"), "{}", finished.stderr);
+    assert!(
+        corpus.cassettes.is_empty() && finished.stderr.contains(&format!("{ENTRIES} entries were left out")),
+        "{}",
+        finished.stderr
+    );
 }

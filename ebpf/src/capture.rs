@@ -11,7 +11,6 @@ use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::address::Address;
-use crate::agents::Agents;
 use crate::cgroup::Cgroup;
 use crate::claims::Claims;
 use crate::code::Targets;
@@ -25,6 +24,7 @@ use crate::record::{self, Payload, Record};
 use crate::source::Source;
 use crate::tls::{Binder, Seen};
 use crate::unix::UnixSockets;
+use crate::users::SocketUsers;
 
 /// What to capture, and with how much memory.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ pub struct Capture {
     unix: UnixSockets,
     targets: Targets,
     claims: Claims,
-    agents: Agents,
+    users: SocketUsers,
     binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
@@ -108,7 +108,7 @@ impl Capture {
             unix: UnixSockets::default(),
             targets: Targets::new(options.inside_tls),
             claims: Claims::default(),
-            agents: Agents::default(),
+            users: SocketUsers::default(),
             binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
@@ -316,7 +316,7 @@ impl Capture {
                 return Ok(());
             }
             Record::Returned { at, unit, socket } => {
-                if self.agents.has_one(socket) {
+                if self.users.has_one(socket) {
                     let event = Event { at, unit: Some(unit), kind: EventKind::Returned { socket } };
                     self.binder.take(Seen::Event { event, within: None });
                 }
@@ -335,16 +335,16 @@ impl Capture {
     fn claimed(&mut self, mut event: Event) -> Event {
         match event.kind {
             EventKind::Data { socket, direction, .. } => {
-                self.agents.moves(socket, event.unit);
+                self.users.moves(socket, event.unit);
                 event.unit = self.claims.behind(socket, direction, event.unit);
             }
             EventKind::Connecting { socket, .. } => {
                 self.claims.forget(socket);
-                self.agents.connects(socket, event.unit);
+                self.users.connects(socket, event.unit);
             }
             EventKind::Close { socket, .. } => {
                 self.claims.forget(socket);
-                self.agents.forget(socket);
+                self.users.forget(socket);
             }
             _ => {}
         }

@@ -5,7 +5,6 @@
 //! in the data path. [`probe`] says beforehand whether this host lets it.
 
 mod address;
-mod agents;
 mod capture;
 mod cgroup;
 mod claims;
@@ -21,6 +20,7 @@ mod record;
 mod source;
 mod tls;
 mod unix;
+mod users;
 
 pub use address::{Address, UnixAddress};
 pub use capture::{Capture, Options};

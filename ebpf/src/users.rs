@@ -7,7 +7,7 @@ use crate::event::{SocketId, Unit};
 /// Who uses sockets. A task that has connected one, or shares it with others as those do that lend each other connections,
 /// writes for itself.
 #[derive(Debug, Default)]
-pub(crate) struct Agents(HashMap<SocketId, Users>);
+pub(crate) struct SocketUsers(HashMap<SocketId, Users>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Users {
@@ -17,7 +17,7 @@ enum Users {
     Others,
 }
 
-impl Agents {
+impl SocketUsers {
     /// The task begins to connect it.
     pub(crate) fn connects(&mut self, socket: SocketId, unit: Option<Unit>) {
         self.0.remove(&socket);
@@ -64,30 +64,30 @@ mod tests {
 
     #[test]
     fn one_task_that_has_not_connected_it_uses_it_for_others() {
-        let mut agents = Agents::default();
-        assert!(!agents.has_one(SOCKET));
-        agents.connects(SOCKET, task(1));
-        assert!(!agents.has_one(SOCKET));
-        agents.moves(SOCKET, task(2));
-        agents.moves(SOCKET, task(2));
-        assert!(agents.has_one(SOCKET));
-        agents.moves(SOCKET, task(3));
-        assert!(!agents.has_one(SOCKET));
-        agents.moves(SOCKET, task(2));
-        assert!(!agents.has_one(SOCKET), "for good");
-        agents.forget(SOCKET);
-        agents.moves(SOCKET, task(2));
-        assert!(agents.has_one(SOCKET));
-        agents.moves(SOCKET, Some(Unit::thread(10, 11)));
-        assert!(!agents.has_one(SOCKET), "a thread without a task");
+        let mut users = SocketUsers::default();
+        assert!(!users.has_one(SOCKET));
+        users.connects(SOCKET, task(1));
+        assert!(!users.has_one(SOCKET));
+        users.moves(SOCKET, task(2));
+        users.moves(SOCKET, task(2));
+        assert!(users.has_one(SOCKET));
+        users.moves(SOCKET, task(3));
+        assert!(!users.has_one(SOCKET));
+        users.moves(SOCKET, task(2));
+        assert!(!users.has_one(SOCKET), "for good");
+        users.forget(SOCKET);
+        users.moves(SOCKET, task(2));
+        assert!(users.has_one(SOCKET));
+        users.moves(SOCKET, Some(Unit::thread(10, 11)));
+        assert!(!users.has_one(SOCKET), "a thread without a task");
     }
 
     #[test]
     fn who_has_connected_it_uses_it_for_itself() {
-        let mut agents = Agents::default();
-        agents.connects(SOCKET, task(1));
-        agents.moves(SOCKET, task(1));
-        agents.moves(SOCKET, task(2));
-        assert!(!agents.has_one(SOCKET));
+        let mut users = SocketUsers::default();
+        users.connects(SOCKET, task(1));
+        users.moves(SOCKET, task(1));
+        users.moves(SOCKET, task(2));
+        assert!(!users.has_one(SOCKET));
     }
 }
