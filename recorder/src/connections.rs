@@ -218,6 +218,13 @@ impl Connection {
         self.pairer.next()
     }
 
+    /// What is said on it is not cut into exchanges from now on.
+    pub(crate) fn leave(&mut self) {
+        self.pairer = Pairer::new(true, Limits::default());
+        self.cutter = None;
+        self.opaque = Some(true);
+    }
+
     /// Whether it is FastCGI.
     pub(crate) fn is_cut(&self) -> bool {
         self.cutter.is_some()

@@ -21,7 +21,7 @@ use crate::{
 mod hops;
 mod scope;
 
-use hops::Line;
+use hops::{Line, MOST_OF_A_HOP};
 pub(crate) use scope::{Output, Scope};
 
 /// An entry that begins within these nanoseconds after a loss may still be touched by it.
@@ -286,6 +286,9 @@ impl Pipeline {
                 if let (Some(call), Direction::Received) = (connection.last_call, moved.direction) {
                     self.correlator.fact(now, Fact::CallsEndRead { call });
                 }
+            }
+            What::Data { bytes, .. } if is_internal && connection.buffered + bytes.len() as u64 > MOST_OF_A_HOP => {
+                return self.leave_hop(now, socket);
             }
             What::Data { position, bytes, missing, .. } => {
                 let length = bytes.len() as u64;

@@ -54,16 +54,17 @@ pub fn recorrelate(folder: &Path, write: bool) -> Result<Recorrelated, Error> {
     Ok(folder.counts)
 }
 
-/// Calls by when they began, as a cassette tells it: the number of the connection, and microseconds since 1970.
+/// Calls by the number of their connection, and by when they began in microseconds since 1970.
+#[derive(Default)]
 struct Places(HashMap<(u64, i64), CallKey>);
 
 impl Places {
-    /// The call of an exchange in something that began at `start`. Rounding may have moved it by a microsecond, in which no
-    /// connection has two.
-    fn call(&self, start: i64, exchange: &Exchange) -> Option<CallKey> {
+    /// The call of an exchange on the connection of this number, in something that began at `start`. Both times are rounded, by
+    /// a microsecond at most, in which no connection has two.
+    fn call(&self, start: i64, connection: u64, exchange: &Exchange) -> Option<CallKey> {
         let at = start.saturating_add(exchange.at);
         let near = [at, at.saturating_sub(1), at.saturating_add(1)];
-        near.iter().find_map(|at| self.0.get(&(exchange.connection.id, *at)).copied())
+        near.iter().find_map(|at| self.0.get(&(connection, *at)).copied())
     }
 }
 
@@ -74,7 +75,9 @@ struct Decided {
     connections: u64,
     /// When entries began, and whether calls of theirs are uncertain.
     entries: BTreeMap<EntryKey, (u64, bool)>,
+    /// On which connection calls began, and when.
     calls: HashMap<CallKey, (u64, u64)>,
+    places: Places,
     verdicts: HashMap<CallKey, Verdict>,
 }
 
@@ -87,6 +90,7 @@ impl Decided {
             connections: 0,
             entries: BTreeMap::new(),
             calls: HashMap::new(),
+            places: Places::default(),
             verdicts: HashMap::new(),
         };
         let (mut passed, mut last, mut is_stopped) = (HashMap::new(), (0, 0), false);
@@ -117,6 +121,8 @@ impl Decided {
             decided.rulings(&mut correlator, &mut passed);
         }
         decided.pass_on(&passed);
+        let place = |(&call, &(connection, began))| ((connection, decided.wall.micros(began)), call);
+        decided.places = Places(decided.calls.iter().map(place).collect());
         Ok(decided)
     }
 
@@ -125,7 +131,9 @@ impl Decided {
             match ruling {
                 Ruling::Call { call, verdict } => drop(self.verdicts.insert(call, verdict)),
                 Ruling::Passed { hop, of } => drop(passed.insert(hop, of)),
-                Ruling::Finished { entry, ambiguous: true } => self.doubt(&EntrySet::from_iter([entry])),
+                Ruling::Finished { entry, ambiguous: true } => {
+                    self.entries.entry(entry).and_modify(|(_, is_uncertain)| *is_uncertain = true);
+                }
                 Ruling::Finished { .. } => {}
                 Ruling::Doubt { entries } => self.doubt(&entries),
             }
@@ -155,15 +163,6 @@ impl Decided {
 
     fn id(&self, entry: EntryKey, began: u64) -> CassetteId {
         self.wall.id(began, entry.0)
-    }
-
-    /// Which call stands where in something that began at `start`, and whose connections have numbers from this one on.
-    fn places(&self, start: u64, connections: u64) -> Places {
-        let place = |(&call, &(connection, began)): (&CallKey, &(u64, u64))| {
-            let at = self.wall.micros(start).saturating_add(offset(start, began));
-            ((connection.saturating_add(connections), at), call)
-        };
-        Places(self.calls.iter().map(place).collect())
     }
 }
 
@@ -224,7 +223,7 @@ impl Folder<'_> {
             changed.insert(entry, (before, cassette, is_uncertain));
         }
         let ambient_before = self.ambient.clone();
-        self.take_out_of_ambient(decided, &mut pool);
+        self.take_out_of_ambient(decided, |owner| changed.contains_key(&owner), &mut pool);
         let mut calls: Vec<(&CallKey, &Verdict)> = decided.verdicts.iter().collect();
         calls.sort_by_key(|(call, _)| **call);
         for (call, verdict) in calls {
@@ -246,22 +245,28 @@ impl Folder<'_> {
             }
         }
         let recorded = changed.values().next().map(|(before, ..): &(Cassette, _, _)| before.recorded.clone());
+        self.return_to_ambient(decided, recorded.as_ref(), pool);
+        let (mut gain, mut lose) = (Vec::new(), Vec::new());
         for (before, mut cassette, is_uncertain) in changed.into_values() {
             cassette.downstream.sort_by_key(|exchange| exchange.at);
             settle(&mut cassette, is_uncertain);
             let (was, is) = (is_doubtful(&before), is_doubtful(&cassette));
             self.counts.now_certain += u64::from(was && !is);
             self.counts.now_uncertain += u64::from(!was && is);
-            if self.write && cassette != before {
-                self.store.write(&cassette)?;
+            let gains = cassette.downstream.len() > before.downstream.len();
+            if cassette != before {
+                if gains { gain.push(cassette) } else { lose.push(cassette) }
             }
         }
-        self.return_to_ambient(decided, recorded.as_ref(), pool);
-        if let Some(ambient) =
-            self.ambient.as_ref().filter(|ambient| self.write && Some(*ambient) != ambient_before.as_ref())
-        {
+        if !self.write {
+            return Ok(());
+        }
+        // Where this ends in the middle, a call may stand in two places and not in none.
+        gain.iter().try_for_each(|cassette| self.store.write(cassette).map(drop))?;
+        if let Some(ambient) = self.ambient.as_ref().filter(|ambient| Some(*ambient) != ambient_before.as_ref()) {
             self.store.replace_ambient(ambient)?;
         }
+        lose.iter().try_for_each(|cassette| self.store.write(cassette).map(drop))?;
         Ok(())
     }
 
@@ -276,9 +281,8 @@ impl Folder<'_> {
         has: &mut HashSet<CallKey>,
     ) {
         let start = decided.wall.micros(began);
-        let of = decided.places(began, 0);
         for mut exchange in std::mem::take(&mut cassette.downstream) {
-            let call = of.call(start, &exchange);
+            let call = decided.places.call(start, exchange.connection.id, &exchange);
             match call.and_then(|call| Some((call, decided.verdicts.get(&call)?))) {
                 Some((call, Verdict::Owner { entry: owner, cause })) if *owner == entry => {
                     has.insert(call);
@@ -295,27 +299,34 @@ impl Folder<'_> {
         }
     }
 
-    /// All calls of the recording that are in the ambient cassette.
-    fn take_out_of_ambient(&mut self, decided: &Decided, pool: &mut HashMap<CallKey, Moved>) {
+    /// Calls in the ambient cassette that an entry owns which has a cassette; of those that stay it says whether they may be
+    /// somebody's.
+    fn take_out_of_ambient(
+        &mut self,
+        decided: &Decided,
+        has_cassette: impl Fn(EntryKey) -> bool,
+        pool: &mut HashMap<CallKey, Moved>,
+    ) {
         let Some(ambient) = &mut self.ambient else { return };
         let Some(start) = parsed(&ambient.recorded.at) else { return };
-        let of = decided.places(decided.started, decided.connections);
-        let kept = std::mem::take(&mut ambient.downstream).into_iter().filter_map(|exchange| {
-            let call = of
-                .call(start, &exchange)
-                .filter(|call| matches!(decided.verdicts.get(call), Some(Verdict::Owner { .. })));
-            match call {
-                Some(call) if !pool.contains_key(&call) => {
+        for mut exchange in std::mem::take(&mut ambient.downstream) {
+            let connection = exchange.connection.id.checked_sub(decided.connections);
+            let call = connection.and_then(|connection| decided.places.call(start, connection, &exchange));
+            match call.and_then(|call| Some((call, decided.verdicts.get(&call)?))) {
+                Some((call, Verdict::Owner { entry, .. })) if has_cassette(*entry) && !pool.contains_key(&call) => {
                     let (connection, began) = decided.calls.get(&call).copied().unwrap_or_default();
-                    let mut exchange = exchange;
                     exchange.connection.id = connection;
                     pool.insert(call, Moved { exchange, began });
-                    None
+                    continue;
                 }
-                _ => Some(exchange),
+                Some((_, Verdict::Ambiguous { .. })) => {
+                    assemble::add(&mut exchange.defects, Defect::AmbiguousOwner);
+                }
+                Some((_, Verdict::Ambient)) => exchange.defects.retain(|defect| *defect != Defect::AmbiguousOwner),
+                Some((_, Verdict::Owner { .. })) | None => {}
             }
-        });
-        ambient.downstream = kept.collect();
+            ambient.downstream.push(exchange);
+        }
     }
 
     /// What belongs to no entry that has a cassette.
@@ -328,7 +339,7 @@ impl Folder<'_> {
             downstream: Vec::new(),
             defects: Vec::new(),
         });
-        let Some(start) = parsed(&ambient.recorded.at) else { return };
+        let start = parsed(&ambient.recorded.at).unwrap_or_default();
         for (call, moved) in pool {
             let is_ambiguous = matches!(decided.verdicts.get(&call), Some(Verdict::Ambiguous { .. }));
             let mut exchange = moved.at(decided.started, None);

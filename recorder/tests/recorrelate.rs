@@ -195,6 +195,31 @@ fn an_entry_whose_call_is_not_there_any_more_is_uncertain() {
 }
 
 #[test]
+fn calls_of_entries_that_have_no_cassette_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), true, 0);
+    confuse(folder.path());
+    let store = Store::open(folder.path()).unwrap();
+    let ambient = fs::read_to_string(folder.path().join("ambient.cassette.json")).unwrap();
+    store.list().unwrap().iter().for_each(|located| fs::remove_file(&located.path).unwrap());
+    assert_eq!(recorrelate(folder.path(), true).unwrap(), Recorrelated::default());
+    assert_eq!(fs::read_to_string(folder.path().join("ambient.cassette.json")).unwrap(), ambient);
+}
+
+#[test]
+fn calls_of_nobody_say_whether_they_may_be_somebodys() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), true, 0);
+    let right = files(folder.path());
+    let store = Store::open(folder.path()).unwrap();
+    let mut ambient = store.ambient().unwrap().unwrap();
+    ambient.downstream[3].defects.push(Defect::AmbiguousOwner);
+    store.replace_ambient(&ambient).unwrap();
+    recorrelate(folder.path(), true).unwrap();
+    assert_eq!(files(folder.path()), right);
+}
+
+#[test]
 fn recordings_that_share_a_folder_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), true, 0);

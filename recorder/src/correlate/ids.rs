@@ -14,6 +14,7 @@ use regress_cassettes::Rule;
 
 use super::{
     Call, CallKey, Correlator, EntryKey, Verdict,
+    hops::Lone,
     rule::{Because, Opinion, certain},
     sightings::Clue,
     threads::Shape,
@@ -206,8 +207,8 @@ impl Correlator {
         if let Some(lineage) = call.lineage.filter(|_| call.thread_gone) {
             hear(Some(lineage.entry), self.shape(lineage.process), Because::Threads(lineage.process));
         }
-        if let ([one], true) = (&call.open[..], self.is_alone(call)) {
-            hear(Some(*one), Shape::Trusted, Because::Alone);
+        if let (Lone::Entry(one), true) = (self.lone(call), self.is_alone(call)) {
+            hear(Some(one), Shape::Trusted, Because::Alone);
         }
         dissent
     }

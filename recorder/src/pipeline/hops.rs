@@ -16,6 +16,8 @@ use crate::{
     correlate::{CallKey, EntryKey, Fact, Moment, Verdict},
 };
 
+/// Bytes of requests and responses between recorded processes that are kept of one connection until they are over.
+pub(super) const MOST_OF_A_HOP: u64 = 64 << 20;
 /// Requests that may wait for the answer that tells which they are.
 const MOST_REQUESTS: usize = 64;
 
@@ -107,7 +109,8 @@ impl Pipeline {
         let client = match (role(socket), role(other)) {
             (Some(Role::Client), Some(Role::Server)) => socket,
             (Some(Role::Server), Some(Role::Client)) => other,
-            _ => return,
+            // Who asks is not known: what is said there is nobody's all the same.
+            _ => socket,
         };
         let joined = [socket, other].iter().any(|end| self.connections.get(end).is_some_and(|end| end.joined));
         self.lines.insert(client, Line::new(now.at, joined));
@@ -171,6 +174,14 @@ impl Pipeline {
                 Part::Joined => {}
             }
         }
+    }
+
+    /// It is not looked into any further: somebody talks for long there, or at length.
+    pub(super) fn leave_hop(&mut self, now: Moment, socket: SocketId) {
+        if let Some(connection) = self.connections.get_mut(&socket) {
+            connection.leave();
+        }
+        self.drop_parts(now, socket);
     }
 
     /// Take what the bytes of a connection within the service say.
