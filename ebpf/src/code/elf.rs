@@ -1,9 +1,10 @@
 //! ELF files: where a function's code is.
 
 use object::elf::{
-    EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_LOAD, PT_TLS, R_X86_64_RELATIVE, STT_FUNC, STT_OBJECT,
+    DF_1_PIE, DT_FLAGS_1, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_INTERP, PT_LOAD, PT_TLS,
+    R_X86_64_RELATIVE, STT_FUNC, STT_OBJECT,
 };
-use object::read::elf::{FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 use object::{Endianness, ReadRef};
 
 use super::ProbePoint;
@@ -23,6 +24,22 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         let kind = header.e_type(endian);
         let fits = header.e_machine(endian) == EM_X86_64 && endian == Endianness::Little;
         (fits && (kind == ET_EXEC || kind == ET_DYN)).then_some(Elf { data, endian, header })
+    }
+
+    /// Whether it can be started, and is no mere library.
+    pub(crate) fn is_program(&self) -> bool {
+        let endian = self.endian;
+        let Ok(segments) = self.header.program_headers(endian, self.data) else { return false };
+        let is_pie = |entry: &object::elf::Dyn64<Endianness>| {
+            entry.d_tag(endian) == DT_FLAGS_1 && entry.d_val(endian) & u64::from(DF_1_PIE) != 0
+        };
+        let is_static_pie = || {
+            let entries = segments.iter().filter_map(|segment| segment.dynamic(endian, self.data).ok().flatten());
+            entries.flatten().any(is_pie)
+        };
+        self.header.e_type(endian) == ET_EXEC
+            || segments.iter().any(|segment| segment.p_type(endian) == PT_INTERP)
+            || is_static_pie()
     }
 
     /// The functions of these names, as addresses, in the order of the names: what the file exports, else what its full
@@ -142,5 +159,25 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
             let available = segment.p_filesz(self.endian).checked_sub(into).filter(|available| *available > 0)?;
             Some((segment.p_offset(self.endian).checked_add(into)?, available))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_program(path: &str) -> bool {
+        let file = std::fs::read(path).unwrap();
+        Elf::parse(&file[..]).unwrap().is_program()
+    }
+
+    #[test]
+    fn programs_are_told_from_libraries() {
+        assert!(is_program("/proc/self/exe"));
+        // The library that unwinds stacks, where it is one.
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let library =
+            maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("libgcc_s"));
+        assert!(!library.is_some_and(is_program));
     }
 }

@@ -65,7 +65,8 @@ struct Vtable {
 
 /// `None` for what has no tokio, or several, or one of another form.
 pub(crate) fn of_program<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option<Tokio> {
-    elf.thread_local_size()?;
+    // Only a program knows where a thread's own memory is without asking.
+    elf.thread_local_size().filter(|_| elf.is_program())?;
     let program = Program::of(elf)?;
     let [wake_by_value, wake_by_reference] = program.wakes()?;
     let vtables = program.vtables();
