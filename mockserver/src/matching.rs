@@ -1,12 +1,13 @@
 //! Which recorded exchange answers a request. Pure: no I/O, no clock, no state of its own.
 //!
 //! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
-//! name had in the recordings), method and path. Behind them a request is answered by a recorded exchange whose request
-//! says the same ([`regress_cassettes::diff::requests`] is empty), each once, in the order recorded, the entry's before
-//! the ambient ones; ambient ones may be asked for again and then the last of them answers. There is no third way:
-//! what is merely like a recorded request is a miss that names it.
+//! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
+//! the same ([`regress_cassettes::diff::requests`] is empty), or one that says the same once what the service made anew
+//! is bound ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
+//! ones may be asked for again and then the last of them answers, those of an entry as [`Reuse`] has it. There is no
+//! further way: what is merely like a recorded request is a miss that names it.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{cell::OnceCell, collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
     Address, CassetteId, Content, Exchange,
@@ -17,15 +18,46 @@ use regress_protocols::http1::{Message, Operation};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    journal::{HitScope, MissReason, NearMiss},
+    bound::{self, Attempt, Bindings, Bound, Moment},
+    journal::{HitScope, MissReason, NearMiss, Rung},
     library::{Library, Shelf, canonical},
 };
 
 /// How many recorded requests are compared with one that missed.
 const MOST_COMPARED: usize = 32;
 
+/// How many recorded requests that are alike but for what was made anew are tried for one that came.
+const MOST_TRIED: usize = 256;
+
 /// How many of them are told.
 const MOST_TOLD: usize = 3;
+
+/// How far a request may be from the recorded one that answers it, and how often that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The weakest rung that counts.
+    pub max_rung: Rung,
+    /// What answers a request that an entry makes more often than recorded.
+    pub reuse: Reuse,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { max_rung: Rung::Bound, reuse: Reuse::Strict }
+    }
+}
+
+/// What answers a request that an entry makes more often than recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reuse {
+    /// Nothing.
+    #[default]
+    Strict,
+    /// The last recorded answer.
+    Last,
+    /// The recorded answers from the first on.
+    Cycle,
+}
 
 /// What identifies a request and the downstream it is for: two have the same key exactly when they say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,16 +84,24 @@ pub(crate) struct Asked<'a> {
     pub tls: bool,
     /// The logical name of the downstream.
     pub name: String,
-    key: Key,
+    /// When it came, in microseconds since 1970.
+    pub now: i64,
+    exact: Key,
+    shape: OnceCell<Key>,
 }
 
 impl<'a> Asked<'a> {
     /// A request that came for `destination`.
-    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool) -> Asked<'a> {
+    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let destination = canonical(destination);
         let name = downstream_name(request.header_text("host").as_deref(), destination, tls);
-        let key = Key::of(&name, destination.port(), tls, request);
-        Asked { request, destination, tls, name, key }
+        let exact = Key::of(&name, destination.port(), tls, request);
+        Asked { request, destination, tls, name, now, exact, shape: OnceCell::new() }
+    }
+
+    fn shape(&self) -> &Key {
+        let port = self.destination.port();
+        self.shape.get_or_init(|| Key::of(&self.name, port, self.tls, &bound::shape(self.request)))
     }
 
     /// Whether an exchange was with this downstream, its address aside.
@@ -72,15 +112,17 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Which exchanges of one cassette were played.
+/// Which exchanges of one cassette were played, and what the service made anew meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
-    /// How often each request was answered.
-    answered: HashMap<Key, usize>,
+    /// How many of the exchanges with a key need not be looked at again, as they were played; and how often they were
+    /// played beyond their number.
+    seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
     /// HTTP/1 exchanges that were neither played nor lent.
     left: usize,
+    pub bindings: Bindings,
 }
 
 impl Usage {
@@ -88,14 +130,15 @@ impl Usage {
     pub(crate) fn new(shelf: &Shelf) -> Usage {
         let count = shelf.cassette.downstream.len();
         Usage {
-            answered: HashMap::new(),
+            seen: HashMap::new(),
             played: vec![false; count],
             lent: vec![false; count],
             left: shelf.index().playable,
+            bindings: Bindings::default(),
         }
     }
 
-    /// Takes note that an exchange was played because exactly it was asked for.
+    /// Takes note that an exchange was played because it was asked for.
     fn play(&mut self, number: usize, is_http: bool) {
         if is_http && !self.played[number] && !self.lent[number] {
             self.left -= 1;
@@ -124,34 +167,141 @@ impl Usage {
         let is_seen = |number: &usize| !matches!(shelf.cassette.downstream[*number].content, Content::Nothing);
         (0..self.played.len()).filter(|number| !self.played[*number]).filter(is_seen).collect()
     }
+
+    /// Those of `recorded` that were not played, in order. What lies before the first of them is never seen again.
+    fn unplayed<'r>(
+        &mut self,
+        rung: Rung,
+        key: Key,
+        recorded: &'r [usize],
+    ) -> impl Iterator<Item = usize> + use<'_, 'r> {
+        let mut first = 0;
+        if recorded.len() > 1 {
+            let (seen, _) = self.seen.entry((rung, key)).or_default();
+            *seen += recorded[*seen..].iter().take_while(|number| self.played[**number]).count();
+            first = *seen;
+        }
+        recorded[first..].iter().copied().filter(|number| !self.played[*number])
+    }
+
+    /// The one of `recorded`, which were all played, that is played again.
+    fn again(&mut self, rung: Rung, key: Key, recorded: &[usize], reuse: Reuse) -> Option<usize> {
+        match reuse {
+            Reuse::Strict => None,
+            Reuse::Last => recorded.last().copied(),
+            Reuse::Cycle => {
+                let (_, beyond) = self.seen.entry((rung, key)).or_default();
+                *beyond += 1;
+                Some(recorded[(*beyond - 1) % recorded.len()])
+            }
+        }
+    }
 }
 
 /// What a cassette has for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The exchange with this index, now used.
-    Exchange(usize),
+    /// An exchange, now used.
+    Exchange(Claimed),
     /// It was asked as often as recorded already.
     Exhausted,
     /// Nothing.
     Unknown,
 }
 
-/// Takes the exchange of `shelf` that answers a request. One look-up, whatever the size of the cassette.
-pub(crate) fn claim(library: &Library, shelf: &Shelf, scope: HitScope, usage: &mut Usage, asked: &Asked<'_>) -> Claim {
-    if !library.reaches(&asked.name, asked.destination.ip()) {
-        return Claim::Unknown;
+/// The exchange that answers a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    /// Its index.
+    pub number: usize,
+    pub rung: Rung,
+    /// The one that would have answered otherwise: the next that fits as well.
+    pub runner_up: Option<usize>,
+    /// Whether it was played before.
+    pub again: bool,
+    /// What this request bound.
+    pub bound: Vec<Bound>,
+}
+
+/// One cassette that is played, and what it is played with.
+pub(crate) struct Stage<'a> {
+    pub library: &'a Library,
+    pub shelf: &'a Shelf,
+    pub scope: HitScope,
+    pub usage: &'a mut Usage,
+    /// What was bound in the ambient scope, when this is the entry's.
+    pub ambient: &'a Bindings,
+    pub policy: Policy,
+}
+
+impl Stage<'_> {
+    /// Takes the exchange that answers a request. One look-up, whatever the size of the cassette, where the request
+    /// says what was recorded.
+    pub(crate) fn claim(mut self, asked: &Asked<'_>) -> Claim {
+        if !self.library.reaches(&asked.name, asked.destination.ip()) {
+            return Claim::Unknown;
+        }
+        let exact = self.shelf.index().exact.get(&asked.exact).map_or(&[][..], |numbers| numbers);
+        let mut unplayed = self.usage.unplayed(Rung::Exact, asked.exact, exact);
+        if let (Some(number), runner_up) = (unplayed.next(), unplayed.next()) {
+            drop(unplayed);
+            self.usage.play(number, true);
+            return Claim::Exchange(Claimed { number, rung: Rung::Exact, runner_up, again: false, bound: Vec::new() });
+        }
+        drop(unplayed);
+        let reuse = if self.scope == HitScope::Ambient { Reuse::Last } else { self.policy.reuse };
+        if !exact.is_empty()
+            && let Some(number) = self.usage.again(Rung::Exact, asked.exact, exact, reuse)
+        {
+            let claimed = Claimed { number, rung: Rung::Exact, runner_up: None, again: true, bound: Vec::new() };
+            return Claim::Exchange(claimed);
+        }
+        match self.bound(asked, reuse) {
+            Some(claimed) => Claim::Exchange(claimed),
+            None if exact.is_empty() => Claim::Unknown,
+            None => Claim::Exhausted,
+        }
     }
-    let Some(recorded) = shelf.index().exact.get(&asked.key) else { return Claim::Unknown };
-    let answered = usage.answered.entry(asked.key).or_default();
-    let number = match (recorded.get(*answered), scope) {
-        (Some(number), _) => *number,
-        (None, HitScope::Entry) => return Claim::Exhausted,
-        (None, HitScope::Ambient) => *recorded.last().expect("a key stands in the index with its exchanges"),
-    };
-    *answered += 1;
-    usage.play(number, true);
-    Claim::Exchange(number)
+
+    /// Takes the first exchange that says the same once what was made anew is bound.
+    fn bound(&mut self, asked: &Asked<'_>, reuse: Reuse) -> Option<Claimed> {
+        if self.policy.max_rung < Rung::Bound {
+            return None;
+        }
+        let key = *asked.shape();
+        let recorded = self.shelf.shapes().get(&key)?;
+        let free: Vec<usize> = self.usage.unplayed(Rung::Bound, key, recorded).take(MOST_TRIED).collect();
+        let again = free.is_empty();
+        let tried =
+            if again { self.usage.again(Rung::Bound, key, recorded, reuse).into_iter().collect() } else { free };
+        let mut fitting = tried.iter().filter_map(|number| Some((*number, self.attempt(*number, asked)?)));
+        let (number, fresh) = fitting.next()?;
+        let runner_up = fitting.next().map(|(number, _)| number);
+        drop(fitting);
+        let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
+        self.usage.play(number, true);
+        Some(Claimed { number, rung: Rung::Bound, runner_up, again, bound })
+    }
+
+    /// What would be bound if the exchange answered.
+    fn attempt(&self, number: usize, asked: &Asked<'_>) -> Option<Bindings> {
+        let exchange = &self.shelf.cassette.downstream[number];
+        let mut attempt = Attempt {
+            before: [&self.usage.bindings, self.ambient],
+            given: [Some(self.shelf), self.library.ambient()].map(|shelf| shelf.map(Shelf::given)),
+            owners: self.library.owners(),
+            cassette: &self.shelf.cassette.id,
+            at: exchange.at,
+            moment: Moment { recorded: self.shelf.began()?.saturating_add(exchange.at), now: asked.now },
+            fresh: Bindings::default(),
+        };
+        let differences = diff::requests(&exchange.http()?.request, asked.request);
+        let bound = differences.iter().all(|found| match (&found.expected, &found.actual) {
+            (Some(expected), Some(actual)) => attempt.same(expected, actual),
+            _ => false,
+        });
+        bound.then_some(attempt.fresh)
+    }
 }
 
 /// How a connection to an address that could not always be reached begins.

@@ -12,7 +12,7 @@ use regress_protocols::{
 
 use crate::{
     library::Library,
-    mock::{Mock, Mode, Scope},
+    mock::{Mock, Mode, Policy, Scope},
 };
 
 pub(crate) const ENTRY: &str = "20261122T101502.123456Z-0007";
@@ -106,7 +106,7 @@ pub(crate) fn library(entry: Vec<Exchange>, ambient: Vec<Exchange>) -> Arc<Libra
 
 /// A mock in the scope of the one entry.
 pub(crate) fn mock(entry: Vec<Exchange>, ambient: Vec<Exchange>, mode: Mode) -> Mock {
-    let mock = Mock::new(library(entry, ambient), mode);
+    let mock = Mock::new(library(entry, ambient), mode, Policy::default());
     mock.enter(Scope::Entry(entry_id()));
     mock
 }

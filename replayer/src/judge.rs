@@ -246,10 +246,14 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
 fn served(journal: &[Call]) -> Vec<Served> {
     let by = |matched: &Match| match matched {
         Match::Miss { .. } => None,
-        Match::Hit { cassette, exchange, scope, .. } => Some(ServedBy {
+        Match::Hit { cassette, exchange, scope, rung, runner_up, again, bound } => Some(ServedBy {
             cassette: cassette.clone(),
             number: *exchange,
             ambient: matches!(scope, HitScope::Ambient),
+            rung: *rung,
+            runner_up: *runner_up,
+            again: *again,
+            bound: bound.clone(),
         }),
     };
     let one = |call: &Call| Served {

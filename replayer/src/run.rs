@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, 
 use regress_cassettes::Store;
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Match, Mode},
+    mock::{Bindings, Call, Match, Mode, Policy},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// How far a call may be from the recorded one that answers it.
+    pub policy: Policy,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
@@ -75,6 +77,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
         library: Arc::new(Library::new(cassettes, ambient)),
+        policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
@@ -191,6 +194,7 @@ struct Driven {
     seen: Seen,
     took: Duration,
     journal: Vec<Call>,
+    bindings: Bindings,
     exited: Option<String>,
     last_output: Option<String>,
 }
@@ -280,6 +284,7 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let bindings = target.bindings();
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -288,7 +293,7 @@ impl Worker {
             }
             (before, _) => self.judge(before),
         }
-        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
             self.close();
@@ -325,12 +330,14 @@ impl Worker {
     /// The entry driven last is over: it gets what was called late.
     fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
             return None;
         };
         driven.journal.extend(late);
+        driven.bindings = bindings.unwrap_or(driven.bindings);
         Some(driven)
     }
 

@@ -1,6 +1,7 @@
 //! The report for programs; `docs/report-schema.md` describes it.
 
 use regress_cassettes::diff::{Difference, Kind};
+use regress_mockserver::mock::Bound;
 use serde_json::{Value, json};
 
 use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
@@ -9,7 +10,8 @@ use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-pub const VERSION: &str = "1.1";
+/// - 1.2: `rung`, `runner_up`, `again` and `bound` of a match.
+pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
@@ -119,6 +121,10 @@ fn difference(place: &str, kind: &str, path: &str, difference: &Difference) -> V
     })
 }
 
+fn bound(bound: &Bound) -> Value {
+    json!({"recorded": bound.recorded, "actual": bound.actual})
+}
+
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Changed => "changed",
@@ -135,6 +141,10 @@ fn served(served: &Served) -> Value {
         "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
         "cassette": by.map(|by| &by.cassette.0),
         "exchange": by.map(|by| by.number),
+        "rung": by.map(|by| by.rung.word()),
+        "runner_up": by.and_then(|by| by.runner_up),
+        "again": by.map(|by| by.again),
+        "bound": by.map(|by| by.bound.iter().map(bound).collect::<Vec<_>>()),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),
         "request": served.request,

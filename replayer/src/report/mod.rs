@@ -38,6 +38,8 @@ mod tests {
         diff::{Difference, Kind},
     };
 
+    use regress_mockserver::mock::{Bound, Rung};
+
     use super::*;
     use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Unreadable, Verdict};
 
@@ -86,7 +88,15 @@ mod tests {
             downstream: "prices".to_owned(),
             destination: "10.0.0.9:80".parse().unwrap(),
             request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy { cassette: same.cassette.clone(), number: 0, ambient: false }),
+            by: Some(ServedBy {
+                cassette: same.cassette.clone(),
+                number: 0,
+                ambient: false,
+                rung: Rung::Bound,
+                runner_up: Some(1),
+                again: false,
+                bound: vec![Bound { recorded: "r-1".to_owned(), actual: "a-1".to_owned() }],
+            }),
         });
         let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
         let id = different.cassette.clone();
