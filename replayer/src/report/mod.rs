@@ -48,6 +48,7 @@ mod tests {
             kind,
             expected: Some(expected.to_owned()),
             actual: actual.map(str::to_owned),
+            noise: None,
         }
     }
 
