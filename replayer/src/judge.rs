@@ -1,6 +1,9 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
+use regress_cassettes::{
+    Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
+    diff::{self, Lens},
+};
 use regress_mockserver::mock::{Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
@@ -147,12 +150,12 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen)
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
     match (whole, seen) {
         (Some(expected), Seen::Response(actual)) => {
-            diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+            diff::responses(expected, actual, &Lens::exact()).into_iter().map(Finding::Response).collect()
         }
         (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
-                diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+                diff::responses(expected, actual, &Lens::exact()).into_iter().map(Finding::Response).collect()
             }
             _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
         },

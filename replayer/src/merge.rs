@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use regress_cassettes::diff::{self, Difference};
+use regress_cassettes::diff::{self, Difference, Lens};
 use regress_protocols::http1::{Chunk, Framing, Line, Message};
 
 use crate::json_edit;
@@ -14,14 +14,14 @@ use crate::json_edit;
 /// every difference always works, in the worst case by taking `new` as it is.
 pub fn merge(old: &Message, new: &Message, take: impl Fn(&str) -> bool) -> Result<Message, Vec<String>> {
     let compare = if old.is_request() { diff::requests } else { diff::responses };
-    let all = compare(old, new);
+    let all = compare(old, new, &Lens::exact());
     let (taken, left): (Vec<Difference>, Vec<Difference>) = all.into_iter().partition(|d| take(&d.path));
     if taken.is_empty() {
         return Ok(old.clone());
     }
     let merged = edit(old, new, &taken);
     let is_exact = |merged: &Message| {
-        let remaining: BTreeSet<String> = compare(merged, new).into_iter().map(|d| d.path).collect();
+        let remaining: BTreeSet<String> = compare(merged, new, &Lens::exact()).into_iter().map(|d| d.path).collect();
         remaining == left.iter().map(|d| d.path.clone()).collect::<BTreeSet<_>>()
     };
     match merged.filter(is_exact) {
@@ -207,9 +207,9 @@ mod tests {
         // `{"a":1,"b":1}` stored uncompressed in a gzip stream would need a compressor; an unknown coding is as opaque.
         let old = response(200, &[("Content-Encoding", "br")], "old bytes");
         let new = response(200, &[("Content-Encoding", "zstd")], "new bytes");
-        assert_eq!(diff::responses(&old, &new).len(), 2);
+        assert_eq!(diff::responses(&old, &new, &Lens::exact()).len(), 2);
         let taken = merge(&old, &new, |_| true).unwrap();
-        assert!(diff::responses(&taken, &new).is_empty());
+        assert!(diff::responses(&taken, &new, &Lens::exact()).is_empty());
         assert_eq!(merge(&old, &new, |path| path == "body"), Err(vec!["body".to_owned()]));
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let old = Message::request("POST", "/", &[("Host", "h")], "");
         let new = Message::request("POST", "/", &[("Host", "h")], "x=1");
         assert_eq!(merge(&old, &new, |_| true).unwrap().wire(), new.wire());
-        assert!(diff::requests(&merge(&new, &old, |_| true).unwrap(), &old).is_empty());
+        assert!(diff::requests(&merge(&new, &old, |_| true).unwrap(), &old, &Lens::exact()).is_empty());
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {
@@ -252,12 +252,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_gone_and_what_is_not_stays(old in any_response(), new in any_response(), pick in any::<u64>()) {
-            let all: Vec<String> = diff::responses(&old, &new).into_iter().map(|d| d.path).collect();
+            let all: Vec<String> = diff::responses(&old, &new, &Lens::exact()).into_iter().map(|d| d.path).collect();
             let taken: BTreeSet<&String> =
                 all.iter().enumerate().filter(|(i, _)| pick >> (i % 64) & 1 == 1).map(|(_, path)| path).collect();
             match merge(&old, &new, |path| taken.iter().any(|taken| *taken == path)) {
                 Ok(merged) => {
-                    let left: Vec<String> = diff::responses(&merged, &new).into_iter().map(|d| d.path).collect();
+                    let left: Vec<String> = diff::responses(&merged, &new, &Lens::exact()).into_iter().map(|d| d.path).collect();
                     let expected: Vec<String> = all.iter().filter(|path| !taken.contains(path)).cloned().collect();
                     prop_assert_eq!(left, expected);
                 }
@@ -268,7 +268,7 @@ mod tests {
                 }
             }
             let whole = merge(&old, &new, |_| true).unwrap();
-            prop_assert!(diff::responses(&whole, &new).is_empty());
+            prop_assert!(diff::responses(&whole, &new, &Lens::exact()).is_empty());
         }
     }
 }

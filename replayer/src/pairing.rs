@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regress_cassettes::{
     Cassette, Content, Exchange,
-    diff::{self, Difference},
+    diff::{self, Difference, Lens},
 };
 use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason};
 use regress_protocols::http1::{Message, Operation};
@@ -98,7 +98,7 @@ fn likeness(call: &Call, request: &Message, recorded: &Exchange) -> Option<Vec<D
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
         && Operation::of(&http.request) == Operation::of(request);
-    same.then(|| diff::requests(&http.request, request))
+    same.then(|| diff::requests(&http.request, request, &Lens::exact()))
 }
 
 fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {

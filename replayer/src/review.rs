@@ -4,7 +4,7 @@ use std::path::Path;
 
 use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store,
-    diff::{self, Difference, Kind},
+    diff::{self, Difference, Kind, Lens},
 };
 use regress_protocols::http1::Message;
 use similar::{Algorithm, DiffOp};
@@ -146,7 +146,7 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
             (Some(old), Some(new)) => {
                 let call = Some(title(old));
                 if let (Some(old), Some(new)) = (old.http(), new.http()) {
-                    let request = diff::requests(&old.request, &new.request);
+                    let request = diff::requests(&old.request, &new.request, &Lens::exact());
                     changes.extend(
                         request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
                     );
@@ -163,7 +163,7 @@ fn response_changes(path: &str, call: Option<String>, old: &HttpExchange, new: &
     let status = |response: &Message| format!("a response with status {}", response.status());
     match (&old.response, &new.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
-            let differences = diff::responses(old, new);
+            let differences = diff::responses(old, new, &Lens::exact());
             out.extend(differences.into_iter().map(|d| change(format!("{path}/{}", d.path), d, call.clone())));
         }
         (old, new) if old == new => {}

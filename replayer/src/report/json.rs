@@ -131,6 +131,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Added => "added",
         Kind::Removed => "removed",
         Kind::Type => "type",
+        Kind::Moved => "moved",
     }
 }
 

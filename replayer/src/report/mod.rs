@@ -50,6 +50,7 @@ mod tests {
             kind,
             expected: Some(expected.to_owned()),
             actual: actual.map(str::to_owned),
+            noise: None,
         }
     }
 
