@@ -82,6 +82,8 @@ pub struct Replay {
 pub enum MaxRung {
     /// It says the same
     Exact,
+    /// Or it does but for what rules let pass
+    Noise,
     /// Or it does once values that the service made anew are bound to the recorded ones
     Bound,
 }
@@ -90,6 +92,7 @@ impl From<MaxRung> for Rung {
     fn from(rung: MaxRung) -> Rung {
         match rung {
             MaxRung::Exact => Rung::Exact,
+            MaxRung::Noise => Rung::Noise,
             MaxRung::Bound => Rung::Bound,
         }
     }

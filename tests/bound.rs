@@ -11,7 +11,7 @@ const BUILDS: &[(&str, &[(&str, &str)])] = &[
     ("other-id", &[("downstream", "downstream/1/request/body/of")]),
     ("one-key", &[("downstream", "downstream/0/request/body/key")]),
     ("lasts-longer", &[("downstream", "downstream/0/request/body/expires")]),
-    ("amount", &[("downstream", "downstream/0/request/body/amount"), ("response", "response/body/amount")]),
+    ("amount", &[("downstream", "downstream/0/request/body/amount")]),
     ("wrong-answer", &[("response", "response/body/booking")]),
 ];
 

@@ -15,7 +15,8 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::TokioIo;
 use nix::sys::resource::{UsageWho, getrusage};
 use regress_cassettes::{
-    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Via, downstream_name,
+    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Via, diff::Rules,
+    downstream_name,
 };
 use regress_mockserver::{
     dns::{Names, RecordedNames},
@@ -58,7 +59,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let (Ok(recorded), Ok(requests)) = (recorded.parse(), requests.parse()) else { return ExitCode::from(2) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let rate = runtime.block_on(async {
-        let library = Arc::new(Library::new([], Some(Arc::new(ambient(recorded)))));
+        let library = Arc::new(Library::new([], Some(Arc::new(ambient(recorded))), Rules::none()));
         let library = (server == "mock").then_some(library);
         // What is made once is made before.
         spent(library.clone(), WARM_UP.min(requests), recorded).await?;

@@ -106,7 +106,10 @@ pub enum HitScope {
 pub enum Rung {
     /// `diff::requests` finds no difference.
     Exact,
-    /// It finds none but for values that the service made anew, each bound to the recorded one in its place.
+    /// All that it finds is noise by a rule.
+    Noise,
+    /// All that it finds is noise by a rule, or values that the service made anew, each bound to the recorded one in its
+    /// place.
     Bound,
 }
 
@@ -115,6 +118,7 @@ impl Rung {
     pub fn word(self) -> &'static str {
         match self {
             Rung::Exact => "exact",
+            Rung::Noise => "noise",
             Rung::Bound => "bound",
         }
     }

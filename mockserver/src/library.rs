@@ -1,19 +1,25 @@
 //! The cassettes that a mock plays, indexed for one look-up a call.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
 };
 
 use jiff::Timestamp;
-use regress_cassettes::{Cassette, CassetteId, Content, Ended, Exchange};
-use regress_protocols::{Side, http1::Message};
+use regress_cassettes::{
+    Cassette, CassetteId, Content, Ended, Exchange,
+    diff::{Applied, Rules},
+};
+use regress_protocols::{
+    Side,
+    http1::{Message, Operation},
+};
 
 use crate::{
-    bound::{self, Given, Owners},
+    bound::{Given, Owners},
     dns::RecordedNames,
+    journal::Rung,
     matching::Key,
 };
 
@@ -24,17 +30,22 @@ pub struct Library {
     ambient: Option<Shelf>,
     /// Host (a name or an address, without the port) to the addresses that it had in the recordings.
     addresses: HashMap<String, BTreeSet<IpAddr>>,
+    rules: Rules,
     owners: Owners,
 }
 
 impl Library {
-    /// A library of the given cassettes and the exchanges that no entry caused. Of two cassettes with one id the
-    /// later one is played.
-    pub fn new(cassettes: impl IntoIterator<Item = Arc<Cassette>>, ambient: Option<Arc<Cassette>>) -> Library {
+    /// A library of the given cassettes and the exchanges that no entry caused, of which `rules` say what is noise in
+    /// their requests. Of two cassettes with one id the later one is played.
+    pub fn new(
+        cassettes: impl IntoIterator<Item = Arc<Cassette>>,
+        ambient: Option<Arc<Cassette>>,
+        rules: Rules,
+    ) -> Library {
         let entries: HashMap<_, _> =
             cassettes.into_iter().map(|cassette| (cassette.id.clone(), Shelf::new(cassette))).collect();
         let ambient = ambient.map(Shelf::new);
-        let mut library = Library { entries, ambient, addresses: HashMap::new(), owners: Owners::default() };
+        let mut library = Library { entries, ambient, addresses: HashMap::new(), rules, owners: Owners::default() };
         let mut addresses: HashMap<String, BTreeSet<IpAddr>> = HashMap::new();
         for exchange in library.exchanges() {
             if let (Some(name), Some(peer)) = (&exchange.downstream, exchange.connection.peer.inet()) {
@@ -109,6 +120,7 @@ impl Library {
 pub(crate) struct Shelf {
     pub cassette: Arc<Cassette>,
     index: OnceLock<Index>,
+    masked: OnceLock<ByKey>,
     shapes: OnceLock<ByKey>,
     given: OnceLock<Given>,
 }
@@ -160,12 +172,37 @@ pub(crate) struct Index {
 
 impl Shelf {
     fn new(cassette: Arc<Cassette>) -> Shelf {
-        Shelf { cassette, index: OnceLock::new(), shapes: OnceLock::new(), given: OnceLock::new() }
+        Shelf {
+            cassette,
+            index: OnceLock::new(),
+            masked: OnceLock::new(),
+            shapes: OnceLock::new(),
+            given: OnceLock::new(),
+        }
     }
 
-    /// HTTP/1 exchanges by what identifies their request but for values that may have been made anew.
-    pub(crate) fn shapes(&self) -> &ByKey {
-        self.shapes.get_or_init(|| by_key(&self.cassette, |request| Cow::Owned(bound::shape(request))))
+    /// HTTP/1 exchanges by what identifies their request on that rung.
+    pub(crate) fn on(&self, rung: Rung, library: &Library) -> &ByKey {
+        let made = || {
+            by_key(&self.cassette, |name, port, tls, request| {
+                Key::on(rung, &self.rules(library, name, request), name, port, tls, request)
+            })
+        };
+        match rung {
+            Rung::Exact => &self.index().exact,
+            Rung::Noise => self.masked.get_or_init(made),
+            Rung::Bound => self.shapes.get_or_init(made),
+        }
+    }
+
+    /// The rules for a request to the downstream of that name while this cassette is played.
+    pub(crate) fn rules(&self, library: &Library, downstream: &str, request: &Message) -> Applied {
+        if library.rules.is_empty() {
+            return Applied::none();
+        }
+        let route =
+            self.cassette.entry.as_ref().and_then(Exchange::http).map(|http| Operation::of(&http.request).to_string());
+        library.rules.for_request(route.as_deref(), downstream, &Operation::of(request).to_string())
     }
 
     /// What the service was given.
@@ -190,14 +227,14 @@ impl Shelf {
     }
 }
 
-/// The HTTP/1 exchanges of a cassette by the key of what is made of their requests, in recorded order.
-fn by_key(cassette: &Cassette, made: impl Fn(&Message) -> Cow<'_, Message>) -> ByKey {
+/// The HTTP/1 exchanges of a cassette by the key that is made of downstream, port, TLS and request, in recorded order.
+fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, &Message) -> Key) -> ByKey {
     let mut by_key = ByKey::new();
     for (number, exchange) in cassette.downstream.iter().enumerate() {
         // A Unix socket is not impersonated.
         let (Some(peer), Some(http)) = (exchange.connection.peer.inet(), exchange.http()) else { continue };
         let name = exchange.downstream.as_deref().unwrap_or_default();
-        let key = Key::of(name, peer.port(), exchange.connection.tls, &made(&http.request));
+        let key = made(name, peer.port(), exchange.connection.tls, &http.request);
         by_key.entry(key).and_modify(|numbers| numbers.push(number)).or_insert(Numbers::One([number]));
     }
     by_key
@@ -205,7 +242,7 @@ fn by_key(cassette: &Cassette, made: impl Fn(&Message) -> Cow<'_, Message>) -> B
 
 impl Index {
     fn of(cassette: &Cassette) -> Index {
-        let exact = by_key(cassette, |request| Cow::Borrowed(request));
+        let exact = by_key(cassette, Key::of);
         let playable = exact.values().map(|numbers| numbers.len()).sum();
         let mut index = Index { exact, playable, ..Index::default() };
         let mut spoke_http = HashSet::new();

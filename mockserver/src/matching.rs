@@ -2,35 +2,39 @@
 //!
 //! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
-//! the same ([`regress_cassettes::diff::requests`] is empty), or one that says the same once what the service made anew
-//! is bound ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
+//! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
+//! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
 //! ones may be asked for again and then the last of them answers, those of an entry as [`Reuse`] has it. There is no
 //! further way: what is merely like a recorded request is a miss that names it.
 
-use std::{cell::OnceCell, collections::HashMap, net::SocketAddr};
+mod compared;
+mod explain;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
-    Address, CassetteId, Content, Exchange,
-    diff::{self, Applied, Difference, Kind, Lens},
+    Content, Exchange,
+    diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::http1::Message;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::{
+    compared::Against,
+    explain::{Candidate, explain, nearest},
+};
+
 use crate::{
-    bound::{self, Attempt, Bindings, Bound, Moment},
-    journal::{HitScope, MissReason, NearMiss, Rung},
+    bound::{self, Bindings, Bound},
+    journal::{HitScope, Rung},
     library::{Library, Shelf, canonical},
 };
 
-/// How many recorded requests are compared with one that missed.
-const MOST_COMPARED: usize = 32;
-
 /// How many recorded requests that are alike but for what was made anew are tried for one that came.
 const MOST_TRIED: usize = 256;
-
-/// How many of them are told.
-const MOST_TOLD: usize = 3;
 
 /// How far a request may be from the recorded one that answers it, and how often that may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +70,26 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key of a request to the downstream with that name and port.
     pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
+        Key::new(name, port, tls, &diff::canonical_request(request, &Applied::none()))
+    }
+
+    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
+    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: &Message) -> Key {
+        let view = View::of_request(request);
+        let mut masked = view.masked(rules);
+        if rung == Rung::Bound {
+            masked.classed(&bound::class);
+        }
+        Key::new(name, port, tls, &masked.canonical())
+    }
+
+    fn new(name: &str, port: u16, tls: bool, canonical: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update((name.len() as u64).to_be_bytes());
         hash.update(name);
         hash.update(port.to_be_bytes());
         hash.update([u8::from(tls)]);
-        hash.update(diff::canonical_request(request, &Applied::none()));
+        hash.update(canonical);
         Key(hash.finalize().into())
     }
 }
@@ -87,7 +105,6 @@ pub(crate) struct Asked<'a> {
     /// When it came, in microseconds since 1970.
     pub now: i64,
     exact: Key,
-    shape: OnceCell<Key>,
 }
 
 impl<'a> Asked<'a> {
@@ -96,12 +113,7 @@ impl<'a> Asked<'a> {
         let destination = canonical(destination);
         let name = downstream_name(request.header_text("host").as_deref(), destination, tls);
         let exact = Key::of(&name, destination.port(), tls, request);
-        Asked { request, destination, tls, name, now, exact, shape: OnceCell::new() }
-    }
-
-    fn shape(&self) -> &Key {
-        let port = self.destination.port();
-        self.shape.get_or_init(|| Key::of(&self.name, port, self.tls, &bound::shape(self.request)))
+        Asked { request, destination, tls, name, now, exact }
     }
 
     /// Whether an exchange was with this downstream, its address aside.
@@ -256,51 +268,45 @@ impl Stage<'_> {
             let claimed = Claimed { number, rung: Rung::Exact, runner_up: None, again: true, bound: Vec::new() };
             return Claim::Exchange(claimed);
         }
-        match self.bound(asked, reuse) {
-            Some(claimed) => Claim::Exchange(claimed),
-            None if exact.is_empty() => Claim::Unknown,
-            None => Claim::Exhausted,
+        let rules = self.shelf.rules(self.library, &asked.name, asked.request);
+        let most = self.policy.max_rung;
+        let rungs = [Rung::Noise, Rung::Bound].into_iter().filter(|rung| *rung <= most);
+        for rung in rungs.filter(|rung| *rung != Rung::Noise || !rules.is_empty()) {
+            if let Some(claimed) = self.claim_on(rung, &rules, asked, reuse) {
+                return Claim::Exchange(claimed);
+            }
         }
+        if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
     }
 
-    /// Takes the first exchange that says the same once what was made anew is bound.
-    fn bound(&mut self, asked: &Asked<'_>, reuse: Reuse) -> Option<Claimed> {
-        if self.policy.max_rung < Rung::Bound {
-            return None;
-        }
-        let key = *asked.shape();
-        let recorded = self.shelf.shapes().get(&key)?;
-        let free: Vec<usize> = self.usage.unplayed(Rung::Bound, key, recorded).take(MOST_TRIED).collect();
+    /// Takes the first exchange that fits on a rung below the highest.
+    fn claim_on(&mut self, rung: Rung, rules: &Applied, asked: &Asked<'_>, reuse: Reuse) -> Option<Claimed> {
+        let key = Key::on(rung, rules, &asked.name, asked.destination.port(), asked.tls, asked.request);
+        let recorded = self.shelf.on(rung, self.library).get(&key)?;
+        let free: Vec<usize> = self.usage.unplayed(rung, key, recorded).take(MOST_TRIED).collect();
         let again = free.is_empty();
-        let tried =
-            if again { self.usage.again(Rung::Bound, key, recorded, reuse).into_iter().collect() } else { free };
-        let mut fitting = tried.iter().filter_map(|number| Some((*number, self.attempt(*number, asked)?)));
+        let tried = if again { self.usage.again(rung, key, recorded, reuse).into_iter().collect() } else { free };
+        let against = Against { rung, ..self.against() };
+        let mut fitting = tried.iter().filter_map(|number| {
+            // Two requests with one key can still say different things.
+            let (differences, fresh) = against.differences(*number, asked)?;
+            (!differences.iter().any(Difference::counts)).then_some((*number, fresh))
+        });
         let (number, fresh) = fitting.next()?;
         let runner_up = fitting.next().map(|(number, _)| number);
         drop(fitting);
         let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
         self.usage.play(number, true);
-        Some(Claimed { number, rung: Rung::Bound, runner_up, again, bound })
+        Some(Claimed { number, rung, runner_up, again, bound })
     }
 
-    /// What would be bound if the exchange answered.
-    fn attempt(&self, number: usize, asked: &Asked<'_>) -> Option<Bindings> {
-        let exchange = &self.shelf.cassette.downstream[number];
-        let mut attempt = Attempt {
+    fn against(&self) -> Against<'_> {
+        Against {
+            library: self.library,
+            shelf: self.shelf,
             before: [&self.usage.bindings, self.ambient],
-            given: [Some(self.shelf), self.library.ambient()].map(|shelf| shelf.map(Shelf::given)),
-            owners: self.library.owners(),
-            cassette: &self.shelf.cassette.id,
-            at: exchange.at,
-            moment: Moment { recorded: self.shelf.began()?.saturating_add(exchange.at), now: asked.now },
-            fresh: Bindings::default(),
-        };
-        let differences = diff::requests(&exchange.http()?.request, asked.request);
-        let bound = differences.iter().all(|found| match (&found.expected, &found.actual) {
-            (Some(expected), Some(actual)) => attempt.same(expected, actual),
-            _ => false,
-        });
-        bound.then_some(attempt.fresh)
+            rung: self.policy.max_rung,
+        }
     }
 }
 
@@ -328,106 +334,3 @@ pub(crate) fn claim_unreached(shelf: &Shelf, usage: &mut Usage, destination: Soc
         _ => Unreached::TimedOut(number),
     })
 }
-
-/// A recorded exchange that is like a request that missed.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub scope: HitScope,
-    pub exchange: usize,
-    /// Of the same downstream, with the same method and path.
-    pub same_operation: bool,
-    pub differences: Vec<Difference>,
-}
-
-/// Why a request missed, and what was recorded that comes nearest, best first. `exhausted` says that some cassette had
-/// it and was asked as often as recorded. The shelves are those of the scope, in the order they were asked.
-pub(crate) fn explain(
-    library: &Library,
-    shelves: &[(HitScope, &Shelf)],
-    asked: &Asked<'_>,
-    exhausted: bool,
-) -> (MissReason, Vec<Candidate>) {
-    let operation = Operation::of(asked.request);
-    let reached = library.reaches(&asked.name, asked.destination.ip());
-    let mut alike = Vec::new();
-    for (order, (scope, shelf)) in shelves.iter().enumerate() {
-        for (number, exchange) in shelf.cassette.downstream.iter().enumerate() {
-            let Some(http) = exchange.http() else { continue };
-            let recorded = Operation::of(&http.request);
-            let same_downstream = asked.is_for(exchange);
-            let same_operation = recorded == operation;
-            if same_downstream || recorded.path == operation.path {
-                let away = http.request.body.len().abs_diff(asked.request.body.len());
-                let rank = (!same_downstream, !same_operation, steps_apart(&recorded.path, &operation.path), away);
-                alike.push((rank, order, number, *scope, exchange, &http.request));
-            }
-        }
-    }
-    let known = |same_operation: bool| {
-        reached && alike.iter().any(|((other, changed, ..), ..)| !other && (!same_operation || !changed))
-    };
-    let reason = match () {
-        () if exhausted => MissReason::AllUsed,
-        () if known(true) => MissReason::DifferentRequest,
-        () if known(false) => MissReason::UnknownOperation,
-        () => MissReason::UnknownDestination,
-    };
-    alike.sort_by_key(|(rank, order, number, ..)| (*rank, *order, *number));
-    alike.truncate(MOST_COMPARED);
-    let mut candidates: Vec<_> = alike
-        .into_iter()
-        .map(|((other, changed, ..), order, number, scope, exchange, request)| {
-            let mut differences = Vec::new();
-            differences.extend(downstream_difference(reached, exchange, asked));
-            differences.extend(diff::requests(request, asked.request, &Lens::exact()));
-            let rank = (other, changed, differences.len(), order, number);
-            let same_operation = reached && !other && !changed;
-            (rank, Candidate { scope, exchange: number, same_operation, differences })
-        })
-        .collect();
-    candidates.sort_by_key(|(rank, _)| *rank);
-    (reason, candidates.into_iter().map(|(_, candidate)| candidate).collect())
-}
-
-/// What is told of the candidates.
-pub(crate) fn nearest(candidates: Vec<Candidate>, id: impl Fn(HitScope) -> Option<CassetteId>) -> Vec<NearMiss> {
-    let told = candidates.into_iter().take(MOST_TOLD);
-    told.filter_map(|Candidate { scope, exchange, differences, .. }| {
-        Some(NearMiss { cassette: id(scope)?, exchange, differences })
-    })
-    .collect()
-}
-
-/// How the downstream of a recorded exchange differs from the one that was asked.
-fn downstream_difference(reached: bool, exchange: &Exchange, asked: &Asked<'_>) -> Option<Difference> {
-    let told = |name: &str, address: &Address, tls: bool| {
-        let address = address.inet().map_or_else(|| address.to_string(), |inet| canonical(inet).to_string());
-        format!("{name} at {address}{}", if tls { " with TLS" } else { "" })
-    };
-    (!reached || !asked.is_for(exchange)).then(|| Difference {
-        path: "downstream".to_owned(),
-        kind: Kind::Changed,
-        expected: Some(told(
-            exchange.downstream.as_deref().unwrap_or_default(),
-            &exchange.connection.peer,
-            exchange.connection.tls,
-        )),
-        actual: Some(told(&asked.name, &asked.destination.into(), asked.tls)),
-        noise: None,
-    })
-}
-
-/// In how many segments two paths differ.
-fn steps_apart(a: &str, b: &str) -> usize {
-    let (mut a, mut b) = (a.split('/'), b.split('/'));
-    let mut apart = 0;
-    loop {
-        match (a.next(), b.next()) {
-            (None, None) => return apart,
-            (a, b) => apart += usize::from(a != b),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -24,13 +24,13 @@ use crate::{
     intercept::{self, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
-    matching::{self, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage},
+    matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
     tls::Authority,
 };
 pub use crate::{
-    bound::{Bindings, Bound},
+    bound::{Bindings, Bound, is_same_operation},
     journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope},
     matching::{Policy, Reuse},
 };
@@ -412,9 +412,18 @@ impl Shared {
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
-    fn miss(&self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
+    fn miss<'s>(&'s self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
         let shelves = self.shelves(&scope);
-        let (reason, candidates) = matching::explain(&self.library, &shelves, asked, exhausted);
+        let (entry, ambient) = {
+            let state = self.state();
+            (state.entry.bindings.clone(), state.ambient.bindings.clone())
+        };
+        let against = |(whose, shelf): &(HitScope, &'s Shelf)| {
+            let before = if *whose == HitScope::Entry { [&entry, &ambient] } else { [&ambient, &ambient] };
+            (*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung })
+        };
+        let against: Vec<_> = shelves.iter().map(against).collect();
+        let (reason, candidates) = explain(&against, asked, exhausted);
         let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| *shelf);
         let lent = match self.mode {
             Mode::Strict => None,
@@ -422,7 +431,7 @@ impl Shared {
         };
         let recorded = lent
             .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
-        let nearest = matching::nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
+        let nearest = nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
         let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
         let answered = match &recorded {
             Some(recorded) => recorded_response(recorded),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use regress_cassettes::{
-    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Turn, Via, downstream_name,
+    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Turn, Via, diff::Rules,
+    downstream_name,
 };
 use regress_protocols::{
     Side,
@@ -101,7 +102,7 @@ pub(crate) fn entry_id() -> CassetteId {
 
 /// A library of one entry and the ambient exchanges.
 pub(crate) fn library(entry: Vec<Exchange>, ambient: Vec<Exchange>) -> Arc<Library> {
-    Arc::new(Library::new([cassette(ENTRY, entry)], Some(cassette(AMBIENT, ambient))))
+    Arc::new(Library::new([cassette(ENTRY, entry)], Some(cassette(AMBIENT, ambient)), Rules::none()))
 }
 
 /// A mock in the scope of the one entry.

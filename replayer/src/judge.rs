@@ -2,9 +2,9 @@
 
 use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
-    diff::{self, Lens},
+    diff::{self, Difference, Lens},
 };
-use regress_mockserver::mock::{Call, HitScope, Match};
+use regress_mockserver::mock::{Bindings, Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
 use crate::{
@@ -56,14 +56,20 @@ pub struct Judgement {
 
 /// Judge one entry.
 ///
-/// `journal` holds the calls made while the entry was open; `exited` says how the service's process ended, if it did.
+/// `journal` holds the calls made while the entry was open, `bindings` what the service made anew in them; `exited` says how the service's process ended, if it did.
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
-pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+pub fn judge(
+    cassette: &Cassette,
+    seen: &Seen,
+    journal: &[Call],
+    bindings: &Bindings,
+    exited: Option<&str>,
+) -> Judgement {
     let doubts = doubts(cassette);
     let pairing = Pairing::of(cassette, journal);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
-        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen));
+        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen, bindings));
     }
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
@@ -145,18 +151,20 @@ fn words(defect: &Defect) -> String {
     }
 }
 
-fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen) -> Vec<Finding> {
+fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, bindings: &Bindings) -> Vec<Finding> {
+    let same = |expected: &str, actual: &str| bindings.same(expected, actual);
+    let lens = Lens { same: Some(&same), ..Lens::exact() };
+    let differences = |expected: &Message, actual: &Message| {
+        let found = diff::responses(expected, actual, &lens);
+        found.into_iter().filter(Difference::counts).map(Finding::Response).collect()
+    };
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
     match (whole, seen) {
-        (Some(expected), Seen::Response(actual)) => {
-            diff::responses(expected, actual, &Lens::exact()).into_iter().map(Finding::Response).collect()
-        }
+        (Some(expected), Seen::Response(actual)) => differences(expected, actual),
         (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
-            (Some(expected), Some(actual)) => {
-                diff::responses(expected, actual, &Lens::exact()).into_iter().map(Finding::Response).collect()
-            }
+            (Some(expected), Some(actual)) => differences(expected, actual),
             _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
         },
         _ => vec![Finding::Ended { expected: recorded_end(recorded.response.as_ref(), ended), actual: seen_end(seen) }],
@@ -314,7 +322,7 @@ mod tests {
     #[test]
     fn the_same_response_and_calls_are_the_same() {
         let cassette = cassette();
-        let judgement = judge(&cassette, &ok(), &hits(&cassette), None);
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
         assert_eq!(judgement.calls.len(), 2);
     }
@@ -323,14 +331,14 @@ mod tests {
     fn calls_in_another_order_are_the_same() {
         let cassette = cassette();
         let journal = [hit(&cassette, 1), hit(&cassette, 0)];
-        assert_eq!(judge(&cassette, &ok(), &journal, None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &journal, &Bindings::default(), None).verdict, Verdict::Same);
     }
 
     #[test]
     fn each_field_of_the_response_is_a_finding() {
         let cassette = cassette();
         let seen = Seen::Response(json(200, r#"{"id": 7, "total": 13}"#));
-        let judgement = judge(&cassette, &seen, &hits(&cassette), None);
+        let judgement = judge(&cassette, &seen, &hits(&cassette), &Bindings::default(), None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["response/status", "response/body/total"]);
     }
@@ -344,7 +352,7 @@ mod tests {
             miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
             miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
         ];
-        let judgement = judge(&cassette, &ok(), &journal, None);
+        let judgement = judge(&cassette, &ok(), &journal, &Bindings::default(), None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(
             paths(&judgement),
@@ -367,12 +375,12 @@ mod tests {
         }
         cassette.downstream.insert(0, other);
         let journal = [miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered()), hit(&cassette, 2)];
-        let judgement = judge(&cassette, &ok(), &journal, None);
+        let judgement = judge(&cassette, &ok(), &journal, &Bindings::default(), None);
         assert_eq!(paths(&judgement), ["downstream/0 omitted", "downstream/1/request/body/qty"]);
         let same_port_only =
             [miss("inventory", "10.0.0.8:81", Attempted::Http(reserve(2)), unanswered()), hit(&cassette, 2)];
         assert_eq!(
-            paths(&judge(&cassette, &ok(), &same_port_only, None)),
+            paths(&judge(&cassette, &ok(), &same_port_only, &Bindings::default(), None)),
             ["downstream/0 omitted", "downstream/1 omitted", "downstream/3 novel POST /reserve"]
         );
     }
@@ -387,7 +395,7 @@ mod tests {
             (End::Garbage, "something that is not an HTTP/1 response"),
             (End::Hung(30_000), "no response within 30 s"),
         ] {
-            let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);
+            let judgement = judge(&cassette, &nothing(end), &hits(&cassette), &Bindings::default(), None);
             assert_eq!(judgement.verdict, Verdict::Different);
             assert_eq!(paths(&judgement), [format!("response: a response with status 201 / {told}")]);
         }
@@ -396,7 +404,7 @@ mod tests {
     #[test]
     fn a_service_that_ends_after_its_answer_is_different() {
         let cassette = cassette();
-        let judgement = judge(&cassette, &ok(), &hits(&cassette), Some("exited with 139"));
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), Some("exited with 139"));
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["process exited with 139"]);
     }
@@ -410,9 +418,12 @@ mod tests {
             http.response = None;
         }
         let calls = hits(&cassette);
-        assert_eq!(judge(&cassette, &nothing(End::Closed), &calls, None).verdict, Verdict::Same);
-        assert_eq!(judge(&cassette, &nothing(End::Hung(1)), &calls, None).verdict, Verdict::Different);
-        let answered = judge(&cassette, &ok(), &calls, None);
+        assert_eq!(judge(&cassette, &nothing(End::Closed), &calls, &Bindings::default(), None).verdict, Verdict::Same);
+        assert_eq!(
+            judge(&cassette, &nothing(End::Hung(1)), &calls, &Bindings::default(), None).verdict,
+            Verdict::Different
+        );
+        let answered = judge(&cassette, &ok(), &calls, &Bindings::default(), None);
         assert_eq!(paths(&answered), ["response: no response before a reset connection / a response with status 201"]);
     }
 
@@ -421,10 +432,10 @@ mod tests {
         let mut cassette = cassette();
         cassette.downstream[1].defects.push(Defect::AmbiguousOwner);
         let calls = hits(&cassette);
-        let same = judge(&cassette, &ok(), &calls, None);
+        let same = judge(&cassette, &ok(), &calls, &Bindings::default(), None);
         assert_eq!(same.verdict, Verdict::Inconclusive);
         assert_eq!(same.doubts, ["the recording is not complete: downstream/1 may belong to another entry"]);
-        let other = judge(&cassette, &nothing(End::Reset), &calls, None);
+        let other = judge(&cassette, &nothing(End::Reset), &calls, &Bindings::default(), None);
         assert_eq!((other.verdict, other.findings.len()), (Verdict::Inconclusive, 1));
     }
 
@@ -435,8 +446,11 @@ mod tests {
         cassette.downstream[1].cause.as_mut().unwrap().confidence = Confidence::Likely;
         let name = downstream(&cassette.downstream[1]);
         assert_eq!(notes(&cassette), [format!("downstream/1 ({name}) is likely this entry's, not certainly")]);
-        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
-        assert_eq!(judge(&cassette, &ok(), &[hit(&cassette, 0)], None).verdict, Verdict::Different);
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), None).verdict, Verdict::Same);
+        assert_eq!(
+            judge(&cassette, &ok(), &[hit(&cassette, 0)], &Bindings::default(), None).verdict,
+            Verdict::Different
+        );
     }
 
     #[test]
@@ -444,7 +458,7 @@ mod tests {
         let socket = || Address::Unix(Bytes::from_static(b"/run/stock"));
         let mut called = cassette();
         called.downstream[1].connection.peer = socket();
-        let judgement = judge(&called, &ok(), &[hit(&called, 0)], None);
+        let judgement = judge(&called, &ok(), &[hit(&called, 0)], &Bindings::default(), None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Inconclusive, Vec::new()));
         let name = downstream(&called.downstream[1]);
         let not_played = format!("downstream/1 ({name}) went over a Unix socket, which cannot be played");
@@ -452,7 +466,7 @@ mod tests {
 
         let mut entered = cassette();
         entered.entry.as_mut().unwrap().connection.local = Some(socket());
-        let judgement = judge(&entered, &ok(), &hits(&entered), None);
+        let judgement = judge(&entered, &ok(), &hits(&entered), &Bindings::default(), None);
         assert_eq!(judgement.verdict, Verdict::Inconclusive);
         assert_eq!(judgement.doubts, ["the entry came over a Unix socket, which is not driven"]);
     }
@@ -463,11 +477,11 @@ mod tests {
         cassette.downstream[0].content = Content::Nothing;
         cassette.downstream[0].ended = Ended::Refused;
         let calls = [hit(&cassette, 1)];
-        assert_eq!(judge(&cassette, &ok(), &calls, None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &calls, &Bindings::default(), None).verdict, Verdict::Same);
 
         cassette.downstream[0].content = Content::Opaque(Vec::new());
         let opaque = miss("10.0.0.8:80", "10.0.0.8:80", Attempted::Opaque(Bytes::from_static(b"PING")), unanswered());
-        let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], None);
+        let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], &Bindings::default(), None);
         assert_eq!(judgement.verdict, Verdict::Inconclusive);
         assert_eq!(paths(&judgement), Vec::<String>::new());
     }

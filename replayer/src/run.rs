@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::Store;
+use regress_cassettes::{Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode, Policy},
@@ -76,7 +76,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient)),
+        library: Arc::new(Library::new(cassettes, ambient, Rules::none())),
         policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
@@ -343,8 +343,13 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, doubts, calls } =
-            judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
+        let Judgement { verdict, findings, doubts, calls } = judge::judge(
+            &driven.planned.cassette,
+            &driven.seen,
+            &driven.journal,
+            &driven.bindings,
+            driven.exited.as_deref(),
+        );
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,

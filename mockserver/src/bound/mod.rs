@@ -15,14 +15,12 @@
 mod tokens;
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
-use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
-use regress_protocols::http1::{Line, Message};
+use regress_protocols::http1::{Message, Operation};
 
 use tokens::{Token, Value, tokens};
 
@@ -51,37 +49,23 @@ pub struct Bound {
     pub actual: String,
 }
 
-/// The message with one and the same value of its kind for each that may have been made anew: requests that are alike
-/// but for those have the same shape. Its body is without content coding.
-pub(crate) fn shape(message: &Message) -> Message {
-    let mut shape = message.clone();
-    shape.start = Line(without_values(&message.start.0));
-    for line in &mut shape.headers {
-        line.0 = without_values(&line.0);
-    }
-    shape.body = match diff::decoded_body(message) {
-        Cow::Borrowed(_) => without_values(&message.body),
-        Cow::Owned(body) => {
-            shape.headers.retain(|line| !line.0.to_ascii_lowercase().starts_with(b"content-encoding:"));
-            without_values(&body.into())
-        }
-    };
-    shape
-}
-
-fn without_values(bytes: &Bytes) -> Bytes {
-    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.clone() };
-    let mut shape = String::new();
+/// The text with one and the same value of its kind for each that may have been made anew: equal for texts that are
+/// alike but for those. `None` where there is no such value.
+pub(crate) fn class(text: &str) -> Option<String> {
+    let mut class = String::new();
     let mut end = 0;
     for Token { span, value } in tokens(text) {
-        shape.push_str(&text[end..span.start]);
-        shape.push_str(value.stand_in());
+        class.push_str(&text[end..span.start]);
+        class.push_str(value.stand_in());
         end = span.end;
     }
-    match end {
-        0 => bytes.clone(),
-        _ => (shape + &text[end..]).into(),
-    }
+    (end > 0).then(|| class + &text[end..])
+}
+
+/// Whether two requests are of one operation, whatever was made anew in their paths.
+pub fn is_same_operation(a: &Operation, b: &Operation) -> bool {
+    let alike = || class(&a.path).zip(class(&b.path)).is_some_and(|(a, b)| a == b);
+    a.method == b.method && (a.path == b.path || alike())
 }
 
 /// What a service is given in a recording: the values in the entry's request and in responses, with the time of the

@@ -170,7 +170,7 @@ fn exchanges_of_another_entry_are_never_played() {
     let other = crate::samples::cassette("other", vec![answered(ask("GET", "/a", ""), ok("other"))]);
     let entered = crate::samples::cassette(ENTRY, vec![answered(ask("GET", "/b", ""), ok(""))]);
     let mock = Mock::new(
-        std::sync::Arc::new(crate::library::Library::new([other, entered], None)),
+        std::sync::Arc::new(crate::library::Library::new([other, entered], None, Default::default())),
         Mode::Strict,
         Default::default(),
     );
@@ -334,7 +334,7 @@ fn what_the_service_makes_anew_is_bound_and_asserted() {
     ]);
     let call = asked(&mock, &order(NEW[0], 100));
     assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 0)), Some((Rung::Bound, Some(2), 1))));
-    assert_eq!(reason(&asked(&mock, &audit(NEW[1]))), Some(MissReason::UnknownOperation), "it is another order's");
+    assert_eq!(reason(&asked(&mock, &audit(NEW[1]))), Some(MissReason::DifferentRequest), "it is another order's");
     assert_eq!(reason(&asked(&mock, &order(NEW[1], 9900))), Some(MissReason::DifferentRequest));
     let call = asked(&mock, &audit(NEW[0]));
     assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 1)), Some((Rung::Bound, None, 0))));
