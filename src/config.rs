@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use regress_cassettes::diff::Rules;
 use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub record: Record,
     /// How long replay waits for it.
     pub replay: Replay,
+    /// Which differences are noise.
+    pub rules: Rules,
 }
 
 /// `[service]`

@@ -2,14 +2,15 @@
 
 use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
-    diff::{self, Difference, Lens},
+    diff::{self, Lens, Rules},
 };
-use regress_mockserver::mock::{Bindings, Call, HitScope, Match};
+use regress_mockserver::mock::{Attempted, Bindings, Call, HitScope, Match, Rung};
 use regress_protocols::http1::Message;
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
+    rules::EntryRules,
 };
 
 /// What came back for an entry's request.
@@ -48,29 +49,45 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What differs.
     pub findings: Vec<Finding>,
+    /// What differs and is noise.
+    pub excused: Vec<Finding>,
     /// Why it could not be told.
     pub doubts: Vec<String>,
     /// The calls that were made.
     pub calls: Vec<Served>,
 }
 
-/// Judge one entry.
+/// What was seen of a service while an entry was open.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// What came back.
+    pub seen: &'a Seen,
+    /// The calls that were made.
+    pub journal: &'a [Call],
+    /// What was made anew in them.
+    pub bindings: &'a Bindings,
+    /// How the service's process ended, if it did.
+    pub exited: Option<&'a str>,
+}
+
+/// Judge one entry. What the rules let pass is no finding, nor is a value in the response that a call bound.
 ///
-/// `journal` holds the calls made while the entry was open, `bindings` what the service made anew in them; `exited` says how the service's process ended, if it did.
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
-pub fn judge(
-    cassette: &Cassette,
-    seen: &Seen,
-    journal: &[Call],
-    bindings: &Bindings,
-    exited: Option<&str>,
-) -> Judgement {
+pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
+    let Observed { seen, journal, bindings, exited } = *observed;
+    let same = |expected: &str, actual: &str| bindings.same(expected, actual);
     let doubts = doubts(cassette);
-    let pairing = Pairing::of(cassette, journal);
+    let rules = EntryRules::of(rules, cassette);
+    let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
-        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen, bindings));
+        let ended = cassette.entry.as_ref().map(|entry| entry.ended);
+        let lens = Lens { same: Some(&same), ..rules.response() };
+        findings.extend(response_findings(http, ended, seen, &lens));
     }
+    let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
+    let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
+    excused.extend(excused_calls(cassette, journal, &rules, &same));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
     }
@@ -80,7 +97,7 @@ pub fn judge(
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    Judgement { verdict, findings, doubts, calls: served(journal) }
+    Judgement { verdict, findings, excused, doubts, calls: served(journal) }
 }
 
 /// Why a cassette cannot be judged, whatever the service does.
@@ -151,20 +168,45 @@ fn words(defect: &Defect) -> String {
     }
 }
 
-fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, bindings: &Bindings) -> Vec<Finding> {
-    let same = |expected: &str, actual: &str| bindings.same(expected, actual);
-    let lens = Lens { same: Some(&same), ..Lens::exact() };
-    let differences = |expected: &Message, actual: &Message| {
-        let found = diff::responses(expected, actual, &lens);
-        found.into_iter().filter(Difference::counts).map(Finding::Response).collect()
+/// What differs from the recorded call in calls that were answered as recorded.
+fn excused_calls(
+    cassette: &Cassette,
+    journal: &[Call],
+    rules: &EntryRules<'_>,
+    same: &dyn Fn(&str, &str) -> bool,
+) -> Vec<Finding> {
+    let excused = |call: &Call| {
+        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. }, Attempted::Http(request)) =
+            (&call.matched, &call.what)
+        else {
+            return None;
+        };
+        if *rung == Rung::Exact {
+            return None;
+        }
+        let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
+        let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
+        let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
+        differences.retain(|difference| !difference.counts());
+        let change = CallChange::Changed(differences);
+        matches!(&change, CallChange::Changed(all) if !all.is_empty())
+            .then(|| Finding::Call(recorded_call(*number, exchange, change)))
     };
+    journal.iter().filter_map(excused).collect()
+}
+
+fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
     match (whole, seen) {
-        (Some(expected), Seen::Response(actual)) => differences(expected, actual),
+        (Some(expected), Seen::Response(actual)) => {
+            diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
+        }
         (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
-            (Some(expected), Some(actual)) => differences(expected, actual),
+            (Some(expected), Some(actual)) => {
+                diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
+            }
             _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
         },
         _ => vec![Finding::Ended { expected: recorded_end(recorded.response.as_ref(), ended), actual: seen_end(seen) }],
@@ -213,22 +255,23 @@ fn seen_end(seen: &Seen) -> String {
 
 fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
     let mut findings: Vec<CallFinding> = Vec::new();
-    let recorded = |number: usize, change| {
-        let exchange = &cassette.downstream[number];
-        CallFinding {
-            number,
-            downstream: downstream(exchange),
-            destination: exchange.connection.peer.inet(),
-            request: request_line(exchange),
-            change,
-        }
-    };
+    let recorded = |number: usize, change| recorded_call(number, &cassette.downstream[number], change);
     findings.extend(pairing.omitted.iter().map(|&number| recorded(number, CallChange::Omitted)));
     findings.extend(pairing.changed.iter().map(|c| recorded(c.number, CallChange::Changed(c.differences.clone()))));
     findings.sort_by_key(|finding| finding.number);
     let first = cassette.downstream.len();
     findings.extend(pairing.novel.iter().enumerate().map(|(index, call)| novel(first + index, call)));
     findings.into_iter().map(Finding::Call).collect()
+}
+
+fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> CallFinding {
+    CallFinding {
+        number,
+        downstream: downstream(exchange),
+        destination: exchange.connection.peer.inet(),
+        request: request_line(exchange),
+        change,
+    }
 }
 
 /// The finding for a call that nobody recorded.
@@ -292,11 +335,25 @@ pub(crate) fn request_line(exchange: &Exchange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use regress_mockserver::mock::Attempted;
-
     use super::*;
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
+    use bytes::Bytes;
+    use regress_cassettes::diff::{Noise, RuleText};
+
+    fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+        judge_under(&Rules::none(), cassette, seen, journal, exited)
+    }
+
+    fn judge_under(
+        rules: &Rules,
+        cassette: &Cassette,
+        seen: &Seen,
+        journal: &[Call],
+        exited: Option<&str>,
+    ) -> Judgement {
+        let bindings = Bindings::default();
+        super::judge(cassette, &Observed { seen, journal, bindings: &bindings, exited }, rules)
+    }
 
     fn paths(judgement: &Judgement) -> Vec<String> {
         let one = |finding: &Finding| match finding {
@@ -322,7 +379,7 @@ mod tests {
     #[test]
     fn the_same_response_and_calls_are_the_same() {
         let cassette = cassette();
-        let judgement = judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), None);
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
         assert_eq!(judgement.calls.len(), 2);
     }
@@ -331,16 +388,57 @@ mod tests {
     fn calls_in_another_order_are_the_same() {
         let cassette = cassette();
         let journal = [hit(&cassette, 1), hit(&cassette, 0)];
-        assert_eq!(judge(&cassette, &ok(), &journal, &Bindings::default(), None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &journal, None).verdict, Verdict::Same);
     }
 
     #[test]
     fn each_field_of_the_response_is_a_finding() {
         let cassette = cassette();
         let seen = Seen::Response(json(200, r#"{"id": 7, "total": 13}"#));
-        let judgement = judge(&cassette, &seen, &hits(&cassette), &Bindings::default(), None);
+        let judgement = judge(&cassette, &seen, &hits(&cassette), None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["response/status", "response/body/total"]);
+    }
+
+    fn rules(toml: &[(&str, &str)]) -> Rules {
+        let rule = |(path, effect): &(&str, &str)| RuleText {
+            path: (*path).to_owned(),
+            effect: (*effect).to_owned(),
+            ..RuleText::default()
+        };
+        Rules::new(toml.iter().map(rule).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_a_rule_lets_pass_is_no_finding() {
+        let cassette = cassette();
+        let rules = rules(&[("response/body/total", "type"), ("request/body/qty", "ignore")]);
+        let mut qty = hit(&cassette, 0);
+        qty.what = Attempted::Http(reserve(3));
+        if let Match::Hit { rung, .. } = &mut qty.matched {
+            *rung = Rung::Noise;
+        }
+        let judge = |total: &str| {
+            judge_under(&rules, &cassette, &Seen::Response(created(total)), &[qty.clone(), hit(&cassette, 1)], None)
+        };
+        let judgement = judge("13.75");
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
+        let noise = |finding: &Finding| match finding {
+            Finding::Response(difference) => (difference.path.clone(), difference.noise),
+            Finding::Call(CallFinding { change: CallChange::Changed(all), number: 0, .. }) => {
+                (all[0].path.clone(), all[0].noise)
+            }
+            other => panic!("{other:?} is not excused"),
+        };
+        assert_eq!(
+            judgement.excused.iter().map(noise).collect::<Vec<_>>(),
+            [("body/total".to_owned(), Some(Noise::Rule(0))), ("body/qty".to_owned(), Some(Noise::Rule(1)))]
+        );
+        let judgement = judge("\"13.75\"");
+        assert_eq!(
+            (judgement.verdict, paths(&judgement)),
+            (Verdict::Different, vec!["response/body/total".to_owned()])
+        );
     }
 
     #[test]
@@ -352,7 +450,7 @@ mod tests {
             miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
             miss("10.9.9.9:53", "10.9.9.9:53", Attempted::Name("db.example".to_owned()), unanswered()),
         ];
-        let judgement = judge(&cassette, &ok(), &journal, &Bindings::default(), None);
+        let judgement = judge(&cassette, &ok(), &journal, None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(
             paths(&judgement),
@@ -375,12 +473,12 @@ mod tests {
         }
         cassette.downstream.insert(0, other);
         let journal = [miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered()), hit(&cassette, 2)];
-        let judgement = judge(&cassette, &ok(), &journal, &Bindings::default(), None);
+        let judgement = judge(&cassette, &ok(), &journal, None);
         assert_eq!(paths(&judgement), ["downstream/0 omitted", "downstream/1/request/body/qty"]);
         let same_port_only =
             [miss("inventory", "10.0.0.8:81", Attempted::Http(reserve(2)), unanswered()), hit(&cassette, 2)];
         assert_eq!(
-            paths(&judge(&cassette, &ok(), &same_port_only, &Bindings::default(), None)),
+            paths(&judge(&cassette, &ok(), &same_port_only, None)),
             ["downstream/0 omitted", "downstream/1 omitted", "downstream/3 novel POST /reserve"]
         );
     }
@@ -395,7 +493,7 @@ mod tests {
             (End::Garbage, "something that is not an HTTP/1 response"),
             (End::Hung(30_000), "no response within 30 s"),
         ] {
-            let judgement = judge(&cassette, &nothing(end), &hits(&cassette), &Bindings::default(), None);
+            let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);
             assert_eq!(judgement.verdict, Verdict::Different);
             assert_eq!(paths(&judgement), [format!("response: a response with status 201 / {told}")]);
         }
@@ -404,7 +502,7 @@ mod tests {
     #[test]
     fn a_service_that_ends_after_its_answer_is_different() {
         let cassette = cassette();
-        let judgement = judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), Some("exited with 139"));
+        let judgement = judge(&cassette, &ok(), &hits(&cassette), Some("exited with 139"));
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["process exited with 139"]);
     }
@@ -418,12 +516,9 @@ mod tests {
             http.response = None;
         }
         let calls = hits(&cassette);
-        assert_eq!(judge(&cassette, &nothing(End::Closed), &calls, &Bindings::default(), None).verdict, Verdict::Same);
-        assert_eq!(
-            judge(&cassette, &nothing(End::Hung(1)), &calls, &Bindings::default(), None).verdict,
-            Verdict::Different
-        );
-        let answered = judge(&cassette, &ok(), &calls, &Bindings::default(), None);
+        assert_eq!(judge(&cassette, &nothing(End::Closed), &calls, None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &nothing(End::Hung(1)), &calls, None).verdict, Verdict::Different);
+        let answered = judge(&cassette, &ok(), &calls, None);
         assert_eq!(paths(&answered), ["response: no response before a reset connection / a response with status 201"]);
     }
 
@@ -432,10 +527,10 @@ mod tests {
         let mut cassette = cassette();
         cassette.downstream[1].defects.push(Defect::AmbiguousOwner);
         let calls = hits(&cassette);
-        let same = judge(&cassette, &ok(), &calls, &Bindings::default(), None);
+        let same = judge(&cassette, &ok(), &calls, None);
         assert_eq!(same.verdict, Verdict::Inconclusive);
         assert_eq!(same.doubts, ["the recording is not complete: downstream/1 may belong to another entry"]);
-        let other = judge(&cassette, &nothing(End::Reset), &calls, &Bindings::default(), None);
+        let other = judge(&cassette, &nothing(End::Reset), &calls, None);
         assert_eq!((other.verdict, other.findings.len()), (Verdict::Inconclusive, 1));
     }
 
@@ -446,11 +541,8 @@ mod tests {
         cassette.downstream[1].cause.as_mut().unwrap().confidence = Confidence::Likely;
         let name = downstream(&cassette.downstream[1]);
         assert_eq!(notes(&cassette), [format!("downstream/1 ({name}) is likely this entry's, not certainly")]);
-        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), &Bindings::default(), None).verdict, Verdict::Same);
-        assert_eq!(
-            judge(&cassette, &ok(), &[hit(&cassette, 0)], &Bindings::default(), None).verdict,
-            Verdict::Different
-        );
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &[hit(&cassette, 0)], None).verdict, Verdict::Different);
     }
 
     #[test]
@@ -458,7 +550,7 @@ mod tests {
         let socket = || Address::Unix(Bytes::from_static(b"/run/stock"));
         let mut called = cassette();
         called.downstream[1].connection.peer = socket();
-        let judgement = judge(&called, &ok(), &[hit(&called, 0)], &Bindings::default(), None);
+        let judgement = judge(&called, &ok(), &[hit(&called, 0)], None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Inconclusive, Vec::new()));
         let name = downstream(&called.downstream[1]);
         let not_played = format!("downstream/1 ({name}) went over a Unix socket, which cannot be played");
@@ -466,7 +558,7 @@ mod tests {
 
         let mut entered = cassette();
         entered.entry.as_mut().unwrap().connection.local = Some(socket());
-        let judgement = judge(&entered, &ok(), &hits(&entered), &Bindings::default(), None);
+        let judgement = judge(&entered, &ok(), &hits(&entered), None);
         assert_eq!(judgement.verdict, Verdict::Inconclusive);
         assert_eq!(judgement.doubts, ["the entry came over a Unix socket, which is not driven"]);
     }
@@ -477,11 +569,11 @@ mod tests {
         cassette.downstream[0].content = Content::Nothing;
         cassette.downstream[0].ended = Ended::Refused;
         let calls = [hit(&cassette, 1)];
-        assert_eq!(judge(&cassette, &ok(), &calls, &Bindings::default(), None).verdict, Verdict::Same);
+        assert_eq!(judge(&cassette, &ok(), &calls, None).verdict, Verdict::Same);
 
         cassette.downstream[0].content = Content::Opaque(Vec::new());
         let opaque = miss("10.0.0.8:80", "10.0.0.8:80", Attempted::Opaque(Bytes::from_static(b"PING")), unanswered());
-        let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], &Bindings::default(), None);
+        let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], None);
         assert_eq!(judgement.verdict, Verdict::Inconclusive);
         assert_eq!(paths(&judgement), Vec::<String>::new());
     }

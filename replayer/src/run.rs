@@ -14,11 +14,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Seen},
+    judge::{self, End, Judgement, Observed, Seen},
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
-    review,
+    review, rules,
     target::{Launch, Target, Unready},
 };
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub settle: Duration,
     /// How far a call may be from the recorded one that answers it.
     pub policy: Policy,
+    /// What is noise.
+    pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
@@ -76,7 +78,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient, Rules::none())),
+        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
         policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
@@ -95,10 +97,12 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
                 outcome.if_answered = Some(seen.outcome.findings.clone());
             }
         }
-        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes);
+        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes, &run.settings.rules);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed })
+    let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
+    let rules = rules::uses(&run.settings.rules, played);
+    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
 }
 
 struct Run {
@@ -343,13 +347,14 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, doubts, calls } = judge::judge(
-            &driven.planned.cassette,
-            &driven.seen,
-            &driven.journal,
-            &driven.bindings,
-            driven.exited.as_deref(),
-        );
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        let Judgement { verdict, findings, excused, doubts, calls } =
+            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -360,6 +365,7 @@ impl Worker {
             file: driven.planned.file,
             verdict,
             findings,
+            excused,
             if_answered: None,
             doubts,
             notes: judge::notes(&driven.planned.cassette),
@@ -379,6 +385,7 @@ impl Worker {
             file: planned.file,
             verdict: Verdict::Inconclusive,
             findings: Vec::new(),
+            excused: Vec::new(),
             if_answered: None,
             doubts,
             notes: judge::notes(&planned.cassette),
@@ -439,6 +446,7 @@ fn propose(
     plan: &[Planned],
     seen: &[Played],
     outcomes: &mut [Outcome],
+    rules: &Rules,
 ) -> Result<(), regress_cassettes::Error> {
     let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
         store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
@@ -447,7 +455,8 @@ fn propose(
             continue;
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
-            pending::propose(&planned.cassette, response, played.outcome.took.unwrap_or_default(), &played.journal)
+            let took = played.outcome.took.unwrap_or_default();
+            pending::propose(&planned.cassette, response, took, &played.journal, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),

@@ -123,6 +123,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             max_rung: args.max_rung.or(config.replay.max_rung).map_or(Policy::default().max_rung, Into::into),
             reuse: args.reuse.or(config.replay.reuse).map_or(Policy::default().reuse, Into::into),
         },
+        rules: config.rules,
         propose: !args.no_pending,
         helper: PathBuf::from("/proc/self/exe"),
     };
