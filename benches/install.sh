@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx
+# Python virtual environment, HTTP clients by npm; what else compares JSON by both. Can be run again: what is there is left alone. Go, Node.js and nginx
 # come with tests/install.sh as well.
 #
 # Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
@@ -11,6 +11,8 @@ tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
 packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
 mitmproxy=mitmproxy==11.0.2
 clients=(undici@6.29.1 axios@1.21.1)
+jsondiffpatch=jsondiffpatch@0.7.7
+deepdiff=deepdiff==8.6.1
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -60,6 +62,27 @@ if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
     printf '%s' "${clients[*]}" >"$tools/npm/asked-for"
 else
     say "npm packages are in $tools/npm"
+fi
+
+if [ "$(cat "$tools/diff-npm/asked-for" 2>/dev/null)" != "$jsondiffpatch" ]; then
+    say "$jsondiffpatch into $tools/diff-npm"
+    rm -rf "$tools/diff-npm"
+    mkdir -p "$tools/diff-npm"
+    printf '{"private":true}\n' >"$tools/diff-npm/package.json"
+    (cd "$tools/diff-npm" && npm install --silent --no-audit --no-fund --ignore-scripts "$jsondiffpatch")
+    printf '%s' "$jsondiffpatch" >"$tools/diff-npm/asked-for"
+else
+    say "$jsondiffpatch is in $tools/diff-npm"
+fi
+
+if [ "$(cat "$tools/diff-venv/asked-for" 2>/dev/null)" != "$deepdiff" ]; then
+    say "$deepdiff into $tools/diff-venv"
+    rm -rf "$tools/diff-venv"
+    /usr/bin/python3 -m venv "$tools/diff-venv"
+    "$tools/diff-venv/bin/pip" install --quiet --disable-pip-version-check "$deepdiff"
+    printf '%s' "$deepdiff" >"$tools/diff-venv/asked-for"
+else
+    say "$deepdiff is in $tools/diff-venv"
 fi
 
 say "done"
