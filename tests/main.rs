@@ -34,8 +34,6 @@ mod owners;
 /// Kernel and proxy recording of the same traffic say the same.
 mod parity;
 mod proof;
-/// Services made by others: nginx in front of httpbin, verdaccio.
-mod real;
 /// Accepting and rejecting differences.
 mod review;
 /// Nothing gets out of the sandbox.

@@ -31,6 +31,19 @@ impl Expected {
         !matches!(self, Expected::Same)
     }
 
+    /// The same as [`Expected::judge`], told as a test tells it.
+    pub fn hold(
+        self,
+        name: &str,
+        entries: &[&str],
+        finished: &Finished,
+        report: Option<&Report>,
+    ) -> Result<(), String> {
+        self.judge(entries, finished, report).map_err(|Wrong { what, .. }| {
+            format!("{name}: {what}\n--- stdout\n{}--- stderr\n{}", finished.stdout, finished.stderr)
+        })
+    }
+
     /// Whether what replay said is what it must say of a recording of these entries (sorted); else what is wrong.
     pub fn judge(self, entries: &[&str], finished: &Finished, report: Option<&Report>) -> Result<(), Wrong> {
         let outcomes = report.map(|report| report.outcomes.as_slice()).unwrap_or_default();
@@ -103,4 +116,44 @@ fn with_verdict<'a>(outcomes: &'a [Outcome], verdict: &str) -> Vec<&'a str> {
         outcomes.iter().filter(|outcome| outcome.verdict == verdict).map(|outcome| outcome.entry.as_str()).collect();
     entries.sort_unstable();
     entries
+}
+
+/// Exactly these entries differ, there.
+const fn at(entries: &'static [&'static str], kinds: &'static [&'static str], path: &'static str) -> Expected {
+    Expected::Different(entries, Place { kinds, path })
+}
+
+/// Exactly these entries differ: a value is another one.
+pub const fn changed(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["changed"], path)
+}
+
+/// Exactly these entries differ: a value has another JSON type.
+pub const fn retyped(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["type"], path)
+}
+
+/// Exactly these entries differ: something is missing.
+pub const fn removed(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["removed"], path)
+}
+
+/// Exactly these entries differ: something is new.
+pub const fn added(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["added"], path)
+}
+
+/// Exactly these entries differ: it differs, in one way or another.
+pub const fn anyhow(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["changed", "added", "removed", "type", "moved"], path)
+}
+
+/// Exactly these entries differ: a call is made that nobody recorded.
+pub const fn novel(entries: &'static [&'static str]) -> Expected {
+    at(entries, &["novel"], "downstream")
+}
+
+/// Exactly these entries differ: a recorded call is not made.
+pub const fn omitted(entries: &'static [&'static str]) -> Expected {
+    at(entries, &["omitted"], "downstream")
 }

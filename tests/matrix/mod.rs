@@ -2,11 +2,13 @@
 //! harmlessly and against builds with a seeded regression. A table for each says what replay must say of each change.
 
 pub mod expected;
+pub mod nginx;
 pub mod shop;
+pub mod verdaccio;
 
 use crate::{
     harness::{Need, require},
-    services::{Language, RecordedShop, Source},
+    services::{Language, RecordedShop, Source, nginx::Nginx, verdaccio::Verdaccio},
 };
 
 #[test]
@@ -24,6 +26,32 @@ fn shop_in_go() {
     hold("matrix::go", Language::Go, Source::Ebpf);
 }
 
+#[test]
+fn nginx_in_front_of_httpbin() {
+    if !require("matrix::nginx", &[Need::Nginx, Need::Httpbin, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let nginx = Nginx::record();
+    let rows = nginx::ROWS.iter().map(|(name, server, expected)| {
+        let (finished, report) = nginx.service.replay(&nginx.build(server));
+        expected.hold(name, nginx::ENTRIES, &finished, report.as_ref())
+    });
+    all_hold(rows.collect());
+}
+
+#[test]
+fn verdaccio_in_front_of_verdaccio() {
+    if !require("matrix::verdaccio", &[Need::Node, Need::Verdaccio, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let verdaccio = Verdaccio::record();
+    let rows = verdaccio::ROWS.iter().map(|(name, settings, expected)| {
+        let (finished, report) = verdaccio.service.replay(&verdaccio.build(*settings));
+        expected.hold(name, verdaccio::ENTRIES, &finished, report.as_ref())
+    });
+    all_hold(rows.collect());
+}
+
 /// Record the shop once, replay it with every change, and report all rows that do not hold.
 #[cfg(test)]
 fn hold(test: &str, language: Language, source: Source) {
@@ -35,7 +63,12 @@ fn hold(test: &str, language: Language, source: Source) {
         return;
     }
     let recorded = RecordedShop::record(language, source);
-    let rows: Vec<_> = shop::rows(language).collect();
-    let broken: Vec<String> = rows.iter().filter_map(|row| row.hold(&recorded).err()).collect();
-    assert!(broken.is_empty(), "{} of {} rows do not hold\n{}", broken.len(), rows.len(), broken.join("\n"));
+    all_hold(shop::rows(language).map(|row| row.hold(&recorded)).collect());
+}
+
+#[cfg(test)]
+fn all_hold(rows: Vec<Result<(), String>>) {
+    let count = rows.len();
+    let broken: Vec<String> = rows.into_iter().filter_map(Result::err).collect();
+    assert!(broken.is_empty(), "{} of {count} rows do not hold\n{}", broken.len(), broken.join("\n"));
 }

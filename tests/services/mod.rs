@@ -1,7 +1,10 @@
-//! The shop as a service under test in three languages, with its two downstreams.
+//! The shop as a service under test in several languages, with its two downstreams, and services made by others.
 
 mod change;
+pub mod nginx;
 mod recorded;
+mod third_party;
+pub mod verdaccio;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +14,7 @@ use std::{
 
 pub use change::{Change, Edit};
 pub use recorded::{PATIENT, RecordedShop, Source, Waits};
+pub use third_party::ThirdParty;
 
 use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port};
 
@@ -227,7 +231,10 @@ fn the_shop_works_in_every_language() {
         let process = shop.run();
         let replies = tour(shop.port);
         assert_eq!(replies[1].response, r#"{"id":"7","sku":"sku-7","available":10,"total":4944,"currency":"EUR"}"#);
-        assert_eq!(shop.inventory.take_served().len() + shop.pricing.take_served().len(), 1 + 2 + 2 + 1 + 1 + 2 + 2 + 3 + 1);
+        assert_eq!(
+            shop.inventory.take_served().len() + shop.pricing.take_served().len(),
+            1 + 2 + 2 + 1 + 1 + 2 + 2 + 3 + 1
+        );
         process.stop();
     }
 }

@@ -265,6 +265,10 @@ func getReceipt(order string) (answer, error) {
 		rated, reads = []byte(`{"EUR":1,"USD":1.25}`), reads[:1]
 	case "n-plus-one":
 		reads = append(reads, func() error { return stockOfEach(held, order) })
+	case "connects-elsewhere":
+		if connection, err := net.Dial("tcp", "127.0.0.1:9"); err == nil {
+			connection.Close()
+		}
 	case "leaked-connection":
 		net.Dial("tcp", strings.TrimPrefix(pricing, "http://"))
 	case "leaked-elsewhere":

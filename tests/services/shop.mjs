@@ -126,18 +126,23 @@ async function lines(order) {
 const rates = (order) => call(pricing, "GET", "/rates?on=2026-03-29", { order });
 
 async function getReceipt(order) {
+  if (connections[change]) {
+    const connection = net.connect(connections[change]);
+    await new Promise((done) => connection.once("connect", done).once("error", done));
+    if (change === "connects-elsewhere") await new Promise((done) => connection.resume().once("close", done).end());
+  }
   const early = change === "reads-swapped" ? await rates(order) : undefined;
   const held = await lines(order);
   const rated = early ?? (change === "read-dropped" ? '{"EUR":1,"USD":1.25}' : await rates(order));
   if (change === "n-plus-one") {
     for (const line of JSON.parse(held).lines) await call(inventory, "GET", `/stock/${line.sku}`, { order });
   }
-  if (leaks[change]) await new Promise((done) => net.connect(leaks[change]).once("connect", done).once("error", done));
   const body = `{"id":"${order}","receipt":${held},"rates":${rated}}`;
   return [200, JSON_TYPE, Buffer.from(body), [["ETag", '"r7"'], ["Vary", "Accept"]]];
 }
 
-const leaks = {
+const connections = {
+  "connects-elsewhere": { host: "127.0.0.1", port: 9 },
   "leaked-connection": { host: "127.0.0.1", port: new URL(pricing).port },
   "leaked-elsewhere": { host: "127.0.0.1", port: 9 },
 };

@@ -170,6 +170,10 @@ def rates(order):
 
 
 def get_receipt(order):
+    if CHANGE == "connects-elsewhere":
+        socket.create_connection(ELSEWHERE).close()
+    if CHANGE in LEAKS:
+        LEAKED.append(socket.create_connection(LEAKS[CHANGE]))
     if CHANGE == "reads-swapped":
         rated = rates(order)
         held = lines(order)
@@ -179,13 +183,12 @@ def get_receipt(order):
     if CHANGE == "n-plus-one":
         for line in json.loads(held)["lines"]:
             call(INVENTORY, "GET", f"/stock/{line['sku']}", order=order)
-    if CHANGE in LEAKS:
-        LEAKED.append(socket.create_connection(LEAKS[CHANGE]))
     body = b'{"id":"%s","receipt":%s,"rates":%s}' % (order.encode(), held, rated)
     return 200, JSON, body, [("ETag", '"r7"'), ("Vary", "Accept")]
 
 
-LEAKS = {"leaked-connection": tuple(PRICING.split(":")), "leaked-elsewhere": ("127.0.0.1", 9)}
+ELSEWHERE = ("127.0.0.1", 9)
+LEAKS = {"leaked-connection": tuple(PRICING.split(":")), "leaked-elsewhere": ELSEWHERE}
 LEAKED = []
 
 
