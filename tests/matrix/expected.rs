@@ -105,7 +105,7 @@ impl Place {
 }
 
 /// Whether a path is the expected one, or below it.
-fn is_at(path: &str, expected: &str) -> bool {
+pub fn is_at(path: &str, expected: &str) -> bool {
     let (mut steps, mut expected) = (path.split('/'), expected.split('/'));
     expected.all(|wanted| steps.next().is_some_and(|step| wanted == "*" || step == wanted))
 }

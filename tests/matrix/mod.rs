@@ -2,6 +2,7 @@
 //! harmlessly and against builds with a seeded regression. A table for each says what replay must say of each change.
 
 pub mod expected;
+pub mod mutants;
 pub mod nginx;
 pub mod shop;
 pub mod verdaccio;
@@ -50,6 +51,27 @@ fn verdaccio_in_front_of_verdaccio() {
         expected.hold(name, verdaccio::ENTRIES, &finished, report.as_ref())
     });
     all_hold(rows.collect());
+}
+
+#[test]
+fn every_altered_call_is_seen_at_its_path() {
+    no_mutant_survives("matrix::calls", mutants::of_calls, 150);
+}
+
+#[test]
+fn every_altered_response_is_seen_at_its_path() {
+    no_mutant_survives("matrix::responses", mutants::of_response, 150);
+}
+
+#[cfg(test)]
+fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mutants::Mutant>, at_least: usize) {
+    if !require(test, &[Need::Go, Need::Sandbox]) {
+        return;
+    }
+    let score = mutants::score(&RecordedShop::record(Language::Go, Source::Proxy), of);
+    assert!(score.of >= at_least, "only {} mutants", score.of);
+    let survived = score.survived;
+    assert!(survived.is_empty(), "{} of {} mutants survive\n{}", survived.len(), score.of, survived.join("\n"));
 }
 
 /// Record the shop once, replay it with every change, and report all rows that do not hold.

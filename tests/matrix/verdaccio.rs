@@ -11,7 +11,8 @@ const TINY: &[&str] = &["GET /tiny", "GET /tiny"];
 const TINY_AGAIN: &[&str] = &["GET /tiny"];
 
 /// Of a package whose manifest it could not get, verdaccio does not look for the tarball in the usual place.
-const CALLS_HAVE_MORE: Expected = Expected::Different(ENTRIES, Place { kinds: &["added", "omitted"], path: "downstream" });
+const CALLS_HAVE_MORE: Expected =
+    Expected::Different(ENTRIES, Place { kinds: &["added", "omitted"], path: "downstream" });
 const CALLS_SAY_OTHERWISE: Expected =
     Expected::Different(ENTRIES, Place { kinds: &["changed", "omitted"], path: "downstream" });
 
