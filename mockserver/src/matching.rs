@@ -279,4 +279,6 @@ fn steps_apart(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
+mod near_identical;
+#[cfg(test)]
 mod tests;
