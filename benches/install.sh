@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx
-# come with tests/install.sh as well.
+# Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy and vcrpy
+# into a Python virtual environment, HTTP clients by npm, WireMock by Maven. Can be run again: what is there is left alone.
+# Go, Node.js, nginx and Maven come with tests/install.sh as well.
 #
-# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
+# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment, the npm packages and WireMock
 # (default: regress-bench in the user's cache folder; the benchmarks look there, too).
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
 packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
-mitmproxy=mitmproxy==11.0.2
+peers=(mitmproxy==11.0.2 vcrpy==7.0.0)
+wiremock=org.wiremock:wiremock-standalone:3.13.1
 clients=(undici@6.29.1 axios@1.21.1)
 
 say() { printf 'install: %s\n' "$*"; }
@@ -22,6 +23,8 @@ done
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v go >/dev/null || missing+=(golang-go)
+command -v java >/dev/null || missing+=(default-jre-headless)
+command -v mvn >/dev/null || missing+=(maven)
 
 # apt starts the services it installs unless this policy says no; an existing policy is left as it is.
 policy=/usr/sbin/policy-rc.d
@@ -40,15 +43,15 @@ else
 fi
 
 # A note of what was asked for makes a second run quick, and a changed version a new install.
-if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "$mitmproxy" ]; then
-    say "$mitmproxy into $tools/venv"
+if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "${peers[*]}" ]; then
+    say "${peers[*]} into $tools/venv"
     rm -rf "$tools/venv"
     mkdir -p "$tools"
     /usr/bin/python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "$mitmproxy"
-    printf '%s' "$mitmproxy" >"$tools/venv/asked-for"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${peers[@]}"
+    printf '%s' "${peers[*]}" >"$tools/venv/asked-for"
 else
-    say "$mitmproxy is in $tools/venv"
+    say "${peers[*]} are in $tools/venv"
 fi
 
 if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
@@ -60,6 +63,15 @@ if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
     printf '%s' "${clients[*]}" >"$tools/npm/asked-for"
 else
     say "npm packages are in $tools/npm"
+fi
+
+jar=$tools/wiremock-standalone-${wiremock##*:}.jar
+if [ ! -e "$jar" ]; then
+    say "$wiremock into $tools"
+    rm -f "$tools"/wiremock-standalone-*.jar
+    mvn --quiet --batch-mode dependency:copy -Dartifact="$wiremock" -DoutputDirectory="$tools"
+else
+    say "$wiremock is in $tools"
 fi
 
 say "done"

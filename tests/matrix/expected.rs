@@ -14,6 +14,8 @@ pub enum Expected {
     NoAnswer(&'static [&'static str]),
     /// Exit code 2.
     CouldNotTell,
+    /// The same, though someone might want to hear of it: docs/matrix.md says why.
+    NotNoticed,
 }
 
 /// Where a difference must be.
@@ -26,9 +28,14 @@ pub struct Place {
 }
 
 impl Expected {
-    /// A change that someone should see.
+    /// A change that someone should see, and does.
     pub fn is_regression(self) -> bool {
-        !matches!(self, Expected::Same)
+        !self.is_harmless() && !matches!(self, Expected::NotNoticed)
+    }
+
+    /// A change that nobody should hear of.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Expected::Same)
     }
 
     /// The same as [`Expected::judge`], told as a test tells it.
@@ -39,8 +46,9 @@ impl Expected {
         finished: &Finished,
         report: Option<&Report>,
     ) -> Result<(), String> {
-        self.judge(entries, finished, report).map_err(|Wrong { what, .. }| {
-            format!("{name}: {what}\n--- stdout\n{}--- stderr\n{}", finished.stdout, finished.stderr)
+        self.judge(entries, finished, report).map_err(|Wrong { only_the_place, what }| {
+            let noticed = if only_the_place { "noticed elsewhere: " } else { "" };
+            format!("{name}: {noticed}{what}\n--- stdout\n{}--- stderr\n{}", finished.stdout, finished.stderr)
         })
     }
 
@@ -49,7 +57,7 @@ impl Expected {
         let outcomes = report.map(|report| report.outcomes.as_slice()).unwrap_or_default();
         let (different, same) = (with_verdict(outcomes, "different"), with_verdict(outcomes, "same"));
         let code = match self {
-            Expected::Same => 0,
+            Expected::Same | Expected::NotNoticed => 0,
             Expected::Different(..) | Expected::NoAnswer(_) => 1,
             Expected::CouldNotTell => 2,
         };
@@ -57,8 +65,8 @@ impl Expected {
             return Err(Wrong::verdict(format!("exit code {}, expected {code}", finished.code)));
         }
         match self {
-            Expected::Same if same == entries => Ok(()),
-            Expected::Same => Err(Wrong::verdict(format!("not all the same: {same:?}"))),
+            Expected::Same | Expected::NotNoticed if same == entries => Ok(()),
+            Expected::Same | Expected::NotNoticed => Err(Wrong::verdict(format!("not all the same: {same:?}"))),
             Expected::Different(expected, _) if different != expected => {
                 Err(Wrong::verdict(format!("different: {different:?}, expected {expected:?}")))
             }

@@ -35,7 +35,7 @@ impl From<&'static str> for Change {
 
 impl Change {
     /// The environment variable that tells the shop.
-    pub(super) fn variable(self) -> (&'static str, String) {
+    pub fn variable(self) -> (&'static str, String) {
         match self {
             Change::Named(name) => ("SHOP_CHANGE", name.to_owned()),
             Change::Edit(Edit { at, operation, part, from, to }) => {

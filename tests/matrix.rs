@@ -63,7 +63,6 @@ fn every_altered_response_is_seen_at_its_path() {
     no_mutant_survives("matrix::responses", mutants::of_response, 150);
 }
 
-#[cfg(test)]
 fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mutants::Mutant>, at_least: usize) {
     if !require(test, &[Need::Go, Need::Sandbox]) {
         return;
@@ -75,7 +74,6 @@ fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mu
 }
 
 /// Record the shop once, replay it with every change, and report all rows that do not hold.
-#[cfg(test)]
 fn hold(test: &str, language: Language, source: Source) {
     let mut needs = vec![language.need(), Need::Sandbox];
     if source == Source::Ebpf {
@@ -84,11 +82,12 @@ fn hold(test: &str, language: Language, source: Source) {
     if !require(test, &needs) {
         return;
     }
+    let regressions = shop::rows(language).filter(|row| row.expected.is_regression()).count();
+    assert!(regressions >= 100, "only {regressions} regressions");
     let recorded = RecordedShop::record(language, source);
     all_hold(shop::rows(language).map(|row| row.hold(&recorded)).collect());
 }
 
-#[cfg(test)]
 fn all_hold(rows: Vec<Result<(), String>>) {
     let count = rows.len();
     let broken: Vec<String> = rows.into_iter().filter_map(Result::err).collect();
