@@ -79,7 +79,8 @@ def render(value):
 def exchange(connection, method, path, body, headers):
     connection.request(method, path, body=body, headers=dict(headers))
     response = connection.getresponse()
-    return response.status, response.read(), response.will_close
+    closes = response.getheader("Connection", "").lower() == "close"
+    return response.status, response.read(), closes
 
 
 def call(address, method, path, payload=None, order=None, key=None):

@@ -15,7 +15,7 @@ use exchanges::Recording;
 
 use crate::{
     matrix::shop::{self, Row},
-    services::Language,
+    services::{Change, Language},
     tally,
 };
 
@@ -45,7 +45,12 @@ trait StandIn {
     fn refused(&mut self) -> io::Result<bool>;
 }
 
-/// Why a tool takes no part; the release it was looked for by name.
+type Start = fn(&Recording, Matching, &Path) -> io::Result<Box<dyn StandIn>>;
+
+const TOOLS: [(&str, Start); 3] =
+    [("WireMock", wiremock::start), ("mitmproxy", mitmproxy::start), ("vcrpy", vcrpy::start)];
+
+/// Why it takes no part.
 const HOVERFLY: &str = "its releases are on GitHub alone, and the Go module proxy has none";
 
 /// Let every tool that is installed judge every change of the shop in Python.
@@ -65,25 +70,41 @@ pub fn compare(absent: &mut Vec<(String, String)>) -> Option<Comparison> {
     };
     add("regress", rows.iter().map(|row| row.replay(&recorded).0.code != 0).collect());
 
-    type Start = fn(&Recording, Matching, &Path) -> io::Result<Box<dyn StandIn>>;
-    let tools: [(&str, Start); 3] =
-        [("WireMock", wiremock::start), ("mitmproxy", mitmproxy::start), ("vcrpy", vcrpy::start)];
-    for (tool, start) in tools {
-        for (matching, name) in [(Matching::Default, tool.to_owned()), (Matching::Strict, format!("{tool} strict"))] {
-            let folder = tempfile::tempdir().expect("there is a temporary folder");
-            let judged = start(&recording, matching, folder.path())
-                .and_then(|mut tool| rows.iter().map(|row| noticed(&mut *tool, row, &recording)).collect());
-            match judged {
+    std::thread::scope(|scope| {
+        let judging: Vec<_> = TOOLS
+            .iter()
+            .flat_map(|(tool, start)| [(Matching::Default, *tool, start), (Matching::Strict, *tool, start)])
+            .map(|(matching, tool, start)| {
+                let (rows, recording) = (&rows, &recording);
+                (
+                    matching,
+                    tool,
+                    scope.spawn(move || {
+                        let folder = tempfile::tempdir()?;
+                        judge(&mut *start(recording, matching, folder.path())?, rows, recording)
+                    }),
+                )
+            })
+            .collect();
+        for (matching, tool, judging) in judging {
+            let name = if matching == Matching::Strict { format!("{tool} strict") } else { tool.to_owned() };
+            match judging.join().expect("what goes wrong is told") {
                 Ok(noticed) => add(&name, noticed),
                 Err(error) => absent.push((name, error.to_string())),
             }
         }
-    }
+    });
     Some(comparison)
 }
 
-fn noticed(tool: &mut dyn StandIn, row: &Row, recording: &Recording) -> io::Result<bool> {
-    let shop = tool.begin()?;
-    let differs = shop.differs(row.change, recording)?;
-    Ok(differs || tool.refused()?)
+/// Which of the changes a tool notices.
+fn judge(tool: &mut dyn StandIn, rows: &[&Row], recording: &Recording) -> io::Result<Vec<bool>> {
+    let mut noticed = |change: Change| -> io::Result<bool> {
+        let shop = tool.begin()?;
+        Ok(shop.differs(change, recording)? || tool.refused()?)
+    };
+    if noticed("none".into())? {
+        return Err(io::Error::other("the recorded build does not work with it"));
+    }
+    rows.iter().map(|row| noticed(row.change)).collect()
 }
