@@ -1,8 +1,8 @@
 //! The regression matrix, counted: false alarms, regressions caught and at the right path, altered recordings that are
 //! seen, and what other tools see of the same changes.
 //!
-//! `cargo bench --bench mutation [-- --runs N --no-peers --no-mutants]` runs the tables of tests/matrix, each service
-//! recorded anew in each run, then alters recordings one field at a time, then gives the recording of the shop in Python to
+//! `cargo bench --bench mutation [-- --runs N --no-peers --no-mutants]` runs the tables of tests/matrix so many times, each
+//! service recorded anew in each run, then alters recordings one field at a time, then gives the recording of the shop in Python to
 //! WireMock, mitmproxy and vcrpy (`benches/install.sh`), which stand in for the downstreams while the changed shop runs. It
 //! prints tables and writes `target/bench/mutation.json`; anything that does not hold makes it fail.
 //!
@@ -61,7 +61,9 @@ fn main() -> ExitCode {
             results.tallies.push((service.name(), tally));
         }
     });
-    results.print_tallies();
+    if options.runs > 0 {
+        results.print_tallies();
+    }
     if options.mutants {
         for service in &present {
             results.scores.extend(service.alter().map(|scores| (service.name(), scores)));

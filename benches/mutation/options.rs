@@ -2,7 +2,7 @@
 
 /// What is asked for.
 pub struct Options {
-    /// How often the whole matrix is run.
+    /// How often the whole matrix is run; 0 leaves it out.
     pub runs: u32,
     /// Whether peers are given the recordings as well.
     pub peers: bool,
@@ -25,8 +25,8 @@ impl Options {
                 "--no-mutants" => options.mutants = false,
                 "--runs" => {
                     let value = arguments.next().unwrap_or_default();
-                    let runs = value.parse().ok().filter(|runs| (1..=1000).contains(runs));
-                    options.runs = runs.ok_or_else(|| format!("{value:?} is no number of runs from 1 to 1000"))?;
+                    let runs = value.parse().ok().filter(|runs| (0..=1000).contains(runs));
+                    options.runs = runs.ok_or_else(|| format!("{value:?} is no number of runs from 0 to 1000"))?;
                 }
                 _ => return Err(format!("{argument} is unknown")),
             }

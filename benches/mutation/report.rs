@@ -91,7 +91,7 @@ impl Results {
 
     fn rows(&self) -> Vec<Value> {
         let mut rows = Vec::new();
-        for (service, tally) in &self.tallies {
+        for (service, tally) in self.tallies.iter().filter(|(_, tally)| tally.regressions > 0) {
             let alarms = tally.false_alarms;
             rows.push(json!({
                 "case": service, "metric": "false alarms", "value": alarms, "of": tally.harmless, "unit": "replays",

@@ -14,7 +14,7 @@ use super::exchanges::Recording;
 use crate::{harness::free_port, services::Change};
 
 /// How long the shop may take to listen, and to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to run the shop.
 pub struct Shop {

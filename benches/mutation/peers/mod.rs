@@ -70,27 +70,20 @@ pub fn compare(absent: &mut Vec<(String, String)>) -> Option<Comparison> {
     };
     add("regress", rows.iter().map(|row| row.replay(&recorded).0.code != 0).collect());
 
+    let judge_with = |start: Start, matching| {
+        let folder = tempfile::tempdir()?;
+        judge(&mut *start(&recording, matching, folder.path())?, &rows, &recording)
+    };
     std::thread::scope(|scope| {
-        let judging: Vec<_> = TOOLS
-            .iter()
-            .flat_map(|(tool, start)| [(Matching::Default, *tool, start), (Matching::Strict, *tool, start)])
-            .map(|(matching, tool, start)| {
-                let (rows, recording) = (&rows, &recording);
-                (
-                    matching,
-                    tool,
-                    scope.spawn(move || {
-                        let folder = tempfile::tempdir()?;
-                        judge(&mut *start(recording, matching, folder.path())?, rows, recording)
-                    }),
-                )
-            })
-            .collect();
-        for (matching, tool, judging) in judging {
-            let name = if matching == Matching::Strict { format!("{tool} strict") } else { tool.to_owned() };
-            match judging.join().expect("what goes wrong is told") {
-                Ok(noticed) => add(&name, noticed),
-                Err(error) => absent.push((name, error.to_string())),
+        let both = |start| move || [Matching::Default, Matching::Strict].map(|matching| judge_with(start, matching));
+        let judging = TOOLS.map(|(tool, start)| (tool, scope.spawn(both(start))));
+        for (tool, judging) in judging {
+            let [default, strict] = judging.join().expect("what goes wrong is told");
+            for (name, judged) in [(tool.to_owned(), default), (format!("{tool} strict"), strict)] {
+                match judged {
+                    Ok(noticed) => add(&name, noticed),
+                    Err(error) => absent.push((name, error.to_string())),
+                }
             }
         }
     });
