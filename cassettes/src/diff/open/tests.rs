@@ -93,6 +93,15 @@ fn json_in_json() {
 }
 
 #[test]
+fn depth_in_depth_is_bounded() {
+    let wrapped = |inner: &str, depth: usize| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+    let nested =
+        |leaf: &str| (0..6).fold(wrapped(leaf, 190), |inner, _| wrapped(&serde_json::to_string(&inner).unwrap(), 190));
+    let found = told_of_bodies("application/json", &nested("1"), &nested("2"));
+    assert!(found.len() == 1 && found[0].starts_with("body/0/0/"), "{found:?}");
+}
+
+#[test]
 fn base64_and_tokens() {
     let encoded = |text: &str| json!({ "a": STANDARD.encode(text) }).to_string();
     let told = |a: &str, b: &str| told_of_bodies("", a, b);
