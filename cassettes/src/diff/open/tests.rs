@@ -195,6 +195,16 @@ fn xml() {
     assert_eq!(told("<a><!--x--></a>", "<a><!--y--></a>"), ["body/a/#/0/#comment Changed x -> y"]);
     assert_eq!(told("<a><b/><c/></a>", "<a><c/><b/></a>").len(), 1, "the order of elements counts");
     assert_eq!(told("<!DOCTYPE a><a/>", "<!DOCTYPE a><a />"), ["body Changed <!DOCTYPE a><a/> -> <!DOCTYPE a><a />"]);
+    assert_eq!(
+        told("<a xml:space='preserve'><b/> </a>", "<a xml:space='preserve'><b/></a>"),
+        ["body/a/#/1 Removed   -> -"]
+    );
+    let html = |text: &str| typed("text/html", text);
+    assert_eq!(requests(&html("<p><b/> <b/></p>"), &html("<p><b/><b/></p>"), &Lens::exact()).len(), 1);
+    assert_eq!(
+        told_of_bodies("", "<?xml version='1.0'?><a x='1'/>", "<?xml version='1.0'?><a x='2'/>"),
+        ["body/a/@x Changed 1 -> 2"]
+    );
     assert_eq!(told("<p>one<br>two", "<p>one<br>three"), ["body Changed <p>one<br>two -> <p>one<br>three"]);
 }
 
