@@ -23,7 +23,7 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
-pub use route::route_slug;
+pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
 pub use verify::verify;
 

@@ -1,5 +1,7 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
+use std::time::Duration;
+
 use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
 use regress_mockserver::mock::{Call, HitScope, Match};
 use regress_protocols::http1::Message;
@@ -7,6 +9,7 @@ use regress_protocols::http1::Message;
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
+    sides::{self, Sides},
 };
 
 /// What came back for an entry's request.
@@ -49,6 +52,8 @@ pub struct Judgement {
     pub doubts: Vec<String>,
     /// The calls that were made.
     pub calls: Vec<Served>,
+    /// What was said, where the verdict is not *same*.
+    pub sides: Option<Vec<Sides>>,
 }
 
 /// Judge one entry.
@@ -71,7 +76,8 @@ pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    Judgement { verdict, findings, doubts, calls: served(journal) }
+    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, journal));
+    Judgement { verdict, findings, doubts, calls: served(cassette, journal), sides }
 }
 
 /// Why a cassette cannot be judged, whatever the service does.
@@ -243,13 +249,15 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
     }
 }
 
-fn served(journal: &[Call]) -> Vec<Served> {
+fn served(entry: &Cassette, journal: &[Call]) -> Vec<Served> {
+    let took = |number: usize| entry.downstream.get(number).and_then(|call| call.took).map(Duration::from_micros);
     let by = |matched: &Match| match matched {
         Match::Miss { .. } => None,
         Match::Hit { cassette, exchange, scope, .. } => Some(ServedBy {
             cassette: cassette.clone(),
             number: *exchange,
             ambient: matches!(scope, HitScope::Ambient),
+            took: took(*exchange).filter(|_| *cassette == entry.id && matches!(scope, HitScope::Entry)),
         }),
     };
     let one = |call: &Call| Served {

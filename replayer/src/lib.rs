@@ -2,8 +2,10 @@
 
 mod drive;
 mod error;
+pub mod groups;
 mod json_edit;
 mod judge;
+mod latency;
 mod merge;
 mod outcome;
 mod pairing;
@@ -12,12 +14,17 @@ mod plan;
 pub mod report;
 pub mod review;
 mod run;
+mod sides;
+mod spot;
 mod target;
 #[cfg(test)]
 mod testing;
 
 pub use error::Error;
+pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
 pub use run::{Settings, replay};
+pub use sides::{Side, Sides};
+pub use spot::{Called, Spot, SpotKind};

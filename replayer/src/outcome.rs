@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
 
+use crate::{latency::Recorded, sides::Sides};
+
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -52,6 +54,11 @@ pub struct Outcome {
     pub last_output: Option<String>,
     /// From the first request byte sent to the last response byte read.
     pub took: Option<Duration>,
+    /// How long it took when it was recorded.
+    pub recorded: Option<Recorded>,
+    /// What was said, where the verdict is not *same*. `None` where nothing was, or where all of the replay's messages
+    /// would take too much space.
+    pub sides: Option<Vec<Sides>>,
     /// The proposal that waits for review.
     pub pending: Option<PathBuf>,
 }
@@ -77,15 +84,7 @@ pub enum Finding {
 impl Finding {
     /// The paths that differ, as reports and `regress review --accept` have them.
     pub fn paths(&self) -> Vec<String> {
-        match self {
-            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
-            Finding::Ended { .. } => vec!["response".to_owned()],
-            Finding::Exited(_) => vec!["process".to_owned()],
-            Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
-                fields.iter().map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
-            }
-            Finding::Call(call) => vec![call.path()],
-        }
+        self.spots().into_iter().map(|spot| spot.path).collect()
     }
 }
 
@@ -160,6 +159,8 @@ pub struct ServedBy {
     pub number: usize,
     /// It is one that no entry caused.
     pub ambient: bool,
+    /// How long it took when it was recorded; `None` where that is unknown. The mock answers at once.
+    pub took: Option<Duration>,
 }
 
 /// The result of a replay.

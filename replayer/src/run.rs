@@ -15,12 +15,17 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Seen},
+    latency::Recorded,
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review,
+    sides::Sides,
     target::{Launch, Target, Unready},
 };
+
+/// The most bytes of messages that are kept for reports.
+const MOST_SAID: usize = 64 << 20;
 
 /// What to replay, against what, and how long to wait.
 #[derive(Clone, Debug)]
@@ -149,8 +154,14 @@ impl Run {
         }
         drop(sender);
         let mut played = BTreeMap::new();
-        while let Some((number, one)) = receiver.recv().await {
+        let mut room = MOST_SAID;
+        while let Some((number, mut one)) = receiver.recv().await {
             progress(&one.outcome);
+            let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+            match room.checked_sub(said) {
+                Some(left) if mode == Mode::Strict => room = left,
+                _ => one.outcome.sides = None,
+            }
             played.insert(number, one);
         }
         let mut startup: Vec<CallFinding> = Vec::new();
@@ -336,7 +347,7 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, doubts, calls } =
+        let Judgement { verdict, findings, doubts, calls, sides } =
             judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
@@ -354,6 +365,8 @@ impl Worker {
             calls,
             last_output: driven.last_output,
             took: Some(driven.took),
+            recorded: Recorded::of(&driven.planned.cassette),
+            sides,
             pending: None,
         };
         self.send(driven.number, Played { outcome, response, journal: driven.journal });
@@ -373,6 +386,8 @@ impl Worker {
             calls: Vec::new(),
             last_output,
             took: None,
+            recorded: Recorded::of(&planned.cassette),
+            sides: None,
             pending: None,
         };
         self.send(number, Played { outcome, response: None, journal: Vec::new() });

@@ -39,7 +39,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Unreadable, Verdict};
+    use crate::{
+        CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, Served, ServedBy, Unreadable, Verdict,
+    };
 
     fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
         let kind = if actual.is_some() { Kind::Changed } else { Kind::Removed };
@@ -65,6 +67,8 @@ mod tests {
             calls: Vec::new(),
             last_output: None,
             took: Some(Duration::from_micros(12_345)),
+            recorded: Some(Recorded { took: Duration::from_micros(20_000), waited: Duration::from_micros(15_000) }),
+            sides: None,
             pending: None,
         }
     }
@@ -86,7 +90,12 @@ mod tests {
             downstream: "prices".to_owned(),
             destination: "10.0.0.9:80".parse().unwrap(),
             request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy { cassette: same.cassette.clone(), number: 0, ambient: false }),
+            by: Some(ServedBy {
+                cassette: same.cassette.clone(),
+                number: 0,
+                ambient: false,
+                took: Some(Duration::from_micros(900)),
+            }),
         });
         let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
         let id = different.cassette.clone();
