@@ -229,6 +229,9 @@ impl Group {
     pub fn what(&self) -> String {
         let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
         match self.kind {
+            SpotKind::Changed if self.severity == Severity::Ended => {
+                format!("{}, where {} was recorded", value(&self.actual), value(&self.expected))
+            }
             SpotKind::Exited => format!("the service {}", value(&self.actual)),
             SpotKind::Omitted => "the call is not made any more".to_owned(),
             SpotKind::Novel => "the call is new: nobody recorded it".to_owned(),

@@ -1,19 +1,30 @@
 //! The report for programs; `docs/report-schema.md` describes it.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use regress_cassettes::diff::{Difference, Kind};
 use serde_json::{Value, json};
 
-use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
+use crate::{CallChange, CallFinding, Finding, Latency, Nearest, Outcome, Report, Served, Spread, groups::Group};
 
 /// The version of the schema, MAJOR.MINOR. A new MINOR only adds keys.
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-pub const VERSION: &str = "1.1";
+/// - 1.2: `groups` and `latency`; `groups` and `recorded` of an outcome; `recorded_microseconds` of a match.
+pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
     let summary = report.summary();
+    let groups = report.groups();
+    let mut groups_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for group in &groups {
+        for entry in group.entry_numbers() {
+            groups_of.entry(entry).or_default().push(&group.id);
+        }
+    }
+    let outcome = |(number, one)| outcome(one, groups_of.get(&number).map_or(&[][..], Vec::as_slice));
     let whole = json!({
         "version": VERSION,
         "verdict": report.verdict().word(),
@@ -23,7 +34,9 @@ pub fn json(report: &Report) -> String {
             "different": summary.different,
             "inconclusive": summary.inconclusive,
         },
-        "outcomes": report.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        "groups": groups.iter().map(|one| group(report, one)).collect::<Vec<_>>(),
+        "latency": report.latency().map(latency),
+        "outcomes": report.outcomes.iter().enumerate().map(outcome).collect::<Vec<_>>(),
         "startup": report.startup.iter().flat_map(|one| call("startup", one)).collect::<Vec<_>>(),
         "unreadable": report.unreadable.iter().map(|unreadable| json!({
             "file": unreadable.file.to_string_lossy(),
@@ -34,13 +47,59 @@ pub fn json(report: &Report) -> String {
     format!("{whole:#}\n")
 }
 
-fn outcome(outcome: &Outcome) -> Value {
+fn group(report: &Report, group: &Group) -> Value {
+    let cassette = |entry: usize| report.outcomes.get(entry).map(|outcome| &outcome.cassette.0);
+    json!({
+        "id": group.id,
+        "severity": group.severity.word(),
+        "follows": group.follows,
+        "kind": group.kind.word(),
+        "path": group.path,
+        "call": group.call.as_ref().map(|call| json!({"downstream": call.downstream, "request": call.request})),
+        "what": group.what(),
+        "expected": group.expected,
+        "actual": group.actual,
+        "entries": group.entries(),
+        "places": group.places.iter().map(|place| json!({
+            "cassette": cassette(place.entry),
+            "path": place.spot.path,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn latency(latency: Latency) -> Value {
+    let times = |one: Spread<Duration>| json!({"median": micros(one.median), "p95": micros(one.p95)});
+    json!({
+        "entries": latency.entries,
+        "recorded_microseconds": times(latency.recorded),
+        "recorded_own_microseconds": times(latency.own),
+        "replayed_microseconds": times(latency.replayed),
+        "ratio": latency.ratio.map(|ratio| json!({"median": rounded(ratio.median), "p95": rounded(ratio.p95)})),
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// To three digits after the point.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1000.0).round() / 1000.0
+}
+
+fn outcome(outcome: &Outcome, groups: &[&str]) -> Value {
     json!({
         "cassette": outcome.cassette.0,
         "file": outcome.file.to_string_lossy(),
         "entry": outcome.entry,
         "verdict": outcome.verdict.word(),
-        "microseconds": outcome.took.map(|took| took.as_micros() as u64),
+        "microseconds": outcome.took.map(micros),
+        "recorded": outcome.recorded.map(|recorded| json!({
+            "microseconds": micros(recorded.took),
+            "own_microseconds": micros(recorded.own()),
+            "ratio": outcome.time_ratio().map(rounded),
+        })),
+        "groups": groups,
         "doubts": outcome.doubts,
         "notes": outcome.notes,
         "differences": outcome.findings.iter().flat_map(finding).collect::<Vec<_>>(),
@@ -135,6 +194,7 @@ fn served(served: &Served) -> Value {
         "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
         "cassette": by.map(|by| &by.cassette.0),
         "exchange": by.map(|by| by.number),
+        "recorded_microseconds": by.and_then(|by| by.took).map(micros),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),
         "request": served.request,

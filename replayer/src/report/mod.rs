@@ -16,6 +16,19 @@ pub(crate) fn seconds(milliseconds: u128) -> String {
     }
 }
 
+/// A duration for reading, three digits of it.
+pub(crate) fn time(duration: std::time::Duration) -> String {
+    let micros = duration.as_secs_f64() * 1e6;
+    let (value, unit) = match micros {
+        ..1e3 => (micros, "µs"),
+        ..1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if unit == "µs" { 0 } else { digits };
+    format!("{value:.digits$} {unit}")
+}
+
 /// Text that came from outside, on one line: control characters, which a terminal would obey, are written out.
 pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -163,6 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_in_the_same_way_is_told_once() {
+        let outcomes = (0..9).map(|number| {
+            let mut one = outcome(number, "GET /items", Verdict::Different);
+            let spot = difference("body/items/3/price", &format!("{number}.5"), Some(&format!("{number}")));
+            one.findings = vec![Finding::Response(spot)];
+            one
+        });
+        insta::assert_snapshot!(text(&Report { outcomes: outcomes.collect(), ..Report::default() }, Colour::No));
+    }
+
+    #[test]
     fn as_json() {
         insta::assert_snapshot!(json(&report()));
     }
@@ -174,17 +198,21 @@ mod tests {
 
     #[test]
     fn one_that_is_the_same_is_one_line() {
-        let report = Report { outcomes: vec![outcome(1, "GET /items", Verdict::Same)], ..Report::default() };
+        let untimed = Outcome { recorded: None, ..outcome(1, "GET /items", Verdict::Same) };
+        let report = Report { outcomes: vec![untimed], ..Report::default() };
         assert_eq!(text(&report, Colour::No), "same: 1 entry: 1 same, 0 different, 0 inconclusive\n");
         assert!(text(&report, Colour::Yes).starts_with("\x1b[32msame\x1b[0m: "));
     }
 
     #[test]
     fn what_is_likely_is_named_also_where_all_is_the_same() {
-        let mut likely = outcome(1, "GET /items", Verdict::Same);
+        let mut likely = Outcome { took: None, ..outcome(1, "GET /items", Verdict::Same) };
         likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
         let report = |verdict| Report {
-            outcomes: vec![Outcome { verdict, ..likely.clone() }, outcome(2, "GET /", Verdict::Same)],
+            outcomes: vec![
+                Outcome { verdict, ..likely.clone() },
+                Outcome { took: None, ..outcome(2, "GET /", Verdict::Same) },
+            ],
             ..Report::default()
         };
         let note = "1 entry has calls that are likely theirs, not certainly\n";
