@@ -83,6 +83,8 @@ pub struct Group {
 pub struct Place {
     /// The entry: its index among those that were grouped.
     pub entry: usize,
+    /// Its place among the differences of that entry.
+    pub number: usize,
     /// The difference.
     pub spot: Spot,
 }
@@ -94,9 +96,9 @@ impl Report {
             let left: Option<BTreeSet<String>> =
                 outcome.if_answered.as_ref().map(|left| left.iter().flat_map(Finding::paths).collect());
             let spots = outcome.findings.iter().flat_map(Finding::spots);
-            spots.map(move |spot| {
+            spots.enumerate().map(move |(number, spot)| {
                 let follows = left.as_ref().is_some_and(|left| !is_of_a_call(&spot) && !left.contains(&spot.path));
-                (Place { entry, spot }, follows)
+                (Place { entry, number, spot }, follows)
             })
         }))
     }
@@ -342,7 +344,7 @@ mod tests {
     }
 
     fn grouped(spots: impl IntoIterator<Item = (usize, Spot)>) -> Vec<Group> {
-        group(spots.into_iter().map(|(entry, spot)| (Place { entry, spot }, false)))
+        group(spots.into_iter().map(|(entry, spot)| (Place { entry, number: 0, spot }, false)))
     }
 
     fn told(groups: &[Group]) -> Vec<String> {
@@ -405,7 +407,8 @@ mod tests {
             kind(SpotKind::Changed, "response/status"),
             kind(SpotKind::Exited, "process"),
         ];
-        let places = spots.iter().map(|spot| (Place { entry: 0, spot: spot.clone() }, spot.path == "process"));
+        let places =
+            spots.iter().map(|spot| (Place { entry: 0, number: 0, spot: spot.clone() }, spot.path == "process"));
         let order: Vec<String> = group(places).into_iter().map(|group| group.path).collect();
         assert_eq!(
             order,
@@ -470,7 +473,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_difference_is_in_exactly_one_group(all in spots()) {
-            let groups = group(all.iter().cloned().map(|(entry, spot, follows)| (Place { entry, spot }, follows)));
+            let groups = group(all.iter().cloned().map(|(entry, spot, follows)| (Place { entry, number: 0, spot }, follows)));
             let mut back: Vec<(usize, String)> = groups
                 .iter()
                 .flat_map(|group| group.places.iter().map(|place| (place.entry, format!("{:?}{}", place.spot, group.follows))))
@@ -486,7 +489,7 @@ mod tests {
 
         #[test]
         fn a_group_holds_what_is_alike_in_the_order_of_entries(all in spots()) {
-            let groups = group(all.into_iter().map(|(entry, spot, follows)| (Place { entry, spot }, follows)));
+            let groups = group(all.into_iter().map(|(entry, spot, follows)| (Place { entry, number: 0, spot }, follows)));
             for one in &groups {
                 prop_assert!(!one.places.is_empty());
                 prop_assert!(one.places.iter().all(|place| general(&place.spot.path) == one.path));

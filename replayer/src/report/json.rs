@@ -16,6 +16,11 @@ pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
+    format!("{:#}\n", value(report))
+}
+
+/// The report as a value.
+pub(super) fn value(report: &Report) -> Value {
     let summary = report.summary();
     let groups = report.groups();
     let mut groups_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
@@ -25,7 +30,7 @@ pub fn json(report: &Report) -> String {
         }
     }
     let outcome = |(number, one)| outcome(one, groups_of.get(&number).map_or(&[][..], Vec::as_slice));
-    let whole = json!({
+    json!({
         "version": VERSION,
         "verdict": report.verdict().word(),
         "summary": {
@@ -43,8 +48,7 @@ pub fn json(report: &Report) -> String {
             "why": unreadable.why,
             "hint": unreadable.hint,
         })).collect::<Vec<_>>(),
-    });
-    format!("{whole:#}\n")
+    })
 }
 
 fn group(report: &Report, group: &Group) -> Value {

@@ -1,9 +1,13 @@
 //! Renderers: a [`Report`](crate::Report) as text, JSON or JUnit XML. They decide nothing.
 
+mod html;
 mod json;
 mod junit;
+#[cfg(test)]
+mod samples;
 mod text;
 
+pub use html::html;
 pub use json::{VERSION, json};
 pub use junit::junit;
 pub use text::{Colour, line, text};
@@ -44,131 +48,11 @@ pub fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use regress_cassettes::{
-        CassetteId,
-        diff::{Difference, Kind},
+    use super::{
+        samples::{difference, outcome, report},
+        *,
     };
-
-    use super::*;
-    use crate::{
-        CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, Served, ServedBy, Unreadable, Verdict,
-    };
-
-    fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
-        let kind = if actual.is_some() { Kind::Changed } else { Kind::Removed };
-        Difference {
-            path: path.to_owned(),
-            kind,
-            expected: Some(expected.to_owned()),
-            actual: actual.map(str::to_owned),
-        }
-    }
-
-    fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
-        let id = format!("20261122T101502.123456Z-{number:04}");
-        Outcome {
-            file: format!("cassettes/post-orders/{id}.cassette.json").into(),
-            cassette: CassetteId(id),
-            entry: entry.to_owned(),
-            verdict,
-            findings: Vec::new(),
-            if_answered: None,
-            doubts: Vec::new(),
-            notes: Vec::new(),
-            calls: Vec::new(),
-            last_output: None,
-            took: Some(Duration::from_micros(12_345)),
-            recorded: Some(Recorded { took: Duration::from_micros(20_000), waited: Duration::from_micros(15_000) }),
-            sides: None,
-            pending: None,
-        }
-    }
-
-    fn call(number: usize, downstream: &str, request: &str, change: CallChange) -> CallFinding {
-        CallFinding {
-            number,
-            downstream: downstream.to_owned(),
-            destination: Some("10.0.0.9:9000".parse().unwrap()),
-            request: request.to_owned(),
-            change,
-        }
-    }
-
-    /// One of everything.
-    fn report() -> Report {
-        let mut same = outcome(1, "GET /items", Verdict::Same);
-        same.calls.push(Served {
-            downstream: "prices".to_owned(),
-            destination: "10.0.0.9:80".parse().unwrap(),
-            request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy {
-                cassette: same.cassette.clone(),
-                number: 0,
-                ambient: false,
-                took: Some(Duration::from_micros(900)),
-            }),
-        });
-        let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
-        let id = different.cassette.clone();
-        let nearest =
-            Nearest { cassette: id, number: 1, differences: vec![difference("target", "/sku/1", Some("/sku/2"))] };
-        different.findings = vec![
-            Finding::Response(difference("status", "201", Some("502"))),
-            Finding::Response(difference("body/note", "\"a\u{1b}[31m\nb\"", None)),
-            Finding::Call(call(0, "inventory", "POST /reserve", CallChange::Omitted)),
-            Finding::Call(call(
-                1,
-                "prices:9000",
-                "POST /quote",
-                CallChange::Changed(vec![difference("body/qty", "2", Some("3"))]),
-            )),
-            Finding::Call(call(
-                2,
-                "10.0.0.9:9000",
-                "GET /sku/2",
-                CallChange::Novel { reason: "no recorded call says the same".to_owned(), nearest: Some(nearest) },
-            )),
-        ];
-        different.calls.push(Served {
-            downstream: "10.0.0.9:9000".to_owned(),
-            destination: "10.0.0.9:9000".parse().unwrap(),
-            request: "GET /sku/2".to_owned(),
-            by: None,
-        });
-        different.if_answered = Some(different.findings[3..].to_vec());
-        different.pending = Some("cassettes/post-orders/x.cassette.json.new".into());
-        let mut crashed = outcome(3, "POST /orders", Verdict::Different);
-        crashed.findings = vec![
-            Finding::Ended {
-                expected: "a response with status 201".to_owned(),
-                actual: "no response: the connection was reset".to_owned(),
-            },
-            Finding::Exited("was killed by signal 11".to_owned()),
-        ];
-        crashed.last_output = Some("starting\npanic: ]]> nil\x07\n".to_owned());
-        let mut unknown = outcome(4, "GET /items", Verdict::Inconclusive);
-        unknown.doubts.push("the recording is not complete: entry lacks 12 bytes".to_owned());
-        unknown.took = None;
-        let mut alike = unknown.clone();
-        alike.cassette = CassetteId("20261122T101502.123456Z-0005".to_owned());
-        Report {
-            outcomes: vec![same, different, crashed, unknown, alike],
-            unreadable: vec![Unreadable {
-                file: "cassettes/x/y.cassette.json".into(),
-                why: "line 3: expected `,`".to_owned(),
-                hint: Some("restore it from version control".to_owned()),
-            }],
-            not_proposed: None,
-            startup: vec![call(
-                0,
-                "config",
-                "GET /flags",
-                CallChange::Novel { reason: "no recorded call went to this destination".to_owned(), nearest: None },
-            )],
-        }
-    }
+    use crate::{Finding, Outcome, Report, Verdict};
 
     #[test]
     fn as_text() {
