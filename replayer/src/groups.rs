@@ -5,8 +5,8 @@
 //! - the path, with the indices of arrays and the numbers of calls left open (`response/body/items/*/price`);
 //! - the call's downstream and operation, without the query and with what looks like an id left open (`GET /sku/*`);
 //! - the kind of difference, and for it: both types where the type changed, both values of a status, how a process or a
-//!   response ended. Where a value changed, both values, as long as no more than [`MOST_PAIRS`] pairs of values are seen
-//!   at that path; beyond that the values vary with the entry, and the change is one;
+//!   response ended. Where a value changed, both values, as long as at most [`MOST_PAIRS`] pairs of values are seen at
+//!   that path, each about twice or more often; else the values vary with the entry, and the change is one;
 //! - whether it only follows from a call that nobody could answer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,8 +180,8 @@ impl Likeness {
 fn split(likeness: Likeness, places: Vec<Place>) -> Vec<Group> {
     let values = |place: &Place| (place.spot.expected.clone(), place.spot.actual.clone());
     let pairs: BTreeSet<_> = places.iter().map(values).collect();
-    let apart = likeness.kind == SpotKind::Changed && pairs.len() <= MOST_PAIRS;
-    if !apart {
+    let few = (2..=MOST_PAIRS).contains(&pairs.len()) && 2 * pairs.len() <= places.len();
+    if likeness.kind != SpotKind::Changed || !few {
         let id = likeness.id(&[]);
         return vec![Group::new(likeness, id, places)];
     }

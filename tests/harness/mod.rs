@@ -1,6 +1,7 @@
 //! What the tests share.
 
 mod authority;
+mod browser;
 mod client;
 mod corpus;
 mod downstream;
@@ -11,6 +12,7 @@ mod report;
 mod require;
 
 pub use authority::Authority;
+pub use browser::Browser;
 pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::json;
-use crate::{Outcome, Report, Side, Sides, Verdict, groups::Group};
+use crate::{Report, Side, Sides, Verdict, groups::Group};
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/style.css");
@@ -89,7 +89,7 @@ fn data(report: &Report, room: Room) -> Value {
         if *count > most {
             continue;
         }
-        value["route"] = json!(route(outcome));
+        value["route"] = json!(super::route(outcome));
         if let Some(sides) = &outcome.sides {
             value["sides"] = sides.iter().map(pair).collect();
         }
@@ -141,12 +141,6 @@ fn group_of(groups: &[Group]) -> BTreeMap<usize, BTreeMap<usize, &str>> {
         }
     }
     placed
-}
-
-/// The folder of the cassette, which is the route's.
-fn route(outcome: &Outcome) -> String {
-    let folder = outcome.file.parent().and_then(|folder| folder.file_name());
-    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn pair(sides: &Sides) -> Value {

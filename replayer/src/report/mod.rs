@@ -1,15 +1,20 @@
-//! Renderers: a [`Report`](crate::Report) as text, JSON or JUnit XML. They decide nothing.
+//! Renderers: a [`Report`](crate::Report) as text, JSON, JUnit XML, HTML, Markdown or workflow commands of GitHub. They decide nothing.
 
+mod github;
 mod html;
 mod json;
 mod junit;
+mod locate;
+mod markdown;
 #[cfg(test)]
 mod samples;
 mod text;
 
+pub use github::github;
 pub use html::html;
 pub use json::{VERSION, json};
 pub use junit::junit;
+pub use markdown::markdown;
 pub use text::{Colour, line, text};
 
 /// Milliseconds as seconds, without needless digits.
@@ -18,6 +23,12 @@ pub(crate) fn seconds(milliseconds: u128) -> String {
         0 => format!("{} s", milliseconds / 1000),
         _ => format!("{milliseconds} ms"),
     }
+}
+
+/// The folder of the cassette, which is the route's.
+fn route(outcome: &crate::Outcome) -> String {
+    let folder = outcome.file.parent().and_then(|folder| folder.file_name());
+    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A duration for reading, three digits of it.

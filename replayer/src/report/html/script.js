@@ -173,9 +173,9 @@
     const follows = group && group.follows;
     const call = one.call ? make("p", { class: "muted" }, one.call.downstream + "  " + one.call.request) : null;
     const near = one.nearest ? [make("p", { class: "muted" }, "nearest recorded call: downstream/" + one.nearest.exchange + " of " + one.nearest.cassette), one.nearest.differences.map((field) => [make("code", {}, field.path), values(field)])] : [];
+    const title = make("p", {}, make("code", {}, one.path), " ", tag(one.kind, "plain"), " ", follows ? tag("follows from a missed call", "plain") : null, one.noise ? tag("noise", "plain") : null);
     return make("div", { class: follows ? "difference follows" : "difference" },
-      make("p", {}, make("code", {}, one.path), " ", tag(one.kind, "plain"), " ", follows ? tag("follows from a missed call", "plain") : null, one.noise ? tag("noise", "plain") : null),
-      call, one.reason ? make("p", {}, one.reason) : null, values(one), near.flat(2));
+      make("div", {}, title, call, one.reason ? make("p", {}, one.reason) : null), make("div", {}, values(one), near.flat(2)));
   }
 
   function calls(matches) {
