@@ -110,7 +110,7 @@ fn is_of_a_call(spot: &Spot) -> bool {
 }
 
 /// Group differences, each with whether it only follows from a call that could not be answered. Groups come in this
-/// order: causes before what follows from them, then by severity, then those with more entries first, then by path.
+/// order: causes before what follows from them, then by severity, then those with more entries first, then by path and call.
 pub fn group(places: impl IntoIterator<Item = (Place, bool)>) -> Vec<Group> {
     let mut alike: BTreeMap<Likeness, Vec<Place>> = BTreeMap::new();
     for (place, follows) in places {
@@ -119,7 +119,7 @@ pub fn group(places: impl IntoIterator<Item = (Place, bool)>) -> Vec<Group> {
     let mut groups: Vec<Group> = alike.into_iter().flat_map(|(likeness, places)| split(likeness, places)).collect();
     groups.sort_by_cached_key(|group| {
         let entries = std::cmp::Reverse(group.entries());
-        (group.follows, group.severity, entries, group.path.clone(), group.id.clone())
+        (group.follows, group.severity, entries, group.path.clone(), group.call.clone(), group.id.clone())
     });
     groups
 }

@@ -30,10 +30,8 @@ pub struct Args {
     /// The folder of cassettes
     #[arg(value_name = "DIR")]
     store: PathBuf,
-    /// Write a report, to a file or to stdout (-); repeatable [default: text=-]
-    ///
-    /// Formats: text; json; junit; html (one file for a browser); markdown (for a comment on a pull request); github
-    /// (annotations for a GitHub Actions job; where GITHUB_STEP_SUMMARY is set, the job's summary as well).
+    /// Write a report: text, json, junit, html, markdown or github (a job's annotations and summary), to a file or to
+    /// stdout (-); repeatable [default: text=-]
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
     /// How many sandboxes work side by side

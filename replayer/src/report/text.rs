@@ -110,7 +110,8 @@ pub(super) fn entries(alike: &[&Outcome], colour: Colour) -> String {
         out.line(0, &format!("{}  {}  {title}", colour.verdict(outcome.verdict), outcome.cassette));
     }
     if alike.len() > MOST_ALIKE {
-        out.line(0, &format!("and {} more entries in the same way", alike.len() - MOST_ALIKE));
+        let more = alike.len() - MOST_ALIKE;
+        out.line(0, &format!("and {more} more {} in the same way", if more == 1 { "entry" } else { "entries" }));
     }
     if let Some(first) = alike.first() {
         if alike.len() > 1 && !first.findings.is_empty() {
