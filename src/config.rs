@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use regress_cassettes::diff::Rules;
 use serde::Deserialize;
 
 use crate::output::Failure;
@@ -23,6 +24,8 @@ pub struct Config {
     pub record: Record,
     /// How long replay waits for it.
     pub replay: Replay,
+    /// Which differences are noise.
+    pub rules: Rules,
 }
 
 /// `[service]`

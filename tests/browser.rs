@@ -204,6 +204,7 @@ fn outcome(number: usize) -> Outcome {
         kind: Kind::Type,
         expected: Some(format!("\"{HOSTILE}\"")),
         actual: Some("1.50".to_owned()),
+        noise: None,
     };
     let side = |body: String| Some(Side { head: "HTTP/1.1 200 OK".to_owned(), body, left_out: 0 });
     let sides = Sides {
@@ -218,6 +219,7 @@ fn outcome(number: usize) -> Outcome {
         verdict: if differs { Verdict::Different } else { Verdict::Same },
         findings: if differs { vec![Finding::Response(price)] } else { Vec::new() },
         if_answered: None,
+        excused: Vec::new(),
         doubts: Vec::new(),
         notes: Vec::new(),
         calls: Vec::new(),

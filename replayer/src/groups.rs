@@ -243,6 +243,7 @@ impl Group {
                 let (from, to) = self.detail.split_once(" → ").unwrap_or_default();
                 format!("is now {}, was {}", with_article(to), with_article(from))
             }
+            SpotKind::Moved => "is at another place, or in another order".to_owned(),
             SpotKind::Changed => match (&self.expected, &self.actual) {
                 (None, None) => "has another value".to_owned(),
                 (Some(expected), None) => format!("was {expected}, has other values"),
@@ -266,8 +267,9 @@ fn severity(spot: &Spot) -> Severity {
     };
     match field.split('/').next() {
         Some("status") => Severity::Status,
+        Some("end") => Severity::Ended,
         Some("header" | "trailer") => Severity::Header,
-        _ if spot.kind == SpotKind::Changed => Severity::Value,
+        _ if matches!(spot.kind, SpotKind::Changed | SpotKind::Moved) => Severity::Value,
         _ => Severity::Shape,
     }
 }

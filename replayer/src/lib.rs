@@ -13,6 +13,7 @@ mod pending;
 mod plan;
 pub mod report;
 pub mod review;
+mod rules;
 mod run;
 mod sides;
 mod spot;
@@ -25,6 +26,7 @@ pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
+pub use rules::RuleUse;
 pub use run::{Settings, replay};
 pub use sides::{Side, Sides};
 pub use spot::{Called, Spot, SpotKind};

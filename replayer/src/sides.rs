@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use regress_cassettes::{Cassette, Exchange, diff::decoded_body};
-use regress_mockserver::mock::{Attempted, Call};
+use regress_mockserver::mock::Attempted;
 use regress_protocols::http1::Message;
 
 use crate::{judge::Seen, pairing::Pairing};
@@ -51,14 +51,13 @@ impl Sides {
 }
 
 /// The response, and the request of each call that was not made as recorded.
-pub(crate) fn sides(cassette: &Cassette, seen: &Seen, journal: &[Call]) -> Vec<Sides> {
+pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing) -> Vec<Sides> {
     let came = match seen {
         Seen::Response(message) => Some(message),
         Seen::Nothing { part, .. } => part.as_ref(),
     };
     let recorded = cassette.entry.as_ref().and_then(Exchange::http).and_then(|http| http.response.as_ref());
     let mut all = vec![Sides { path: "response".to_owned(), expected: recorded.map(side), actual: came.map(side) }];
-    let pairing = Pairing::of(cassette, journal);
     let request = |number: usize| cassette.downstream.get(number).and_then(Exchange::http).map(|http| &http.request);
     let path = |number: usize| format!("downstream/{number}/request");
     let changed =
@@ -113,7 +112,10 @@ fn binary(bytes: &[u8]) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::diff::Rules;
+
     use super::*;
+    use crate::rules::EntryRules;
     use crate::testing::{cassette, created, hit, miss, reserve, unanswered};
 
     #[test]
@@ -123,7 +125,10 @@ mod tests {
             miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered()),
             miss("audit", "10.0.0.10:80", Attempted::Name("db".to_owned()), unanswered()),
         ];
-        let all = sides(&cassette, &Seen::Response(created("13")), &journal);
+        let rules = Rules::default();
+        let rules = EntryRules::of(&rules, &cassette);
+        let pairing = Pairing::of(&cassette, &journal, &rules);
+        let all = sides(&cassette, &Seen::Response(created("13")), &pairing);
         let shape: Vec<_> =
             all.iter().map(|one| (one.path.as_str(), one.expected.is_some(), one.actual.is_some())).collect();
         assert_eq!(
@@ -137,7 +142,9 @@ mod tests {
         );
         assert_eq!(all[0].actual.as_ref().unwrap().body, r#"{"id": 7, "total": 13}"#);
         assert!(all[1].actual.as_ref().unwrap().head.starts_with("POST /reserve HTTP/1.1\nHost: inventory"));
-        let same = sides(&cassette, &Seen::Response(created("13")), &[hit(&cassette, 0), hit(&cassette, 1)]);
+        let hits = [hit(&cassette, 0), hit(&cassette, 1)];
+        let pairing = Pairing::of(&cassette, &hits, &rules);
+        let same = sides(&cassette, &Seen::Response(created("13")), &pairing);
         assert_eq!(same.len(), 1);
     }
 

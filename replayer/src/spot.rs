@@ -43,6 +43,8 @@ pub enum SpotKind {
     Removed,
     /// A field is new.
     Added,
+    /// A field is at another place of its array, or the items of an array are in another order.
+    Moved,
     /// A field has another value, or there was an answer where none was recorded, or none where one was.
     Changed,
 }
@@ -57,6 +59,7 @@ impl SpotKind {
             SpotKind::Type => "type",
             SpotKind::Removed => "removed",
             SpotKind::Added => "added",
+            SpotKind::Moved => "moved",
             SpotKind::Changed => "changed",
         }
     }
@@ -69,14 +72,16 @@ impl From<Kind> for SpotKind {
             Kind::Added => SpotKind::Added,
             Kind::Removed => SpotKind::Removed,
             Kind::Type => SpotKind::Type,
+            Kind::Moved => SpotKind::Moved,
         }
     }
 }
 
 impl Finding {
-    /// Every place where it differs: one, or one a field of a changed call.
+    /// Every place where it differs: one, or one a field of a changed call, as far as it counts.
     pub fn spots(&self) -> Vec<Spot> {
         match self {
+            Finding::Response(difference) if !difference.counts() => Vec::new(),
             Finding::Response(difference) => vec![field("response", difference, None)],
             Finding::Ended { expected, actual } => vec![Spot {
                 path: "response".to_owned(),
@@ -108,7 +113,8 @@ impl CallFinding {
             CallChange::Novel { .. } => whole(SpotKind::Novel, None, Some(self.request.clone())),
             CallChange::Changed(fields) => {
                 let above = format!("{}/request", self.path());
-                fields.iter().map(|difference| field(&above, difference, Some(called.clone()))).collect()
+                let fields = fields.iter().filter(|difference| difference.counts());
+                fields.map(|difference| field(&above, difference, Some(called.clone()))).collect()
             }
         }
     }

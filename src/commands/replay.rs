@@ -119,6 +119,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),
         settle: config.replay.settle(),
+        rules: config.rules,
         propose: !args.no_pending,
         helper: PathBuf::from("/proc/self/exe"),
     };

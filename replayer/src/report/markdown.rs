@@ -17,6 +17,9 @@ const MOST_GROUPS: usize = 40;
 /// The most differences told of one entry.
 const MOST_SPOTS: usize = 20;
 
+/// The most rules told.
+const MOST_RULES: usize = 20;
+
 /// The most characters of one value.
 const MOST_VALUE: usize = 120;
 
@@ -52,6 +55,7 @@ fn within(report: &Report, limit: usize) -> String {
             super::time(own.p95)
         );
     }
+    out += &rules(report);
     let group_of = by_entry(&groups);
     let mut length = out.chars().count();
     let mut left_out = 0;
@@ -98,7 +102,23 @@ fn causes(groups: &[Group]) -> String {
     out
 }
 
-/// The groups' ids and the differences of each entry, in the order they were found.
+/// What the rules let pass, those that let nothing pass first.
+fn rules(report: &Report) -> String {
+    let mut rules: Vec<_> = report.rules.iter().collect();
+    rules.sort_by_key(|rule| rule.fired);
+    let mut out = String::new();
+    for rule in rules.iter().take(MOST_RULES) {
+        let stale = if rule.is_stale() { ", stale" } else { "" };
+        let passed = plural(rule.fired, "difference", "differences");
+        let _ = write!(out, "\n- rule {}: let {passed} pass{stale}", code(&rule.rule));
+    }
+    if rules.len() > MOST_RULES {
+        let _ = write!(out, "\n- {} more rules", rules.len() - MOST_RULES);
+    }
+    if out.is_empty() { out } else { out + "\n" }
+}
+
+/// The differences of each entry, in the order they were found.
 fn by_entry(groups: &[Group]) -> BTreeMap<usize, BTreeMap<usize, &Spot>> {
     let mut all: BTreeMap<usize, BTreeMap<usize, &Spot>> = BTreeMap::new();
     for place in groups.iter().flat_map(|group| &group.places) {

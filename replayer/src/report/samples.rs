@@ -4,22 +4,29 @@ use std::time::Duration;
 
 use regress_cassettes::{
     CassetteId,
-    diff::{Difference, Kind},
+    diff::{Difference, Kind, Noise},
 };
 
 use crate::{
-    CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, Served, ServedBy, Side, Sides, Unreadable,
-    Verdict,
+    CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, RuleUse, Served, ServedBy, Side, Sides,
+    Unreadable, Verdict,
 };
 
 pub fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
     let kind = if actual.is_some() { Kind::Changed } else { Kind::Removed };
-    Difference { path: path.to_owned(), kind, expected: Some(expected.to_owned()), actual: actual.map(str::to_owned) }
+    Difference {
+        path: path.to_owned(),
+        kind,
+        expected: Some(expected.to_owned()),
+        actual: actual.map(str::to_owned),
+        noise: None,
+    }
 }
 
 pub fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
     let id = format!("20261122T101502.123456Z-{number:04}");
     Outcome {
+        excused: Vec::new(),
         file: format!("cassettes/post-orders/{id}.cassette.json").into(),
         cassette: CassetteId(id),
         entry: entry.to_owned(),
@@ -47,6 +54,17 @@ pub fn call(number: usize, downstream: &str, request: &str, change: CallChange) 
     }
 }
 
+pub fn rule(path: &str, effect: &str, why: Option<&str>, fired: usize, selected: usize) -> RuleUse {
+    RuleUse {
+        rule: format!("{path} as {effect}"),
+        path: path.to_owned(),
+        effect: effect.to_owned(),
+        why: why.map(str::to_owned),
+        fired,
+        selected,
+    }
+}
+
 /// One of everything.
 pub fn report() -> Report {
     let mut same = outcome(1, "GET /items", Verdict::Same);
@@ -61,6 +79,12 @@ pub fn report() -> Report {
             took: Some(Duration::from_micros(900)),
         }),
     });
+    let late = Difference { noise: Some(Noise::Rule(0)), ..difference("body/at", "\"10:00\"", Some("\"10:01\"")) };
+    let bound = Difference { noise: Some(Noise::Bound), ..difference("body/key", "\"a1\"", Some("\"b2\"")) };
+    same.excused = vec![
+        Finding::Response(late.clone()),
+        Finding::Call(call(0, "prices", "GET /sku/1", CallChange::Changed(vec![late, bound]))),
+    ];
     let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
     let id = different.cassette.clone();
     let nearest =
@@ -123,6 +147,11 @@ pub fn report() -> Report {
             why: "line 3: expected `,`".to_owned(),
             hint: Some("restore it from version control".to_owned()),
         }],
+        rules: vec![
+            rule("response/body/at", "time", Some("the clock"), 2, 9),
+            rule("response/body/id", "ignore", None, 0, 4),
+            rule("request/body/x", "type", None, 0, 0),
+        ],
         not_proposed: None,
         startup: vec![call(
             0,

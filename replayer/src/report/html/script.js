@@ -173,8 +173,8 @@
     const follows = group && group.follows;
     const call = one.call ? make("p", { class: "muted" }, one.call.downstream + "  " + one.call.request) : null;
     const near = one.nearest ? [make("p", { class: "muted" }, "nearest recorded call: downstream/" + one.nearest.exchange + " of " + one.nearest.cassette), one.nearest.differences.map((field) => [make("code", {}, field.path), values(field)])] : [];
-    const title = make("p", {}, make("code", {}, one.path), " ", tag(one.kind, "plain"), " ", follows ? tag("follows from a missed call", "plain") : null, one.noise ? tag("noise", "plain") : null);
-    return make("div", { class: follows ? "difference follows" : "difference" },
+    const title = make("p", {}, make("code", {}, one.path), " ", tag(one.kind, "plain"), " ", follows ? tag("follows from a missed call", "plain") : null, one.noise ? tag("does not count", "plain") : null);
+    return make("div", { class: follows || one.noise ? "difference follows" : "difference" },
       make("div", {}, title, call, one.reason ? make("p", {}, one.reason) : null), make("div", {}, values(one), near.flat(2)));
   }
 
@@ -287,6 +287,12 @@
     return make("table", {}, make("thead", {}, head), make("tbody", {}, body));
   }
 
+  function rules(all) {
+    const row = (rule) => make("tr", {}, make("td", { class: "mono" }, rule.path), make("td", {}, rule.as), make("td", { class: "number" }, rule.fired), make("td", {}, rule.stale ? tag("stale", "inconclusive") : null, " ", rule.why || ""));
+    const head = make("tr", {}, ["path", "as", "let pass", "why"].map((word) => make("th", { scope: "col" }, word)));
+    return make("table", {}, make("thead", {}, head), make("tbody", {}, all.map(row)));
+  }
+
   const THEMES = [["", "Auto", "as the system"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
   function theme(change) {
     const root = document.documentElement;
@@ -347,6 +353,8 @@
     by("latency").hidden = false;
     by("times").append(latency(data.latency));
   }
+  by("rules").hidden = !data.rules.length;
+  by("rule-list").append(rules(data.rules));
   by("problem-list").append(
     ...data.startup.map((one) => make("div", {}, make("p", {}, tag("inconclusive"), " a call at start-up that nobody recorded"), difference(one))),
     ...data.unreadable.map((one) => make("p", { class: "note" }, one.file + ": " + one.why + (one.hint ? " (" + one.hint + ")" : ""))));
