@@ -5,6 +5,7 @@ mod error;
 mod json_edit;
 mod judge;
 mod merge;
+pub mod noise;
 mod outcome;
 mod pairing;
 mod pending;

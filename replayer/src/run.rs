@@ -47,6 +47,9 @@ pub struct Settings {
     pub settle: Duration,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
+    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
+    /// stays a finding.
+    pub answer_misses: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
@@ -79,7 +82,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
+    let strict = run.pass(&plan.entries, mode, &progress).await?;
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;

@@ -108,6 +108,7 @@ impl Recorded {
             entry_timeout: Duration::from_secs(if build == "hangs" { 1 } else { 60 }),
             settle: Duration::from_millis(200),
             propose: true,
+            answer_misses: false,
             helper: PathBuf::from("/proc/self/exe"),
         }
     }
