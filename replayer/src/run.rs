@@ -1,8 +1,15 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use regress_cassettes::Store;
+use regress_cassettes::{CassetteId, Store};
 use regress_mockserver::{
     library::Library,
     mock::{Call, Match, Mode},
@@ -37,6 +44,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
     pub filter: Option<String>,
+    /// Which entries, by id; `None` = all.
+    pub only: Option<BTreeSet<CassetteId>>,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -62,6 +71,9 @@ pub struct Settings {
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    if let Some(only) = &settings.only {
+        plan.entries.retain(|planned| only.contains(&planned.cassette.id));
+    }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {

@@ -156,6 +156,7 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         cwd: None,
         jobs: 1,
         filter: None,
+        only: None,
         entry_port: None,
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),

@@ -56,7 +56,7 @@ async function serve(request, response) {
   const body = JSON.stringify(value);
   response.writeHead(made ? 201 : 200, {
     "Content-Type": "application/json",
-    "X-Request-Id": randomBytes(8).toString("hex"),
+    ...(made && { "X-Request-Id": randomBytes(8).toString("hex") }),
     "Content-Length": Buffer.byteLength(body),
   });
   response.end(body);

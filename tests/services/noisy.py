@@ -58,7 +58,8 @@ class Noisy(BaseHTTPRequestHandler):
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("X-Request-Id", secrets.token_hex(8))
+        if status == 201:
+            self.send_header("X-Request-Id", secrets.token_hex(8))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

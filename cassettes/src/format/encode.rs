@@ -9,10 +9,7 @@ use super::{
     words::Word,
     writer::{self, Object},
 };
-use crate::{
-    FORMAT,
-    model::{Cassette, Cause, Connection, Content, Defect, Exchange, HttpExchange, Turn},
-};
+use crate::model::{Cassette, Cause, Connection, Content, Defect, Exchange, HttpExchange, Turn};
 
 /// The text of a cassette and the body files that it refers to.
 pub fn encode(cassette: &Cassette) -> (String, BodyFiles) {

@@ -27,6 +27,15 @@ pub(super) struct Series {
     pub of: usize,
 }
 
+impl Series {
+    /// Whether it was the same difference in every run. A single run cannot tell.
+    pub(super) fn is_steady(&self) -> bool {
+        let mut seen = self.seen.values();
+        let first = seen.next();
+        self.of > 1 && self.seen.len() >= self.of && seen.all(|difference| Some(difference) == first)
+    }
+}
+
 /// Something that happened to an entry as a whole, or to a call as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Happening {
@@ -130,6 +139,58 @@ impl Gathered {
     fn count(&mut self) {
         for (spot, series) in &mut self.spots {
             series.of = self.entries.get(&spot.cassette).map_or(0, |entry| entry.judged.len());
+        }
+    }
+}
+
+impl Happening {
+    /// Where, what was recorded, what came instead.
+    pub(super) fn words(&self, entry: &str) -> (String, Option<String>, Option<String>) {
+        match self {
+            Happening::Ended { expected, actual } => {
+                (format!("{entry}  response"), Some(expected.clone()), Some(actual.clone()))
+            }
+            Happening::Exited(how) => {
+                (format!("{entry}  process"), Some("it runs on".to_owned()), Some(format!("it {how}")))
+            }
+            Happening::Omitted { downstream, request } => {
+                (format!("{entry}  {downstream}  {request}"), Some("the call is made".to_owned()), None)
+            }
+            Happening::Novel { downstream, request } => {
+                (format!("{entry}  {downstream}  {request}"), None, Some("the call is made".to_owned()))
+            }
+        }
+    }
+
+    /// What varied, and what a person can do.
+    pub(super) fn advice(&self) -> (&'static str, &'static str) {
+        match self {
+            Happening::Ended { .. } => (
+                "answers end differently from run to run",
+                "look for timeouts and crashes of the service; [replay] entry_timeout says how long an answer may take",
+            ),
+            Happening::Exited(_) => {
+                ("the service ends in some runs", "look at its last output: regress replay shows it")
+            }
+            Happening::Omitted { .. } => (
+                "the recorded call is not made in some runs",
+                "where it comes late, raise [replay] settle; where a cache or a random choice decides, fix that for tests",
+            ),
+            Happening::Novel { .. } => (
+                "a call that was not recorded is made in some runs",
+                "no rule covers a call: where its path holds a value made anew each time, or a random choice or timer makes \
+                 it, fix that for tests, or record until it is seen",
+            ),
+        }
+    }
+
+    /// In one line, for the label of a cassette.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Happening::Ended { expected, actual } => format!("response: {actual}, not {expected}"),
+            Happening::Exited(how) => format!("the service {how}"),
+            Happening::Omitted { downstream, request } => format!("the call {downstream} {request} was not made"),
+            Happening::Novel { downstream, request } => format!("a call {downstream} {request} was made"),
         }
     }
 }

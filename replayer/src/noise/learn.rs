@@ -9,7 +9,7 @@ use super::{
     Change, Evidence, Learned, Proposal, Run, Unruled,
     allow::{self, Allowance, Allowed, Observed},
     arrays::take_reordered,
-    gather::{Gathered, Happening, Series, Spot, gather},
+    gather::{Gathered, Series, Spot, gather},
     place::Place,
     value::Value,
 };
@@ -132,15 +132,6 @@ fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, le
     }
 }
 
-impl Series {
-    /// Whether it was the same difference in every run. A single run cannot tell.
-    fn is_steady(&self) -> bool {
-        let mut seen = self.seen.values();
-        let first = seen.next();
-        self.of > 1 && self.seen.len() >= self.of && seen.all(|difference| Some(difference) == first)
-    }
-}
-
 /// The same other value in every run, told once for all entries that show it.
 fn changes(steady: &[Sighting]) -> Vec<Change> {
     let mut entries: BTreeMap<(String, Option<&str>, Option<&str>), BTreeSet<&CassetteId>> = BTreeMap::new();
@@ -233,47 +224,5 @@ fn happenings(gathered: &Gathered, learned: &mut Learned) {
         };
         let (what, hint) = happening.advice();
         learned.unruled.push(Unruled { at, what: what.to_owned(), hint: hint.to_owned(), evidence });
-    }
-}
-
-impl Happening {
-    /// Where, what was recorded, what came instead.
-    fn words(&self, entry: &str) -> (String, Option<String>, Option<String>) {
-        match self {
-            Happening::Ended { expected, actual } => {
-                (format!("{entry}  response"), Some(expected.clone()), Some(actual.clone()))
-            }
-            Happening::Exited(how) => {
-                (format!("{entry}  process"), Some("it runs on".to_owned()), Some(format!("it {how}")))
-            }
-            Happening::Omitted { downstream, request } => {
-                (format!("{entry}  {downstream}  {request}"), Some("the call is made".to_owned()), None)
-            }
-            Happening::Novel { downstream, request } => {
-                (format!("{entry}  {downstream}  {request}"), None, Some("the call is made".to_owned()))
-            }
-        }
-    }
-
-    /// What varied, and what a person can do.
-    fn advice(&self) -> (&'static str, &'static str) {
-        match self {
-            Happening::Ended { .. } => (
-                "answers end differently from run to run",
-                "look for timeouts and crashes of the service; [replay] entry_timeout says how long an answer may take",
-            ),
-            Happening::Exited(_) => {
-                ("the service ends in some runs", "look at its last output: regress replay shows it")
-            }
-            Happening::Omitted { .. } => (
-                "the recorded call is not made in some runs",
-                "where it comes late, raise [replay] settle; where a cache or a random choice decides, fix that for tests",
-            ),
-            Happening::Novel { .. } => (
-                "a call that was not recorded is made in some runs",
-                "no rule covers a call: where its path holds a value made anew each time, or a random choice or timer makes \
-                 it, fix that for tests, or record until it is seen",
-            ),
-        }
     }
 }

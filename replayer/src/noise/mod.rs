@@ -8,6 +8,7 @@
 mod allow;
 mod arrays;
 mod gather;
+mod label;
 mod learn;
 mod place;
 mod repeat;
@@ -19,6 +20,7 @@ mod value;
 use jiff::Timestamp;
 
 pub use allow::Allowance;
+pub use label::{Checked, check};
 pub use learn::learn;
 pub use place::{Callee, Place};
 pub use repeat::repeat;
