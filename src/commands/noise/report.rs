@@ -144,3 +144,73 @@ pub fn count(number: usize, what: &str) -> String {
         (number, what) => format!("{number} {what}s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regress_replayer::noise::{Callee, Place};
+
+    use super::*;
+
+    fn evidence(runs: usize, examples: &[&str]) -> Evidence {
+        Evidence { runs, of: 5, entries: 2, examples: examples.iter().map(|value| (*value).to_owned()).collect() }
+    }
+
+    /// One of everything.
+    fn learned() -> Learned {
+        let response = Place { route: "POST /orders".to_owned(), call: None, path: "response/body/note".to_owned() };
+        let call = Callee { downstream: "stock:9001".to_owned(), operation: "POST /reserve/*".to_owned() };
+        let request = Place { call: Some(call), path: "request/header/x-key".to_owned(), ..response.clone() };
+        Learned {
+            runs: 5,
+            entries: 12,
+            proposals: vec![
+                Proposal {
+                    place: response,
+                    allows: Allowance::Ignore,
+                    what: "strings without a common shape".to_owned(),
+                    broad: Some("anything passes".to_owned()),
+                    evidence: evidence(4, &["\"a\"", "\"b\u{1b}[31m\""]),
+                },
+                Proposal {
+                    place: request,
+                    allows: Allowance::Pattern("^[0-9a-f]{8}$".to_owned()),
+                    what: "8 hexadecimal digits".to_owned(),
+                    broad: None,
+                    evidence: evidence(5, &["00ff00ff", "12ab34cd"]),
+                },
+            ],
+            unruled: vec![Unruled {
+                at: "POST /orders  stock:9001  GET /levels".to_owned(),
+                what: "the recorded call is not made in some runs".to_owned(),
+                hint: "raise [replay] settle".to_owned(),
+                evidence: evidence(1, &[]),
+            }],
+            changes: vec![Change {
+                at: "POST /orders  response/body/region".to_owned(),
+                expected: Some("\"eu\"".to_owned()),
+                actual: None,
+                entries: 1,
+            }],
+            unjudged: vec![("GET /health".to_owned(), "the entry is not HTTP/1".to_owned())],
+        }
+    }
+
+    #[test]
+    fn for_people() {
+        insta::assert_snapshot!(text(&learned(), Colour::No));
+    }
+
+    #[test]
+    fn for_programs() {
+        insta::assert_snapshot!(json(&learned(), Path::new("cassettes/regress.toml"), 0));
+    }
+
+    #[test]
+    fn nothing_varies() {
+        let quiet = Learned { runs: 5, entries: 1, ..Learned::default() };
+        assert_eq!(
+            text(&quiet, Colour::No),
+            "5 runs of 1 entry: 0 rules proposed, 0 variations without a rule, 0 differences that are no noise\n"
+        );
+    }
+}
