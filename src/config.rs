@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use regress_cassettes::diff::Rules;
 use serde::Deserialize;
 
 use crate::output::Failure;
@@ -25,6 +26,8 @@ pub struct Config {
     pub record: Record,
     /// How long replay waits for it.
     pub replay: Replay,
+    /// Which differences are noise.
+    pub rules: Rules,
 }
 
 /// `[service]`

@@ -10,7 +10,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
     Address, CassetteId, Content, Exchange,
-    diff::{self, Difference, Kind},
+    diff::{self, Applied, Difference, Kind, Lens},
     downstream_name,
 };
 use regress_protocols::http1::{Message, Operation};
@@ -39,7 +39,7 @@ impl Key {
         hash.update(name);
         hash.update(port.to_be_bytes());
         hash.update([u8::from(tls)]);
-        hash.update(diff::canonical_request(request));
+        hash.update(diff::canonical_request(request, &Applied::none()));
         Key(hash.finalize().into())
     }
 }
@@ -229,7 +229,7 @@ pub(crate) fn explain(
         .map(|((other, changed, ..), order, number, scope, exchange, request)| {
             let mut differences = Vec::new();
             differences.extend(downstream_difference(reached, exchange, asked));
-            differences.extend(diff::requests(request, asked.request));
+            differences.extend(diff::requests(request, asked.request, &Lens::exact()));
             let rank = (other, changed, differences.len(), order, number);
             let same_operation = reached && !other && !changed;
             (rank, Candidate { scope, exchange: number, same_operation, differences })
@@ -263,6 +263,7 @@ fn downstream_difference(reached: bool, exchange: &Exchange, asked: &Asked<'_>) 
             exchange.connection.tls,
         )),
         actual: Some(told(&asked.name, &asked.destination.into(), asked.tls)),
+        noise: None,
     })
 }
 

@@ -1,12 +1,16 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
-use regress_mockserver::mock::{Call, HitScope, Match};
+use regress_cassettes::{
+    Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
+    diff::{self, Lens, Rules},
+};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match};
 use regress_protocols::http1::Message;
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
+    rules::EntryRules,
 };
 
 /// What came back for an entry's request.
@@ -45,6 +49,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What differs.
     pub findings: Vec<Finding>,
+    /// What differs and is noise.
+    pub excused: Vec<Finding>,
     /// Why it could not be told.
     pub doubts: Vec<String>,
     /// The calls that were made.
@@ -54,14 +60,20 @@ pub struct Judgement {
 /// Judge one entry.
 ///
 /// `journal` holds the calls made while the entry was open; `exited` says how the service's process ended, if it did.
+/// What the rules let pass is no finding.
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
-pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>, rules: &Rules) -> Judgement {
     let doubts = doubts(cassette);
-    let pairing = Pairing::of(cassette, journal);
+    let rules = EntryRules::of(rules, cassette);
+    let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
-        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen));
+        let ended = cassette.entry.as_ref().map(|entry| entry.ended);
+        findings.extend(response_findings(http, ended, seen, &rules.response()));
     }
+    let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
+    let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
+    excused.extend(excused_calls(cassette, journal, &rules));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
     }
@@ -71,7 +83,7 @@ pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    Judgement { verdict, findings, doubts, calls: served(journal) }
+    Judgement { verdict, findings, excused, doubts, calls: served(journal) }
 }
 
 /// Why a cassette cannot be judged, whatever the service does.
@@ -147,17 +159,39 @@ fn words(defect: &Defect) -> String {
     }
 }
 
-fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen) -> Vec<Finding> {
+/// What differs from the recorded call in calls that were answered as recorded.
+fn excused_calls(cassette: &Cassette, journal: &[Call], rules: &EntryRules<'_>) -> Vec<Finding> {
+    let excused = |call: &Call| {
+        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, .. }, Attempted::Http(request)) =
+            (&call.matched, &call.what)
+        else {
+            return None;
+        };
+        let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
+        let lens = rules.call(&call.downstream, request);
+        if lens.rules.is_empty() {
+            return None;
+        }
+        let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
+        differences.retain(|difference| !difference.counts());
+        let change = CallChange::Changed(differences);
+        matches!(&change, CallChange::Changed(all) if !all.is_empty())
+            .then(|| Finding::Call(recorded_call(*number, exchange, change)))
+    };
+    journal.iter().filter_map(excused).collect()
+}
+
+fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
     match (whole, seen) {
         (Some(expected), Seen::Response(actual)) => {
-            diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+            diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
         }
         (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
-                diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+                diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
             }
             _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
         },
@@ -207,22 +241,23 @@ fn seen_end(seen: &Seen) -> String {
 
 fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
     let mut findings: Vec<CallFinding> = Vec::new();
-    let recorded = |number: usize, change| {
-        let exchange = &cassette.downstream[number];
-        CallFinding {
-            number,
-            downstream: downstream(exchange),
-            destination: exchange.connection.peer.inet(),
-            request: request_line(exchange),
-            change,
-        }
-    };
+    let recorded = |number: usize, change| recorded_call(number, &cassette.downstream[number], change);
     findings.extend(pairing.omitted.iter().map(|&number| recorded(number, CallChange::Omitted)));
     findings.extend(pairing.changed.iter().map(|c| recorded(c.number, CallChange::Changed(c.differences.clone()))));
     findings.sort_by_key(|finding| finding.number);
     let first = cassette.downstream.len();
     findings.extend(pairing.novel.iter().enumerate().map(|(index, call)| novel(first + index, call)));
     findings.into_iter().map(Finding::Call).collect()
+}
+
+fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> CallFinding {
+    CallFinding {
+        number,
+        downstream: downstream(exchange),
+        destination: exchange.connection.peer.inet(),
+        request: request_line(exchange),
+        change,
+    }
 }
 
 /// The finding for a call that nobody recorded.
@@ -282,11 +317,14 @@ pub(crate) fn request_line(exchange: &Exchange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use regress_mockserver::mock::Attempted;
-
     use super::*;
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
+    use bytes::Bytes;
+    use regress_cassettes::diff::{Noise, RuleText};
+
+    fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+        super::judge(cassette, seen, journal, exited, &Rules::none())
+    }
 
     fn paths(judgement: &Judgement) -> Vec<String> {
         let one = |finding: &Finding| match finding {
@@ -342,6 +380,44 @@ mod tests {
         let judgement = judge(&cassette, &seen, &hits(&cassette), None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["response/status", "response/body/total"]);
+    }
+
+    fn rules(toml: &[(&str, &str)]) -> Rules {
+        let rule = |(path, effect): &(&str, &str)| RuleText {
+            path: (*path).to_owned(),
+            effect: (*effect).to_owned(),
+            ..RuleText::default()
+        };
+        Rules::new(toml.iter().map(rule).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_a_rule_lets_pass_is_no_finding() {
+        let cassette = cassette();
+        let rules = rules(&[("response/body/total", "type"), ("request/body/qty", "ignore")]);
+        let mut qty = hit(&cassette, 0);
+        qty.what = Attempted::Http(reserve(3));
+        let judge = |total: &str| {
+            super::judge(&cassette, &Seen::Response(created(total)), &[qty.clone(), hit(&cassette, 1)], None, &rules)
+        };
+        let judgement = judge("13.75");
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
+        let noise = |finding: &Finding| match finding {
+            Finding::Response(difference) => (difference.path.clone(), difference.noise),
+            Finding::Call(CallFinding { change: CallChange::Changed(all), number: 0, .. }) => {
+                (all[0].path.clone(), all[0].noise)
+            }
+            other => panic!("{other:?} is not excused"),
+        };
+        assert_eq!(
+            judgement.excused.iter().map(noise).collect::<Vec<_>>(),
+            [("body/total".to_owned(), Some(Noise::Rule(0))), ("body/qty".to_owned(), Some(Noise::Rule(1)))]
+        );
+        let judgement = judge("\"13.75\"");
+        assert_eq!(
+            (judgement.verdict, paths(&judgement)),
+            (Verdict::Different, vec!["response/body/total".to_owned()])
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
 
+use crate::RuleUse;
+
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -39,6 +41,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What differs, the response first. Not empty = different.
     pub findings: Vec<Finding>,
+    /// What differs and is noise: a rule lets it pass. It changes nothing of the verdict.
+    pub excused: Vec<Finding>,
     /// Where calls missed: what would still differ had each been answered as the recorded call most like it. The rest
     /// of `findings` follows from the misses. `None` where no call missed, or nobody looked.
     pub if_answered: Option<Vec<Finding>>,
@@ -82,7 +86,8 @@ impl Finding {
             Finding::Ended { .. } => vec!["response".to_owned()],
             Finding::Exited(_) => vec!["process".to_owned()],
             Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
-                fields.iter().map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
+                let fields = fields.iter().filter(|field| field.counts());
+                fields.map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
             }
             Finding::Call(call) => vec![call.path()],
         }
@@ -116,7 +121,7 @@ impl CallFinding {
 pub enum CallChange {
     /// It was recorded and not made.
     Omitted,
-    /// It was made with other content; the fields of the request that differ.
+    /// It was made with other content; the fields of the request that differ, also those that are noise.
     Changed(Vec<Difference>),
     /// It was made and not recorded.
     Novel {
@@ -173,6 +178,8 @@ pub struct Report {
     pub startup: Vec<CallFinding>,
     /// Why proposals could not be written, where that was asked for. It changes nothing of what was found.
     pub not_proposed: Option<String>,
+    /// The rules in order, and what each was good for.
+    pub rules: Vec<RuleUse>,
 }
 
 /// A cassette that could not be read.

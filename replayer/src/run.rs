@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{CassetteId, Store};
+use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Call, Match, Mode},
@@ -25,7 +25,7 @@ use crate::{
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
-    review,
+    review, rules,
     target::{Launch, Target, Unready},
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// What is noise.
+    pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
     /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
@@ -108,10 +110,12 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
                 outcome.if_answered = Some(seen.outcome.findings.clone());
             }
         }
-        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes);
+        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes, &run.settings.rules);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed })
+    let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
+    let rules = rules::uses(&run.settings.rules, played);
+    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
 }
 
 struct Run {
@@ -352,8 +356,13 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, doubts, calls } =
-            judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
+        let Judgement { verdict, findings, excused, doubts, calls } = judge::judge(
+            &driven.planned.cassette,
+            &driven.seen,
+            &driven.journal,
+            driven.exited.as_deref(),
+            &self.run.settings.rules,
+        );
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -364,6 +373,7 @@ impl Worker {
             file: driven.planned.file,
             verdict,
             findings,
+            excused,
             if_answered: None,
             doubts,
             notes: judge::notes(&driven.planned.cassette),
@@ -383,6 +393,7 @@ impl Worker {
             file: planned.file,
             verdict: Verdict::Inconclusive,
             findings: Vec::new(),
+            excused: Vec::new(),
             if_answered: None,
             doubts,
             notes: judge::notes(&planned.cassette),
@@ -443,6 +454,7 @@ fn propose(
     plan: &[Planned],
     seen: &[Played],
     outcomes: &mut [Outcome],
+    rules: &Rules,
 ) -> Result<(), regress_cassettes::Error> {
     let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
         store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
@@ -451,7 +463,8 @@ fn propose(
             continue;
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
-            pending::propose(&planned.cassette, response, played.outcome.took.unwrap_or_default(), &played.journal)
+            let took = played.outcome.took.unwrap_or_default();
+            pending::propose(&planned.cassette, response, took, &played.journal, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),

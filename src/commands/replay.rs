@@ -161,6 +161,7 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),
         settle: config.replay.settle(),
+        rules: config.rules.clone(),
         propose: false,
         answer_misses: false,
         helper: PathBuf::from("/proc/self/exe"),

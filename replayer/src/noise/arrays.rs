@@ -82,6 +82,10 @@ fn rows_in<'a>(array: &str, spots: &'a Message, run: usize) -> Rows<'a> {
 /// Whether the items that differ are the same ones in another order. Items of which only a part differs are compared by
 /// the parts; all must differ in the same ones, or it cannot be told.
 fn is_reordered(rows: &Rows) -> bool {
+    let mut differences = rows.values().flat_map(|row| row.iter());
+    if differences.all(|(below, difference)| below.is_empty() && difference.kind == Kind::Moved) {
+        return !rows.is_empty();
+    }
     let mut parts = rows.values().map(|row| row.keys().collect::<Vec<_>>());
     let first = parts.next();
     if rows.len() < 2 || parts.any(|other| Some(other) != first) {
@@ -119,7 +123,10 @@ fn key(array: &str, spots: &Message) -> Option<String> {
 
 /// A member of an item, as it was recorded; of one that was not, as it came.
 fn member(row: &BTreeMap<&str, &Difference>, name: &str) -> Option<String> {
-    let side = |difference: &&Difference| difference.expected.clone().or_else(|| difference.actual.clone());
+    let side = |difference: &&Difference| {
+        let shown = difference.expected.as_deref().or(difference.actual.as_deref())?;
+        Some(item(difference.kind, shown).to_owned())
+    };
     if let Some(difference) = row.get(name) {
         return side(difference);
     }
@@ -127,10 +134,19 @@ fn member(row: &BTreeMap<&str, &Difference>, name: &str) -> Option<String> {
     whole.get(name).filter(|value| value.is_string() || value.is_number()).map(ToString::to_string)
 }
 
+/// A value as it is shown, without the place that one which moved is shown with.
+fn item(kind: Kind, shown: &str) -> &str {
+    match shown.split_once(": ") {
+        Some((_, value)) if kind == Kind::Moved => value,
+        _ => shown,
+    }
+}
+
 /// The differing items in one line, as they were expected and as they came.
 fn whole(path: &str, rows: &Rows) -> Difference {
     let line = |side: fn(&Difference) -> Option<&str>| {
-        let items = rows.values().flat_map(|row| row.values().filter_map(|difference| side(difference)));
+        let shown = |difference: &&Difference| side(difference).map(str::to_owned);
+        let items = rows.values().flat_map(|row| row.values().filter_map(shown));
         items.collect::<Vec<_>>().join(", ")
     };
     Difference {
@@ -138,5 +154,6 @@ fn whole(path: &str, rows: &Rows) -> Difference {
         kind: Kind::Changed,
         expected: Some(line(|difference| difference.expected.as_deref())),
         actual: Some(line(|difference| difference.actual.as_deref())),
+        noise: None,
     }
 }

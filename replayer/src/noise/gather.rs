@@ -98,7 +98,7 @@ impl Gathered {
                     continue;
                 }
                 Finding::Call(call @ CallFinding { change: CallChange::Changed(differences), .. }) => {
-                    for difference in differences {
+                    for difference in differences.iter().filter(|difference| difference.counts()) {
                         let place = Place::request(&outcome.entry, &call.downstream, &call.request, &difference.path);
                         self.difference(run, outcome, Some(call.number), place, difference);
                     }

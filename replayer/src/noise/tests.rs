@@ -27,7 +27,13 @@ fn at(seconds: i64) -> Timestamp {
 
 fn difference(path: &str, expected: &str, actual: &str) -> Difference {
     let value = |text: &str| (text != "nothing").then(|| text.to_owned());
-    Difference { path: path.to_owned(), kind: Kind::Changed, expected: value(expected), actual: value(actual) }
+    Difference {
+        path: path.to_owned(),
+        kind: Kind::Changed,
+        expected: value(expected),
+        actual: value(actual),
+        noise: None,
+    }
 }
 
 fn response(path: &str, expected: &str, actual: &str) -> Finding {
@@ -46,6 +52,7 @@ fn outcome(number: usize, entry: &str, findings: Vec<Finding>) -> Outcome {
         entry: entry.to_owned(),
         verdict: if findings.is_empty() { Verdict::Same } else { Verdict::Different },
         findings,
+        excused: Vec::new(),
         if_answered: None,
         doubts: Vec::new(),
         notes: Vec::new(),

@@ -97,6 +97,7 @@ impl Recorded {
 
     fn settings(&self, build: &str) -> Settings {
         Settings {
+            rules: Default::default(),
             store: self.store.root().to_path_buf(),
             command: vec![self.folder.path().join("shop").into_os_string(), SERVICE.into(), build.into()],
             env: Vec::<(OsString, OsString)>::new(),
