@@ -46,6 +46,7 @@ fn help_of_every_command() {
         &[],
         &["record"],
         &["replay"],
+        &["noise"],
         &["review"],
         &["cassette"],
         &["cassette", "show"],

@@ -31,6 +31,8 @@ mod killed;
 mod losses;
 /// The model table: what each change of a service must lead to.
 mod model;
+/// What varies by itself: rules proposed, accepted, and no more than that covered.
+mod noise;
 /// Owners that only what is said can tell.
 mod owners;
 /// Kernel and proxy recording of the same traffic say the same.

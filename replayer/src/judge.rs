@@ -125,14 +125,19 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
     doubts
 }
 
+/// How the note on an entry that was labelled when it was recorded begins.
+pub const NONDETERMINISTIC: &str = "non-deterministic when it was recorded";
+
 /// What to know of a cassette, which is judged all the same.
 pub fn notes(cassette: &Cassette) -> Vec<String> {
     let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
     let calls = cassette.downstream.iter().enumerate().filter(|(_, call)| is_likely(call));
-    calls
-        .map(|(number, call)| {
+    let nondeterministic = cassette.nondeterministic.iter();
+    nondeterministic
+        .map(|reason| format!("{NONDETERMINISTIC}: {reason}"))
+        .chain(calls.map(|(number, call)| {
             format!("downstream/{number} ({}) is likely this entry's, not certainly", downstream(call))
-        })
+        }))
         .collect()
 }
 
@@ -356,6 +361,17 @@ mod tests {
         let judgement = judge(&cassette, &ok(), &hits(&cassette), None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
         assert_eq!(judgement.calls.len(), 2);
+    }
+
+    #[test]
+    fn what_was_labelled_is_judged_and_told() {
+        let mut cassette = cassette();
+        cassette.nondeterministic.push("response/body/id varies from replay to replay".to_owned());
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+        let seen = Seen::Response(created("13.00"));
+        assert_eq!(judge(&cassette, &seen, &hits(&cassette), None).verdict, Verdict::Different);
+        let note = "non-deterministic when it was recorded: response/body/id varies from replay to replay";
+        assert_eq!(notes(&cassette), [note]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod json_edit;
 mod judge;
 mod latency;
 mod merge;
+pub mod noise;
 mod outcome;
 mod pairing;
 mod pending;

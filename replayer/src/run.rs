@@ -1,8 +1,15 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use regress_cassettes::{Store, diff::Rules};
+use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Call, Match, Mode},
@@ -42,6 +49,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
     pub filter: Option<String>,
+    /// Which entries, by id; `None` = all.
+    pub only: Option<BTreeSet<CassetteId>>,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -54,6 +63,9 @@ pub struct Settings {
     pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
+    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
+    /// stays a finding.
+    pub answer_misses: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
@@ -66,6 +78,9 @@ pub struct Settings {
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    if let Some(only) = &settings.only {
+        plan.entries.retain(|planned| only.contains(&planned.cassette.id));
+    }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
@@ -86,7 +101,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
+    let strict = run.pass(&plan.entries, mode, &progress).await?;
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;

@@ -99,29 +99,13 @@ impl FromStr for Destination {
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
-    let command = if args.command.is_empty() {
-        config.service.command.iter().map(OsString::from).collect()
-    } else {
-        args.command
-    };
-    if command.is_empty() {
-        return Err(Failure::new("no command to start the service with")
-            .hint("give it after --, or as `command` under [service] in regress.toml"));
-    }
+    let command = command(args.command, &config)?;
     let settings = Settings {
-        store: args.store.clone(),
-        command,
-        env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        cwd: None,
         jobs: args.jobs.get(),
         filter: args.filter,
         entry_port: args.entry_port,
-        ready_timeout: config.replay.ready_timeout(),
-        entry_timeout: config.replay.entry_timeout(),
-        settle: config.replay.settle(),
-        rules: config.rules,
         propose: !args.no_pending,
-        helper: PathBuf::from("/proc/self/exe"),
+        ..settings(args.store.clone(), command, &config)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -160,8 +144,39 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     })
 }
 
+/// The command that starts the service: the one given, else the one in the settings.
+pub(crate) fn command(given: Vec<OsString>, config: &Config) -> Result<Vec<OsString>, Failure> {
+    let command = if given.is_empty() { config.service.command.iter().map(OsString::from).collect() } else { given };
+    if command.is_empty() {
+        return Err(Failure::new("no command to start the service with")
+            .hint("give it after --, or as `command` under [service] in regress.toml"));
+    }
+    Ok(command)
+}
+
+/// A replay of everything in `store` as the settings file has it, that leaves nothing behind.
+pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) -> Settings {
+    Settings {
+        store,
+        command,
+        env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cwd: None,
+        jobs: 1,
+        filter: None,
+        only: None,
+        entry_port: None,
+        ready_timeout: config.replay.ready_timeout(),
+        entry_timeout: config.replay.entry_timeout(),
+        settle: config.replay.settle(),
+        rules: config.rules.clone(),
+        propose: false,
+        answer_misses: false,
+        helper: PathBuf::from("/proc/self/exe"),
+    }
+}
+
 /// The signal that asks this process to end, once one comes.
-async fn asked_to_end() -> &'static str {
+pub(crate) async fn asked_to_end() -> &'static str {
     let wait = async |kind| match signal(kind) {
         Ok(mut signals) => drop(signals.recv().await),
         // Then the signal does what it does by default.

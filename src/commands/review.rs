@@ -219,7 +219,7 @@ fn described(change: &Change, colour: Colour) -> String {
 }
 
 /// Ask until the answer begins with one of the keys; the end of the input is `q`.
-fn ask(question: &str, keys: &str) -> Result<char, Failure> {
+pub(crate) fn ask(question: &str, keys: &str) -> Result<char, Failure> {
     loop {
         output::say(question);
         let mut line = String::new();

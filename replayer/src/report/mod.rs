@@ -118,6 +118,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_labelled_when_it_was_recorded_is_named_beside_its_verdict() {
+        let mut labelled = outcome(1, "GET /items", Verdict::Same);
+        labelled.notes.push("non-deterministic when it was recorded: response/body/id varies".to_owned());
+        assert!(line(&labelled, Colour::No).ends_with("GET /items  12 ms  (non-deterministic when it was recorded)"));
+        let report = Report { outcomes: vec![labelled], ..Report::default() };
+        let told = "1 entry was non-deterministic when it was recorded: see `regress noise`\n";
+        assert!(text(&report, Colour::No).starts_with(told), "{}", text(&report, Colour::No));
+    }
+
+    #[test]
     fn different_wins_over_inconclusive_and_nothing_is_not_the_same() {
         assert_eq!(report().verdict(), Verdict::Different);
         assert_eq!(Report::default().verdict(), Verdict::Inconclusive);

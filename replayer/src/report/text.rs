@@ -7,7 +7,7 @@ use regress_cassettes::diff::Difference;
 use super::shown;
 use crate::{
     CallChange, CallFinding, Finding, Latency, Nearest, Outcome, Report, RuleUse, Spread, Unreadable, Verdict,
-    groups::Group,
+    groups::Group, judge::NONDETERMINISTIC,
 };
 
 /// How many lines of the service's output are shown.
@@ -69,10 +69,19 @@ pub fn text(report: &Report, colour: Colour) -> String {
     if let Some(latency) = report.latency() {
         out += &times(&latency);
     }
-    let likely = report.outcomes.iter().filter(|outcome| !outcome.notes.is_empty()).count();
+    let noted = |labelled: bool| {
+        let has = |outcome: &&Outcome| outcome.notes.iter().any(|note| note.starts_with(NONDETERMINISTIC) == labelled);
+        report.outcomes.iter().filter(has).count()
+    };
+    let likely = noted(false);
     if likely > 0 {
         let have = if likely == 1 { "entry has" } else { "entries have" };
         out += &format!("{likely} {have} calls that are likely theirs, not certainly\n");
+    }
+    let labelled = noted(true);
+    if labelled > 0 {
+        let were = if labelled == 1 { "entry was" } else { "entries were" };
+        out += &format!("{labelled} {were} {NONDETERMINISTIC}: see `regress noise`\n");
     }
     let waiting = report.outcomes.iter().filter(|outcome| outcome.pending.is_some()).count();
     if waiting > 0 {
@@ -192,7 +201,9 @@ pub(super) fn unreadable(unreadable: &Unreadable, colour: Colour) -> String {
 /// One line about an outcome, for progress.
 pub fn line(outcome: &Outcome, colour: Colour) -> String {
     let took = outcome.took.map(|took| format!("  {} ms", took.as_millis())).unwrap_or_default();
-    format!("{}  {}  {}{took}", colour.verdict(outcome.verdict), outcome.cassette, shown(&outcome.entry))
+    let is_labelled = outcome.notes.iter().any(|note| note.starts_with(NONDETERMINISTIC));
+    let label = if is_labelled { format!("  ({NONDETERMINISTIC})") } else { String::new() };
+    format!("{}  {}  {}{took}{label}", colour.verdict(outcome.verdict), outcome.cassette, shown(&outcome.entry))
 }
 
 fn summary(report: &Report, colour: Colour) -> String {
