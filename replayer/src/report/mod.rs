@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_was_labelled_when_it_was_recorded_is_named_beside_its_verdict() {
-        let mut labelled = outcome(1, "GET /items", Verdict::Same);
+        let mut labelled = Outcome { recorded: None, ..outcome(1, "GET /items", Verdict::Same) };
         labelled.notes.push("non-deterministic when it was recorded: response/body/id varies".to_owned());
         assert!(line(&labelled, Colour::No).ends_with("GET /items  12 ms  (non-deterministic when it was recorded)"));
         let report = Report { outcomes: vec![labelled], ..Report::default() };
