@@ -11,16 +11,13 @@ use std::{
 
 use regress_replayer::{
     Outcome, Report, Settings, Verdict,
-    noise::{self, Allowance, Learned, Proposal},
+    noise::{self, Learned, Proposal},
     report::line,
 };
 
 use crate::{
     commands::{replay, review},
-    config::{
-        Config,
-        rules_file::{self, How, NewRule},
-    },
+    config::{Config, rules_file},
     output::{self, Exit, Failure},
 };
 
@@ -155,28 +152,8 @@ fn write(file: &Path, accepted: &[&Proposal]) -> Result<usize, Failure> {
     if accepted.is_empty() {
         return Ok(0);
     }
-    let rules: Vec<NewRule> = accepted.iter().map(|proposal| rule(proposal)).collect();
+    let rules: Vec<_> = accepted.iter().map(|proposal| proposal.rule()).collect();
     let written = rules_file::append(file, &rules)?;
     output::say(format_args!("{} written to {}", report::count(written, "rule"), file.display()));
     Ok(written)
-}
-
-fn rule(proposal: &Proposal) -> NewRule {
-    let Proposal { place, allows, what, evidence, .. } = proposal;
-    NewRule {
-        path: place.path.clone(),
-        route: Some(place.route.clone()),
-        downstream: place.call.as_ref().map(|call| call.downstream.clone()),
-        operation: place.call.as_ref().map(|call| call.operation.clone()),
-        how: match allows {
-            Allowance::Ignore => How::Ignore,
-            Allowance::Unordered => How::Unordered,
-            Allowance::Keyed(key) => How::Keyed { key: key.clone() },
-            Allowance::Tolerance(distance) => How::Tolerance(*distance),
-            Allowance::Time(seconds) => How::Time { within: format!("{seconds}s") },
-            Allowance::Pattern(pattern) => How::Pattern(pattern.clone()),
-            Allowance::Type => How::Type,
-        },
-        why: format!("{}: {what}", evidence.words()),
-    }
 }

@@ -8,57 +8,19 @@ use std::{
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
+use regress_cassettes::diff::{Keys, Number, RuleText, Rules};
+
 use crate::output::Failure;
 
-/// A `[[rules]]` that is not in the file yet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewRule {
-    /// Where it applies, as reports print paths: `response/...` or `request/...`, with `*` and `**`.
-    pub path: String,
-    /// The entries it applies to, by method and path; `None` = all.
-    pub route: Option<String>,
-    /// The downstream it applies to, with `request/...`; `None` = all.
-    pub downstream: Option<String>,
-    /// The operation it applies to, with `request/...`; `None` = all.
-    pub operation: Option<String>,
-    /// What may vary there.
-    pub how: How,
-    /// Why, for whoever reads the file.
-    pub why: String,
-}
-
-/// What a rule lets vary: `as` and its parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub enum How {
-    /// Anything.
-    Ignore,
-    /// The order of an array's items.
-    Unordered,
-    /// The order of an array's items, which are told apart by a member.
-    Keyed {
-        /// The member's name.
-        key: String,
-    },
-    /// A number, within this distance.
-    Tolerance(f64),
-    /// A time, within a duration as `5s`.
-    Time {
-        /// The duration.
-        within: String,
-    },
-    /// Text that this regular expression matches.
-    Pattern(String),
-    /// The value, not its JSON type.
-    Type,
-}
-
-/// Add rules to the end of a settings file, which is made where it is missing. Rules that it has are not repeated; gives
+/// Add rules after those of a settings file, which is made where it is missing. Rules that it has are not repeated; gives
 /// how many were added.
 ///
 /// # Errors
-/// When the file cannot be read, is no TOML, has something else than rules as `rules`, or cannot be written. Then it is
-/// as it was.
-pub fn append(path: &Path, rules: &[NewRule]) -> Result<usize, Failure> {
+/// When a rule says nothing sensible; when the file cannot be read, is no TOML, has something else than rules as `rules`,
+/// or cannot be written. Then it is as it was.
+pub fn append(path: &Path, rules: &[RuleText]) -> Result<usize, Failure> {
+    Rules::new(rules.to_vec())
+        .map_err(|error| Failure::new(error).hint("docs/configuration.md shows how rules are written"))?;
     let old = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -81,12 +43,12 @@ pub fn append(path: &Path, rules: &[NewRule]) -> Result<usize, Failure> {
 }
 
 /// The text with the rules that it lacks, and how many those are.
-fn appended(text: &str, rules: &[NewRule]) -> Result<(String, usize), String> {
+fn appended(text: &str, rules: &[RuleText]) -> Result<(String, usize), String> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let mut known: Vec<Table> = tables(document.get("rules"))?;
     let mut added = 0;
     for rule in rules {
-        let table = rule.table();
+        let table = table(rule);
         if known.iter().any(|other| is_same_rule(other, &table)) {
             continue;
         }
@@ -144,46 +106,35 @@ fn meant(item: &Item) -> String {
     }
 }
 
-impl NewRule {
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        let mut put = |key: &str, value: Value| table.insert(key, Item::Value(value));
-        put("path", text(&self.path));
-        let scopes = [("route", &self.route), ("downstream", &self.downstream), ("operation", &self.operation)];
-        for (key, scope) in scopes.into_iter().filter_map(|(key, scope)| Some((key, scope.as_ref()?))) {
-            put(key, text(scope));
-        }
-        put("as", self.how.word().into());
-        match &self.how {
-            How::Ignore | How::Unordered | How::Type => None,
-            How::Keyed { key } => put("key", text(key)),
-            How::Tolerance(distance) => put("tolerance", (*distance).into()),
-            How::Time { within } => put("within", text(within)),
-            How::Pattern(pattern) => put("pattern", text(pattern)),
-        };
-        put("why", text(&self.why));
-        table
-    }
-}
-
-/// A string as a value; `toml_edit` chooses the quotes that need the fewest escapes.
-fn text(text: &str) -> Value {
-    text.into()
-}
-
-impl How {
-    /// The word after `as`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            How::Ignore => "ignore",
-            How::Unordered => "unordered",
-            How::Keyed { .. } => "keyed",
-            How::Tolerance(_) => "tolerance",
-            How::Time { .. } => "time",
-            How::Pattern(_) => "pattern",
-            How::Type => "type",
-        }
-    }
+/// A rule as the table that is written.
+fn table(rule: &RuleText) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Option<Value>| value.map(|value| table.insert(key, Item::Value(value)));
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    put("path", Some(rule.path.as_str().into()));
+    put("route", text(&rule.route));
+    put("downstream", text(&rule.downstream));
+    put("operation", text(&rule.operation));
+    put("as", Some(rule.effect.as_str().into()));
+    put(
+        "key",
+        rule.key.as_ref().map(|key| match key {
+            Keys::One(name) => name.into(),
+            Keys::All(names) => Value::Array(names.iter().collect()),
+        }),
+    );
+    put(
+        "tolerance",
+        rule.tolerance.as_ref().map(|tolerance| match tolerance {
+            Number::Whole(number) => (*number).into(),
+            Number::Fraction(number) => (*number).into(),
+            Number::Text(text) => text.into(),
+        }),
+    );
+    put("within", text(&rule.within));
+    put("pattern", text(&rule.pattern));
+    put("why", text(&rule.why));
+    table
 }
 
 /// Write the file beside itself and rename it, so that it is whole at any moment; a link stays one.
@@ -208,30 +159,34 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn rule(path: &str, how: How) -> NewRule {
-        NewRule {
+    fn rule(path: &str, effect: &str) -> RuleText {
+        RuleText {
             path: path.to_owned(),
             route: Some("POST /orders".to_owned()),
-            downstream: None,
-            operation: None,
-            how,
-            why: "varied in 5 of 5 runs".to_owned(),
+            effect: effect.to_owned(),
+            why: Some("varied in 5 of 5 runs".to_owned()),
+            ..RuleText::default()
         }
+    }
+
+    fn pattern(path: &str, pattern: &str) -> RuleText {
+        RuleText { pattern: Some(pattern.to_owned()), ..rule(path, "pattern") }
+    }
+
+    fn keyed(key: &str) -> RuleText {
+        RuleText { key: Some(Keys::One(key.to_owned())), ..rule("response/body/items", "keyed") }
     }
 
     #[test]
     fn a_file_keeps_what_it_has() {
         let old = "# of the shop\n[service]\nports = [ 8080 ] # http\n\n[[rules]] # by hand\npath = 'response/body/a'\nas = \"type\"\n\n[replay]\nsettle = 1\n";
-        let call = NewRule {
+        let call = RuleText {
             downstream: Some("inventory:9000".to_owned()),
             operation: Some("POST /reserve".to_owned()),
-            ..rule("request/header/x-id", How::Pattern(r"^[0-9a-f]{8}$".to_owned()))
+            ..pattern("request/header/x-id", "^[0-9a-f]{8}$")
         };
-        let rules = [
-            rule("response/body/id", How::Pattern(r"^\d+$".to_owned())),
-            call,
-            rule("response/body/t", How::Tolerance(0.5)),
-        ];
+        let close = RuleText { tolerance: Some(Number::Fraction(0.5)), ..rule("response/body/t", "tolerance") };
+        let rules = [pattern("response/body/id", r"^\d+$"), call, close];
         let (new, added) = appended(old, &rules).unwrap();
         assert_eq!(added, 3);
         insta::assert_snapshot!(new);
@@ -240,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_gets_rules_alone() {
-        let (new, _) = appended("", &[rule("response/body/tags", How::Unordered)]).unwrap();
+        let (new, _) = appended("", &[rule("response/body/tags", "unordered")]).unwrap();
         let expected = "[[rules]]\npath = \"response/body/tags\"\nroute = \"POST /orders\"\nas = \"unordered\"\nwhy = \"varied in 5 of 5 runs\"\n";
         assert_eq!(new, expected);
     }
@@ -248,28 +203,35 @@ mod tests {
     #[test]
     fn a_rule_in_other_words_is_the_same_rule() {
         let old = "rules = [ { as = 'keyed', key = 'id', path = 'response/body/items', route = 'POST /orders' } ]\n";
-        let keyed = rule("response/body/items", How::Keyed { key: "id".to_owned() });
-        assert_eq!(appended(old, std::slice::from_ref(&keyed)).unwrap(), (old.to_owned(), 0));
-        let other = rule("response/body/items", How::Keyed { key: "sku".to_owned() });
-        let (new, added) = appended(old, &[keyed, other]).unwrap();
+        let by_id = keyed("id");
+        assert_eq!(appended(old, std::slice::from_ref(&by_id)).unwrap(), (old.to_owned(), 0));
+        let (new, added) = appended(old, &[by_id, keyed("sku")]).unwrap();
         assert_eq!((added, tables(new.parse::<DocumentMut>().unwrap().get("rules")).unwrap().len()), (1, 2), "{new}");
     }
 
     #[test]
     fn what_is_no_list_of_rules_is_refused() {
         for (old, what) in [("rules = 1", "not a list"), ("rules = [1]", "not a list of tables"), ("rules", "line 1")] {
-            let error = appended(old, &[rule("response/body/a", How::Ignore)]).unwrap_err();
+            let error = appended(old, &[rule("response/body/a", "ignore")]).unwrap_err();
             assert!(error.contains(what) || error.contains("TOML"), "{old}: {error}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_says_nothing_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("regress.toml");
+        assert!(append(&file, &[rule("response/body/a", "type"), rule("body/a", "type")]).is_err());
+        assert!(!file.exists());
     }
 
     #[test]
     fn a_file_is_made_and_a_link_stays_one() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("real.toml"), folder.path().join("regress.toml"));
-        assert_eq!(append(&file, &[rule("response/body/a", How::Type)]).unwrap(), 1);
+        assert_eq!(append(&file, &[rule("response/body/a", "type")]).unwrap(), 1);
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        assert_eq!(append(&link, &[rule("response/body/b", How::Ignore)]).unwrap(), 1);
+        assert_eq!(append(&link, &[rule("response/body/b", "ignore")]).unwrap(), 1);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&file).unwrap().matches("[[rules]]").count(), 2);
     }

@@ -34,10 +34,8 @@ pub(super) fn masked<'t>(tree: &'t Tree<'_>, place: &Place<'_>) -> Option<Tree<'
             Tree::Bag(items.iter().filter_map(|item| masked(item, &place.step(Step::Item))).collect())
         }
         Tree::Array(items) => {
-            let is_fixed = place.names_an_item();
-            let step = |index| if is_fixed { Step::Index(index) } else { Step::Item };
             let items = items.iter().enumerate();
-            Tree::Array(items.filter_map(|(index, item)| masked(item, &place.step(step(index)))).collect())
+            Tree::Array(items.filter_map(|(index, item)| masked(item, &place.step(Step::Index(index)))).collect())
         }
         Tree::Object(members) => {
             let member = |(name, value): &'t (Cow<'_, str>, Tree<'_>)| {

@@ -13,6 +13,8 @@ mod headers;
 mod json;
 mod mask;
 mod messages;
+#[cfg(test)]
+mod noise_tests;
 mod open;
 mod rules;
 #[cfg(test)]

@@ -53,8 +53,8 @@ pub(super) enum Form {
     Lines,
     /// Content coding removed.
     Coded,
-    /// Base64 after this prefix; in the alphabet for URLs, with padding.
-    Base64 { prefix: String, url: bool, padded: bool },
+    /// Base64 after this prefix; whether it shows the alphabet for URLs, whether it lacks the padding it should have.
+    Base64 { prefix: String, url: bool, unpadded: bool },
     /// A JSON Web Token after this prefix.
     Token { prefix: String },
     /// A comma-separated list.
@@ -234,9 +234,9 @@ impl Form {
             Form::JsonLines(ended) => to.extend_from_slice(&[b'n', u8::from(*ended)]),
             Form::Lines => to.push(b'l'),
             Form::Coded => to.push(b'd'),
-            Form::Base64 { prefix, url, padded } => {
+            Form::Base64 { prefix, url, unpadded } => {
                 sized(b'6', prefix.as_bytes(), to);
-                to.extend_from_slice(&[u8::from(*url), u8::from(*padded)]);
+                to.extend_from_slice(&[u8::from(*url), u8::from(*unpadded)]);
             }
             Form::Token { prefix } => sized(b't', prefix.as_bytes(), to),
             Form::List => to.push(b','),

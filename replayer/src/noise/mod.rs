@@ -18,6 +18,7 @@ mod tests;
 mod value;
 
 use jiff::Timestamp;
+use regress_cassettes::diff::RuleText;
 
 pub use allow::Allowance;
 pub use label::{Checked, check};
@@ -107,6 +108,22 @@ pub struct Change {
     pub actual: Option<String>,
     /// How many entries show it.
     pub entries: usize,
+}
+
+impl Proposal {
+    /// The rule as it is written.
+    pub fn rule(&self) -> RuleText {
+        let Proposal { place, allows, what, evidence, .. } = self;
+        let rule = RuleText {
+            path: place.path.clone(),
+            route: Some(place.route.clone()),
+            downstream: place.call.as_ref().map(|call| call.downstream.clone()),
+            operation: place.call.as_ref().map(|call| call.operation.clone()),
+            why: Some(format!("{}: {what}", evidence.words())),
+            ..RuleText::default()
+        };
+        allows.in_rule(rule)
+    }
 }
 
 impl Evidence {

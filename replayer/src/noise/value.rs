@@ -7,12 +7,14 @@ use jiff::{Timestamp, fmt::rfc2822};
 pub(super) enum Value {
     /// There is none.
     Missing,
-    /// A JSON string, or the text of a header.
+    /// A JSON string.
     Text(String),
+    /// The text of a header, a path, a parameter.
+    Plain(String),
     /// A JSON number, as written.
     Number(String),
-    /// Another JSON value; its type.
-    Json(&'static str),
+    /// Another JSON value: its type and how it is written.
+    Json(&'static str, String),
     /// It was shortened for the report, so that nothing can be learned from it.
     Shortened,
 }
@@ -26,13 +28,13 @@ impl Value {
         }
         let in_json = path.split('/').nth(1) == Some("body");
         match serde_json::from_str(shown).ok().filter(|_| in_json) {
-            None => Value::Text(shown.to_owned()),
+            None => Value::Plain(shown.to_owned()),
             Some(serde_json::Value::String(text)) => Value::Text(text),
             Some(serde_json::Value::Number(number)) => Value::Number(number.to_string()),
-            Some(serde_json::Value::Bool(_)) => Value::Json("boolean"),
-            Some(serde_json::Value::Null) => Value::Json("null"),
-            Some(serde_json::Value::Array(_)) => Value::Json("array"),
-            Some(serde_json::Value::Object(_)) => Value::Json("object"),
+            Some(serde_json::Value::Bool(_)) => Value::Json("boolean", shown.to_owned()),
+            Some(serde_json::Value::Null) => Value::Json("null", shown.to_owned()),
+            Some(serde_json::Value::Array(_)) => Value::Json("array", shown.to_owned()),
+            Some(serde_json::Value::Object(_)) => Value::Json("object", shown.to_owned()),
         }
     }
 
@@ -41,8 +43,9 @@ impl Value {
         match self {
             Value::Missing => "nothing",
             Value::Text(_) => "string",
+            Value::Plain(_) => "text",
             Value::Number(_) => "number",
-            Value::Json(kind) => kind,
+            Value::Json(kind, _) => kind,
             Value::Shortened => "long value",
         }
     }
@@ -58,8 +61,23 @@ impl Value {
     /// The text.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
-            Value::Text(text) => Some(text),
+            Value::Text(text) | Value::Plain(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// Whether it is a JSON value.
+    pub(super) fn is_json(&self) -> bool {
+        matches!(self, Value::Text(_) | Value::Number(_) | Value::Json(..))
+    }
+
+    /// The value as JSON, where it is known; `None` where there is none.
+    pub(super) fn json(&self) -> Option<String> {
+        match self {
+            Value::Missing | Value::Shortened => None,
+            Value::Text(text) | Value::Plain(text) => Some(serde_json::Value::from(text.as_str()).to_string()),
+            Value::Number(text) => Some(text.clone()),
+            Value::Json(_, text) => Some(text.clone()),
         }
     }
 
@@ -67,7 +85,9 @@ impl Value {
     /// milliseconds, microseconds or nanoseconds since 1970, whichever is near `about`.
     pub(super) fn time(&self, about: Timestamp) -> Option<Timestamp> {
         match self {
-            Value::Text(text) => text.parse().ok().or_else(|| rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())),
+            Value::Text(text) | Value::Plain(text) => {
+                text.parse().ok().or_else(|| rfc2822::parse(text).ok().map(|zoned| zoned.timestamp()))
+            }
             Value::Number(_) => {
                 let number = self.number()?;
                 let seconds = [1.0, 1e3, 1e6, 1e9].map(|unit| number / unit);
@@ -75,7 +95,7 @@ impl Value {
                 let seconds = seconds.iter().find(is_near)?;
                 Timestamp::from_millisecond((seconds * 1e3) as i64).ok()
             }
-            Value::Missing | Value::Json(_) | Value::Shortened => None,
+            Value::Missing | Value::Json(..) | Value::Shortened => None,
         }
     }
 }

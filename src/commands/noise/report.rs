@@ -3,10 +3,10 @@
 use std::{fmt::Write, path::Path};
 
 use regress_replayer::{
-    noise::{Allowance, Change, Evidence, Learned, Proposal, Unruled},
+    noise::{Change, Evidence, Learned, Proposal, Unruled},
     report::{Colour, shown},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The version of the JSON, MAJOR.MINOR.
 const VERSION: &str = "1.0";
@@ -65,24 +65,12 @@ fn write_text(text: &mut String, learned: &Learned, colour: Colour) -> std::fmt:
 /// A proposal in a few lines, the first without indentation.
 pub fn described(proposal: &Proposal, colour: Colour) -> String {
     let mut text =
-        format!("{}\n    as {}", colour.bold(&shown(&proposal.place.to_string())), allowance(&proposal.allows));
+        format!("{}\n    as {}", colour.bold(&shown(&proposal.place.to_string())), shown(&proposal.allows.to_string()));
     let _ = write!(text, ": {}\n    {}", shown(&proposal.what), seen(&proposal.evidence));
     if let Some(broad) = &proposal.broad {
         let _ = write!(text, "\n    BROAD: {broad}");
     }
     text
-}
-
-fn allowance(allows: &Allowance) -> String {
-    match allows {
-        Allowance::Ignore => "ignore".to_owned(),
-        Allowance::Unordered => "unordered".to_owned(),
-        Allowance::Keyed(key) => format!("keyed by {}", shown(key)),
-        Allowance::Tolerance(distance) => format!("tolerance {distance}"),
-        Allowance::Time(seconds) => format!("time within {seconds}s"),
-        Allowance::Pattern(pattern) => format!("pattern {}", shown(pattern)),
-        Allowance::Type => "type".to_owned(),
-    }
 }
 
 /// The evidence in one line.
@@ -97,19 +85,7 @@ pub fn json(learned: &Learned, file: &Path, written: usize) -> String {
     let evidence = |evidence: &Evidence| json!({ "runs": evidence.runs, "of": evidence.of, "entries": evidence.entries, "examples": evidence.examples });
     let unruled = |unruled: &Unruled| json!({ "at": unruled.at, "what": unruled.what, "hint": unruled.hint, "evidence": evidence(&unruled.evidence) });
     let change = |change: &Change| json!({ "at": change.at, "expected": change.expected, "actual": change.actual, "entries": change.entries });
-    let proposal = |proposal: &Proposal| {
-        let mut rule = json!({ "path": proposal.place.path, "route": proposal.place.route });
-        if let Some(call) = &proposal.place.call {
-            rule["downstream"] = json!(call.downstream);
-            rule["operation"] = json!(call.operation);
-        }
-        let (word, parameter) = parameter(&proposal.allows);
-        rule["as"] = json!(word);
-        if let Some((name, value)) = parameter {
-            rule[name] = value;
-        }
-        json!({ "rule": rule, "what": proposal.what, "broad": proposal.broad, "evidence": evidence(&proposal.evidence) })
-    };
+    let proposal = |proposal: &Proposal| json!({ "rule": proposal.rule(), "what": proposal.what, "broad": proposal.broad, "evidence": evidence(&proposal.evidence) });
     let value = json!({
         "noise": VERSION,
         "runs": learned.runs,
@@ -124,18 +100,6 @@ pub fn json(learned: &Learned, file: &Path, written: usize) -> String {
     format!("{value:#}\n")
 }
 
-fn parameter(allows: &Allowance) -> (&'static str, Option<(&'static str, Value)>) {
-    match allows {
-        Allowance::Ignore => ("ignore", None),
-        Allowance::Unordered => ("unordered", None),
-        Allowance::Keyed(key) => ("keyed", Some(("key", json!(key)))),
-        Allowance::Tolerance(distance) => ("tolerance", Some(("tolerance", json!(distance)))),
-        Allowance::Time(seconds) => ("time", Some(("within", json!(format!("{seconds}s"))))),
-        Allowance::Pattern(pattern) => ("pattern", Some(("pattern", json!(pattern)))),
-        Allowance::Type => ("type", None),
-    }
-}
-
 /// `1 rule`, `2 rules`, `2 entries`.
 pub fn count(number: usize, what: &str) -> String {
     match (number, what) {
@@ -147,7 +111,7 @@ pub fn count(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use regress_replayer::noise::{Callee, Place};
+    use regress_replayer::noise::{Allowance, Callee, Place};
 
     use super::*;
 

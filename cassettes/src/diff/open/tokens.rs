@@ -25,30 +25,31 @@ pub(super) fn read(prefix: &str, text: &str, depth: usize) -> Option<(Form, Tree
     if let Some(inside) = token(text, depth) {
         return Some((Form::Token { prefix: prefix() }, inside));
     }
-    let (content, url, padded) = base64(text)?;
+    let (content, url, unpadded) = base64(text)?;
     let is_text = std::str::from_utf8(&content).is_ok_and(|text| !text.contains(is_unreadable));
     let inside = || content_at(Cow::Owned(content), None, depth - 1);
-    is_text.then(|| (Form::Base64 { prefix: prefix(), url, padded }, inside()))
+    is_text.then(|| (Form::Base64 { prefix: prefix(), url, unpadded }, inside()))
 }
 
 fn is_unreadable(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\r' | '\t')
 }
 
-/// The bytes, whether in the alphabet for URLs, whether padded. Decoded strictly: another text never gives the same.
+/// The bytes, whether the alphabet for URLs shows, whether padding lacks. Decoded strictly: another text never gives
+/// the same three.
 fn base64(text: &str) -> Option<(Vec<u8>, bool, bool)> {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
     if !text.bytes().all(is_base64) {
         return None;
     }
-    let (url, padded) = (text.contains(['-', '_']), text.ends_with('='));
-    let engine = match (url, padded) {
-        (false, true) => &STANDARD,
-        (false, false) => &STANDARD_NO_PAD,
-        (true, true) => &URL_SAFE,
-        (true, false) => &URL_SAFE_NO_PAD,
+    let (url, unpadded) = (text.contains(['-', '_']), !text.len().is_multiple_of(4));
+    let engine = match (url, unpadded) {
+        (false, false) => &STANDARD,
+        (false, true) => &STANDARD_NO_PAD,
+        (true, false) => &URL_SAFE,
+        (true, true) => &URL_SAFE_NO_PAD,
     };
-    Some((engine.decode(text).ok()?, url, padded))
+    Some((engine.decode(text).ok()?, url, unpadded))
 }
 
 /// Header, payload and signature of a signed token.
