@@ -11,6 +11,7 @@ mod file;
 mod format;
 mod glob;
 mod model;
+mod proposal;
 mod route;
 mod store;
 mod verify;

@@ -299,7 +299,7 @@ fn general(path: &str) -> String {
 }
 
 /// Method and path of a request line, with `*` for what looks like an id.
-fn operation(request: &str) -> String {
+pub fn operation(request: &str) -> String {
     let Some((method, target)) = request.split_once(' ').filter(|(_, target)| target.starts_with('/')) else {
         return request.to_owned();
     };

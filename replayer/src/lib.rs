@@ -8,6 +8,7 @@ mod judge;
 mod latency;
 mod merge;
 pub mod noise;
+pub mod noise_rule;
 mod outcome;
 mod pairing;
 mod pending;

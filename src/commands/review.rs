@@ -161,7 +161,7 @@ pub(crate) fn warn_of_unanswered(proposal: &Proposal, accepted: impl Fn(&str) ->
              until the entry is recorded again",
             proposal.id(),
             change.path,
-            shown(&change.call.unwrap_or_default()),
+            shown(&change.call.map(called).unwrap_or_default()),
         ));
     }
 }
