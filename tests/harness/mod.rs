@@ -10,6 +10,7 @@ mod regress;
 mod replay;
 mod report;
 mod require;
+mod terminal;
 
 pub use authority::Authority;
 pub use browser::Browser;
@@ -21,3 +22,4 @@ pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
 pub use report::{Outcome, Report};
 pub use require::{Need, cgroup_hierarchy, php_fpm, require, tools};
+pub use terminal::Terminal;
