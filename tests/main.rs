@@ -15,6 +15,8 @@ mod attach;
 mod bad_input;
 /// What a service makes anew is bound to what was recorded.
 mod bound;
+/// The report for a browser, in a browser.
+mod browser;
 /// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.
 mod capture;
 /// What the commands print.
@@ -31,6 +33,8 @@ mod killed;
 mod losses;
 /// The regression matrix: what each change of a service must lead to.
 mod matrix;
+/// What varies by itself: rules proposed, accepted, and no more than that covered.
+mod noise;
 /// Owners that only what is said can tell.
 mod owners;
 /// Kernel and proxy recording of the same traffic say the same.

@@ -93,7 +93,14 @@ pub(crate) fn cassette(id: &str, downstream: Vec<Exchange>) -> Arc<Cassette> {
         via: Via::Socket,
         kernel: "6.12.0".to_owned(),
     };
-    Arc::new(Cassette { id: CassetteId(id.to_owned()), recorded, entry: None, downstream, defects: Vec::new() })
+    Arc::new(Cassette {
+        id: CassetteId(id.to_owned()),
+        recorded,
+        nondeterministic: Vec::new(),
+        entry: None,
+        downstream,
+        defects: Vec::new(),
+    })
 }
 
 pub(crate) fn entry_id() -> CassetteId {

@@ -1,8 +1,15 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use regress_cassettes::{Store, diff::Rules};
+use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode, Policy},
@@ -15,12 +22,17 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
+    latency::Recorded,
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
+    sides::Sides,
     target::{Launch, Target, Unready},
 };
+
+/// The most bytes of messages that are kept for reports.
+const MOST_SAID: usize = 64 << 20;
 
 /// What to replay, against what, and how long to wait.
 #[derive(Clone, Debug)]
@@ -37,6 +49,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
     pub filter: Option<String>,
+    /// Which entries, by id; `None` = all.
+    pub only: Option<BTreeSet<CassetteId>>,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -51,6 +65,9 @@ pub struct Settings {
     pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
+    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
+    /// stays a finding.
+    pub answer_misses: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
@@ -63,6 +80,9 @@ pub struct Settings {
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    if let Some(only) = &settings.only {
+        plan.entries.retain(|planned| only.contains(&planned.cassette.id));
+    }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
@@ -84,7 +104,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
+    let strict = run.pass(&plan.entries, mode, &progress).await?;
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;
@@ -157,8 +178,14 @@ impl Run {
         }
         drop(sender);
         let mut played = BTreeMap::new();
-        while let Some((number, one)) = receiver.recv().await {
+        let mut room = MOST_SAID;
+        while let Some((number, mut one)) = receiver.recv().await {
             progress(&one.outcome);
+            let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+            match room.checked_sub(said) {
+                Some(left) if mode == Mode::Strict => room = left,
+                _ => one.outcome.sides = None,
+            }
             played.insert(number, one);
         }
         let mut startup: Vec<CallFinding> = Vec::new();
@@ -354,7 +381,7 @@ impl Worker {
             bindings: &driven.bindings,
             exited: driven.exited.as_deref(),
         };
-        let Judgement { verdict, findings, excused, doubts, calls } =
+        let Judgement { verdict, findings, excused, doubts, calls, sides } =
             judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
@@ -373,6 +400,8 @@ impl Worker {
             calls,
             last_output: driven.last_output,
             took: Some(driven.took),
+            recorded: Recorded::of(&driven.planned.cassette),
+            sides,
             pending: None,
         };
         self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
@@ -393,6 +422,8 @@ impl Worker {
             calls: Vec::new(),
             last_output,
             took: None,
+            recorded: Recorded::of(&planned.cassette),
+            sides: None,
             pending: None,
         };
         self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
