@@ -1,5 +1,7 @@
 //! `regress.toml`: the settings of one service, meant to be committed beside its cassettes.
 
+pub mod rules_file;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -7,6 +9,7 @@ use std::{
 };
 
 use regress_cassettes::diff::Rules;
+use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
 use crate::output::Failure;
@@ -72,11 +75,59 @@ pub struct Replay {
     pub entry_timeout: f64,
     /// Seconds to wait, after an answer, for recorded calls that have not been made yet.
     pub settle: f64,
+    /// The weakest way in which a recorded call may answer one that is made.
+    pub max_rung: Option<MaxRung>,
+    /// What answers a call that is made more often than recorded.
+    pub reuse: Option<ReusePolicy>,
+}
+
+/// How well a recorded call has to fit the one that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxRung {
+    /// It says the same
+    Exact,
+    /// Or it does but for what rules let pass
+    Noise,
+    /// Or it does once values that the service made anew are bound to the recorded ones
+    Bound,
+}
+
+impl From<MaxRung> for Rung {
+    fn from(rung: MaxRung) -> Rung {
+        match rung {
+            MaxRung::Exact => Rung::Exact,
+            MaxRung::Noise => Rung::Noise,
+            MaxRung::Bound => Rung::Bound,
+        }
+    }
+}
+
+/// What answers a call that an entry makes more often than recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReusePolicy {
+    /// Nothing: it is a call that was not recorded
+    Strict,
+    /// The last recorded answer
+    Last,
+    /// The recorded answers from the first on
+    Cycle,
+}
+
+impl From<ReusePolicy> for Reuse {
+    fn from(policy: ReusePolicy) -> Reuse {
+        match policy {
+            ReusePolicy::Strict => Reuse::Strict,
+            ReusePolicy::Last => Reuse::Last,
+            ReusePolicy::Cycle => Reuse::Cycle,
+        }
+    }
 }
 
 impl Default for Replay {
     fn default() -> Replay {
-        Replay { ready_timeout: 30.0, entry_timeout: 30.0, settle: 1.0 }
+        Replay { ready_timeout: 30.0, entry_timeout: 30.0, settle: 1.0, max_rung: None, reuse: None }
     }
 }
 
@@ -98,19 +149,22 @@ impl Replay {
 }
 
 impl Config {
+    /// The file that [`Config::load`] reads, if there is one.
+    fn find(named: Option<&Path>, beside: Option<&Path>) -> Option<PathBuf> {
+        let here = || beside.into_iter().map(Path::to_path_buf).chain([PathBuf::from(".")]);
+        let found = || here().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file());
+        named.map(Path::to_path_buf).or_else(found)
+    }
+
+    /// The file that rules are added to: the one that is read, else a new one in the cassette folder.
+    pub fn rules_file(named: Option<&Path>, store: &Path) -> PathBuf {
+        Config::find(named, Some(store)).unwrap_or_else(|| store.join(FILE_NAME))
+    }
+
     /// Read the named file, or else the first `regress.toml` found in `beside` (the cassette folder) and the
     /// current folder; without one, the defaults.
     pub fn load(named: Option<&Path>, beside: Option<&Path>) -> Result<Config, Failure> {
-        let found = match named {
-            Some(path) => Some(path.to_path_buf()),
-            None => beside
-                .into_iter()
-                .map(Path::to_path_buf)
-                .chain([PathBuf::from(".")])
-                .map(|d| d.join(FILE_NAME))
-                .find(|p| p.is_file()),
-        };
-        let Some(path) = found else { return Ok(Config::default()) };
+        let Some(path) = Config::find(named, beside) else { return Ok(Config::default()) };
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Failure::new(format_args!("cannot read {}: {error}", path.display()))
                 .hint("name an existing file with --config")

@@ -147,6 +147,7 @@ impl<'s> Ambient<'s> {
         Cassette {
             id: CassetteId(CassetteId::AMBIENT.to_owned()),
             recorded: self.recorded.clone(),
+            nondeterministic: Vec::new(),
             entry: None,
             downstream,
             defects,

@@ -711,6 +711,7 @@ impl Pipeline {
         let mut cassette = Cassette {
             id: self.scope.wall.id(draft.began, entry.0),
             recorded: self.scope.recorded(draft.began),
+            nondeterministic: Vec::new(),
             entry: Some(exchange.since(draft.began)),
             downstream: downstream.into_iter().map(|timed| timed.since(draft.began)).collect(),
             defects,

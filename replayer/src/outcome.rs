@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
+use regress_mockserver::mock::{Bound, Rung};
 
-use crate::RuleUse;
+use crate::{RuleUse, latency::Recorded, sides::Sides};
 
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,11 @@ pub struct Outcome {
     pub last_output: Option<String>,
     /// From the first request byte sent to the last response byte read.
     pub took: Option<Duration>,
+    /// How long it took when it was recorded.
+    pub recorded: Option<Recorded>,
+    /// What was said, where the verdict is not *same*. `None` where nothing was, or where all of the replay's messages
+    /// would take too much space.
+    pub sides: Option<Vec<Sides>>,
     /// The proposal that waits for review.
     pub pending: Option<PathBuf>,
 }
@@ -81,16 +87,7 @@ pub enum Finding {
 impl Finding {
     /// The paths that differ, as reports and `regress review --accept` have them.
     pub fn paths(&self) -> Vec<String> {
-        match self {
-            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
-            Finding::Ended { .. } => vec!["response".to_owned()],
-            Finding::Exited(_) => vec!["process".to_owned()],
-            Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
-                let fields = fields.iter().filter(|field| field.counts());
-                fields.map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
-            }
-            Finding::Call(call) => vec![call.path()],
-        }
+        self.spots().into_iter().map(|spot| spot.path).collect()
     }
 }
 
@@ -165,6 +162,16 @@ pub struct ServedBy {
     pub number: usize,
     /// It is one that no entry caused.
     pub ambient: bool,
+    /// How well the recorded request fits.
+    pub rung: Rung,
+    /// The index of the exchange that fits as well and would have answered otherwise.
+    pub runner_up: Option<usize>,
+    /// It had answered before.
+    pub again: bool,
+    /// Values that the service made anew, which the request bound to the recorded ones.
+    pub bound: Vec<Bound>,
+    /// How long it took when it was recorded; `None` where that is unknown. The mock answers at once.
+    pub took: Option<Duration>,
 }
 
 /// The result of a replay.

@@ -1,11 +1,18 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use regress_cassettes::{Store, diff::Rules};
+use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Match, Mode},
+    mock::{Bindings, Call, Match, Mode, Policy},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -14,13 +21,18 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Seen},
+    judge::{self, End, Judgement, Observed, Seen},
+    latency::Recorded,
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
+    sides::Sides,
     target::{Launch, Target, Unready},
 };
+
+/// The most bytes of messages that are kept for reports.
+const MOST_SAID: usize = 64 << 20;
 
 /// What to replay, against what, and how long to wait.
 #[derive(Clone, Debug)]
@@ -37,6 +49,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
     pub filter: Option<String>,
+    /// Which entries, by id; `None` = all.
+    pub only: Option<BTreeSet<CassetteId>>,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -45,10 +59,15 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// How far a call may be from the recorded one that answers it.
+    pub policy: Policy,
     /// What is noise.
     pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
+    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
+    /// stays a finding.
+    pub answer_misses: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
@@ -61,6 +80,9 @@ pub struct Settings {
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    if let Some(only) = &settings.only {
+        plan.entries.retain(|planned| only.contains(&planned.cassette.id));
+    }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
@@ -76,12 +98,14 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient)),
+        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
+    let strict = run.pass(&plan.entries, mode, &progress).await?;
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;
@@ -123,6 +147,7 @@ struct Played {
     /// The response, where one came and the service lived on.
     response: Option<Message>,
     journal: Vec<Call>,
+    bindings: Bindings,
 }
 
 /// Worker to the pass that waits for it: the place in the plan, and what happened there.
@@ -153,8 +178,14 @@ impl Run {
         }
         drop(sender);
         let mut played = BTreeMap::new();
-        while let Some((number, one)) = receiver.recv().await {
+        let mut room = MOST_SAID;
+        while let Some((number, mut one)) = receiver.recv().await {
             progress(&one.outcome);
+            let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+            match room.checked_sub(said) {
+                Some(left) if mode == Mode::Strict => room = left,
+                _ => one.outcome.sides = None,
+            }
             played.insert(number, one);
         }
         let mut startup: Vec<CallFinding> = Vec::new();
@@ -195,6 +226,7 @@ struct Driven {
     seen: Seen,
     took: Duration,
     journal: Vec<Call>,
+    bindings: Bindings,
     exited: Option<String>,
     last_output: Option<String>,
 }
@@ -284,6 +316,7 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let bindings = target.bindings();
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -292,7 +325,7 @@ impl Worker {
             }
             (before, _) => self.judge(before),
         }
-        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
             self.close();
@@ -329,24 +362,27 @@ impl Worker {
     /// The entry driven last is over: it gets what was called late.
     fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
             return None;
         };
         driven.journal.extend(late);
+        driven.bindings = bindings.unwrap_or(driven.bindings);
         Some(driven)
     }
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, excused, doubts, calls } = judge::judge(
-            &driven.planned.cassette,
-            &driven.seen,
-            &driven.journal,
-            driven.exited.as_deref(),
-            &self.run.settings.rules,
-        );
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        let Judgement { verdict, findings, excused, doubts, calls, sides } =
+            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -364,9 +400,11 @@ impl Worker {
             calls,
             last_output: driven.last_output,
             took: Some(driven.took),
+            recorded: Recorded::of(&driven.planned.cassette),
+            sides,
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+        self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
     }
 
     /// An entry that was not driven.
@@ -384,9 +422,11 @@ impl Worker {
             calls: Vec::new(),
             last_output,
             took: None,
+            recorded: Recorded::of(&planned.cassette),
+            sides: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+        self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
     }
 
     fn send(&self, number: usize, played: Played) {
@@ -448,7 +488,7 @@ fn propose(
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
             let took = played.outcome.took.unwrap_or_default();
-            pending::propose(&planned.cassette, response, took, &played.journal, rules)
+            pending::propose(&planned.cassette, response, took, &played.journal, &played.bindings, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),

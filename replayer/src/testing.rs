@@ -27,6 +27,7 @@ pub fn cassette() -> Cassette {
             via: Via::Socket,
             kernel: "6.18.0".to_owned(),
         },
+        nondeterministic: Vec::new(),
         entry: Some(entry),
         downstream: vec![
             exchange(1, Some("inventory"), "10.0.0.8:80", reserve(2), json(200, r#"{"reserved": true}"#)),
@@ -97,6 +98,9 @@ pub fn hit(cassette: &Cassette, number: usize) -> Call {
             exchange: number,
             scope: HitScope::Entry,
             rung: Rung::Exact,
+            runner_up: None,
+            again: false,
+            bound: Vec::new(),
         },
         answered: http.response.clone(),
     }

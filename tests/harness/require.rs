@@ -19,6 +19,8 @@ pub enum Need {
     Cargo,
     /// curl.
     Curl,
+    /// Chromium.
+    Browser,
     /// PHP for the command line, with its curl.
     Php,
     /// PHP's server for FastCGI.
@@ -59,13 +61,15 @@ pub fn require(test: &str, needs: &[Need]) -> bool {
 }
 
 impl Need {
-    fn check(self) -> Result<(), String> {
+    /// Whether the host has it, or why not.
+    pub fn check(self) -> Result<(), String> {
         match self {
             Need::Python => runs("python3", &["--version"]),
             Need::Node => runs("node", &["--version"]),
             Need::Go => runs("go", &["version"]),
             Need::Cargo => runs("cargo", &["--version"]),
             Need::Curl => runs("curl", &["--version"]),
+            Need::Browser => runs("chromium", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),

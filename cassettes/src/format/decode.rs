@@ -107,11 +107,12 @@ impl Reader<'_, '_> {
             _ => return Err(id.fault("not an id: 1 to 128 of [0-9A-Za-z.-], not starting with a dot").into()),
         };
         let recorded = self.recorded(fields.required("recorded")?)?;
+        let nondeterministic = self.optional_list(fields.optional("nondeterministic"), |_, node| Ok(node.string()?))?;
         let entry = fields.optional("entry").map(|entry| self.exchange(entry)).transpose()?;
         let downstream = self.each(fields.required("downstream")?, Self::exchange)?;
         let defects = self.each(fields.required("defects")?, Self::defect)?;
         fields.finish(&mut self.unknown);
-        Ok(Cassette { id, recorded, entry, downstream, defects })
+        Ok(Cassette { id, recorded, nondeterministic, entry, downstream, defects })
     }
 
     fn each<T>(

@@ -83,6 +83,7 @@ fn order() -> Cassette {
             via: Via::Socket,
             kernel: "6.8.0".to_owned(),
         },
+        nondeterministic: vec![],
         entry: Some(entry),
         downstream: vec![call],
         defects: vec![],

@@ -6,8 +6,13 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.0")
 }
 
+/// With a cassette that has what format 1.1 added.
+fn golden_1_1() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.1")
+}
+
 fn cassettes() -> Vec<Read> {
-    let files = Files { paths: vec![golden(), golden()] };
+    let files = Files { paths: vec![golden(), golden(), golden_1_1()] };
     files.all(false).unwrap().into_iter().map(|path| read(path).unwrap()).collect()
 }
 

@@ -1,0 +1,159 @@
+//! Arrays whose items are the same in every run, in another order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regress_cassettes::diff::{Difference, Kind};
+
+use super::{
+    gather::{Gathered, Series, Spot},
+    place::{Place, is_index},
+};
+
+/// Members by which items may be told apart, best first.
+const KEYS: [&str; 6] = ["id", "uuid", "key", "sku", "code", "name"];
+
+/// The differing items of an array in one run: by index, and in them by path, what was expected and what came.
+type Rows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Difference>>;
+
+/// Everything seen in one message of one entry.
+type Message = BTreeMap<Spot, Series>;
+
+/// Take the differences that are nothing but another order out of what was gathered, and put one of the whole array in
+/// their place, with the member that tells the items apart.
+pub(super) fn take_reordered(gathered: &mut Gathered) -> BTreeMap<Spot, Option<String>> {
+    let mut messages: BTreeMap<_, Message> = BTreeMap::new();
+    for (spot, series) in std::mem::take(&mut gathered.spots) {
+        messages.entry((spot.cassette.clone(), spot.call)).or_default().insert(spot, series);
+    }
+    let mut arrays = BTreeMap::new();
+    for message in messages.into_values() {
+        gathered.spots.extend(without_reordered(message, &mut arrays));
+    }
+    arrays
+}
+
+fn without_reordered(mut message: Message, arrays: &mut BTreeMap<Spot, Option<String>>) -> Message {
+    let paths: BTreeSet<Spot> = message.keys().flat_map(arrays_around).collect();
+    // The outermost first: a path comes before those that it begins.
+    for array in paths {
+        let path = array.place.path.clone();
+        let inner: Vec<Spot> =
+            message.keys().filter(|spot| inside(&path, &spot.place.path).is_some()).cloned().collect();
+        let taken: Message = inner.iter().filter_map(|spot| message.remove_entry(spot)).collect();
+        let runs: BTreeSet<usize> = taken.values().flat_map(|series| series.seen.keys().copied()).collect();
+        if runs.is_empty() || !runs.iter().all(|run| is_reordered(&rows_in(&path, &taken, *run))) {
+            message.extend(taken);
+            continue;
+        }
+        let of = taken.values().map(|series| series.of).max().unwrap_or_default();
+        let seen = runs.iter().map(|run| (*run, whole(&path, &rows_in(&path, &taken, *run)))).collect();
+        arrays.insert(array.clone(), key(&path, &taken));
+        message.insert(array, Series { seen, of });
+    }
+    message
+}
+
+/// The arrays that the path of a spot leads through.
+fn arrays_around(spot: &Spot) -> Vec<Spot> {
+    let path = &spot.place.path;
+    let slashes = path.match_indices('/').map(|(at, _)| at);
+    let is_array = |at: &usize| path[at + 1..].split('/').next().is_some_and(is_index);
+    let array = |at| Place { path: path[..at].to_owned(), ..spot.place.clone() };
+    slashes.filter(is_array).map(|at| Spot { place: array(at), repeat: 0, ..spot.clone() }).collect()
+}
+
+/// The index and the path below it, of a path inside an array.
+fn inside<'p>(array: &str, path: &'p str) -> Option<(&'p str, &'p str)> {
+    let rest = path.strip_prefix(array)?.strip_prefix('/')?;
+    let (index, below) = rest.split_once('/').unwrap_or((rest, ""));
+    is_index(index).then_some((index, below))
+}
+
+fn rows_in<'a>(array: &str, spots: &'a Message, run: usize) -> Rows<'a> {
+    let mut rows = Rows::new();
+    for (spot, series) in spots {
+        if let (Some((index, below)), Some(difference)) = (inside(array, &spot.place.path), series.seen.get(&run)) {
+            rows.entry(index).or_default().insert(below, difference);
+        }
+    }
+    rows
+}
+
+/// Whether the items that differ are the same ones in another order. Items of which only a part differs are compared by
+/// the parts; all must differ in the same ones, or it cannot be told.
+fn is_reordered(rows: &Rows) -> bool {
+    let mut differences = rows.values().flat_map(|row| row.iter());
+    if differences.all(|(below, difference)| below.is_empty() && difference.kind == Kind::Moved) {
+        return !rows.is_empty();
+    }
+    let mut parts = rows.values().map(|row| row.keys().collect::<Vec<_>>());
+    let first = parts.next();
+    if rows.len() < 2 || parts.any(|other| Some(other) != first) {
+        return false;
+    }
+    let items = |side: fn(&Difference) -> Option<&str>| {
+        let item = |row: &BTreeMap<&str, &'_ Difference>| -> Vec<Option<String>> {
+            row.values().map(|difference| side(difference).map(str::to_owned)).collect()
+        };
+        // An item that is only there on one side is no item of the other.
+        let mut items: Vec<_> = rows.values().map(item).filter(|item| item.iter().any(Option::is_some)).collect();
+        items.sort();
+        items
+    };
+    let whole = rows.values().flat_map(|row| row.values()).all(|difference| !is_shortened(difference));
+    whole && items(|difference| difference.expected.as_deref()) == items(|difference| difference.actual.as_deref())
+}
+
+fn is_shortened(difference: &Difference) -> bool {
+    [&difference.expected, &difference.actual].into_iter().flatten().any(|shown| shown.ends_with(" bytes)"))
+}
+
+/// The member that tells items apart: there in every item that differs, no value twice.
+fn key(array: &str, spots: &Message) -> Option<String> {
+    let runs: BTreeSet<usize> = spots.values().flat_map(|series| series.seen.keys().copied()).collect();
+    let rows: Vec<Rows> = runs.iter().map(|run| rows_in(array, spots, *run)).collect();
+    let is_key = |name: &&str| {
+        rows.iter().all(|rows| {
+            let values: Option<Vec<String>> = rows.values().map(|row| member(row, name)).collect();
+            values.is_some_and(|values| values.iter().collect::<BTreeSet<_>>().len() == values.len())
+        })
+    };
+    KEYS.into_iter().find(is_key).map(str::to_owned)
+}
+
+/// A member of an item, as it was recorded; of one that was not, as it came.
+fn member(row: &BTreeMap<&str, &Difference>, name: &str) -> Option<String> {
+    let side = |difference: &&Difference| {
+        let shown = difference.expected.as_deref().or(difference.actual.as_deref())?;
+        Some(item(difference.kind, shown).to_owned())
+    };
+    if let Some(difference) = row.get(name) {
+        return side(difference);
+    }
+    let whole: serde_json::Value = serde_json::from_str(&side(row.get("")?)?).ok()?;
+    whole.get(name).filter(|value| value.is_string() || value.is_number()).map(ToString::to_string)
+}
+
+/// A value as it is shown, without the place that one which moved is shown with.
+fn item(kind: Kind, shown: &str) -> &str {
+    match shown.split_once(": ") {
+        Some((_, value)) if kind == Kind::Moved => value,
+        _ => shown,
+    }
+}
+
+/// The differing items in one line, as they were expected and as they came.
+fn whole(path: &str, rows: &Rows) -> Difference {
+    let line = |side: fn(&Difference) -> Option<&str>| {
+        let shown = |difference: &&Difference| side(difference).map(str::to_owned);
+        let items = rows.values().flat_map(|row| row.values().filter_map(shown));
+        items.collect::<Vec<_>>().join(", ")
+    };
+    Difference {
+        path: path.to_owned(),
+        kind: Kind::Changed,
+        expected: Some(line(|difference| difference.expected.as_deref())),
+        actual: Some(line(|difference| difference.actual.as_deref())),
+        noise: None,
+    }
+}
