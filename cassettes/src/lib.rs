@@ -9,6 +9,7 @@ mod downstream;
 mod error;
 mod file;
 mod format;
+mod glob;
 mod model;
 mod route;
 mod store;
@@ -19,6 +20,7 @@ pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;
 pub use file::{read, render};
+pub use glob::glob;
 pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,

@@ -39,10 +39,12 @@ fn text(request: &Message, downstream: &str, reason: MissReason, nearest: &[Near
     text
 }
 
-fn line(Difference { path, kind, expected, actual }: &Difference) -> String {
+fn line(Difference { path, kind, expected, actual, .. }: &Difference) -> String {
     let value = |value: &Option<String>| value.clone().unwrap_or_default();
     match kind {
-        Kind::Changed | Kind::Type => format!("  {path}: recorded {}, came {}\n", value(expected), value(actual)),
+        Kind::Changed | Kind::Type | Kind::Moved => {
+            format!("  {path}: recorded {}, came {}\n", value(expected), value(actual))
+        }
         Kind::Added => format!("  {path}: not recorded, came {}\n", value(actual)),
         Kind::Removed => format!("  {path}: recorded {}, did not come\n", value(expected)),
     }

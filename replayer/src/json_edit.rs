@@ -6,13 +6,14 @@ use std::{collections::BTreeSet, ops::Range};
 const DEEPEST: usize = 128;
 
 /// `old` with what `new` has at the given JSON Pointers (RFC 6901): a value there is replaced by the text it has in
-/// `new`, removed where `new` has none, added after its siblings where `old` has none. Order of members, white space
+/// `new`, removed where `new` has none, added after its siblings where `old` has none. A pointer into a string means
+/// the string. With `whole_arrays` arrays that a pointer leads into are replaced as well. Order of members, white space
 /// and the writing of numbers and strings stay as they are in `old` everywhere else.
 ///
 /// `None` when one of the two is not JSON.
-pub fn take(old: &str, new: &str, pointers: &BTreeSet<&str>) -> Option<String> {
+pub fn take(old: &str, new: &str, pointers: &BTreeSet<&str>, whole_arrays: bool) -> Option<String> {
     let (old_root, new_root) = (parse(old)?, parse(new)?);
-    let mut merged = Rewriter { old, new, pointers }.value(&old_root, &new_root, "");
+    let mut merged = Rewriter { old, new, pointers, whole_arrays }.value(&old_root, &new_root, "");
     merged.insert_str(0, &old[..old_root.span.start]);
     merged.push_str(&old[old_root.span.end..]);
     Some(merged)
@@ -47,6 +48,7 @@ struct Rewriter<'a> {
     old: &'a str,
     new: &'a str,
     pointers: &'a BTreeSet<&'a str>,
+    whole_arrays: bool,
 }
 
 impl Rewriter<'_> {
@@ -56,9 +58,20 @@ impl Rewriter<'_> {
         }
         match (&old.inside, &new.inside) {
             (Inside::Object(olds), Inside::Object(news)) => format!("{{{}}}", self.items(olds, news, pointer, true)),
+            (Inside::Array(_), Inside::Array(_)) | (Inside::Scalar, Inside::Scalar)
+                if (self.whole_arrays || matches!(old.inside, Inside::Scalar)) && self.leads_into(pointer) =>
+            {
+                self.new[new.span.clone()].to_owned()
+            }
             (Inside::Array(olds), Inside::Array(news)) => format!("[{}]", self.items(olds, news, pointer, false)),
             _ => self.old[old.span.clone()].to_owned(),
         }
+    }
+
+    /// Whether a pointer leads below `pointer`.
+    fn leads_into(&self, pointer: &str) -> bool {
+        let below = format!("{pointer}/");
+        self.pointers.range(below.as_str()..).next().is_some_and(|first| first.starts_with(&below))
     }
 
     fn items(&self, olds: &[Item], news: &[Item], pointer: &str, named: bool) -> String {
@@ -202,7 +215,7 @@ mod tests {
     use super::*;
 
     fn taken(old: &str, new: &str, pointers: &[&str]) -> String {
-        take(old, new, &pointers.iter().copied().collect()).unwrap()
+        take(old, new, &pointers.iter().copied().collect(), false).unwrap()
     }
 
     #[test]
@@ -245,9 +258,9 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        assert_eq!(take("{", "{}", &BTreeSet::new()), None);
-        assert_eq!(take("{}", "plain", &BTreeSet::new()), None);
+        assert_eq!(take("{", "{}", &BTreeSet::new(), false), None);
+        assert_eq!(take("{}", "plain", &BTreeSet::new(), false), None);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        assert_eq!(take(&deep, &deep, &BTreeSet::new()), None);
+        assert_eq!(take(&deep, &deep, &BTreeSet::new(), false), None);
     }
 }

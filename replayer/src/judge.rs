@@ -1,12 +1,16 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use regress_cassettes::{Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange, diff};
-use regress_mockserver::mock::{Call, HitScope, Match};
+use regress_cassettes::{
+    Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
+    diff::{self, Lens, Rules},
+};
+use regress_mockserver::mock::{Attempted, Bindings, Call, HitScope, Match, Rung};
 use regress_protocols::http1::Message;
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
+    rules::EntryRules,
 };
 
 /// What came back for an entry's request.
@@ -45,23 +49,45 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What differs.
     pub findings: Vec<Finding>,
+    /// What differs and is noise.
+    pub excused: Vec<Finding>,
     /// Why it could not be told.
     pub doubts: Vec<String>,
     /// The calls that were made.
     pub calls: Vec<Served>,
 }
 
-/// Judge one entry.
+/// What was seen of a service while an entry was open.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// What came back.
+    pub seen: &'a Seen,
+    /// The calls that were made.
+    pub journal: &'a [Call],
+    /// What was made anew in them.
+    pub bindings: &'a Bindings,
+    /// How the service's process ended, if it did.
+    pub exited: Option<&'a str>,
+}
+
+/// Judge one entry. What the rules let pass is no finding, nor is a value in the response that a call bound.
 ///
-/// `journal` holds the calls made while the entry was open; `exited` says how the service's process ended, if it did.
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
-pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
+    let Observed { seen, journal, bindings, exited } = *observed;
+    let same = |expected: &str, actual: &str| bindings.same(expected, actual);
     let doubts = doubts(cassette);
-    let pairing = Pairing::of(cassette, journal);
+    let rules = EntryRules::of(rules, cassette);
+    let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
-        findings.extend(response_findings(http, cassette.entry.as_ref().map(|e| e.ended), seen));
+        let ended = cassette.entry.as_ref().map(|entry| entry.ended);
+        let lens = Lens { same: Some(&same), ..rules.response() };
+        findings.extend(response_findings(http, ended, seen, &lens));
     }
+    let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
+    let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
+    excused.extend(excused_calls(cassette, journal, &rules, &same));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
     }
@@ -71,7 +97,7 @@ pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    Judgement { verdict, findings, doubts, calls: served(journal) }
+    Judgement { verdict, findings, excused, doubts, calls: served(journal) }
 }
 
 /// Why a cassette cannot be judged, whatever the service does.
@@ -142,17 +168,44 @@ fn words(defect: &Defect) -> String {
     }
 }
 
-fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen) -> Vec<Finding> {
+/// What differs from the recorded call in calls that were answered as recorded.
+fn excused_calls(
+    cassette: &Cassette,
+    journal: &[Call],
+    rules: &EntryRules<'_>,
+    same: &dyn Fn(&str, &str) -> bool,
+) -> Vec<Finding> {
+    let excused = |call: &Call| {
+        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. }, Attempted::Http(request)) =
+            (&call.matched, &call.what)
+        else {
+            return None;
+        };
+        if *rung == Rung::Exact {
+            return None;
+        }
+        let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
+        let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
+        let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
+        differences.retain(|difference| !difference.counts());
+        let change = CallChange::Changed(differences);
+        matches!(&change, CallChange::Changed(all) if !all.is_empty())
+            .then(|| Finding::Call(recorded_call(*number, exchange, change)))
+    };
+    journal.iter().filter_map(excused).collect()
+}
+
+fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
     match (whole, seen) {
         (Some(expected), Seen::Response(actual)) => {
-            diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+            diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
         }
         (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
-                diff::responses(expected, actual).into_iter().map(Finding::Response).collect()
+                diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
             }
             _ => vec![Finding::Ended { expected: recorded_end(expected_part, ended), actual: seen_end(seen) }],
         },
@@ -202,22 +255,23 @@ fn seen_end(seen: &Seen) -> String {
 
 fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
     let mut findings: Vec<CallFinding> = Vec::new();
-    let recorded = |number: usize, change| {
-        let exchange = &cassette.downstream[number];
-        CallFinding {
-            number,
-            downstream: downstream(exchange),
-            destination: exchange.connection.peer.inet(),
-            request: request_line(exchange),
-            change,
-        }
-    };
+    let recorded = |number: usize, change| recorded_call(number, &cassette.downstream[number], change);
     findings.extend(pairing.omitted.iter().map(|&number| recorded(number, CallChange::Omitted)));
     findings.extend(pairing.changed.iter().map(|c| recorded(c.number, CallChange::Changed(c.differences.clone()))));
     findings.sort_by_key(|finding| finding.number);
     let first = cassette.downstream.len();
     findings.extend(pairing.novel.iter().enumerate().map(|(index, call)| novel(first + index, call)));
     findings.into_iter().map(Finding::Call).collect()
+}
+
+fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> CallFinding {
+    CallFinding {
+        number,
+        downstream: downstream(exchange),
+        destination: exchange.connection.peer.inet(),
+        request: request_line(exchange),
+        change,
+    }
 }
 
 /// The finding for a call that nobody recorded.
@@ -246,10 +300,14 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
 fn served(journal: &[Call]) -> Vec<Served> {
     let by = |matched: &Match| match matched {
         Match::Miss { .. } => None,
-        Match::Hit { cassette, exchange, scope, .. } => Some(ServedBy {
+        Match::Hit { cassette, exchange, scope, rung, runner_up, again, bound } => Some(ServedBy {
             cassette: cassette.clone(),
             number: *exchange,
             ambient: matches!(scope, HitScope::Ambient),
+            rung: *rung,
+            runner_up: *runner_up,
+            again: *again,
+            bound: bound.clone(),
         }),
     };
     let one = |call: &Call| Served {
@@ -277,11 +335,25 @@ pub(crate) fn request_line(exchange: &Exchange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use regress_mockserver::mock::Attempted;
-
     use super::*;
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
+    use bytes::Bytes;
+    use regress_cassettes::diff::{Noise, RuleText};
+
+    fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
+        judge_under(&Rules::none(), cassette, seen, journal, exited)
+    }
+
+    fn judge_under(
+        rules: &Rules,
+        cassette: &Cassette,
+        seen: &Seen,
+        journal: &[Call],
+        exited: Option<&str>,
+    ) -> Judgement {
+        let bindings = Bindings::default();
+        super::judge(cassette, &Observed { seen, journal, bindings: &bindings, exited }, rules)
+    }
 
     fn paths(judgement: &Judgement) -> Vec<String> {
         let one = |finding: &Finding| match finding {
@@ -326,6 +398,47 @@ mod tests {
         let judgement = judge(&cassette, &seen, &hits(&cassette), None);
         assert_eq!(judgement.verdict, Verdict::Different);
         assert_eq!(paths(&judgement), ["response/status", "response/body/total"]);
+    }
+
+    fn rules(toml: &[(&str, &str)]) -> Rules {
+        let rule = |(path, effect): &(&str, &str)| RuleText {
+            path: (*path).to_owned(),
+            effect: (*effect).to_owned(),
+            ..RuleText::default()
+        };
+        Rules::new(toml.iter().map(rule).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_a_rule_lets_pass_is_no_finding() {
+        let cassette = cassette();
+        let rules = rules(&[("response/body/total", "type"), ("request/body/qty", "ignore")]);
+        let mut qty = hit(&cassette, 0);
+        qty.what = Attempted::Http(reserve(3));
+        if let Match::Hit { rung, .. } = &mut qty.matched {
+            *rung = Rung::Noise;
+        }
+        let judge = |total: &str| {
+            judge_under(&rules, &cassette, &Seen::Response(created(total)), &[qty.clone(), hit(&cassette, 1)], None)
+        };
+        let judgement = judge("13.75");
+        assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
+        let noise = |finding: &Finding| match finding {
+            Finding::Response(difference) => (difference.path.clone(), difference.noise),
+            Finding::Call(CallFinding { change: CallChange::Changed(all), number: 0, .. }) => {
+                (all[0].path.clone(), all[0].noise)
+            }
+            other => panic!("{other:?} is not excused"),
+        };
+        assert_eq!(
+            judgement.excused.iter().map(noise).collect::<Vec<_>>(),
+            [("body/total".to_owned(), Some(Noise::Rule(0))), ("body/qty".to_owned(), Some(Noise::Rule(1)))]
+        );
+        let judgement = judge("\"13.75\"");
+        assert_eq!(
+            (judgement.verdict, paths(&judgement)),
+            (Verdict::Different, vec!["response/body/total".to_owned()])
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod pending;
 mod plan;
 pub mod report;
 pub mod review;
+mod rules;
 mod run;
 mod target;
 #[cfg(test)]
@@ -20,4 +21,5 @@ pub use error::Error;
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
+pub use rules::RuleUse;
 pub use run::{Settings, replay};

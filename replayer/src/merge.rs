@@ -3,35 +3,51 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use regress_cassettes::diff::{self, Difference};
+use regress_cassettes::diff::{self, Difference, Lens};
 use regress_protocols::http1::{Chunk, Framing, Line, Message};
 
-use crate::json_edit;
+use crate::{json_edit, review::covers};
 
-/// `old` with those differences to `new` whose path `take` says yes to.
+/// `old` with those differences to `new` whose path `take` says yes to; what is noise to `lens` is no difference.
 ///
-/// `Err` with the paths when those cannot be taken without others (a compressed body, a change of framing); taking
-/// every difference always works, in the worst case by taking `new` as it is.
-pub fn merge(old: &Message, new: &Message, take: impl Fn(&str) -> bool) -> Result<Message, Vec<String>> {
+/// As little as can be is taken over with a difference: the value itself, else the array that it is in, else the body.
+/// `Err` with the paths when those cannot be taken without others (a compressed body, a change of framing, some of what
+/// differs in an array whose items came, went or moved); taking every difference always works, in the worst case by
+/// taking `new` as it is.
+pub fn merge(
+    old: &Message,
+    new: &Message,
+    lens: &Lens<'_>,
+    take: impl Fn(&str) -> bool,
+) -> Result<Message, Vec<String>> {
     let compare = if old.is_request() { diff::requests } else { diff::responses };
+    let compare = |old: &Message, new: &Message| compare(old, new, lens).into_iter().filter(Difference::counts);
     let all = compare(old, new);
-    let (taken, left): (Vec<Difference>, Vec<Difference>) = all.into_iter().partition(|d| take(&d.path));
+    let (taken, left): (Vec<Difference>, Vec<Difference>) = all.partition(|d| take(&d.path));
     if taken.is_empty() {
         return Ok(old.clone());
     }
-    let merged = edit(old, new, &taken);
     let is_exact = |merged: &Message| {
-        let remaining: BTreeSet<String> = compare(merged, new).into_iter().map(|d| d.path).collect();
+        let remaining: BTreeSet<String> = compare(merged, new).map(|d| d.path).collect();
         remaining == left.iter().map(|d| d.path.clone()).collect::<BTreeSet<_>>()
     };
-    match merged.filter(is_exact) {
+    let grains = [Grain::Value, Grain::Array, Grain::Body];
+    match grains.into_iter().find_map(|grain| edit(old, new, &taken, grain).filter(is_exact)) {
         Some(merged) => Ok(merged),
         None if left.is_empty() => Ok(new.clone()),
         None => Err(taken.into_iter().map(|d| d.path).collect()),
     }
 }
 
-fn edit(old: &Message, new: &Message, taken: &[Difference]) -> Option<Message> {
+/// How much of a body is taken over at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grain {
+    Value,
+    Array,
+    Body,
+}
+
+fn edit(old: &Message, new: &Message, taken: &[Difference], grain: Grain) -> Option<Message> {
     if !old.is_complete() || !new.is_complete() {
         return None;
     }
@@ -39,12 +55,13 @@ fn edit(old: &Message, new: &Message, taken: &[Difference]) -> Option<Message> {
     let mut body = BTreeSet::new();
     for Difference { path, .. } in taken {
         match path.split_once('/') {
-            None if path == "status" || path == "method" || path == "target" => merged.start = start(old, new, taken),
+            None if path == "status" || path == "method" => merged.start = start(old, new, taken),
+            Some(("target", _)) => merged.start = start(old, new, taken),
             None if path == "body" => drop(body.insert("")),
-            Some(("header", name)) => take_lines(&mut merged.headers, &new.headers, name),
-            Some(("trailer", name)) => match (&mut merged.framing, &new.framing) {
+            Some(("header", field)) => take_lines(&mut merged.headers, &new.headers, &name(field)),
+            Some(("trailer", field)) => match (&mut merged.framing, &new.framing) {
                 (Framing::Chunked { trailers: old, .. }, Framing::Chunked { trailers: new, .. }) => {
-                    take_lines(old, new, name);
+                    take_lines(old, new, &name(field));
                 }
                 _ => return None,
             },
@@ -53,7 +70,7 @@ fn edit(old: &Message, new: &Message, taken: &[Difference]) -> Option<Message> {
         }
     }
     if !body.is_empty() {
-        let text = take_body(old, new, &body)?;
+        let text = take_body(old, new, &body, grain)?;
         if is_encoded(old) || is_encoded(new) {
             take_lines(&mut merged.headers, &new.headers, "content-encoding");
         }
@@ -66,14 +83,19 @@ fn start(old: &Message, new: &Message, taken: &[Difference]) -> Line {
     if !old.is_request() {
         return new.start.clone();
     }
-    let from = |path: &str| if taken.iter().any(|d| d.path == path) { new } else { old };
+    let from = |path: &str| if taken.iter().any(|d| covers(path, &d.path)) { new } else { old };
     let (major, minor) = old.version();
     let (method, target) = (from("method").method().to_owned(), from("target").target().into_owned());
     Line::new(format!("{method} {target} HTTP/{major}.{minor}"))
 }
 
-fn take_body(old: &Message, new: &Message, pointers: &BTreeSet<&str>) -> Option<Bytes> {
-    if pointers.contains("") {
+/// The name of the field that the path of a difference in it begins with, as JSON Pointers have it.
+fn name(field: &str) -> String {
+    field.split('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~")
+}
+
+fn take_body(old: &Message, new: &Message, pointers: &BTreeSet<&str>, grain: Grain) -> Option<Bytes> {
+    if pointers.contains("") || grain == Grain::Body {
         return Some(new.body.clone());
     }
     if is_encoded(old) || is_encoded(new) {
@@ -81,7 +103,7 @@ fn take_body(old: &Message, new: &Message, pointers: &BTreeSet<&str>) -> Option<
         return Some(new.body.clone());
     }
     let (old, new) = (std::str::from_utf8(&old.body).ok()?, std::str::from_utf8(&new.body).ok()?);
-    json_edit::take(old, new, pointers).map(Bytes::from)
+    json_edit::take(old, new, pointers, grain == Grain::Array).map(Bytes::from)
 }
 
 fn is_encoded(message: &Message) -> bool {
@@ -153,6 +175,10 @@ mod tests {
 
     use super::*;
 
+    fn merge(old: &Message, new: &Message, take: impl Fn(&str) -> bool) -> Result<Message, Vec<String>> {
+        super::merge(old, new, &Lens::exact(), take)
+    }
+
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Message {
         Message::response(status, "Any", headers, body.to_owned())
     }
@@ -184,8 +210,47 @@ mod tests {
     fn a_request_keeps_what_of_its_line_is_not_taken() {
         let old = Message::request("GET", "/a?x=1", &[("Host", "h"), ("X", "1")], "");
         let new = Message::request("GET", "/a?x=2", &[("Host", "h"), ("X", "2")], "");
-        let taken = merge(&old, &new, |path| path == "target").unwrap();
+        let taken = merge(&old, &new, |path| covers("target", path)).unwrap();
         assert_eq!(wire(&taken), "GET /a?x=2 HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn where_items_come_go_or_move_the_array_is_taken_whole() {
+        let old = response(200, &[], r#"{ "a": [1, 2, 3], "b": 1 }"#);
+        let body = |new: &str, take: &[&str]| {
+            let taken = merge(&old, &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let inserted = r#"{"a":[0,1,2,3],"b":2}"#;
+        assert_eq!(body(inserted, &["body/a/0"]).unwrap(), r#"{ "a": [0,1,2,3], "b": 1 }"#);
+        assert_eq!(body(inserted, &["body/b"]).unwrap(), r#"{ "a": [1, 2, 3], "b": 2 }"#);
+        assert_eq!(body(r#"{"a":[3,1,2],"b":2}"#, &["body/a/2"]).unwrap(), r#"{ "a": [3,1,2], "b": 1 }"#);
+        assert_eq!(body(r#"{"a":[9,2,8],"b":1}"#, &["body/a/2"]).unwrap(), r#"{ "a": [1, 2, 8], "b": 1 }"#);
+        let two = r#"{"a":[0,1,2,9],"b":2}"#;
+        assert_eq!(body(two, &["body/a/0"]).unwrap_err(), ["body/a/0"], "only with the other one");
+        assert_eq!(body(two, &["body/a/0", "body/a/2"]).unwrap(), r#"{ "a": [0,1,2,9], "b": 1 }"#);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_text_is_taken_with_the_text() {
+        let body = |old: &str, new: &str, take: &[&str]| {
+            let taken = merge(&response(200, &[], old), &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let (old, new) = (r#"{"s":"{\"x\":1,\"y\":1}","b":1}"#, r#"{"s":"{\"x\":2,\"y\":1}","b":2}"#);
+        assert_eq!(body(old, new, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\":2,\"y\":1}","b":1}"#);
+        let both = r#"{"s":"{\"x\":2,\"y\":2}","b":1}"#;
+        assert_eq!(body(old, both, &["body/s/x"]).unwrap_err(), ["body/s/x"]);
+        assert_eq!(body("a\nb\nc", "a\nx\nc", &["body/1"]).unwrap(), "a\nx\nc");
+        assert_eq!(body("a\nb\nc", "y\nx\nc", &["body/1"]).unwrap_err(), ["body/1"]);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_field_is_taken_with_its_lines() {
+        let response = |cookies: [&str; 2]| response(200, &cookies.map(|cookie| ("Set-Cookie", cookie)), "");
+        let (old, one, two) = (response(["a=1", "b=1"]), response(["a=2", "b=1"]), response(["a=2", "b=2"]));
+        assert_eq!(merge(&old, &one, |path| path == "header/set-cookie/a/value").unwrap(), one);
+        assert!(merge(&old, &two, |path| path == "header/set-cookie/a/value").is_err());
     }
 
     #[test]
@@ -207,9 +272,9 @@ mod tests {
         // `{"a":1,"b":1}` stored uncompressed in a gzip stream would need a compressor; an unknown coding is as opaque.
         let old = response(200, &[("Content-Encoding", "br")], "old bytes");
         let new = response(200, &[("Content-Encoding", "zstd")], "new bytes");
-        assert_eq!(diff::responses(&old, &new).len(), 2);
+        assert_eq!(diff::responses(&old, &new, &Lens::exact()).len(), 2);
         let taken = merge(&old, &new, |_| true).unwrap();
-        assert!(diff::responses(&taken, &new).is_empty());
+        assert!(diff::responses(&taken, &new, &Lens::exact()).is_empty());
         assert_eq!(merge(&old, &new, |path| path == "body"), Err(vec!["body".to_owned()]));
     }
 
@@ -218,7 +283,7 @@ mod tests {
         let old = Message::request("POST", "/", &[("Host", "h")], "");
         let new = Message::request("POST", "/", &[("Host", "h")], "x=1");
         assert_eq!(merge(&old, &new, |_| true).unwrap().wire(), new.wire());
-        assert!(diff::requests(&merge(&new, &old, |_| true).unwrap(), &old).is_empty());
+        assert!(diff::requests(&merge(&new, &old, |_| true).unwrap(), &old, &Lens::exact()).is_empty());
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {
@@ -252,12 +317,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_gone_and_what_is_not_stays(old in any_response(), new in any_response(), pick in any::<u64>()) {
-            let all: Vec<String> = diff::responses(&old, &new).into_iter().map(|d| d.path).collect();
+            let all: Vec<String> = diff::responses(&old, &new, &Lens::exact()).into_iter().map(|d| d.path).collect();
             let taken: BTreeSet<&String> =
                 all.iter().enumerate().filter(|(i, _)| pick >> (i % 64) & 1 == 1).map(|(_, path)| path).collect();
             match merge(&old, &new, |path| taken.iter().any(|taken| *taken == path)) {
                 Ok(merged) => {
-                    let left: Vec<String> = diff::responses(&merged, &new).into_iter().map(|d| d.path).collect();
+                    let left: Vec<String> = diff::responses(&merged, &new, &Lens::exact()).into_iter().map(|d| d.path).collect();
                     let expected: Vec<String> = all.iter().filter(|path| !taken.contains(path)).cloned().collect();
                     prop_assert_eq!(left, expected);
                 }
@@ -268,7 +333,7 @@ mod tests {
                 }
             }
             let whole = merge(&old, &new, |_| true).unwrap();
-            prop_assert!(diff::responses(&whole, &new).is_empty());
+            prop_assert!(diff::responses(&whole, &new, &Lens::exact()).is_empty());
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
+use regress_mockserver::mock::{Bound, Rung};
+
+use crate::RuleUse;
 
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +42,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What differs, the response first. Not empty = different.
     pub findings: Vec<Finding>,
+    /// What differs and is noise: a rule lets it pass. It changes nothing of the verdict.
+    pub excused: Vec<Finding>,
     /// Where calls missed: what would still differ had each been answered as the recorded call most like it. The rest
     /// of `findings` follows from the misses. `None` where no call missed, or nobody looked.
     pub if_answered: Option<Vec<Finding>>,
@@ -82,7 +87,8 @@ impl Finding {
             Finding::Ended { .. } => vec!["response".to_owned()],
             Finding::Exited(_) => vec!["process".to_owned()],
             Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
-                fields.iter().map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
+                let fields = fields.iter().filter(|field| field.counts());
+                fields.map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
             }
             Finding::Call(call) => vec![call.path()],
         }
@@ -116,7 +122,7 @@ impl CallFinding {
 pub enum CallChange {
     /// It was recorded and not made.
     Omitted,
-    /// It was made with other content; the fields of the request that differ.
+    /// It was made with other content; the fields of the request that differ, also those that are noise.
     Changed(Vec<Difference>),
     /// It was made and not recorded.
     Novel {
@@ -160,6 +166,14 @@ pub struct ServedBy {
     pub number: usize,
     /// It is one that no entry caused.
     pub ambient: bool,
+    /// How well the recorded request fits.
+    pub rung: Rung,
+    /// The index of the exchange that fits as well and would have answered otherwise.
+    pub runner_up: Option<usize>,
+    /// It had answered before.
+    pub again: bool,
+    /// Values that the service made anew, which the request bound to the recorded ones.
+    pub bound: Vec<Bound>,
 }
 
 /// The result of a replay.
@@ -173,6 +187,8 @@ pub struct Report {
     pub startup: Vec<CallFinding>,
     /// Why proposals could not be written, where that was asked for. It changes nothing of what was found.
     pub not_proposed: Option<String>,
+    /// The rules in order, and what each was good for.
+    pub rules: Vec<RuleUse>,
 }
 
 /// A cassette that could not be read.

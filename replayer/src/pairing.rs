@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use regress_cassettes::{
-    Cassette, Content, Exchange,
+    Cassette, CassetteId, Content, Exchange,
     diff::{self, Difference},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, is_same_operation};
 use regress_protocols::http1::{Message, Operation};
+
+use crate::rules::EntryRules;
 
 /// The calls made while an entry was open, set against the calls recorded for it.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub(crate) struct Changed<'a> {
 impl<'a> Pairing<'a> {
     /// Pair the journal of one entry with its cassette. Each miss takes the recorded call of the same downstream and
     /// operation that nobody made and that is most like it; what the mock answered with decides between equals.
-    pub(crate) fn of(cassette: &Cassette, journal: &'a [Call]) -> Pairing<'a> {
+    pub(crate) fn of(cassette: &Cassette, journal: &'a [Call], rules: &EntryRules<'_>) -> Pairing<'a> {
         let mut pairing = Pairing::default();
         for call in journal {
             if let Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } = &call.matched
@@ -62,9 +64,10 @@ impl<'a> Pairing<'a> {
             let Attempted::Http(request) = &call.what else { continue };
             for &number in &free {
                 let recorded = &cassette.downstream[number];
-                if let Some(differences) = likeness(call, request, recorded) {
+                if let Some(differences) = likeness(call, request, (&cassette.id, number, recorded), rules) {
                     let other_answer = call.answered != recorded.http().and_then(|http| http.response.clone());
-                    candidates.push((other_answer, differences.len(), order, number, request, differences));
+                    let count = differences.iter().filter(|difference| difference.counts()).count();
+                    candidates.push((other_answer, count, order, number, request, differences));
                 }
             }
         }
@@ -93,12 +96,26 @@ impl<'a> Pairing<'a> {
 }
 
 /// What differs between a call and a recorded one, when both are the same operation of the same downstream.
-fn likeness(call: &Call, request: &Message, recorded: &Exchange) -> Option<Vec<Difference>> {
+fn likeness(
+    call: &Call,
+    request: &Message,
+    (cassette, number, recorded): (&CassetteId, usize, &Exchange),
+    rules: &EntryRules<'_>,
+) -> Option<Vec<Difference>> {
     let http = recorded.http()?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
-        && Operation::of(&http.request) == Operation::of(request);
-    same.then(|| diff::requests(&http.request, request))
+        && is_same_operation(&Operation::of(&http.request), &Operation::of(request));
+    // The mock knows what the service made anew.
+    let nearest = match &call.matched {
+        Match::Miss { nearest, .. } => &nearest[..],
+        Match::Hit { .. } => &[],
+    };
+    let compared = nearest.iter().find(|near| near.cassette == *cassette && near.exchange == number);
+    same.then(|| match compared {
+        Some(near) => near.differences.clone(),
+        None => diff::requests(&http.request, request, &rules.call(&call.downstream, request)),
+    })
 }
 
 fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {

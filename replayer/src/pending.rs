@@ -4,34 +4,46 @@ use std::time::Duration;
 
 use regress_cassettes::{
     Cassette, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Micros, Rule,
+    diff::{Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Call};
+use regress_mockserver::mock::{Attempted, Bindings, Call};
 use regress_protocols::http1::Message;
 
-use crate::{merge::merge, pairing::Pairing};
+use crate::{merge::merge, pairing::Pairing, rules::EntryRules};
 
 /// The header that marks an answer the mock made up because nothing recorded fits.
 const MISS: (&str, &[u8]) = ("x-regress", b"miss");
 
 /// The cassette with the response and the calls that were seen, everything that did not change as it was.
 ///
-/// Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
+/// Values that the service made anew stay the recorded ones that they stand for. Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
 /// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are not
 /// HTTP cannot be proposed and stay differences.
-pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal: &[Call]) -> Cassette {
-    let pairing = Pairing::of(cassette, journal);
+pub fn propose(
+    cassette: &Cassette,
+    response: &Message,
+    took: Duration,
+    journal: &[Call],
+    bindings: &Bindings,
+    rules: &Rules,
+) -> Cassette {
+    let same = |recorded: &str, actual: &str| bindings.same(recorded, actual);
+    let lens = |lens: Lens<'static>| Lens { same: Some(&same), ..lens };
+    let rules = EntryRules::of(rules, cassette);
+    let pairing = Pairing::of(cassette, journal, &rules);
     let mut proposed = cassette.clone();
     if let Some(entry) = &mut proposed.entry {
-        set_response(entry, response, took);
+        set_response(entry, response, took, &lens(rules.response()));
     }
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
         if let Content::Http1(http) = &mut exchange.content {
-            http.request = whole(&http.request, changed.request);
+            let lens = lens(rules.call(&changed.call.downstream, &http.request));
+            http.request = whole(&http.request, changed.request, &lens);
         }
         if let Some(answered) = changed.call.answered.as_ref().filter(|answered| !is_miss(answered)) {
             let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
-            set_response(exchange, answered, took);
+            set_response(exchange, answered, took, &Lens::exact());
         }
     }
     let mut number = 0;
@@ -57,7 +69,7 @@ pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal:
             at,
             took: Some(0),
             content: Content::Http1(HttpExchange {
-                request: request.clone(),
+                request: bindings.as_recorded(request),
                 interim: Vec::new(),
                 response: Some(answered.clone()),
                 streamed: Vec::new(),
@@ -80,10 +92,10 @@ fn is_miss(response: &Message) -> bool {
     response.header(MISS.0) == Some(MISS.1)
 }
 
-fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration) {
+fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration, lens: &Lens<'_>) {
     let Content::Http1(http) = &mut exchange.content else { return };
     let response = match &http.response {
-        Some(recorded) if recorded.is_complete() => whole(recorded, actual),
+        Some(recorded) if recorded.is_complete() => whole(recorded, actual, lens),
         _ => {
             exchange.took = Some(took.as_micros() as Micros);
             exchange.ended = Ended::Ok;
@@ -97,8 +109,8 @@ fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration) {
 }
 
 /// `old` with every difference to `new`; what does not count as a difference stays as it was recorded.
-fn whole(old: &Message, new: &Message) -> Message {
-    merge(old, new, |_| true).unwrap_or_else(|_| new.clone())
+fn whole(old: &Message, new: &Message, lens: &Lens<'_>) -> Message {
+    merge(old, new, lens, |_| true).unwrap_or_else(|_| new.clone())
 }
 
 #[cfg(test)]
@@ -108,6 +120,10 @@ mod tests {
         review::changes,
         testing::{cassette, created, hit, hits, json, miss, reserve, unanswered},
     };
+
+    fn propose(cassette: &Cassette, response: &Message, took: Duration, journal: &[Call]) -> Cassette {
+        super::propose(cassette, response, took, journal, &Bindings::default(), &Rules::none())
+    }
 
     fn paths(original: &Cassette, proposed: &Cassette) -> Vec<String> {
         changes(original, proposed).into_iter().map(|change| change.path).collect()

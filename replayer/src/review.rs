@@ -4,7 +4,7 @@ use std::path::Path;
 
 use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store,
-    diff::{self, Difference, Kind},
+    diff::{self, Difference, Kind, Lens},
 };
 use regress_protocols::http1::Message;
 use similar::{Algorithm, DiffOp};
@@ -146,7 +146,7 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
             (Some(old), Some(new)) => {
                 let call = Some(title(old));
                 if let (Some(old), Some(new)) = (old.http(), new.http()) {
-                    let request = diff::requests(&old.request, &new.request);
+                    let request = diff::requests(&old.request, &new.request, &Lens::exact());
                     changes.extend(
                         request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
                     );
@@ -163,7 +163,7 @@ fn response_changes(path: &str, call: Option<String>, old: &HttpExchange, new: &
     let status = |response: &Message| format!("a response with status {}", response.status());
     match (&old.response, &new.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
-            let differences = diff::responses(old, new);
+            let differences = diff::responses(old, new, &Lens::exact());
             out.extend(differences.into_iter().map(|d| change(format!("{path}/{}", d.path), d, call.clone())));
         }
         (old, new) if old == new => {}
@@ -204,8 +204,10 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
                 let mut exchange = old.clone();
                 if let (Content::Http1(old), Some(new)) = (&mut exchange.content, new.http()) {
                     let request = format!("{path}/request");
-                    old.request = merge(&old.request, &new.request, |field| accept(&format!("{request}/{field}")))
-                        .map_err(together(request))?;
+                    old.request = merge(&old.request, &new.request, &Lens::exact(), |field| {
+                        accept(&format!("{request}/{field}"))
+                    })
+                    .map_err(together(request))?;
                 }
                 let response = format!("{path}/response");
                 take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
@@ -226,7 +228,7 @@ fn take_response(
     let (Content::Http1(http), Some(proposed)) = (&mut exchange.content, new.http()) else { return Ok(()) };
     match (&http.response, &proposed.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
-            let merged = merge(old, new, |field| accept(&format!("{path}/{field}")))?;
+            let merged = merge(old, new, &Lens::exact(), |field| accept(&format!("{path}/{field}")))?;
             if merged.body.len() != old.body.len() {
                 http.streamed.clear();
             }
@@ -288,6 +290,7 @@ fn align<'a>(original: &'a Cassette, proposed: &'a Cassette) -> Vec<Place<'a>> {
 mod tests {
     use std::time::Duration;
 
+    use regress_cassettes::diff::Rules;
     use regress_mockserver::mock::Attempted;
 
     use super::*;
@@ -306,7 +309,8 @@ mod tests {
             miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
             miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
         ];
-        let proposed = propose(&original, &created("13"), Duration::ZERO, &journal);
+        let proposed =
+            propose(&original, &created("13"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         store.write_pending(&file, &proposed).unwrap();
         (folder, store)
     }
@@ -415,7 +419,8 @@ mod tests {
         again.at += 10;
         original.downstream.insert(1, again);
         let journal = [hit(&original, 0), hit(&original, 2)];
-        let proposed = propose(&original, &created("12.50"), Duration::ZERO, &journal);
+        let proposed =
+            propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::Store;
+use regress_cassettes::{Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Match, Mode},
+    mock::{Bindings, Call, Match, Mode, Policy},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -14,11 +14,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Seen},
+    judge::{self, End, Judgement, Observed, Seen},
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
-    review,
+    review, rules,
     target::{Launch, Target, Unready},
 };
 
@@ -45,6 +45,10 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// How far a call may be from the recorded one that answers it.
+    pub policy: Policy,
+    /// What is noise.
+    pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
@@ -74,7 +78,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient)),
+        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
@@ -92,10 +97,12 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
                 outcome.if_answered = Some(seen.outcome.findings.clone());
             }
         }
-        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes);
+        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes, &run.settings.rules);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed })
+    let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
+    let rules = rules::uses(&run.settings.rules, played);
+    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
 }
 
 struct Run {
@@ -119,6 +126,7 @@ struct Played {
     /// The response, where one came and the service lived on.
     response: Option<Message>,
     journal: Vec<Call>,
+    bindings: Bindings,
 }
 
 /// Worker to the pass that waits for it: the place in the plan, and what happened there.
@@ -191,6 +199,7 @@ struct Driven {
     seen: Seen,
     took: Duration,
     journal: Vec<Call>,
+    bindings: Bindings,
     exited: Option<String>,
     last_output: Option<String>,
 }
@@ -280,6 +289,7 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let bindings = target.bindings();
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -288,7 +298,7 @@ impl Worker {
             }
             (before, _) => self.judge(before),
         }
-        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
             self.close();
@@ -325,19 +335,27 @@ impl Worker {
     /// The entry driven last is over: it gets what was called late.
     fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
             return None;
         };
         driven.journal.extend(late);
+        driven.bindings = bindings.unwrap_or(driven.bindings);
         Some(driven)
     }
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, doubts, calls } =
-            judge::judge(&driven.planned.cassette, &driven.seen, &driven.journal, driven.exited.as_deref());
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        let Judgement { verdict, findings, excused, doubts, calls } =
+            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -348,6 +366,7 @@ impl Worker {
             file: driven.planned.file,
             verdict,
             findings,
+            excused,
             if_answered: None,
             doubts,
             notes: judge::notes(&driven.planned.cassette),
@@ -356,7 +375,7 @@ impl Worker {
             took: Some(driven.took),
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+        self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
     }
 
     /// An entry that was not driven.
@@ -367,6 +386,7 @@ impl Worker {
             file: planned.file,
             verdict: Verdict::Inconclusive,
             findings: Vec::new(),
+            excused: Vec::new(),
             if_answered: None,
             doubts,
             notes: judge::notes(&planned.cassette),
@@ -375,7 +395,7 @@ impl Worker {
             took: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+        self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
     }
 
     fn send(&self, number: usize, played: Played) {
@@ -427,6 +447,7 @@ fn propose(
     plan: &[Planned],
     seen: &[Played],
     outcomes: &mut [Outcome],
+    rules: &Rules,
 ) -> Result<(), regress_cassettes::Error> {
     let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
         store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
@@ -435,7 +456,8 @@ fn propose(
             continue;
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
-            pending::propose(&planned.cassette, response, played.outcome.took.unwrap_or_default(), &played.journal)
+            let took = played.outcome.took.unwrap_or_default();
+            pending::propose(&planned.cassette, response, took, &played.journal, &played.bindings, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),

@@ -1,114 +1,289 @@
-//! Whole messages compared, and the canonical form of a request.
+//! Two trees compared.
 
-use regress_protocols::http1::Message;
-
-use super::{
-    body::{self, Body},
-    excerpt,
-    found::{Difference, Found, Kind},
-    headers::{self, Fields, VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS},
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hasher},
 };
 
-/// Where two requests differ; empty when they ask for the same. At most [`super::MOST_DIFFERENCES`] and one more.
-pub fn requests(expected: &Message, actual: &Message) -> Vec<Difference> {
-    let mut found = Found::default();
-    let (old, new) = (request_line(expected), request_line(actual));
-    changed("method", old.method, new.method, &mut found);
-    changed("target", old.target, new.target, &mut found);
-    rest(expected, actual, VOLATILE_REQUEST_HEADERS, found)
+use super::{
+    align::{Fate, align},
+    excerpt,
+    found::{Difference, Found, Kind, Noise},
+    mask::masked,
+    messages::Same,
+    rules::{Effect, Place, Step},
+    tree::{self, Form, Member, Tree},
+};
+
+/// Where two trees differ.
+pub(super) fn compare(
+    expected: &Tree<'_>,
+    actual: &Tree<'_>,
+    place: &Place<'_>,
+    same: Option<Same<'_>>,
+) -> Vec<Difference> {
+    let mut comparison = Comparison { path: String::new(), found: Found::default(), same };
+    comparison.values(expected, actual, place);
+    comparison.found.finish()
 }
 
-/// Where two responses differ; empty when they answer the same. At most [`super::MOST_DIFFERENCES`] and one more.
-pub fn responses(expected: &Message, actual: &Message) -> Vec<Difference> {
-    let mut found = Found::default();
-    let status = |message: &Message| message.status().to_string();
-    changed("status", status(expected).as_bytes(), status(actual).as_bytes(), &mut found);
-    rest(expected, actual, VOLATILE_RESPONSE_HEADERS, found)
+struct Comparison<'a> {
+    /// Where it stands.
+    path: String,
+    found: Found,
+    same: Option<Same<'a>>,
 }
 
-/// Bytes that are equal for two requests exactly when [`requests`] finds no difference between them.
-pub fn canonical_request(request: &Message) -> Vec<u8> {
-    let mut to = Vec::with_capacity(256 + request.body.len());
-    let line = request_line(request);
-    sized(line.method, &mut to);
-    sized(line.target, &mut to);
-    section(&headers::headers(request, VOLATILE_REQUEST_HEADERS), &mut to);
-    section(&headers::trailers(request), &mut to);
-    to.push(if request.is_complete() { b'c' } else { b't' });
-    Body::of(request).canonical(&mut to);
-    to
-}
-
-fn section(fields: &Fields<'_>, to: &mut Vec<u8>) {
-    count(fields.len(), to);
-    for (name, values) in fields {
-        sized(name, to);
-        count(values.len(), to);
-        values.iter().for_each(|value| sized(value, to));
+impl Comparison<'_> {
+    /// Notes where two values differ.
+    fn values(&mut self, expected: &Tree<'_>, actual: &Tree<'_>, place: &Place<'_>) {
+        if expected == actual {
+            return;
+        }
+        for (rule, effect) in place.rules() {
+            let lets_pass = match effect {
+                Effect::Ignore => true,
+                effect => effect.is_of_values() && effect.lets_pass(expected, actual),
+            };
+            if lets_pass {
+                if says_otherwise(expected, actual) {
+                    self.differ(expected, actual, Some(Noise::Rule(rule)));
+                }
+                return;
+            }
+        }
+        match (expected, actual) {
+            (Tree::Object(expected), Tree::Object(actual)) => self.objects(expected, actual, place),
+            (Tree::Array(expected), Tree::Array(actual)) => self.arrays(expected, actual, place),
+            (Tree::Opened(old), Tree::Opened(new)) if old.form == new.form => {
+                let is_token = matches!(old.form, Form::Base64 { .. } | Form::Token { .. });
+                if is_token && self.is_same(&old.from, &new.from) {
+                    self.differ(&old.from, &new.from, Some(Noise::Bound));
+                } else {
+                    self.values(&old.inside, &new.inside, place);
+                }
+            }
+            _ => {
+                let (old, new) = (expected.unopened(), actual.unopened());
+                // Equal texts that were opened in two ways: what made it so is a difference of its own.
+                if old != new {
+                    let noise = self.is_same(old, new).then_some(Noise::Bound);
+                    self.differ(old, new, noise);
+                }
+            }
+        }
     }
-}
 
-fn sized(bytes: &[u8], to: &mut Vec<u8>) {
-    count(bytes.len(), to);
-    to.extend_from_slice(bytes);
-}
-
-fn count(number: usize, to: &mut Vec<u8>) {
-    to.extend_from_slice(&(number as u64).to_be_bytes());
-}
-
-/// Everything but the start lines.
-fn rest(expected: &Message, actual: &Message, volatile: &[&str], mut found: Found) -> Vec<Difference> {
-    if expected.headers != actual.headers {
-        let fields = |message| headers::headers(message, volatile);
-        headers::compare("header", &fields(expected), &fields(actual), &mut found);
+    fn is_same(&self, expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
+        let Some(same) = self.same.filter(|_| expected.same_type(actual)) else { return false };
+        expected.scalar().zip(actual.scalar()).is_some_and(|(expected, actual)| same(expected, actual))
     }
-    if expected.framing != actual.framing {
-        headers::compare("trailer", &headers::trailers(expected), &headers::trailers(actual), &mut found);
-    }
-    body::compare(expected, actual, &mut found);
-    if expected.is_complete() != actual.is_complete() {
-        let told = |message: &Message| {
-            let end = if message.is_complete() { "whole" } else { "cut short" };
-            Some(format!("{end} after {} bytes", message.body.len()))
-        };
-        found.note(|| Difference {
-            path: "body".to_owned(),
-            kind: Kind::Changed,
-            expected: told(expected),
-            actual: told(actual),
+
+    /// Notes that two values differ.
+    fn differ(&mut self, expected: &Tree<'_>, actual: &Tree<'_>, noise: Option<Noise>) {
+        let path = &self.path;
+        self.found.note(noise, || {
+            let kind = if expected.same_type(actual) { Kind::Changed } else { Kind::Type };
+            let (expected, actual) = excerpt::values(expected, actual);
+            Difference { path: path.clone(), kind, expected: Some(expected), actual: Some(actual), noise }
         });
     }
-    found.finish()
-}
 
-fn changed(path: &str, expected: &[u8], actual: &[u8], found: &mut Found) {
-    if expected == actual {
-        return;
+    /// Notes that a value is only on one side, unless that is as good as nothing.
+    fn one_sided(&mut self, kind: Kind, value: &Tree<'_>, place: &Place<'_>) {
+        let ignored = place.rules().find(|(_, effect)| matches!(effect, Effect::Ignore));
+        let noise = ignored.map(|(rule, _)| Noise::Rule(rule));
+        let path = &self.path;
+        self.found.note(noise, || {
+            let shown = Some(excerpt::value(value));
+            let (expected, actual) = if kind == Kind::Removed { (shown, None) } else { (None, shown) };
+            Difference { path: path.clone(), kind, expected, actual, noise }
+        });
     }
-    let (old, new) = (String::from_utf8_lossy(expected), String::from_utf8_lossy(actual));
-    let (expected, actual) = if old == new { excerpt::bytes(expected, actual) } else { excerpt::texts(&old, &new) };
-    found.note(|| Difference {
-        path: path.to_owned(),
-        kind: Kind::Changed,
-        expected: Some(expected),
-        actual: Some(actual),
-    });
+
+    /// Does something one step further.
+    fn below(&mut self, step: &str, then: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('/');
+        }
+        let is_plain = !step.contains(['~', '/']);
+        self.path.push_str(&if is_plain { step.into() } else { step.replace('~', "~0").replace('/', "~1") });
+        then(self);
+        self.path.truncate(length);
+    }
+
+    fn objects(&mut self, expected: &[Member<'_>], actual: &[Member<'_>], place: &Place<'_>) {
+        for (name, old, new) in tree::side_by_side(expected, actual) {
+            let place = place.step(Step::Name(name));
+            self.below(name, |here| match (old, new) {
+                ([(_, old)], [(_, new)]) => here.values(old, new, &place),
+                // A name that is repeated: its values are a list.
+                _ => {
+                    let values = |members| identities(<[Member<'_>]>::iter(members).map(|(_, value)| value), &place);
+                    let (olds, news) = (values(old), values(new));
+                    for fate in align(&olds, &news, |i, j| in_common(&old[i].1, &new[j].1)) {
+                        match fate {
+                            Fate::Kept(i, j) | Fate::Replaced(i, j) => here.values(&old[i].1, &new[j].1, &place),
+                            Fate::Moved(i, j) => here.moved((i, &old[i].1), (j, &new[j].1), &place),
+                            Fate::Removed(i) => here.one_sided(Kind::Removed, &old[i].1, &place),
+                            Fate::Added(j) => here.one_sided(Kind::Added, &new[j].1, &place),
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    fn arrays(&mut self, expected: &[Tree<'_>], actual: &[Tree<'_>], place: &Place<'_>) {
+        let without_order = place.rules().find_map(|(rule, effect)| match effect {
+            Effect::Unordered => Some((rule, None)),
+            Effect::Keyed(names) => Some((rule, Some(names.as_slice()))),
+            _ => None,
+        });
+        if let Some((rule, names)) = without_order {
+            return self.without_order(expected, actual, names, rule, &place.step(Step::Item));
+        }
+        if place.names_an_item() {
+            return self.by_index(expected, actual, place);
+        }
+        let place = place.step(Step::Item);
+        // Most arrays are the same but for a few items: those at both ends need no identity.
+        let head = expected.iter().zip(actual).take_while(|(old, new)| old == new).count();
+        let rest = expected[head..].iter().rev().zip(actual[head..].iter().rev());
+        let tail = rest.take_while(|(old, new)| old == new).count();
+        let (old, new) = (&expected[head..expected.len() - tail], &actual[head..actual.len() - tail]);
+        let (olds, news) = (identities(old.iter(), &place), identities(new.iter(), &place));
+        for fate in align(&olds, &news, |i, j| in_common(&old[i], &new[j])) {
+            let (Fate::Kept(i, _) | Fate::Moved(i, _) | Fate::Replaced(i, _) | Fate::Removed(i) | Fate::Added(i)) =
+                fate;
+            self.below(&(head + i).to_string(), |here| match fate {
+                Fate::Kept(i, j) | Fate::Replaced(i, j) => here.values(&old[i], &new[j], &place),
+                Fate::Moved(i, j) => here.moved((head + i, &old[i]), (head + j, &new[j]), &place),
+                Fate::Removed(i) => here.one_sided(Kind::Removed, &old[i], &place),
+                Fate::Added(j) => here.one_sided(Kind::Added, &new[j], &place),
+            });
+        }
+    }
+
+    fn by_index(&mut self, expected: &[Tree<'_>], actual: &[Tree<'_>], place: &Place<'_>) {
+        for index in 0..expected.len().max(actual.len()) {
+            let place = place.step(Step::Index(index));
+            self.below(&index.to_string(), |here| match (expected.get(index), actual.get(index)) {
+                (Some(old), Some(new)) => here.values(old, new, &place),
+                (Some(old), None) => here.one_sided(Kind::Removed, old, &place),
+                (None, Some(new)) => here.one_sided(Kind::Added, new, &place),
+                (None, None) => {}
+            });
+        }
+    }
+
+    /// Two arrays whose order a rule lets pass. Items are one where these members are the same, else where everything
+    /// between them is noise; of several the first are set against each other, then the second. Where no members tell
+    /// items apart, what is left over is set against each other in order.
+    fn without_order(
+        &mut self,
+        expected: &[Tree<'_>],
+        actual: &[Tree<'_>],
+        names: Option<&[String]>,
+        rule: usize,
+        item: &Place<'_>,
+    ) {
+        let keys = |items: &'_ [Tree<'_>]| match names {
+            Some(names) => items.iter().map(|item| key_of(item, names)).collect(),
+            None => identities(items.iter(), item),
+        };
+        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
+        for (at, key) in keys(actual).into_iter().enumerate() {
+            places.entry(key).or_default().push_back(at);
+        }
+        let counterpart = |key: u64| places.get_mut(&key)?.pop_front();
+        let found: Vec<Option<usize>> = keys(expected).into_iter().map(counterpart).collect();
+        let in_order = found.iter().flatten().is_sorted();
+        let mut left: Vec<usize> = places.into_values().flatten().collect();
+        left.sort_unstable();
+        let mut left = VecDeque::from(left);
+        if !in_order {
+            let noise = Some(Noise::Rule(rule));
+            let path = &self.path;
+            self.found.note(noise, || Difference {
+                path: path.clone(),
+                kind: Kind::Moved,
+                expected: Some(format!("{} items", expected.len())),
+                actual: Some("in another order".to_owned()),
+                noise,
+            });
+        }
+        for (index, (old, found)) in expected.iter().zip(found).enumerate() {
+            let new = found.or_else(|| if names.is_some() { None } else { left.pop_front() });
+            self.below(&index.to_string(), |here| match new {
+                Some(new) => here.values(old, &actual[new], item),
+                None => here.one_sided(Kind::Removed, old, item),
+            });
+        }
+        for index in left {
+            self.below(&index.to_string(), |here| here.one_sided(Kind::Added, &actual[index], item));
+        }
+    }
+
+    fn moved(&mut self, old: (usize, &Tree<'_>), new: (usize, &Tree<'_>), place: &Place<'_>) {
+        let ignored = place.rules().find(|(_, effect)| matches!(effect, Effect::Ignore));
+        let noise = ignored.map(|(rule, _)| Noise::Rule(rule));
+        let path = &self.path;
+        self.found.note(noise, || {
+            let shown = |(at, value): (usize, &Tree<'_>)| Some(format!("at {at}: {}", excerpt::value(value)));
+            Difference { path: path.clone(), kind: Kind::Moved, expected: shown(old), actual: shown(new), noise }
+        });
+        self.values(old.1, new.1, place);
+    }
 }
 
-struct RequestLine<'a> {
-    method: &'a [u8],
-    target: &'a [u8],
+/// Whether two values that are not the same tree say something else.
+fn says_otherwise(expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
+    expected.to_canonical() != actual.to_canonical()
 }
 
-/// Method and target of a request as written, whatever bytes they are (RFC 9112 section 3).
-fn request_line(request: &Message) -> RequestLine<'_> {
-    let line = request.start.text().trim_ascii();
-    let first = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
-    let (method, rest) = line.split_at(first);
-    let target = match rest.iter().rposition(|byte| *byte == b' ') {
-        Some(last) if rest[last + 1..].starts_with(b"HTTP/") => &rest[..last],
-        _ => rest,
+/// For each value a number that is the same for values between which everything is noise.
+fn identities<'t>(values: impl Iterator<Item = &'t Tree<'t>>, place: &Place<'_>) -> Vec<u64> {
+    let mut canonical = Vec::new();
+    let identity = |value: &Tree<'_>| {
+        canonical.clear();
+        match place.is_free() {
+            true => value.canonical(&mut canonical),
+            false => masked(value, place).iter().for_each(|value| value.canonical(&mut canonical)),
+        }
+        hash(&canonical)
     };
-    RequestLine { method, target: target.trim_ascii() }
+    values.map(identity).collect()
+}
+
+/// A number that is the same for items whose members with these names are the same.
+fn key_of(item: &Tree<'_>, names: &[String]) -> u64 {
+    let mut canonical = Vec::new();
+    if let Tree::Object(members) = item {
+        for name in names {
+            members.iter().filter(|(other, _)| other == name).for_each(|(_, value)| value.canonical(&mut canonical));
+            canonical.push(b';');
+        }
+    }
+    hash(&canonical)
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// How many members or items two values share.
+fn in_common(expected: &Tree<'_>, actual: &Tree<'_>) -> usize {
+    match (expected, actual) {
+        (Tree::Object(old), Tree::Object(new)) => {
+            tree::side_by_side(old, new).filter(|(_, old, new)| old == new).count()
+        }
+        (Tree::Array(old), Tree::Array(new)) => old.iter().zip(new).filter(|(old, new)| old == new).count(),
+        (Tree::Opened(old), Tree::Opened(new)) => in_common(&old.inside, &new.inside),
+        (Tree::Raw(old), Tree::Raw(new)) => old.iter().zip(new.iter()).take_while(|(old, new)| old == new).count(),
+        _ => 0,
+    }
 }

@@ -2,19 +2,38 @@
 
 use std::fmt::Write;
 
+use super::tree::Tree;
+
 /// The most characters (or bytes shown in hexadecimal, times three) of one value.
 const MOST: usize = 240;
 
 /// How much of what is equal is shown before the first difference of two long values.
 const BEFORE: usize = 40;
 
+/// Two values that differ.
+pub(super) fn values(expected: &Tree<'_>, actual: &Tree<'_>) -> (String, String) {
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    match (expected.unopened(), actual.unopened()) {
+        (Tree::Raw(old), Tree::Raw(new)) if !is_text(old) || !is_text(new) => bytes(old, new),
+        (old, new) => texts(&old.shown(), &new.shown()),
+    }
+}
+
+/// One value.
+pub(super) fn value(value: &Tree<'_>) -> String {
+    match value.unopened() {
+        Tree::Raw(bytes) => any(bytes),
+        value => text(&value.shown()),
+    }
+}
+
 /// The beginning of `text`, with its whole length said where that is not all of it.
-pub(super) fn text(text: &str) -> String {
+fn text(text: &str) -> String {
     from(text, 0)
 }
 
 /// Two texts, shortened so that the first difference between them is seen in both.
-pub(super) fn texts(expected: &str, actual: &str) -> (String, String) {
+fn texts(expected: &str, actual: &str) -> (String, String) {
     let equal = expected.bytes().zip(actual.bytes()).take_while(|(a, b)| a == b).count();
     let longest = expected.len().max(actual.len());
     let start = if longest <= MOST { 0 } else { equal.saturating_sub(BEFORE) };
@@ -22,13 +41,13 @@ pub(super) fn texts(expected: &str, actual: &str) -> (String, String) {
 }
 
 /// Two byte strings in hexadecimal, from their first difference on.
-pub(super) fn bytes(expected: &[u8], actual: &[u8]) -> (String, String) {
+fn bytes(expected: &[u8], actual: &[u8]) -> (String, String) {
     let at = expected.iter().zip(actual).take_while(|(a, b)| a == b).count();
     (hex(expected, at), hex(actual, at))
 }
 
 /// One byte string in hexadecimal.
-pub(super) fn any(value: &[u8]) -> String {
+fn any(value: &[u8]) -> String {
     std::str::from_utf8(value).map_or_else(|_| hex(value, 0), text)
 }
 

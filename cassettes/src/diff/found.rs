@@ -1,14 +1,15 @@
 //! What a comparison found, in bounded space.
 
-/// How many differences of one comparison are told; one more says how many there were beyond them.
+/// How many differences of one comparison are told; one more says how many there were beyond them. So many that are
+/// noise are told as well, and of each rule at least one.
 pub const MOST_DIFFERENCES: usize = 200;
 
 /// One place where two messages differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Difference {
-    /// Where: `method`, `target`, `status`, `header/<lower-case name>`, `trailer/<lower-case name>`, or `body` with
-    /// a JSON Pointer after it where the body is JSON. `...` when it stands for all the differences beyond
-    /// [`MOST_DIFFERENCES`].
+    /// Where: `method`, `target/path/<segment, from 1>`, `target/query/<name>`, `status`, `header/<lower-case name>`,
+    /// `trailer/<lower-case name>`, `body`, or `end` (whether the message is whole), with a JSON Pointer after it into
+    /// what could be opened up. `...` when it stands for all the differences beyond [`MOST_DIFFERENCES`].
     pub path: String,
     /// In which way.
     pub kind: Kind,
@@ -17,6 +18,24 @@ pub struct Difference {
     pub expected: Option<String>,
     /// What came instead, in the same form. `None` when nothing came.
     pub actual: Option<String>,
+    /// Why it does not count; `None` = it does.
+    pub noise: Option<Noise>,
+}
+
+/// Why a difference does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Noise {
+    /// The rule with this index in its [`Rules`](super::Rules) says so.
+    Rule(usize),
+    /// Both values stand for the same: the service makes such values anew each time.
+    Bound,
+}
+
+impl Difference {
+    /// Whether it counts.
+    pub fn counts(&self) -> bool {
+        self.noise.is_none()
+    }
 }
 
 /// In which way two messages differ at a place.
@@ -30,22 +49,34 @@ pub enum Kind {
     Removed,
     /// Both have it, with another JSON type.
     Type,
+    /// Both have it, at another place of its array; or the items of an array in another order.
+    Moved,
 }
 
 /// Collects differences up to [`MOST_DIFFERENCES`] and counts the rest.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     told: Vec<Difference>,
+    counting: usize,
     untold: u64,
 }
 
 impl Found {
-    /// Takes note of a difference; `difference` is only made where there is room for it.
-    pub(super) fn note(&mut self, difference: impl FnOnce() -> Difference) {
-        if self.told.len() < MOST_DIFFERENCES {
-            self.told.push(difference());
-        } else {
-            self.untold += 1;
+    /// Takes note of a difference; `difference` is only made where there is room for it, and gets `noise`.
+    pub(super) fn note(&mut self, noise: Option<Noise>, difference: impl FnOnce() -> Difference) {
+        let has_room = match noise {
+            None => self.counting < MOST_DIFFERENCES,
+            Some(_) => {
+                self.told.len() - self.counting < MOST_DIFFERENCES || self.told.iter().all(|told| told.noise != noise)
+            }
+        };
+        match (has_room, noise) {
+            (true, _) => {
+                self.counting += usize::from(noise.is_none());
+                self.told.push(Difference { noise, ..difference() });
+            }
+            (false, None) => self.untold += 1,
+            (false, Some(_)) => {}
         }
     }
 
@@ -57,6 +88,7 @@ impl Found {
                 kind: Kind::Changed,
                 expected: None,
                 actual: Some(format!("{} more differences", self.untold)),
+                noise: None,
             });
         }
         self.told

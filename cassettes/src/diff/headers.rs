@@ -1,12 +1,12 @@
-//! Header and trailer fields: which of them count, and where two messages differ in them.
+//! Header and trailer fields: which of them count, and what they say.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use regress_protocols::http1::{Framing, Line, Message};
 
 use super::{
-    excerpt,
-    found::{Difference, Found, Kind},
+    open,
+    tree::{Form, Member, Tree},
 };
 
 /// Request headers that are not compared: they describe the connection, the way the body was framed, the client
@@ -45,90 +45,135 @@ pub fn is_volatile(list: &[&str], name: &[u8]) -> bool {
     })
 }
 
-/// The fields of one section: lower-case name to values, repeats in order.
-pub(super) type Fields<'a> = BTreeMap<Vec<u8>, Vec<&'a [u8]>>;
+/// Fields that are lists: several of a name say the same as one with all the members (RFC 9110 section 5.6.1).
+const LISTS: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "allow",
+    "cache-control",
+    "content-language",
+    "if-match",
+    "if-none-match",
+    "pragma",
+    "vary",
+];
 
-/// The header fields of a message without those in `volatile`.
-pub(super) fn headers<'a>(message: &'a Message, volatile: &[&str]) -> Fields<'a> {
-    group(message.fields().filter(|(name, _)| !is_volatile(volatile, name)))
+/// The header fields of a message without those in `volatile`; `is_in_parts` says that its body was opened as parts,
+/// whose boundary says nothing.
+pub(super) fn headers<'a>(message: &'a Message, volatile: &[&str], is_in_parts: bool) -> Tree<'a> {
+    let fields = message.fields().filter(|(name, _)| !is_volatile(volatile, name));
+    section(fields.map(|(name, value)| match is_in_parts && name.eq_ignore_ascii_case(b"content-type") {
+        true => (name, Cow::Owned(open::without_boundary(value))),
+        false => (name, Cow::Borrowed(value)),
+    }))
 }
 
 /// The trailer fields of a message.
-pub(super) fn trailers(message: &Message) -> Fields<'_> {
+pub(super) fn trailers(message: &Message) -> Tree<'_> {
     match &message.framing {
-        Framing::Chunked { trailers, .. } => group(trailers.iter().map(split)),
-        Framing::Empty | Framing::Length | Framing::Close => Fields::new(),
+        Framing::Chunked { trailers, .. } => {
+            section(trailers.iter().map(split).map(|(name, value)| (name, Cow::Borrowed(value))))
+        }
+        Framing::Empty | Framing::Length | Framing::Close => Tree::Object(Vec::new()),
     }
 }
 
-fn group<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Fields<'a> {
-    let mut grouped = Fields::new();
-    for (name, value) in fields {
-        grouped.entry(name.to_ascii_lowercase()).or_default().push(value);
-    }
-    grouped
-}
-
-/// Name and trimmed value of a trailer line; a line without a colon is all name.
-fn split(line: &Line) -> (&[u8], &[u8]) {
+/// Name and trimmed value of a line; a line without a colon is all name.
+pub(super) fn split(line: &Line) -> (&[u8], &[u8]) {
     let text = line.text();
     let colon = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
     (text[..colon].trim_ascii(), text.get(colon + 1..).unwrap_or_default().trim_ascii())
 }
 
-/// Notes where two sections differ; `section` begins the paths.
-pub(super) fn compare(section: &str, expected: &Fields<'_>, actual: &Fields<'_>, found: &mut Found) {
-    let path = |name: &[u8]| format!("{section}/{}", String::from_utf8_lossy(name));
-    for (name, values) in expected {
-        let others = actual.get(name).map_or(&[][..], Vec::as_slice);
-        compare_values(&|| path(name), values, others, found);
-    }
-    for (name, values) in actual.iter().filter(|(name, _)| !expected.contains_key(*name)) {
-        compare_values(&|| path(name), &[], values, found);
-    }
-}
-
-/// Compares the values of one name: what is equal at both ends is left out, what remains is paired in order.
-fn compare_values(path: &dyn Fn() -> String, expected: &[&[u8]], actual: &[&[u8]], found: &mut Found) {
-    let (expected, actual) = without_common_ends(expected, actual);
-    for index in 0..expected.len().max(actual.len()) {
-        let (expected, actual) = (expected.get(index).copied(), actual.get(index).copied());
-        if expected == actual {
-            continue;
-        }
-        found.note(|| match (expected, actual) {
-            (Some(expected), Some(actual)) => {
-                let (expected, actual) = shown(expected, actual);
-                Difference { path: path(), kind: Kind::Changed, expected: Some(expected), actual: Some(actual) }
-            }
-            _ => Difference {
-                path: path(),
-                kind: if expected.is_some() { Kind::Removed } else { Kind::Added },
-                expected: expected.map(excerpt::any),
-                actual: actual.map(excerpt::any),
+/// Fields as an object: names in lower case, the values of one name in the order they stand in.
+pub(super) fn section<'a>(fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)>) -> Tree<'a> {
+    let mut members: Vec<Member<'a>> = Vec::new();
+    for (name, value) in fields {
+        let name = field_name(name);
+        let is_list = LISTS.contains(&name.as_ref());
+        let before = if is_list { members.iter_mut().find(|(other, _)| *other == name) } else { None };
+        match (before, name.as_ref()) {
+            (Some((_, list)), _) => join(list, &value),
+            (None, "set-cookie") => match cookie(value) {
+                (Some(named), value) => {
+                    let cookies = members.iter_mut().find(|(name, _)| name == "set-cookie");
+                    match cookies {
+                        Some((_, Tree::Object(cookies))) => cookies.push((named, value)),
+                        _ => members.push((name, Tree::Object(vec![(named, value)]))),
+                    }
+                }
+                (None, value) => members.push((name, value)),
             },
-        });
+            (None, _) if is_list => members.push((name, list(&value))),
+            (None, "cookie") => members.push((name, open::cookies(value))),
+            (None, _) => members.push((name, open::field(value))),
+        }
+    }
+    for (_, value) in &mut members {
+        if let Tree::Object(cookies) = value {
+            cookies.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+    }
+    Tree::object(members)
+}
+
+/// The name in lower case. What is not UTF-8 is written out in a way that no name in UTF-8 is.
+fn field_name(name: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(name) {
+        Ok(name) if !name.contains('\\') => {
+            let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+            if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) }
+        }
+        _ => Cow::Owned(name.to_ascii_lowercase().escape_ascii().to_string()),
     }
 }
 
-fn without_common_ends<'s, 'a>(mut a: &'s [&'a [u8]], mut b: &'s [&'a [u8]]) -> (&'s [&'a [u8]], &'s [&'a [u8]]) {
-    while let ([first, rest @ ..], [other, others @ ..]) = (a, b)
-        && first == other
-    {
-        (a, b) = (rest, others);
-    }
-    while let ([rest @ .., last], [others @ .., other]) = (a, b)
-        && last == other
-    {
-        (a, b) = (rest, others);
-    }
-    (a, b)
+/// A comma-separated list; commas in quotes do not separate.
+fn list(value: &[u8]) -> Tree<'static> {
+    let mut quoted = false;
+    let members = value.split(|byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    });
+    let members = members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
+    let members = members.map(|member| Tree::Raw(Cow::Owned(member.to_vec()))).collect();
+    Tree::opened(Form::List, Tree::Raw(Cow::Owned(value.to_vec())), Tree::Array(members))
 }
 
-/// Two values that differ, for reading.
-fn shown(expected: &[u8], actual: &[u8]) -> (String, String) {
-    match (String::from_utf8_lossy(expected), String::from_utf8_lossy(actual)) {
-        (Cow::Borrowed(expected), Cow::Borrowed(actual)) => excerpt::texts(expected, actual),
-        _ => excerpt::bytes(expected, actual),
+/// Another field of a list.
+fn join(before: &mut Tree<'_>, value: &[u8]) {
+    if let Tree::Opened(opened) = before
+        && let (Tree::Raw(text), Tree::Array(members)) = (&mut opened.from, &mut opened.inside)
+        && let Tree::Opened(more) = list(value)
+        && let Tree::Array(more) = more.inside
+    {
+        text.to_mut().extend_from_slice(b", ");
+        text.to_mut().extend_from_slice(value);
+        members.extend(more);
     }
+}
+
+/// Name, and value with attributes, of a Set-Cookie field (RFC 6265 section 4.1.1).
+fn cookie(field: Cow<'_, [u8]>) -> (Option<Cow<'_, str>>, Tree<'_>) {
+    let Ok(text) = std::str::from_utf8(&field) else { return (None, Tree::Raw(field)) };
+    let mut pairs = text.split(';').map(str::trim);
+    let Some((name, value)) = pairs.next().and_then(|pair| pair.split_once('=')) else {
+        return (None, Tree::Raw(field));
+    };
+    let mut members = vec![(Cow::Borrowed("value"), open::field(Cow::Owned(value.as_bytes().to_vec())))];
+    members.extend(pairs.map(|pair| match pair.split_once('=') {
+        Some((name, value)) => {
+            (Cow::Owned(name.to_ascii_lowercase()), Tree::Raw(Cow::Owned(value.as_bytes().to_vec())))
+        }
+        None => (Cow::Owned(pair.to_ascii_lowercase()), Tree::Null),
+    }));
+    let name = Cow::Owned(name.to_owned());
+    let inside = Tree::object(members).into_owned();
+    (Some(name), Tree::opened(Form::Fields, Tree::Raw(field), inside))
 }

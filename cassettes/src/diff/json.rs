@@ -1,26 +1,11 @@
 //! JSON (RFC 8259) as a tree that keeps what matters for comparison: number texts and repeated names.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::borrow::Cow;
+
+use super::tree::Tree;
 
 /// The deepest nesting that is read as JSON; a deeper text is compared as text.
 const DEEPEST: usize = 200;
-
-/// A JSON value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tree<'a> {
-    /// `null`.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number as written.
-    Number(&'a str),
-    /// A string, unescaped.
-    Text(Cow<'a, str>),
-    /// An array.
-    Array(Vec<Tree<'a>>),
-    /// An object: members sorted by name, members of the same name in the order written.
-    Object(Vec<(Cow<'a, str>, Tree<'a>)>),
-}
 
 /// Reads a whole text that is a JSON object or array; `None` for anything else.
 pub(super) fn read(text: &[u8]) -> Option<Tree<'_>> {
@@ -33,104 +18,6 @@ pub(super) fn read(text: &[u8]) -> Option<Tree<'_>> {
     let tree = reader.value(0)?;
     reader.space();
     (reader.at == text.len()).then_some(tree)
-}
-
-impl Tree<'_> {
-    /// Appends bytes that are equal exactly for equal trees.
-    pub(super) fn canonical(&self, to: &mut Vec<u8>) {
-        match self {
-            Tree::Null => to.push(b'n'),
-            Tree::Bool(true) => to.push(b't'),
-            Tree::Bool(false) => to.push(b'f'),
-            Tree::Number(text) => sized(b'#', text, to),
-            Tree::Text(text) => sized(b'"', text, to),
-            Tree::Array(items) => {
-                to.push(b'[');
-                items.iter().for_each(|item| item.canonical(to));
-                to.push(b']');
-            }
-            Tree::Object(members) => {
-                to.push(b'{');
-                for (name, value) in members {
-                    sized(b'"', name, to);
-                    value.canonical(to);
-                }
-                to.push(b'}');
-            }
-        }
-    }
-
-    /// The value as compact JSON.
-    pub(super) fn compact(&self) -> String {
-        let mut shown = String::new();
-        self.write(&mut shown);
-        shown
-    }
-
-    fn write(&self, to: &mut String) {
-        match self {
-            Tree::Null => to.push_str("null"),
-            Tree::Bool(value) => to.push_str(if *value { "true" } else { "false" }),
-            Tree::Number(text) => to.push_str(text),
-            Tree::Text(text) => quoted(text, to),
-            Tree::Array(items) => {
-                to.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    to.push_str(if index > 0 { "," } else { "" });
-                    item.write(to);
-                }
-                to.push(']');
-            }
-            Tree::Object(members) => {
-                to.push('{');
-                for (index, (name, value)) in members.iter().enumerate() {
-                    to.push_str(if index > 0 { "," } else { "" });
-                    quoted(name, to);
-                    to.push(':');
-                    value.write(to);
-                }
-                to.push('}');
-            }
-        }
-    }
-
-    /// Whether both are of one JSON type.
-    pub(super) fn same_type(&self, other: &Tree<'_>) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
-
-fn sized(tag: u8, text: &str, to: &mut Vec<u8>) {
-    to.push(tag);
-    to.extend_from_slice(&(text.len() as u64).to_be_bytes());
-    to.extend_from_slice(text.as_bytes());
-}
-
-fn quoted(text: &str, to: &mut String) {
-    to.push_str(&serde_json::to_string(text).expect("a string always has a JSON form"));
-}
-
-/// The members of two sorted objects side by side; members of one name are paired in the order written.
-pub(super) fn side_by_side<'s, 't, 'a, 'b>(
-    expected: &'s [(Cow<'a, str>, Tree<'a>)],
-    actual: &'t [(Cow<'b, str>, Tree<'b>)],
-) -> impl Iterator<Item = (&'s str, Option<&'s Tree<'a>>, Option<&'t Tree<'b>>)>
-where
-    't: 's,
-{
-    let (mut left, mut right) = (expected.iter().peekable(), actual.iter().peekable());
-    std::iter::from_fn(move || {
-        let order = match (left.peek(), right.peek()) {
-            (None, None) => return None,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((expected, _)), Some((actual, _))) => expected.cmp(actual),
-        };
-        let expected = if order.is_le() { left.next() } else { None };
-        let actual = if order.is_ge() { right.next() } else { None };
-        let name = expected.map(|(name, _)| name.as_ref()).or(actual.map(|(name, _)| name.as_ref()))?;
-        Some((name, expected.map(|(_, value)| value), actual.map(|(_, value)| value)))
-    })
 }
 
 struct Reader<'a> {
@@ -178,7 +65,7 @@ impl<'a> Reader<'a> {
             b'n' => self.word("null", Tree::Null),
             b't' => self.word("true", Tree::Bool(true)),
             b'f' => self.word("false", Tree::Bool(false)),
-            _ => self.number().map(Tree::Number),
+            _ => self.number().map(|text| Tree::Number(Cow::Borrowed(text))),
         }
     }
 
@@ -215,8 +102,7 @@ impl<'a> Reader<'a> {
             self.space();
             if self.take(b',').is_none() {
                 self.take(b'}')?;
-                members.sort_by(|(a, _), (b, _)| a.cmp(b));
-                return Some(Tree::Object(members));
+                return Some(Tree::object(members));
             }
         }
     }
@@ -316,9 +202,7 @@ mod tests {
     use super::*;
 
     fn canonical(text: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        read(text.as_bytes()).unwrap_or_else(|| panic!("{text} is JSON")).canonical(&mut bytes);
-        bytes
+        read(text.as_bytes()).unwrap_or_else(|| panic!("{text} is JSON")).to_canonical()
     }
 
     #[test]

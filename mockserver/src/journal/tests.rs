@@ -48,6 +48,7 @@ fn what_a_miss_is_told_counts_too() {
         kind: regress_cassettes::diff::Kind::Removed,
         expected: value,
         actual: None,
+        noise: None,
     };
     let mut journal = Journal::default();
     for _ in 0..7 {

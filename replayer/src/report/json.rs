@@ -1,15 +1,17 @@
 //! The report for programs; `docs/report-schema.md` describes it.
 
-use regress_cassettes::diff::{Difference, Kind};
+use regress_cassettes::diff::{Difference, Kind, Noise};
+use regress_mockserver::mock::Bound;
 use serde_json::{Value, json};
 
-use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served};
+use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served};
 
 /// The version of the schema, MAJOR.MINOR. A new MINOR only adds keys.
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-pub const VERSION: &str = "1.1";
+/// - 1.2: `rules`, `noise` of a difference, the kind `moved`; `rung`, `runner_up`, `again` and `bound` of a match.
+pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
@@ -23,8 +25,12 @@ pub fn json(report: &Report) -> String {
             "different": summary.different,
             "inconclusive": summary.inconclusive,
         },
-        "outcomes": report.outcomes.iter().map(outcome).collect::<Vec<_>>(),
-        "startup": report.startup.iter().flat_map(|one| call("startup", one)).collect::<Vec<_>>(),
+        "outcomes": report.outcomes.iter().map(|one| outcome(one, &report.rules)).collect::<Vec<_>>(),
+        "startup": report.startup.iter().flat_map(|one| call("startup", one, &report.rules)).collect::<Vec<_>>(),
+        "rules": report.rules.iter().map(|rule| json!({
+            "path": rule.path, "as": rule.effect, "why": rule.why,
+            "fired": rule.fired, "selected": rule.selected, "stale": rule.is_stale(),
+        })).collect::<Vec<_>>(),
         "unreadable": report.unreadable.iter().map(|unreadable| json!({
             "file": unreadable.file.to_string_lossy(),
             "why": unreadable.why,
@@ -34,7 +40,7 @@ pub fn json(report: &Report) -> String {
     format!("{whole:#}\n")
 }
 
-fn outcome(outcome: &Outcome) -> Value {
+fn outcome(outcome: &Outcome, rules: &[RuleUse]) -> Value {
     json!({
         "cassette": outcome.cassette.0,
         "file": outcome.file.to_string_lossy(),
@@ -43,17 +49,17 @@ fn outcome(outcome: &Outcome) -> Value {
         "microseconds": outcome.took.map(|took| took.as_micros() as u64),
         "doubts": outcome.doubts,
         "notes": outcome.notes,
-        "differences": outcome.findings.iter().flat_map(finding).collect::<Vec<_>>(),
-        "if_answered": outcome.if_answered.as_ref().map(|all| all.iter().flat_map(finding).collect::<Vec<_>>()),
+        "differences": outcome.findings.iter().chain(&outcome.excused).flat_map(|one| finding(one, rules)).collect::<Vec<_>>(),
+        "if_answered": outcome.if_answered.as_ref().map(|all| all.iter().flat_map(|one| finding(one, rules)).collect::<Vec<_>>()),
         "matches": outcome.calls.iter().map(served).collect::<Vec<_>>(),
         "last_output": outcome.last_output,
         "pending": outcome.pending.as_ref().map(|path| path.to_string_lossy()),
     })
 }
 
-fn finding(finding: &Finding) -> Vec<Value> {
+fn finding(finding: &Finding, rules: &[RuleUse]) -> Vec<Value> {
     match finding {
-        Finding::Response(one) => vec![difference("response", kind(one.kind), &format!("response/{}", one.path), one)],
+        Finding::Response(one) => vec![difference("response", &format!("response/{}", one.path), one, rules)],
         Finding::Ended { expected, actual } => vec![json!({
             "where": "response", "kind": "changed", "path": "response",
             "expected": expected, "actual": actual, "noise": null,
@@ -62,11 +68,11 @@ fn finding(finding: &Finding) -> Vec<Value> {
             "where": "response", "kind": "exited", "path": "process",
             "expected": null, "actual": how, "noise": null,
         })],
-        Finding::Call(one) => call(&one.path(), one),
+        Finding::Call(one) => call(&one.path(), one, rules),
     }
 }
 
-fn call(path: &str, call: &CallFinding) -> Vec<Value> {
+fn call(path: &str, call: &CallFinding, rules: &[RuleUse]) -> Vec<Value> {
     let of = json!({
         "downstream": call.downstream,
         "destination": call.destination.map(|address| address.to_string()),
@@ -85,7 +91,7 @@ fn call(path: &str, call: &CallFinding) -> Vec<Value> {
             .iter()
             .map(|one| {
                 let path = format!("{path}/request/{}", one.path);
-                with_call(difference("downstream", kind(one.kind), &path, one))
+                with_call(difference("downstream", &path, one, rules))
             })
             .collect(),
         CallChange::Novel { reason, nearest } => {
@@ -94,29 +100,44 @@ fn call(path: &str, call: &CallFinding) -> Vec<Value> {
                 "expected": null, "actual": call.request, "noise": null,
             }));
             value["reason"] = json!(reason);
-            value["nearest"] = json!(nearest.as_ref().map(near));
+            value["nearest"] = json!(nearest.as_ref().map(|nearest| near(nearest, rules)));
             vec![value]
         }
     }
 }
 
-fn near(nearest: &Nearest) -> Value {
+fn near(nearest: &Nearest, rules: &[RuleUse]) -> Value {
     json!({
         "cassette": nearest.cassette.0,
         "exchange": nearest.number,
         "differences": nearest
             .differences
             .iter()
-            .map(|one| difference("downstream", kind(one.kind), &format!("request/{}", one.path), one))
+            .map(|one| difference("downstream", &format!("request/{}", one.path), one, rules))
             .collect::<Vec<_>>(),
     })
 }
 
-fn difference(place: &str, kind: &str, path: &str, difference: &Difference) -> Value {
+fn difference(place: &str, path: &str, difference: &Difference, rules: &[RuleUse]) -> Value {
     json!({
-        "where": place, "kind": kind, "path": path,
-        "expected": difference.expected, "actual": difference.actual, "noise": null,
+        "where": place, "kind": kind(difference.kind), "path": path,
+        "expected": difference.expected, "actual": difference.actual,
+        "noise": difference.noise.map(|why| noise(why, rules)),
     })
+}
+
+fn bound(bound: &Bound) -> Value {
+    json!({"recorded": bound.recorded, "actual": bound.actual})
+}
+
+fn noise(noise: Noise, rules: &[RuleUse]) -> Value {
+    match noise {
+        Noise::Bound => json!({ "rule": null, "path": null, "why": "both stand for the same generated value" }),
+        Noise::Rule(index) => {
+            let rule = rules.get(index);
+            json!({ "rule": index, "path": rule.map(|rule| &rule.path), "why": rule.and_then(|rule| rule.why.as_ref()) })
+        }
+    }
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -125,6 +146,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Added => "added",
         Kind::Removed => "removed",
         Kind::Type => "type",
+        Kind::Moved => "moved",
     }
 }
 
@@ -135,6 +157,10 @@ fn served(served: &Served) -> Value {
         "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
         "cassette": by.map(|by| &by.cassette.0),
         "exchange": by.map(|by| by.number),
+        "rung": by.map(|by| by.rung.word()),
+        "runner_up": by.and_then(|by| by.runner_up),
+        "again": by.map(|by| by.again),
+        "bound": by.map(|by| by.bound.iter().map(bound).collect::<Vec<_>>()),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),
         "request": served.request,

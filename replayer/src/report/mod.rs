@@ -35,11 +35,15 @@ mod tests {
 
     use regress_cassettes::{
         CassetteId,
-        diff::{Difference, Kind},
+        diff::{Difference, Kind, Noise},
     };
 
+    use regress_mockserver::mock::{Bound, Rung};
+
     use super::*;
-    use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Unreadable, Verdict};
+    use crate::{
+        CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served, ServedBy, Unreadable, Verdict,
+    };
 
     fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
         let kind = if actual.is_some() { Kind::Changed } else { Kind::Removed };
@@ -48,12 +52,14 @@ mod tests {
             kind,
             expected: Some(expected.to_owned()),
             actual: actual.map(str::to_owned),
+            noise: None,
         }
     }
 
     fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
         let id = format!("20261122T101502.123456Z-{number:04}");
         Outcome {
+            excused: Vec::new(),
             file: format!("cassettes/post-orders/{id}.cassette.json").into(),
             cassette: CassetteId(id),
             entry: entry.to_owned(),
@@ -80,14 +86,39 @@ mod tests {
     }
 
     /// One of everything.
+    fn rule(path: &str, effect: &str, why: Option<&str>, fired: usize, selected: usize) -> RuleUse {
+        RuleUse {
+            rule: format!("{path} as {effect}"),
+            path: path.to_owned(),
+            effect: effect.to_owned(),
+            why: why.map(str::to_owned),
+            fired,
+            selected,
+        }
+    }
+
     fn report() -> Report {
         let mut same = outcome(1, "GET /items", Verdict::Same);
         same.calls.push(Served {
             downstream: "prices".to_owned(),
             destination: "10.0.0.9:80".parse().unwrap(),
             request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy { cassette: same.cassette.clone(), number: 0, ambient: false }),
+            by: Some(ServedBy {
+                cassette: same.cassette.clone(),
+                number: 0,
+                ambient: false,
+                rung: Rung::Bound,
+                runner_up: Some(1),
+                again: false,
+                bound: vec![Bound { recorded: "r-1".to_owned(), actual: "a-1".to_owned() }],
+            }),
         });
+        let late = Difference { noise: Some(Noise::Rule(0)), ..difference("body/at", "\"10:00\"", Some("\"10:01\"")) };
+        let bound = Difference { noise: Some(Noise::Bound), ..difference("body/key", "\"a1\"", Some("\"b2\"")) };
+        same.excused = vec![
+            Finding::Response(late.clone()),
+            Finding::Call(call(0, "prices", "GET /sku/1", CallChange::Changed(vec![late, bound]))),
+        ];
         let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
         let id = different.cassette.clone();
         let nearest =
@@ -138,6 +169,11 @@ mod tests {
                 why: "line 3: expected `,`".to_owned(),
                 hint: Some("restore it from version control".to_owned()),
             }],
+            rules: vec![
+                rule("response/body/at", "time", Some("the clock"), 2, 9),
+                rule("response/body/id", "ignore", None, 0, 4),
+                rule("request/body/x", "type", None, 0, 0),
+            ],
             not_proposed: None,
             startup: vec![call(
                 0,

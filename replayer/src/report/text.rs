@@ -5,7 +5,7 @@ use std::fmt::Write;
 use regress_cassettes::diff::Difference;
 
 use super::shown;
-use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, Unreadable, Verdict};
+use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Unreadable, Verdict};
 
 /// How many lines of the service's output are shown.
 const OUTPUT_LINES: usize = 20;
@@ -66,7 +66,20 @@ pub fn text(report: &Report, colour: Colour) -> String {
         let proposals = if waiting == 1 { "proposal waits" } else { "proposals wait" };
         out += &format!("{waiting} {proposals} for `regress review`\n");
     }
+    report.rules.iter().for_each(|rule| out += &rule_use(rule));
     out + &summary(report, colour) + "\n"
+}
+
+/// One line about what a rule was good for.
+pub(super) fn rule_use(RuleUse { rule, fired, selected, .. }: &RuleUse) -> String {
+    let places = if *selected == 1 { "message" } else { "messages" };
+    let told = match (fired, selected) {
+        (0, 0) => "stale: it is for nothing that was replayed".to_owned(),
+        (0, _) => format!("stale: it let nothing pass in {selected} {places}"),
+        (1, _) => "let 1 difference pass".to_owned(),
+        (_, _) => format!("let {fired} differences pass"),
+    };
+    format!("rule  {}: {told}\n", shown(rule))
 }
 
 /// Whether two entries were not judged for the same reason, which is then told once.
@@ -198,7 +211,10 @@ impl Text {
         match &call.change {
             CallChange::Omitted => {}
             CallChange::Changed(differences) => {
-                differences.iter().for_each(|difference| self.difference(2, "request/", difference));
+                differences
+                    .iter()
+                    .filter(|one| one.counts())
+                    .for_each(|difference| self.difference(2, "request/", difference));
             }
             CallChange::Novel { reason, nearest } => {
                 self.line(2, reason);

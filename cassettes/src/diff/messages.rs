@@ -1,0 +1,60 @@
+//! Whole messages compared.
+
+use std::fmt;
+
+use regress_protocols::http1::Message;
+
+use super::{compare::compare, found::Difference, rules::Applied, view::View};
+
+/// Whether two texts that differ stand for the same.
+pub type Same<'a> = &'a dyn Fn(&str, &str) -> bool;
+
+/// How two messages are looked at: what is noise between them.
+#[derive(Clone, Default)]
+pub struct Lens<'a> {
+    /// The rules that are for them.
+    pub rules: Applied,
+    /// Asked for two texts that differ and that no rule lets pass (a number or string in JSON, the value of a header or
+    /// of a query's parameter, a segment of a path, a line, a body): whether both stand for the same.
+    pub same: Option<Same<'a>>,
+}
+
+impl Lens<'_> {
+    /// Nothing is noise.
+    pub fn exact() -> Lens<'static> {
+        Lens::default()
+    }
+}
+
+impl fmt::Debug for Lens<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lens").field("rules", &self.rules).field("same", &self.same.is_some()).finish()
+    }
+}
+
+/// Where two requests differ; nothing that counts when they ask for the same. At most
+/// [`MOST_DIFFERENCES`](super::MOST_DIFFERENCES) that count, and one more.
+pub fn requests(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<Difference> {
+    if expected == actual {
+        return Vec::new();
+    }
+    let (expected, actual) = (View::of_request(expected), View::of_request(actual));
+    compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
+}
+
+/// Where two responses differ; nothing that counts when they answer the same. At most
+/// [`MOST_DIFFERENCES`](super::MOST_DIFFERENCES) that count, and one more.
+pub fn responses(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<Difference> {
+    if expected == actual {
+        return Vec::new();
+    }
+    let (expected, actual) = (View::of_response(expected), View::of_response(actual));
+    compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
+}
+
+/// Bytes that are equal for two requests between which [`requests`] finds nothing that counts under these rules.
+/// Without rules they are equal exactly then; with rules also for some others ([`View::masked`]).
+pub fn canonical_request(request: &Message, rules: &Applied) -> Vec<u8> {
+    let view = View::of_request(request);
+    if rules.is_empty() { view.canonical() } else { view.masked(rules).canonical() }
+}

@@ -1,0 +1,203 @@
+//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, lines.
+//!
+//! Each way is decided by the text itself (and the body's media type), and what is inside says all that counts of it:
+//! two texts opened in one way that are equal inside differ in nothing but the spelling that the way leaves out.
+
+mod events;
+mod lines;
+mod parts;
+mod tokens;
+mod xml;
+
+use std::borrow::Cow;
+
+use super::{
+    json,
+    tree::{Form, Member, Tree},
+};
+
+pub(super) use parts::without_boundary;
+
+/// The longest body that is opened up; a longer one is compared as bytes.
+const LONGEST: usize = 64 << 20;
+
+/// How deep texts are opened that were found in texts.
+const DEEPEST: usize = 4;
+
+/// A body opened up by its media type and by what it looks like; `None` when it is empty.
+pub(super) fn body<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>) -> Option<Tree<'a>> {
+    if content.is_empty() {
+        return None;
+    }
+    Some(content_at(content, content_type, DEEPEST))
+}
+
+fn content_at<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, depth: usize) -> Tree<'a> {
+    let inside = match &content {
+        _ if content.len() > LONGEST || depth == 0 => None,
+        Cow::Borrowed(content) => inside_of(content, content_type, depth),
+        Cow::Owned(content) => {
+            inside_of(content, content_type, depth).map(|(form, inside)| (form, inside.into_owned()))
+        }
+    };
+    match inside {
+        Some((form, inside)) => Tree::opened(form, Tree::Raw(content), inside),
+        None => Tree::Raw(content),
+    }
+}
+
+fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) -> Option<(Form, Tree<'a>)> {
+    if let Some(mut tree) = json::read(content) {
+        open_texts(&mut tree, depth - 1);
+        return Some((Form::Json, tree));
+    }
+    let content_type = content_type.unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let opened = match media_type.as_str() {
+        "application/x-www-form-urlencoded" => fields(content, depth).map(|tree| (Form::Fields, tree)),
+        "text/event-stream" => events::read(content, depth).map(|tree| (Form::Events, tree)),
+        multipart if multipart.starts_with("multipart/") => {
+            parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))
+        }
+        // Where white space between elements is seen.
+        "text/html" | "application/xhtml+xml" => None,
+        media_type if media_type.ends_with("xml") || content.starts_with(b"<?xml") => {
+            xml::read(content).map(|tree| (Form::Xml, tree))
+        }
+        _ => None,
+    };
+    opened.or_else(|| lines::read(content, depth))
+}
+
+/// Whether a body was opened as parts.
+pub(super) fn is_in_parts(body: &Tree<'_>) -> bool {
+    match body {
+        Tree::Opened(opened) if opened.form == Form::Coded => is_in_parts(&opened.inside),
+        Tree::Opened(opened) => opened.form == Form::Parts,
+        _ => false,
+    }
+}
+
+/// A text found inside of something, opened up where it can be.
+fn text_at(text: Cow<'_, [u8]>, depth: usize) -> Tree<'static> {
+    let mut tree = Tree::Raw(Cow::Owned(text.into_owned()));
+    open_text(&mut tree, depth);
+    tree
+}
+
+/// Opens up the texts in a tree.
+fn open_texts(tree: &mut Tree<'_>, depth: usize) {
+    match tree {
+        Tree::Text(_) => open_text(tree, depth),
+        Tree::Array(items) => items.iter_mut().for_each(|item| open_texts(item, depth)),
+        Tree::Object(members) => members.iter_mut().for_each(|(_, value)| open_texts(value, depth)),
+        _ => {}
+    }
+}
+
+/// Opens up a text: JSON, a token, base64.
+fn open_text(tree: &mut Tree<'_>, depth: usize) {
+    let Some(text) = tree.scalar().filter(|_| depth > 0) else { return };
+    let opened = match json::read(text.as_bytes()) {
+        Some(inside) => {
+            let mut inside = inside.into_owned();
+            open_texts(&mut inside, depth - 1);
+            Some((Form::Json, inside))
+        }
+        None => tokens::read("", text, depth),
+    };
+    if let Some((form, inside)) = opened {
+        let from = std::mem::replace(tree, Tree::Null);
+        *tree = Tree::opened(form, from, inside);
+    }
+}
+
+/// The value of a header field: what follows a scheme (`Bearer`, `Basic`) is opened up.
+pub(super) fn field(value: Cow<'_, [u8]>) -> Tree<'_> {
+    let opened = std::str::from_utf8(&value).ok().and_then(|text| {
+        let (prefix, rest) = text.split_at(text.find(' ').map_or(0, |space| space + 1));
+        match json::read(text.as_bytes()) {
+            Some(inside) => Some((Form::Json, inside.into_owned())),
+            None => tokens::read(prefix, rest, DEEPEST),
+        }
+    });
+    match opened {
+        Some((form, inside)) => Tree::opened(form, Tree::Raw(value), inside),
+        None => Tree::Raw(value),
+    }
+}
+
+/// The value of a Cookie field: its pairs (RFC 6265 section 4.2.1).
+pub(super) fn cookies(value: Cow<'_, [u8]>) -> Tree<'_> {
+    let Ok(text) = std::str::from_utf8(&value) else { return Tree::Raw(value) };
+    let pairs = text.split("; ").map(|pair| match pair.split_once('=') {
+        Some((name, value)) => (Cow::Owned(name.to_owned()), text_at(Cow::Borrowed(value.as_bytes()), DEEPEST)),
+        None => (Cow::Owned(pair.to_owned()), Tree::Null),
+    });
+    let inside = Tree::object(pairs.collect());
+    Tree::opened(Form::Fields, Tree::Raw(value), inside)
+}
+
+/// The parameters of a query, as written.
+pub(super) fn query(query: &[u8]) -> Tree<'_> {
+    let parameter = |pair: &'_ [u8]| -> Option<Member<'_>> {
+        let (name, value) = pair_of(pair);
+        Some((Cow::Owned(std::str::from_utf8(name).ok()?.to_owned()), value.map_or(Tree::Null, raw_owned)))
+    };
+    let parameters: Option<Vec<Member<'_>>> = query.split(|byte| *byte == b'&').map(parameter).collect();
+    match parameters {
+        Some(parameters) => {
+            Tree::opened(Form::Fields, Tree::Raw(Cow::Borrowed(query)), Tree::object(parameters).into_owned())
+        }
+        None => Tree::Raw(Cow::Borrowed(query)),
+    }
+}
+
+/// The fields of a form (WHATWG URL section 5.1), decoded.
+fn fields(content: &[u8], depth: usize) -> Option<Tree<'static>> {
+    let field = |pair: &[u8]| {
+        let (name, value) = pair_of(pair);
+        let name = String::from_utf8(percent_decoded(name)?).ok()?;
+        let value = match value {
+            Some(value) => text_at(Cow::Owned(percent_decoded(value)?), depth - 1),
+            None => Tree::Null,
+        };
+        Some((Cow::Owned(name), value))
+    };
+    let fields: Option<Vec<_>> = content.split(|byte| *byte == b'&').map(field).collect();
+    Some(Tree::object(fields?))
+}
+
+fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match pair.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&pair[..at], Some(&pair[at + 1..])),
+        None => (pair, None),
+    }
+}
+
+/// `None` where a percent sign is not followed by two hexadecimal digits.
+fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        decoded.push(match first {
+            b'+' => b' ',
+            b'%' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                rest = after;
+                let digit = |digit: u8| char::from(digit).to_digit(16);
+                u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?
+            }
+            other => *other,
+        });
+    }
+    Some(decoded)
+}
+
+fn raw_owned(bytes: &[u8]) -> Tree<'static> {
+    Tree::Raw(Cow::Owned(bytes.to_vec()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Rules that say which differences are noise: where they apply, and what they let pass.
+
+mod decimal;
+mod effect;
+mod place;
+mod text;
+mod time;
+
+pub use text::{Keys, Number, RuleError, RuleText};
+
+pub(super) use effect::Effect;
+pub(super) use place::{Place, Step};
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::glob;
+
+/// The rules of `regress.toml` in the order written. Cheap to clone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<RuleText>", into = "Vec<RuleText>")]
+pub struct Rules(Arc<[Rule]>);
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    text: RuleText,
+    side: Side,
+    steps: Vec<place::Pattern>,
+    effect: Effect,
+}
+
+/// The messages that a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// What the service answers to an entry.
+    Response,
+    /// What the service asks of a downstream.
+    Request,
+}
+
+impl Rules {
+    /// No rules: every difference counts.
+    pub fn none() -> Rules {
+        Rules::default()
+    }
+
+    /// The rules as read from a file.
+    ///
+    /// # Errors
+    /// The first rule that says nothing sensible, and how it is put right.
+    pub fn new(texts: Vec<RuleText>) -> Result<Rules, RuleError> {
+        let rules = texts.into_iter().enumerate().map(|(index, text)| text.rule(index));
+        Ok(Rules(rules.collect::<Result<_, _>>()?))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The rule with that index, as [`Noise::Rule`](super::Noise::Rule) has it.
+    pub fn get(&self, index: usize) -> Option<&Rule> {
+        self.0.get(index)
+    }
+
+    /// All of them in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+
+    /// The rules for the response to an entry, whose `route` is its method and path (`POST /orders`).
+    pub fn for_response(&self, route: &str) -> Applied {
+        self.select(|rule| rule.side == Side::Response && selects(&rule.text.route, Some(route)))
+    }
+
+    /// The rules for a call to the downstream of that logical name, whose `operation` is its method and path, made
+    /// for the entry with that route; `None` = for no entry, which only rules without a route are for.
+    pub fn for_request(&self, route: Option<&str>, downstream: &str, operation: &str) -> Applied {
+        self.select(|rule| {
+            rule.side == Side::Request
+                && selects(&rule.text.route, route)
+                && selects(&rule.text.downstream, Some(downstream))
+                && selects(&rule.text.operation, Some(operation))
+        })
+    }
+
+    fn select(&self, applies: impl Fn(&Rule) -> bool) -> Applied {
+        let selected = (0..self.len()).filter(|index| applies(&self.0[*index])).collect();
+        Applied { rules: self.clone(), selected }
+    }
+}
+
+impl TryFrom<Vec<RuleText>> for Rules {
+    type Error = RuleError;
+
+    fn try_from(texts: Vec<RuleText>) -> Result<Rules, RuleError> {
+        Rules::new(texts)
+    }
+}
+
+impl From<Rules> for Vec<RuleText> {
+    fn from(rules: Rules) -> Vec<RuleText> {
+        rules.iter().map(|rule| rule.text.clone()).collect()
+    }
+}
+
+/// Two lists are equal when they say the same.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        self.iter().map(Rule::text).eq(other.iter().map(Rule::text))
+    }
+}
+
+fn selects(pattern: &Option<String>, text: Option<&str>) -> bool {
+    match (pattern, text) {
+        (None, _) => true,
+        (Some(pattern), Some(text)) => glob(pattern, text),
+        (Some(_), None) => false,
+    }
+}
+
+impl Rule {
+    /// The rule as written.
+    pub fn text(&self) -> &RuleText {
+        &self.text
+    }
+}
+
+/// The rule in one line: `response/body/total as tolerance 0.01, in POST /orders*`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RuleText { path, route, downstream, operation, .. } = &self.text;
+        write!(f, "{path} as {}", self.text.effect)?;
+        if let Some(with) = self.text.with() {
+            write!(f, " {with}")?;
+        }
+        for (word, pattern) in [("in", route), ("to", downstream), ("as", operation)] {
+            if let Some(pattern) = pattern {
+                write!(f, ", {word} {pattern}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rules that are for one message. Cheap to make and to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    rules: Rules,
+    selected: Vec<usize>,
+}
+
+impl Applied {
+    /// No rules: every difference counts.
+    pub fn none() -> Applied {
+        Applied::default()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.selected.is_empty()
+    }
+
+    /// Their indexes in the [`Rules`] they were selected from.
+    pub fn indexes(&self) -> &[usize] {
+        &self.selected
+    }
+
+    /// The place that is the message as a whole.
+    pub(super) fn root(&self) -> Place<'_> {
+        Place::root(&self.rules.0, &self.selected)
+    }
+}
+
+#[cfg(test)]
+mod tests;
