@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment, HTTP clients by npm. Can be run again: what is there is left alone. Go, Node.js and nginx
+# Python virtual environment, HTTP clients and mountebank by npm, WireMock by Maven. Can be run again: what is there is left alone. Go, Node.js and nginx
 # come with tests/install.sh as well.
 #
 # Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
@@ -10,7 +10,8 @@ set -euo pipefail
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
 packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
 mitmproxy=mitmproxy==11.0.2
-clients=(undici@6.29.1 axios@1.21.1)
+clients=(undici@6.29.1 axios@1.21.1 mountebank@2.9.1)
+wiremock=org.wiremock:wiremock-standalone:3.9.1
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -22,6 +23,8 @@ done
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v go >/dev/null || missing+=(golang-go)
+command -v java >/dev/null || missing+=(default-jre-headless)
+command -v mvn >/dev/null || missing+=(maven)
 
 # apt starts the services it installs unless this policy says no; an existing policy is left as it is.
 policy=/usr/sbin/policy-rc.d
@@ -60,6 +63,16 @@ if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
     printf '%s' "${clients[*]}" >"$tools/npm/asked-for"
 else
     say "npm packages are in $tools/npm"
+fi
+
+if [ "$(cat "$tools/wiremock.asked-for" 2>/dev/null)" != "$wiremock" ]; then
+    say "$wiremock into $tools/wiremock-standalone.jar"
+    mvn --quiet dependency:copy -Dartifact="$wiremock" -DoutputDirectory="$tools/maven" >/dev/null
+    mv "$tools"/maven/wiremock-standalone-*.jar "$tools/wiremock-standalone.jar"
+    rmdir "$tools/maven"
+    printf '%s' "$wiremock" >"$tools/wiremock.asked-for"
+else
+    say "WireMock is in $tools"
 fi
 
 say "done"

@@ -13,6 +13,8 @@ mod services;
 mod attach;
 /// Bad input: every mistake ends in exit code 2, with `error:` and `hint:`, and nothing half-written.
 mod bad_input;
+/// What a service makes anew is bound to what was recorded.
+mod bound;
 /// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.
 mod capture;
 /// What the commands print.

@@ -12,7 +12,7 @@ use std::{
 use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Match, Mode},
+    mock::{Bindings, Call, Match, Mode, Policy},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Seen},
+    judge::{self, End, Judgement, Observed, Seen},
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
@@ -54,6 +54,8 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// How far a call may be from the recorded one that answers it.
+    pub policy: Policy,
     /// What is noise.
     pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
@@ -91,7 +93,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient)),
+        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
@@ -211,6 +214,7 @@ struct Driven {
     seen: Seen,
     took: Duration,
     journal: Vec<Call>,
+    bindings: Bindings,
     exited: Option<String>,
     last_output: Option<String>,
 }
@@ -300,6 +304,7 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let bindings = target.bindings();
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -308,7 +313,7 @@ impl Worker {
             }
             (before, _) => self.judge(before),
         }
-        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
             self.close();
@@ -345,24 +350,27 @@ impl Worker {
     /// The entry driven last is over: it gets what was called late.
     fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
             return None;
         };
         driven.journal.extend(late);
+        driven.bindings = bindings.unwrap_or(driven.bindings);
         Some(driven)
     }
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, excused, doubts, calls } = judge::judge(
-            &driven.planned.cassette,
-            &driven.seen,
-            &driven.journal,
-            driven.exited.as_deref(),
-            &self.run.settings.rules,
-        );
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        let Judgement { verdict, findings, excused, doubts, calls } =
+            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,

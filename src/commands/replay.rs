@@ -10,6 +10,7 @@ use std::{
 };
 
 use regress_cassettes::Store;
+use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Outcome, Report, Settings, Verdict,
     report::{self, Colour},
@@ -20,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     commands::review,
-    config::Config,
+    config::{Config, MaxRung, ReusePolicy},
     output::{self, Exit, Failure},
 };
 
@@ -45,6 +46,12 @@ pub struct Args {
     /// Write no proposals (*.new) beside the cassettes
     #[arg(long)]
     no_pending: bool,
+    /// The weakest way in which a recorded call may answer one that is made [default: bound]
+    #[arg(long, value_name = "RUNG", env = "REGRESS_MAX_RUNG")]
+    max_rung: Option<MaxRung>,
+    /// What answers a call that is made more often than recorded [default: strict]
+    #[arg(long, value_name = "POLICY", env = "REGRESS_REUSE")]
+    reuse: Option<ReusePolicy>,
     /// The port the service takes entries on, where it is not the recorded one
     #[arg(long, value_name = "PORT", env = "REGRESS_ENTRY_PORT")]
     entry_port: Option<u16>,
@@ -97,6 +104,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         jobs: args.jobs.get(),
         filter: args.filter,
         entry_port: args.entry_port,
+        policy: Policy {
+            max_rung: args.max_rung.or(config.replay.max_rung).map_or(Policy::default().max_rung, Into::into),
+            reuse: args.reuse.or(config.replay.reuse).map_or(Policy::default().reuse, Into::into),
+        },
         propose: !args.no_pending,
         ..settings(args.store.clone(), command, &config)
     };
@@ -161,6 +172,10 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),
         settle: config.replay.settle(),
+        policy: Policy {
+            max_rung: config.replay.max_rung.map_or(Policy::default().max_rung, Into::into),
+            reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
+        },
         rules: config.rules.clone(),
         propose: false,
         answer_misses: false,

@@ -1,7 +1,7 @@
 """A service whose answers and calls are never the same twice, in Python.
 
-Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (`total` or `quantity`: a new build
-that is wrong beside what varies).
+Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (what a new build
+does wrong: `total` and `quantity` beside what varies, `id` and `tags` in it).
 """
 
 import http.client
@@ -33,14 +33,16 @@ def reserve(sku, quantity):
 def order(sku, quantity):
     tags = ["cold", "fragile", "gift", "heavy", "insured", "urgent"]
     random.shuffle(tags)
+    if CHANGE == "tags":
+        tags.remove("urgent")
     return {
-        "id": str(uuid.uuid4()),
+        "id": str(uuid.uuid4()) if CHANGE != "id" else "unknown",
         "created_at": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
         "lottery": random.randrange(1, 10**9),
         "tags": tags,
         "region": REGION,
         "reserved": reserve(sku, quantity),
-        "total": 12.5 * quantity if CHANGE != "total" else round(12.4 * quantity),
+        "total": 12.5 * quantity if CHANGE != "total" else 12.0 * quantity,
     }
 
 

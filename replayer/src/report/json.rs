@@ -1,6 +1,7 @@
 //! The report for programs; `docs/report-schema.md` describes it.
 
 use regress_cassettes::diff::{Difference, Kind, Noise};
+use regress_mockserver::mock::Bound;
 use serde_json::{Value, json};
 
 use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served};
@@ -9,7 +10,7 @@ use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse,
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-/// - 1.2: `rules`, `noise` of a difference, the kind `moved`.
+/// - 1.2: `rules`, `noise` of a difference, the kind `moved`; `rung`, `runner_up`, `again` and `bound` of a match.
 pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
@@ -125,6 +126,10 @@ fn difference(place: &str, path: &str, difference: &Difference, rules: &[RuleUse
     })
 }
 
+fn bound(bound: &Bound) -> Value {
+    json!({"recorded": bound.recorded, "actual": bound.actual})
+}
+
 fn noise(noise: Noise, rules: &[RuleUse]) -> Value {
     match noise {
         Noise::Bound => json!({ "rule": null, "path": null, "why": "both stand for the same generated value" }),
@@ -152,6 +157,10 @@ fn served(served: &Served) -> Value {
         "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
         "cassette": by.map(|by| &by.cassette.0),
         "exchange": by.map(|by| by.number),
+        "rung": by.map(|by| by.rung.word()),
+        "runner_up": by.and_then(|by| by.runner_up),
+        "again": by.map(|by| by.again),
+        "bound": by.map(|by| by.bound.iter().map(bound).collect::<Vec<_>>()),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),
         "request": served.request,

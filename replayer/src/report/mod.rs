@@ -38,6 +38,8 @@ mod tests {
         diff::{Difference, Kind, Noise},
     };
 
+    use regress_mockserver::mock::{Bound, Rung};
+
     use super::*;
     use crate::{
         CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served, ServedBy, Unreadable, Verdict,
@@ -101,7 +103,15 @@ mod tests {
             downstream: "prices".to_owned(),
             destination: "10.0.0.9:80".parse().unwrap(),
             request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy { cassette: same.cassette.clone(), number: 0, ambient: false }),
+            by: Some(ServedBy {
+                cassette: same.cassette.clone(),
+                number: 0,
+                ambient: false,
+                rung: Rung::Bound,
+                runner_up: Some(1),
+                again: false,
+                bound: vec![Bound { recorded: "r-1".to_owned(), actual: "a-1".to_owned() }],
+            }),
         });
         let late = Difference { noise: Some(Noise::Rule(0)), ..difference("body/at", "\"10:00\"", Some("\"10:01\"")) };
         let bound = Difference { noise: Some(Noise::Bound), ..difference("body/key", "\"a1\"", Some("\"b2\"")) };

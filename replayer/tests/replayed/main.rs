@@ -109,6 +109,7 @@ impl Recorded {
             ready_timeout: Duration::from_secs(if build == "elsewhere" { 1 } else { 60 }),
             entry_timeout: Duration::from_secs(if build == "hangs" { 1 } else { 60 }),
             settle: Duration::from_millis(200),
+            policy: Default::default(),
             propose: true,
             answer_misses: false,
             helper: PathBuf::from("/proc/self/exe"),
