@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -107,6 +107,36 @@ fn a_recording_checks_itself() {
 }
 
 #[test]
+fn a_recording_of_a_running_service_checks_itself() {
+    if !require("noise::running", &[Need::Python, Need::Sandbox, Need::Ebpf]) {
+        return;
+    }
+    let noisy = Recorded::new(vec![python(), source("noisy.py")]);
+    let mut service = Command::new(&noisy.command[0]);
+    let service = Process::start(service.args(&noisy.command[1..]).envs(noisy.environment("here", "none")));
+    service.wait_for_line("noisy listens");
+    let pid = service.id().to_string();
+    let settings = noisy.folder.path().join("service.toml");
+    // The second time with a command that does not exist: what was recorded is kept.
+    let missing = vec!["/no/such/service".to_owned()];
+    for (command, code, cassettes) in [(&noisy.command, 1, 3), (&missing, 2, 6)] {
+        fs::write(&settings, format!("[service]\ncommand = {command:?}\n"))
+            .expect("the temporary folder can be written");
+        let config = settings.display().to_string();
+        let words = ["--via", "ebpf", "--pid", &pid, "--config", &config, "--self-check"];
+        let recording = Recording::start(&noisy.cassettes(), words, noisy.environment("here", "none"));
+        noisy.visit();
+        let finished = recording.stop();
+        finished.expect_code(code);
+        assert_eq!(noisy.labels().len(), cassettes);
+        assert_eq!(noisy.labels().iter().filter(|label| !label.is_empty()).count(), 2);
+        let is_kept = finished.stderr.contains("the recording is kept in") && finished.stderr.contains("hint: ");
+        assert_eq!(is_kept, code == 2, "{}", finished.stderr);
+    }
+    service.stop();
+}
+
+#[test]
 fn a_check_that_cannot_start_the_service_is_refused_at_once() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let mut command = regress();
@@ -152,12 +182,15 @@ impl Recorded {
         let words = [&["--via", "proxy", "--port", &port], arguments, &["--"]].concat().into_iter().chain(command);
         let recording = Recording::start(&self.cassettes(), words, self.environment("here", "none"));
         recording.wait_for_service("noisy listens", self.port);
+        self.visit();
+        recording.stop()
+    }
+
+    fn visit(&self) {
         let client = Client::new(self.port);
         assert_eq!(client.post("/orders", r#"{"sku":"tea","quantity":2}"#).status, 201);
         assert_eq!(client.post("/orders", r#"{"sku":"mug","quantity":1}"#).status, 201);
         assert_eq!(client.get("/health").status, 200);
-        drop(client);
-        recording.stop()
     }
 
     /// Why entries are non-deterministic, in recorded order.
