@@ -8,7 +8,7 @@ use regress_cassettes::CassetteId;
 use super::{
     Change, Evidence, Learned, Proposal, Run, Unruled,
     allow::{self, Allowance, Allowed, Observed},
-    arrays::take_reordered,
+    arrays::{Reordered, take_reordered},
     gather::{Gathered, Series, Spot, gather},
     place::Place,
     value::Value,
@@ -21,6 +21,10 @@ const EXAMPLES: usize = 4;
 const MIXED: &str = "varies in some entries and is the same other value in others";
 const MIXED_HINT: &str =
     "repeat with more --runs, or write a rule by hand: one that covers both would hide the steady change";
+
+/// What varies inside of items that come in another order.
+const HIDDEN: &str = "items come in another order and differ in more than their place";
+const HIDDEN_HINT: &str = "run noise again once the rule for their order is accepted: it shows what varies inside them";
 
 /// One spot with what was seen at it.
 type Sighting<'a> = (&'a Spot, &'a Series);
@@ -105,7 +109,7 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
 }
 
 /// Learn from arrays that come in another order.
-fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, learned: &mut Learned) {
+fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Reordered>, learned: &mut Learned) {
     let (steady, varied): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.is_steady());
     learned.changes.extend(changes(&steady));
     // An order that is the same other one in every run must not be covered by one that varies beside it.
@@ -118,13 +122,19 @@ fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, le
             learned.unruled.push(unruled(place, &varied, MIXED, MIXED_HINT, learned.runs));
             continue;
         }
-        let keys: BTreeSet<&Option<String>> = varied.iter().filter_map(|(spot, _)| arrays.get(spot)).collect();
+        let kinds: Vec<&Reordered> = varied.iter().filter_map(|(spot, _)| arrays.get(spot)).collect();
+        let keys: BTreeSet<&Option<String>> = kinds.iter().map(|reordered| &reordered.key).collect();
         let (allowance, what) = match keys.first() {
             Some(Some(key)) if keys.len() == 1 => {
                 (Allowance::Keyed(key.clone()), format!("the order of items, which differ in `{key}`"))
             }
             _ => (Allowance::Unordered, "the order of items".to_owned()),
         };
+        if let Some((spot, _)) =
+            varied.iter().find(|(spot, _)| arrays.get(spot).is_some_and(|reordered| reordered.hides))
+        {
+            learned.unruled.push(unruled(&spot.place, &varied, HIDDEN, HIDDEN_HINT, learned.runs));
+        }
         if let Some(place) = Place::covering(varied.iter().map(|(spot, _)| &spot.place)) {
             let allowed = Allowed { allowance, what, broad: None, is_loose: false };
             learned.proposals.push(proposal(place, allowed, &varied, learned.runs));

@@ -324,3 +324,40 @@ proptest! {
         }
     }
 }
+
+/// What is learned from these bodies of responses, the recorded one first: rules as path and allowance.
+fn bodies(bodies: &[&str]) -> Vec<(String, Allowance)> {
+    let message = |body: &str| {
+        let headers = [("Content-Type", "application/json")];
+        regress_protocols::http1::Message::response(200, "OK", &headers, body.to_owned())
+    };
+    let recorded = message(bodies[0]);
+    let findings = |body: &&str| {
+        let differences = regress_cassettes::diff::responses(&recorded, &message(body), &Default::default());
+        differences.into_iter().map(Finding::Response).collect()
+    };
+    let learned = learn(&of_one(bodies[1..].iter().map(findings).collect()));
+    learned.proposals.into_iter().map(|proposal| (proposal.place.path, proposal.allows)).collect()
+}
+
+#[test]
+fn orders_are_learned_from_what_comparison_tells() {
+    let learned =
+        bodies(&[r#"{"tags":["a","b","c","d"]}"#, r#"{"tags":["d","a","c","b"]}"#, r#"{"tags":["b","a","d","c"]}"#]);
+    assert_eq!(learned, [("response/body/tags".to_owned(), Allowance::Unordered)]);
+    let item = |id: u32, key: &str| format!(r#"{{"id":{id},"key":"{key}"}}"#);
+    let items = |items: &[String]| format!(r#"{{"items":[{}]}}"#, items.join(","));
+    let keyed = [("response/body/items".to_owned(), Allowance::Keyed("id".to_owned()))];
+    let [a, b, c] = [1, 2, 3].map(|id| item(id, "same"));
+    let swapped =
+        [items(&[a.clone(), b.clone(), c.clone()]), items(&[c.clone(), a.clone(), b.clone()]), items(&[b, a, c])];
+    assert_eq!(bodies(&[&swapped[0], &swapped[1], &swapped[2]]), keyed);
+    // What varies inside of items whose order varies shows once their order is no matter.
+    let fresh = |order: [u32; 3], run: usize| items(&order.map(|id| item(id, &format!("{}{id}", &UUIDS[run][..35]))));
+    let runs = [fresh([1, 2, 3], 0), fresh([3, 1, 2], 1), fresh([2, 1, 3], 2)];
+    assert_eq!(bodies(&[&runs[0], &runs[1], &runs[2]]), keyed);
+    // Without another order what varies in items is what there is to learn.
+    let runs = [fresh([1, 2, 3], 0), fresh([1, 2, 3], 1), fresh([1, 2, 3], 2)];
+    let [(path, Allowance::Pattern(_))] = &bodies(&[&runs[0], &runs[1], &runs[2]])[..] else { panic!("a pattern") };
+    assert_eq!(path, "response/body/items/*/key");
+}
