@@ -1,9 +1,9 @@
 //! From what was gathered to proposals, and to what no rule should cover.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use regress_cassettes::CassetteId;
+use regress_cassettes::{CassetteId, diff::Difference};
 
 use super::{
     Change, Evidence, Learned, Proposal, Run, Unruled,
@@ -16,6 +16,9 @@ use super::{
 
 /// How many values are shown as examples.
 const EXAMPLES: usize = 4;
+
+/// The most bytes of an example.
+const EXAMPLE: usize = 80;
 
 /// What varies in one entry and does not in another.
 const MIXED: &str = "varies in some entries and is the same other value in others";
@@ -144,19 +147,18 @@ fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Reordered>, learned
 
 /// The same other value in every run, told once for all entries that show it.
 fn changes(steady: &[Sighting]) -> Vec<Change> {
-    let mut entries: BTreeMap<(String, Option<&str>, Option<&str>), BTreeSet<&CassetteId>> = BTreeMap::new();
+    let mut told: Vec<(Change, BTreeSet<&CassetteId>)> = Vec::new();
+    let mut known: HashMap<(&Place, &Difference), usize> = HashMap::new();
     for (spot, series) in steady {
         let Some(difference) = series.seen.values().next() else { continue };
-        let key = (spot.place.to_string(), difference.expected.as_deref(), difference.actual.as_deref());
-        entries.entry(key).or_default().insert(&spot.cassette);
+        let index = *known.entry((&spot.place, difference)).or_insert_with(|| {
+            let Difference { expected, actual, .. } = difference.clone();
+            told.push((Change { at: spot.place.to_string(), expected, actual, entries: 0 }, BTreeSet::new()));
+            told.len() - 1
+        });
+        told[index].1.insert(&spot.cassette);
     }
-    let change = |((at, expected, actual), entries): ((String, Option<&str>, Option<&str>), BTreeSet<_>)| Change {
-        at,
-        expected: expected.map(str::to_owned),
-        actual: actual.map(str::to_owned),
-        entries: entries.len(),
-    };
-    entries.into_iter().map(change).collect()
+    told.into_iter().map(|(change, entries)| Change { entries: entries.len(), ..change }).collect()
 }
 
 fn observed(varied: &[Sighting], runs: &[Run]) -> Vec<Observed> {
@@ -197,7 +199,11 @@ fn evidence(varied: &[Sighting], of: usize) -> Evidence {
     let runs: BTreeSet<usize> = varied.iter().flat_map(|(_, series)| series.seen.keys().copied()).collect();
     let entries: BTreeSet<&CassetteId> = varied.iter().map(|(spot, _)| &spot.cassette).collect();
     let mut examples: Vec<String> = Vec::new();
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    let shown = |value: &Option<String>| match value {
+        Some(value) if value.len() > EXAMPLE => format!("{}…", &value[..value.floor_char_boundary(EXAMPLE)]),
+        Some(value) => value.clone(),
+        None => "nothing".to_owned(),
+    };
     for difference in varied.iter().flat_map(|(_, series)| series.seen.values()) {
         for value in [shown(&difference.expected), shown(&difference.actual)] {
             if examples.len() < EXAMPLES && !examples.contains(&value) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A path in the responses or calls of entries.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The entries, by method and path: `POST /orders`, `GET /orders/*`.
     pub route: String,
@@ -14,7 +14,7 @@ pub struct Place {
 }
 
 /// What calls are meant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Callee {
     /// The downstream's logical name.
     pub downstream: String,
