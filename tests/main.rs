@@ -29,8 +29,8 @@ mod inside_tls;
 mod killed;
 /// What is lost is said to be lost.
 mod losses;
-/// The model table: what each change of a service must lead to.
-mod model;
+/// The regression matrix: what each change of a service must lead to.
+mod matrix;
 /// What varies by itself: rules proposed, accepted, and no more than that covered.
 mod noise;
 /// Owners that only what is said can tell.
@@ -38,8 +38,6 @@ mod owners;
 /// Kernel and proxy recording of the same traffic say the same.
 mod parity;
 mod proof;
-/// Services made by others: nginx in front of httpbin, verdaccio.
-mod real;
 /// Accepting and rejecting differences.
 mod review;
 /// Nothing gets out of the sandbox.

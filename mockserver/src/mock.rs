@@ -442,13 +442,17 @@ impl Shared {
         recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
     }
 
-    /// Takes the first candidate of the same operation that answered nothing yet.
+    /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
+    /// one had been asked for: what comes later has to fit it.
     fn lend(&self, scope: &Scope, candidates: &[Candidate]) -> Option<(HitScope, usize)> {
         let mut state = self.state();
         // Another entry may have begun since the candidates were found.
         let usable = |whose: HitScope| whose == HitScope::Ambient || state.scope == *scope;
         let usable: Vec<_> = candidates.iter().filter(|found| found.same_operation && usable(found.scope)).collect();
         let found = usable.into_iter().find(|found| state.usage(found.scope).lend(found.exchange))?;
+        let (_, shelf) = self.shelves(scope).into_iter().find(|(whose, _)| *whose == found.scope)?;
+        let bindings = &mut state.usage(found.scope).bindings;
+        bindings.bind(found.fresh.clone(), self.library.owners(), &shelf.cassette.id);
         Some((found.scope, found.exchange))
     }
 }

@@ -142,6 +142,7 @@ struct Played {
     /// The response, where one came and the service lived on.
     response: Option<Message>,
     journal: Vec<Call>,
+    bindings: Bindings,
 }
 
 /// Worker to the pass that waits for it: the place in the plan, and what happened there.
@@ -390,7 +391,7 @@ impl Worker {
             took: Some(driven.took),
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+        self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
     }
 
     /// An entry that was not driven.
@@ -410,7 +411,7 @@ impl Worker {
             took: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+        self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
     }
 
     fn send(&self, number: usize, played: Played) {
@@ -472,7 +473,7 @@ fn propose(
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
             let took = played.outcome.took.unwrap_or_default();
-            pending::propose(&planned.cassette, response, took, &played.journal, rules)
+            pending::propose(&planned.cassette, response, took, &played.journal, &played.bindings, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),
