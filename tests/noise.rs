@@ -8,7 +8,7 @@ use crate::{
         Answer, Client, Corpus, Downstream, Finished, Need, Outcome, Process, Recording, Replay, Report, free_port,
         regress, require,
     },
-    services::{python, source},
+    services::{Language, RecordedShop, Source, python, source},
 };
 
 #[test]
@@ -76,6 +76,24 @@ fn hold(test: &str, language: Need, command: fn() -> Vec<String>) {
 }
 
 #[test]
+fn nothing_is_learned_from_a_service_that_does_not_vary() {
+    if !require("noise::steady", &[Need::Python, Need::Sandbox]) {
+        return;
+    }
+    let shop = RecordedShop::record(Language::Python, Source::Proxy);
+    let mut command = regress();
+    command.arg("noise").arg(shop.cassettes()).args(["--json", "--accept", "--runs", "2", "--"]);
+    let finished =
+        Process::start(command.args(shop.shop.language.command()).envs(shop.shop.environment("none"))).finish();
+    finished.expect_code(0);
+    let learned: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    for list in ["proposals", "unruled", "changes", "unjudged"] {
+        assert_eq!(learned[list], Value::Array(vec![]), "{list}");
+    }
+    assert!(!shop.cassettes().join("regress.toml").exists());
+}
+
+#[test]
 fn a_recording_checks_itself() {
     if !require("noise::self_check", &[Need::Python, Need::Sandbox]) {
         return;
@@ -101,7 +119,9 @@ fn a_recording_checks_itself() {
 
     // Where rules cover what varies there is nothing to label; what was recorded before is left as it is.
     noisy.noise("here", &["--accept"]).0.expect_code(0);
-    noisy.record(&["--self-check"]).expect_code(0);
+    let finished = noisy.record(&["--self-check"]);
+    finished.expect_code(0);
+    assert!(finished.stderr.contains("self-check: 3 entries replayed as recorded, 0 not, 0"), "{}", finished.stderr);
     assert_eq!(noisy.labels()[3..].concat(), Vec::<String>::new());
     assert_eq!(noisy.labels()[..3], labels);
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use regress_cassettes::{
     CassetteId,
-    diff::{Difference, Kind},
+    diff::{Difference, Kind, Noise},
 };
 
 use super::*;
@@ -260,6 +260,23 @@ fn a_call_is_known_by_downstream_and_operation() {
     let learned = learn(&of_one(vec![changed("8899aabbccddeeff"), changed("0123456789abcdef")]));
     let place = &learned.proposals[0].place;
     assert_eq!(place.to_string(), "POST /orders  stock  POST /reserve/7  request/header/x-key");
+}
+
+#[test]
+fn what_rules_let_pass_is_known_already() {
+    let changed = |value: &str| {
+        let known = Difference { noise: Some(Noise::Rule(0)), ..difference("body/key", "1", value) };
+        vec![call("POST /reserve", CallChange::Changed(vec![known, difference("body/qty", "1", value)]))]
+    };
+    let learned = learn(&of_one(vec![changed("2"), changed("3")]));
+    assert_eq!(learned.proposals.iter().map(|it| it.place.path.as_str()).collect::<Vec<_>>(), ["request/body/qty"]);
+}
+
+#[test]
+fn what_is_too_long_for_a_report_is_not_guessed() {
+    let long = |end: &str| format!("…{}{end}… (5000 bytes)", "0123456789abcdef".repeat(10));
+    let learned = values("body/blob", &[&long("1"), &long("2"), &long("3")]);
+    assert_eq!((&learned.proposals[0].allows, learned.proposals[0].broad.is_some()), (&Allowance::Ignore, true));
 }
 
 #[test]
