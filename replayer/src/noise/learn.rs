@@ -29,6 +29,10 @@ const MIXED_HINT: &str =
 const HIDDEN: &str = "items come in another order and differ in more than their place";
 const HIDDEN_HINT: &str = "run noise again once the rule for their order is accepted: it shows what varies inside them";
 
+/// What was seen in the only run that could judge its entry.
+const ONCE: &str = "differs in the only run that could judge the entry";
+const ONCE_HINT: &str = "find out why the other runs could not, and repeat: one run cannot tell what varies";
+
 /// One spot with what was seen at it.
 type Sighting<'a> = (&'a Spot, &'a Series);
 
@@ -52,8 +56,12 @@ pub fn learn(runs: &[Run]) -> Learned {
         families.entry(spot.place.family()).or_default().push((spot, series));
     }
     for (family, sightings) in &families {
+        let (once, several): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.of < 2);
+        if !once.is_empty() {
+            learned.unruled.push(unruled(family, &once, ONCE, ONCE_HINT, runs.len()));
+        }
         let (reordered, others): (Vec<Sighting>, Vec<Sighting>) =
-            sightings.iter().partition(|(spot, _)| arrays.contains_key(spot));
+            several.iter().partition(|(spot, _)| arrays.contains_key(spot));
         of_arrays(&reordered, &arrays, &mut learned);
         of_family(family, &others, runs, &mut learned);
     }

@@ -140,6 +140,11 @@ fn a_time_is_one_seen_from_its_own_now() {
     let old = quoted(&["2001-01-01T00:00:00Z", "2001-01-01T00:00:01Z", "2001-01-01T00:00:02Z"]);
     let old: Vec<&str> = old.iter().map(String::as_str).collect();
     assert_eq!(values("body/at", &old).proposals[0].allows, Allowance::Time(Some(5)));
+    // A rule lets times pass that are written alike.
+    let (zulu, offset) = (at(3).to_string(), at(13).to_string().replace('Z', "+00:00"));
+    let mixed = quoted(&[RECORDED, &zulu, &offset]);
+    let mixed: Vec<&str> = mixed.iter().map(String::as_str).collect();
+    assert_eq!(values("body/at", &mixed).proposals[0].allows, Allowance::Type);
     // Any day at all is no now.
     let days = quoted(&["2001-01-01T00:00:00Z", "1999-12-03T04:05:06Z", "2031-05-06T07:08:09Z"]);
     let days: Vec<&str> = days.iter().map(String::as_str).collect();
@@ -287,6 +292,16 @@ fn what_could_not_be_judged_is_said() {
     let learned = learn(&runs(vec![vec![unknown.clone()], vec![unknown]]));
     assert_eq!(learned.entries, 0);
     assert_eq!(learned.unjudged, [("POST /orders".to_owned(), "entry lacks 12 bytes".to_owned())]);
+}
+
+#[test]
+fn one_run_cannot_tell_what_varies_from_what_is_only_other() {
+    let mut unknown = outcome(1, "POST /orders", vec![]);
+    unknown.verdict = Verdict::Inconclusive;
+    unknown.doubts.push("the service ended".to_owned());
+    let other = outcome(1, "POST /orders", vec![response("body/region", "\"eu\"", "\"us\"")]);
+    let learned = learn(&runs(vec![vec![other], vec![unknown]]));
+    assert_eq!((learned.proposals.len(), learned.changes.len(), learned.unruled.len()), (0, 0, 1), "{learned:?}");
 }
 
 #[test]
