@@ -9,7 +9,7 @@ pub mod verdaccio;
 
 use crate::{
     harness::{Need, require},
-    services::{Language, RecordedShop, Source, nginx::Nginx, verdaccio::Verdaccio},
+    services::{Change, Language, RecordedShop, Source, nginx::Nginx, source, verdaccio::Verdaccio},
 };
 
 #[test]
@@ -25,6 +25,18 @@ fn shop_in_node() {
 #[test]
 fn shop_in_go() {
     hold("matrix::go", Language::Go, Source::Ebpf);
+}
+
+#[test]
+fn every_change_by_name_is_in_the_source_of_the_shop() {
+    for (language, file) in [(Language::Python, "shop.py"), (Language::Node, "shop.mjs"), (Language::Go, "shop.go")] {
+        let text = std::fs::read_to_string(source(file)).expect("the source is here");
+        for row in shop::rows(language) {
+            if let Change::Named(name) = row.change {
+                assert!(name == "none" || text.contains(&format!("\"{name}\"")), "{file} does not know {name}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-// Compares two files with jsondiffpatch: how many changes, then the milliseconds of each round.
+// Compares two files with jsondiffpatch, which is told what tells items apart: how many changes, then the milliseconds of each round.
 import { readFileSync } from 'node:fs';
 import * as jsondiffpatch from 'MODULE';
 
-const differ = jsondiffpatch.create({ objectHash: (item) => JSON.stringify(item) });
+const differ = jsondiffpatch.create({ objectHash: (item) => item.id });
 const [expected, actual] = process.argv.slice(2).map((path) => readFileSync(path, 'utf8'));
 const count = (delta) => {
   if (delta === undefined) return 0;

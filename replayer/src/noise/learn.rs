@@ -96,12 +96,11 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
     }
     if steady.is_empty() {
         let allowed = allow::narrowest(&observed(&varied, runs));
-        let is_guarded = matches!(allowed.allowance, Allowance::Pattern(_) | Allowance::Time(_));
         let exact: BTreeSet<&Place> = varied.iter().map(|(spot, _)| &spot.place).collect();
         if exact.len() == 1 || !allowed.is_loose {
             let covering = Place::covering(exact.iter().copied()).unwrap_or_else(|| family.clone());
-            // What is guarded by its value can stand for every item of an array.
-            let place = if is_guarded { Place { path: family.path.clone(), ..covering } } else { covering };
+            // Items have no fixed place in their array.
+            let place = Place { path: family.path.clone(), ..covering };
             learned.proposals.push(proposal(place, allowed, &varied, runs.len()));
             return;
         }
