@@ -76,6 +76,28 @@ fn hold(test: &str, language: Need, command: fn() -> Vec<String>) {
 }
 
 #[test]
+fn what_varies_inside_of_items_shows_once_their_order_is_no_matter() {
+    if !require("noise::items", &[Need::Python, Need::Sandbox]) {
+        return;
+    }
+    let noisy = Recorded::new(vec![python(), source("noisy.py")]);
+    let recording = noisy.start(&[]);
+    let client = Client::new(noisy.port);
+    assert_eq!(client.get("/parcels").status, 200);
+    drop(client);
+    recording.stop().expect_code(0);
+
+    let (finished, first) = noisy.noise("here", &["--accept"]);
+    finished.expect_code(1);
+    assert_eq!(rules(&first), BTreeSet::from([("response/body/parcels", "keyed")]));
+    assert!(first["unruled"][0]["hint"].as_str().expect("text").contains("run noise again"), "{first:#}");
+    let (finished, second) = noisy.noise("here", &["--accept"]);
+    finished.expect_code(0);
+    assert_eq!(rules(&second), BTreeSet::from([("response/body/parcels/*/label", "pattern")]));
+    noisy.replay("none", &[]).0.expect_code(0);
+}
+
+#[test]
 fn nothing_is_learned_from_a_service_that_does_not_vary() {
     if !require("noise::steady", &[Need::Python, Need::Sandbox]) {
         return;
@@ -195,13 +217,19 @@ impl Recorded {
         Recorded { folder, command, port: free_port(), inventory: Downstream::start(inventory) }
     }
 
-    /// Record two orders and a question after the service's health.
-    fn record(&self, arguments: &[&str]) -> Finished {
+    /// Start to record the service, and wait until it listens.
+    fn start(&self, arguments: &[&str]) -> Recording {
         let port = self.port.to_string();
         let command = self.command.iter().map(String::as_str);
         let words = [&["--via", "proxy", "--port", &port], arguments, &["--"]].concat().into_iter().chain(command);
         let recording = Recording::start(&self.cassettes(), words, self.environment("here", "none"));
         recording.wait_for_service("noisy listens", self.port);
+        recording
+    }
+
+    /// Record two orders and a question after the service's health.
+    fn record(&self, arguments: &[&str]) -> Finished {
+        let recording = self.start(arguments);
         self.visit();
         recording.stop()
     }

@@ -30,6 +30,12 @@ def reserve(sku, quantity):
     return answer["reserved"]
 
 
+def parcels():
+    made = [{"id": number, "label": secrets.token_hex(8), "size": "small"} for number in range(1, 7)]
+    random.shuffle(made)
+    return made
+
+
 def order(sku, quantity):
     tags = ["cold", "fragile", "gift", "heavy", "insured", "urgent"]
     random.shuffle(tags)
@@ -50,7 +56,7 @@ class Noisy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(200, {"health": "ok"})
+        self.answer(200, {"parcels": parcels()} if self.path == "/parcels" else {"health": "ok"})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
