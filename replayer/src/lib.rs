@@ -21,5 +21,6 @@ pub use error::Error;
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
+pub use plan::Plan;
 pub use rules::RuleUse;
 pub use run::{Settings, replay};
