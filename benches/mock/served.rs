@@ -179,6 +179,7 @@ fn ambient(recorded: usize) -> Cassette {
     Cassette {
         id: CassetteId(CassetteId::AMBIENT.to_owned()),
         recorded: recorded_as,
+        nondeterministic: Vec::new(),
         entry: None,
         downstream: (0..recorded).map(exchange).collect(),
         defects: Vec::new(),
