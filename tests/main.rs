@@ -15,6 +15,8 @@ mod attach;
 mod bad_input;
 /// What a service makes anew is bound to what was recorded.
 mod bound;
+/// The report for a browser, in a browser.
+mod browser;
 /// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.
 mod capture;
 /// What the commands print.

@@ -183,5 +183,6 @@ fn ambient(recorded: usize) -> Cassette {
         entry: None,
         downstream: (0..recorded).map(exchange).collect(),
         defects: Vec::new(),
+        nondeterministic: Vec::new(),
     }
 }

@@ -21,6 +21,8 @@ use crate::{
     Error, FORMAT,
     format::{self, Decoded, Fault, Flaw},
     model::Cassette,
+    proposal,
+    store::PENDING_SUFFIX,
 };
 
 /// The biggest cassette file in bytes.
@@ -53,9 +55,19 @@ pub fn read_decoded(path: &Path) -> Result<Decoded, Error> {
     }
 }
 
-/// A cassette file's text.
+/// A cassette file's text, that of a proposal without its mark.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let bytes = read_bounded(path, LIMIT)?;
+    read_marked(path).map(|(text, _)| text)
+}
+
+/// A file's text and, where it is a proposal's, the hash of the cassette that it was made from.
+pub fn read_marked(path: &Path) -> Result<(String, Option<String>), Error> {
+    let text = utf8(path, read_bounded(path, LIMIT)?)?;
+    let is_proposal = path.as_os_str().as_encoded_bytes().ends_with(PENDING_SUFFIX.as_bytes());
+    Ok(if is_proposal { proposal::unmarked(&text) } else { (text, None) })
+}
+
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();

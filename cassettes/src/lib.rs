@@ -11,6 +11,7 @@ mod file;
 mod format;
 mod glob;
 mod model;
+mod proposal;
 mod route;
 mod store;
 mod verify;
@@ -25,7 +26,7 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
-pub use route::route_slug;
+pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
 pub use verify::verify;
 

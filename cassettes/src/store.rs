@@ -15,6 +15,7 @@ use crate::{
     file::{self, BODIES, Durability, Unfinished},
     format,
     model::{Cassette, CassetteId, Exchange},
+    proposal,
     route::route_slug,
 };
 
@@ -139,14 +140,24 @@ impl Store {
         self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"))
     }
 
-    /// Write a proposal beside the cassette that it would replace, and give its path.
+    /// Write a proposal beside the cassette that it would replace, marked with what that says now, and give its path.
     pub fn write_pending(&self, original: &Path, cassette: &Cassette) -> Result<PathBuf, Error> {
         let mut proposed = original.as_os_str().to_owned();
         proposed.push(".new");
-        self.write_to(proposed.into(), cassette)
+        let replaced = file::read_text(original)?;
+        self.write_text(proposed.into(), cassette, |text| proposal::marked(&text, replaced.as_bytes()))
     }
 
     fn write_to(&self, path: PathBuf, cassette: &Cassette) -> Result<PathBuf, Error> {
+        self.write_text(path, cassette, |text| text)
+    }
+
+    fn write_text(
+        &self,
+        path: PathBuf,
+        cassette: &Cassette,
+        finish: impl FnOnce(String) -> String,
+    ) -> Result<PathBuf, Error> {
         let unwritable = |what: String| Error::Unwritable { path: path.clone(), id: cassette.id.to_string(), what };
         if !cassette.id.is_valid() {
             return Err(unwritable("its id is not safe as a file name".to_owned()));
@@ -158,6 +169,7 @@ impl Store {
         let mut unfinished = Unfinished::new(self.durability);
         unfinished.folder(file::folder_of(&path))?;
         self.write_bodies(&files, &mut unfinished)?;
+        let text = finish(text);
         file::write_atomically(&path, self.durability, |file| file.write_all(text.as_bytes()))?;
         unfinished.keep();
         Ok(path)
@@ -263,22 +275,26 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 impl Pending {
-    /// Take the proposal: it replaces the cassette.
+    /// Whether the cassette is not any more what the proposal was made from. A proposal without a mark is not stale.
+    pub fn is_stale(&self) -> Result<bool, Error> {
+        let (_, made_from) = file::read_marked(&self.proposed)?;
+        let original = file::read_text(&self.original)?;
+        Ok(made_from.is_some_and(|hash| hash != format::hash(original.as_bytes())))
+    }
+
+    /// Take the proposal: it replaces the cassette in one step.
     pub fn accept(&self) -> Result<(), Error> {
-        fs::rename(&self.proposed, &self.original).map_err(|source| Error::Io {
-            action: "accept",
-            path: self.proposed.clone(),
-            source,
-        })?;
-        file::sync_folder(file::folder_of(&self.original))
+        let text = file::read_text(&self.proposed)?;
+        file::write_atomically(&self.original, Durability::AtOnce, |file| file.write_all(text.as_bytes()))?;
+        self.remove("accept")
     }
 
     /// Drop the proposal: the cassette stays as it is.
     pub fn reject(&self) -> Result<(), Error> {
-        fs::remove_file(&self.proposed).map_err(|source| Error::Io {
-            action: "reject",
-            path: self.proposed.clone(),
-            source,
-        })
+        self.remove("reject")
+    }
+
+    fn remove(&self, action: &'static str) -> Result<(), Error> {
+        fs::remove_file(&self.proposed).map_err(|source| Error::Io { action, path: self.proposed.clone(), source })
     }
 }

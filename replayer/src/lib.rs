@@ -2,10 +2,13 @@
 
 mod drive;
 mod error;
+pub mod groups;
 mod json_edit;
 mod judge;
+mod latency;
 mod merge;
 pub mod noise;
+pub mod noise_rule;
 mod outcome;
 mod pairing;
 mod pending;
@@ -14,13 +17,18 @@ pub mod report;
 pub mod review;
 mod rules;
 mod run;
+mod sides;
+mod spot;
 mod target;
 #[cfg(test)]
 mod testing;
 
 pub use error::Error;
+pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
 pub use rules::RuleUse;
 pub use run::{Settings, replay};
+pub use sides::{Side, Sides};
+pub use spot::{Called, Spot, SpotKind};

@@ -28,8 +28,11 @@ pub fn merge(
         return Ok(old.clone());
     }
     let is_exact = |merged: &Message| {
-        let remaining: BTreeSet<String> = compare(merged, new).map(|d| d.path).collect();
-        remaining == left.iter().map(|d| d.path.clone()).collect::<BTreeSet<_>>()
+        let mut remaining: Vec<String> = compare(merged, new).map(|d| d.path).collect();
+        let mut expected: Vec<String> = left.iter().map(|d| d.path.clone()).collect();
+        remaining.sort_unstable();
+        expected.sort_unstable();
+        remaining == expected
     };
     let grains = [Grain::Value, Grain::Array, Grain::Body];
     match grains.into_iter().find_map(|grain| edit(old, new, &taken, grain).filter(is_exact)) {

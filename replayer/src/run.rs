@@ -22,12 +22,17 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
+    latency::Recorded,
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
+    sides::Sides,
     target::{Launch, Target, Unready},
 };
+
+/// The most bytes of messages that are kept for reports.
+const MOST_SAID: usize = 64 << 20;
 
 /// What to replay, against what, and how long to wait.
 #[derive(Clone, Debug)]
@@ -173,8 +178,14 @@ impl Run {
         }
         drop(sender);
         let mut played = BTreeMap::new();
-        while let Some((number, one)) = receiver.recv().await {
+        let mut room = MOST_SAID;
+        while let Some((number, mut one)) = receiver.recv().await {
             progress(&one.outcome);
+            let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+            match room.checked_sub(said) {
+                Some(left) if mode == Mode::Strict => room = left,
+                _ => one.outcome.sides = None,
+            }
             played.insert(number, one);
         }
         let mut startup: Vec<CallFinding> = Vec::new();
@@ -370,7 +381,7 @@ impl Worker {
             bindings: &driven.bindings,
             exited: driven.exited.as_deref(),
         };
-        let Judgement { verdict, findings, excused, doubts, calls } =
+        let Judgement { verdict, findings, excused, doubts, calls, sides } =
             judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
@@ -389,6 +400,8 @@ impl Worker {
             calls,
             last_output: driven.last_output,
             took: Some(driven.took),
+            recorded: Recorded::of(&driven.planned.cassette),
+            sides,
             pending: None,
         };
         self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
@@ -409,6 +422,8 @@ impl Worker {
             calls: Vec::new(),
             last_output,
             took: None,
+            recorded: Recorded::of(&planned.cassette),
+            sides: None,
             pending: None,
         };
         self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
@@ -31,7 +31,8 @@ pub struct Args {
     /// The folder of cassettes
     #[arg(value_name = "DIR")]
     store: PathBuf,
-    /// Write a report: text, json or junit, to a file or to stdout (-); repeatable [default: text=-]
+    /// Write a report: text, json, junit, html, markdown or github (a job's annotations and summary), to a file or to
+    /// stdout (-); repeatable [default: text=-]
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
     /// How many sandboxes work side by side
@@ -76,6 +77,9 @@ enum Format {
     Text,
     Json,
     Junit,
+    Html,
+    Markdown,
+    Github,
 }
 
 impl FromStr for Destination {
@@ -87,7 +91,10 @@ impl FromStr for Destination {
             "text" => Format::Text,
             "json" => Format::Json,
             "junit" => Format::Junit,
-            other => return Err(format!("{other:?} is not a format: text, json, junit")),
+            "html" => Format::Html,
+            "markdown" => Format::Markdown,
+            "github" => Format::Github,
+            other => return Err(format!("{other:?} is not a format: text, json, junit, html, markdown, github")),
         };
         if path.is_empty() {
             return Err("the path is empty: FORMAT=PATH, or FORMAT=- for stdout".to_owned());
@@ -100,16 +107,17 @@ impl FromStr for Destination {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
     let command = command(args.command, &config)?;
+    let of_file = settings(args.store.clone(), command, &config);
     let settings = Settings {
         jobs: args.jobs.get(),
         filter: args.filter,
         entry_port: args.entry_port,
         policy: Policy {
-            max_rung: args.max_rung.or(config.replay.max_rung).map_or(Policy::default().max_rung, Into::into),
-            reuse: args.reuse.or(config.replay.reuse).map_or(Policy::default().reuse, Into::into),
+            max_rung: args.max_rung.map_or(of_file.policy.max_rung, Into::into),
+            reuse: args.reuse.map_or(of_file.policy.reuse, Into::into),
         },
         propose: !args.no_pending,
-        ..settings(args.store.clone(), command, &config)
+        ..of_file
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -202,12 +210,29 @@ fn deliver(report: &Report, to: &Destination) -> Result<(), Failure> {
         Format::Text => report::text(report, colour),
         Format::Json => report::json(report),
         Format::Junit => report::junit(report),
+        Format::Html => report::html(report),
+        Format::Markdown => report::markdown(report),
+        Format::Github => {
+            summarise(report)?;
+            report::github(report, |cassette| fs::read_to_string(cassette).ok())
+        }
     };
     match &to.path {
         None => output::data(text),
         Some(path) => write(path, &text)?,
     }
     Ok(())
+}
+
+/// Append the report to the summary of the GitHub Actions job, where this is one.
+fn summarise(report: &Report) -> Result<(), Failure> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return Ok(()) };
+    let file = fs::OpenOptions::new().append(true).create(true).open(&path);
+    file.and_then(|mut file| file.write_all(report::markdown(report).as_bytes())).map_err(|error| {
+        let path = Path::new(&path).display();
+        Failure::new(format_args!("cannot write the job's summary {path}: {error}"))
+            .hint("GITHUB_STEP_SUMMARY names it; unset it outside of GitHub Actions")
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -246,7 +271,9 @@ mod tests {
         let parsed = "junit=out/a=b.xml".parse::<Destination>().unwrap();
         assert_eq!(parsed, Destination { format: Format::Junit, path: Some("out/a=b.xml".into()) });
         assert_eq!("json=-".parse::<Destination>().unwrap(), Destination { format: Format::Json, path: None });
-        assert!("html=x".parse::<Destination>().is_err());
+        let html = "html=x".parse::<Destination>().unwrap();
+        assert_eq!(html, Destination { format: Format::Html, path: Some("x".into()) });
+        assert!("pdf=x".parse::<Destination>().is_err());
         assert!("json=".parse::<Destination>().is_err());
     }
 }

@@ -54,6 +54,8 @@ fn outcome(number: usize, entry: &str, findings: Vec<Finding>) -> Outcome {
         findings,
         excused: Vec::new(),
         if_answered: None,
+        recorded: None,
+        sides: None,
         doubts: Vec::new(),
         notes: Vec::new(),
         calls: Vec::new(),

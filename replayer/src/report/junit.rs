@@ -23,7 +23,7 @@ pub fn junit(report: &Report) -> String {
     let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
     for outcome in &report.outcomes {
         let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
-        let (class, name) = (class(outcome), format!("{} {}", outcome.cassette, outcome.entry));
+        let (class, name) = (super::route(outcome), format!("{} {}", outcome.cassette, outcome.entry));
         case(
             &mut out,
             &class,
@@ -59,12 +59,6 @@ pub fn junit(report: &Report) -> String {
     }
     out += "  </testsuite>\n</testsuites>\n";
     out
-}
-
-/// The folder of the cassette, which is the route's.
-fn class(outcome: &Outcome) -> String {
-    let folder = outcome.file.parent().and_then(|folder| folder.file_name());
-    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn result(verdict: Verdict) -> Option<&'static str> {
