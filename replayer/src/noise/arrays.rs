@@ -174,7 +174,8 @@ fn item(kind: Kind, shown: &str) -> &str {
 fn whole(path: &str, rows: &Rows, is_told: impl Fn(&str) -> bool) -> Difference {
     let told = || rows.values().flat_map(|row| row.iter()).filter(|(below, _)| is_told(below));
     let line = |side: fn(&Difference) -> Option<&str>| {
-        told().filter_map(|(_, difference)| side(difference)).collect::<Vec<_>>().join(", ")
+        let items: Vec<&str> = told().filter_map(|(_, difference)| side(difference)).collect();
+        format!("[{}]", items.join(", "))
     };
     Difference {
         path: path.to_owned(),
