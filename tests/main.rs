@@ -42,6 +42,8 @@ mod proof;
 mod real;
 /// Accepting and rejecting differences.
 mod review;
+/// The crate for Rust tests: what differs is a snapshot of insta.
+mod rust_tests;
 /// Nothing gets out of the sandbox.
 mod sealed;
 /// A recorded build is the same as itself, every time.
