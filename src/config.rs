@@ -9,6 +9,7 @@ use std::{
 };
 
 use regress_cassettes::diff::Rules;
+use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
 use crate::output::Failure;
@@ -74,11 +75,59 @@ pub struct Replay {
     pub entry_timeout: f64,
     /// Seconds to wait, after an answer, for recorded calls that have not been made yet.
     pub settle: f64,
+    /// The weakest way in which a recorded call may answer one that is made.
+    pub max_rung: Option<MaxRung>,
+    /// What answers a call that is made more often than recorded.
+    pub reuse: Option<ReusePolicy>,
+}
+
+/// How well a recorded call has to fit the one that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxRung {
+    /// It says the same
+    Exact,
+    /// Or it does but for what rules let pass
+    Noise,
+    /// Or it does once values that the service made anew are bound to the recorded ones
+    Bound,
+}
+
+impl From<MaxRung> for Rung {
+    fn from(rung: MaxRung) -> Rung {
+        match rung {
+            MaxRung::Exact => Rung::Exact,
+            MaxRung::Noise => Rung::Noise,
+            MaxRung::Bound => Rung::Bound,
+        }
+    }
+}
+
+/// What answers a call that an entry makes more often than recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReusePolicy {
+    /// Nothing: it is a call that was not recorded
+    Strict,
+    /// The last recorded answer
+    Last,
+    /// The recorded answers from the first on
+    Cycle,
+}
+
+impl From<ReusePolicy> for Reuse {
+    fn from(policy: ReusePolicy) -> Reuse {
+        match policy {
+            ReusePolicy::Strict => Reuse::Strict,
+            ReusePolicy::Last => Reuse::Last,
+            ReusePolicy::Cycle => Reuse::Cycle,
+        }
+    }
 }
 
 impl Default for Replay {
     fn default() -> Replay {
-        Replay { ready_timeout: 30.0, entry_timeout: 30.0, settle: 1.0 }
+        Replay { ready_timeout: 30.0, entry_timeout: 30.0, settle: 1.0, max_rung: None, reuse: None }
     }
 }
 

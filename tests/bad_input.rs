@@ -53,6 +53,20 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_rule_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    std::fs::write(&settings, "[[rules]]\npath = \"response/bodi/at\"\nas = \"ignore\"\n")
+        .expect("the folder can be written");
+    let mut command = regress();
+    command.arg("replay").arg(folder.path()).arg("--config").arg(&settings).args(["--", "true"]);
+    let finished = refused("a rule for no part of a message", &mut command);
+    for told in ["rule 1 (response/bodi/at): \"bodi\" is no part of a message", "write a path as reports print it"] {
+        assert!(finished.stderr.contains(told), "{}", finished.stderr);
+    }
+}
+
+#[test]
 fn a_hook_that_there_is_not_is_refused() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let settings = folder.path().join("regress.toml");

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use regress_cassettes::{CassetteId, diff::Difference};
 use regress_protocols::http1::Message;
 
+use crate::bound::Bound;
+
 /// How many calls are kept until they are taken.
 const MOST_CALLS: usize = 20_000;
 
@@ -39,8 +41,8 @@ pub struct Call {
     pub what: Attempted,
     /// What the mock decided.
     pub matched: Match,
-    /// The final response that was played; `None` where there was none (a recorded reset, hang or early close, or
-    /// an attempt that cannot be answered).
+    /// What a call that missed was told; `None` where that was nothing (the nearest exchange was a reset, a hang or an
+    /// early close, or the attempt cannot be answered). For a hit `None` too: its exchange has the response.
     pub answered: Option<Message>,
 }
 
@@ -74,6 +76,12 @@ pub enum Match {
         scope: HitScope,
         /// How well it fits.
         rung: Rung,
+        /// What would have been played otherwise: the next exchange of the same cassette that fits as well.
+        runner_up: Option<usize>,
+        /// It was played before, for a request as good.
+        again: bool,
+        /// The values that the service made anew and that this request bound to recorded ones.
+        bound: Vec<Bound>,
     },
     /// Nothing recorded says the same.
     Miss {
@@ -98,6 +106,22 @@ pub enum HitScope {
 pub enum Rung {
     /// `diff::requests` finds no difference.
     Exact,
+    /// All that it finds is noise by a rule.
+    Noise,
+    /// All that it finds is noise by a rule, or values that the service made anew, each bound to the recorded one in its
+    /// place.
+    Bound,
+}
+
+impl Rung {
+    /// The word for it in reports and settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rung::Exact => "exact",
+            Rung::Noise => "noise",
+            Rung::Bound => "bound",
+        }
+    }
 }
 
 /// Why nothing recorded fits. The first that applies.
@@ -181,8 +205,8 @@ fn weight(call: &Call) -> u64 {
         Attempted::Name(name) => name.len(),
         Attempted::Datagram | Attempted::Unkept(_) => 0,
     };
-    let told = match &call.matched {
-        Match::Hit { .. } => 0,
+    let told: usize = match &call.matched {
+        Match::Hit { bound, .. } => bound.iter().map(|bound| bound.recorded.len() + bound.actual.len()).sum(),
         Match::Miss { nearest, .. } => nearest.iter().flat_map(|near| &near.differences).map(length).sum(),
     };
     (said + told) as u64

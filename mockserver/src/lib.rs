@@ -1,5 +1,6 @@
 //! The sealed sandbox and the downstreams played inside it.
 
+pub mod bound;
 pub mod dns;
 mod error;
 pub mod intercept;

@@ -6,10 +6,22 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use regress_cassettes::{Cassette, CassetteId, Content, Ended, Exchange};
-use regress_protocols::Side;
+use jiff::Timestamp;
+use regress_cassettes::{
+    Cassette, CassetteId, Content, Ended, Exchange,
+    diff::{Applied, Rules},
+};
+use regress_protocols::{
+    Side,
+    http1::{Message, Operation},
+};
 
-use crate::{dns::RecordedNames, matching::Key};
+use crate::{
+    bound::{Given, Owners},
+    dns::RecordedNames,
+    journal::Rung,
+    matching::Key,
+};
 
 /// Everything that can be played. It never changes and is shared by all mocks of a run.
 #[derive(Debug)]
@@ -18,15 +30,22 @@ pub struct Library {
     ambient: Option<Shelf>,
     /// Host (a name or an address, without the port) to the addresses that it had in the recordings.
     addresses: HashMap<String, BTreeSet<IpAddr>>,
+    rules: Rules,
+    owners: Owners,
 }
 
 impl Library {
-    /// A library of the given cassettes and the exchanges that no entry caused. Of two cassettes with one id the
-    /// later one is played.
-    pub fn new(cassettes: impl IntoIterator<Item = Arc<Cassette>>, ambient: Option<Arc<Cassette>>) -> Library {
+    /// A library of the given cassettes and the exchanges that no entry caused, of which `rules` say what is noise in
+    /// their requests. Of two cassettes with one id the later one is played.
+    pub fn new(
+        cassettes: impl IntoIterator<Item = Arc<Cassette>>,
+        ambient: Option<Arc<Cassette>>,
+        rules: Rules,
+    ) -> Library {
         let entries: HashMap<_, _> =
             cassettes.into_iter().map(|cassette| (cassette.id.clone(), Shelf::new(cassette))).collect();
-        let mut library = Library { entries, ambient: ambient.map(Shelf::new), addresses: HashMap::new() };
+        let ambient = ambient.map(Shelf::new);
+        let mut library = Library { entries, ambient, addresses: HashMap::new(), rules, owners: Owners::default() };
         let mut addresses: HashMap<String, BTreeSet<IpAddr>> = HashMap::new();
         for exchange in library.exchanges() {
             if let (Some(name), Some(peer)) = (&exchange.downstream, exchange.connection.peer.inet()) {
@@ -86,23 +105,61 @@ impl Library {
         self.ambient.as_ref()
     }
 
+    /// Which entry bound which identifier.
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
     fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.entries.values().chain(&self.ambient).flat_map(|shelf| &shelf.cassette.downstream)
     }
 }
 
-/// One cassette, and its index once it is needed.
+/// One cassette, and what is made of it once it is needed.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     pub cassette: Arc<Cassette>,
     index: OnceLock<Index>,
+    masked: OnceLock<ByKey>,
+    shapes: OnceLock<ByKey>,
+    given: OnceLock<Given>,
+}
+
+/// Indexes into `Cassette::downstream`, in recorded order, by what identifies the requests.
+pub(crate) type ByKey = HashMap<Key, Numbers>;
+
+/// At least one number. Nearly always it is one, which needs no look-up elsewhere then.
+#[derive(Debug)]
+pub(crate) enum Numbers {
+    One([usize; 1]),
+    More(Vec<usize>),
+}
+
+impl Numbers {
+    fn push(&mut self, number: usize) {
+        match self {
+            Numbers::One([first]) => *self = Numbers::More(vec![*first, number]),
+            Numbers::More(numbers) => numbers.push(number),
+        }
+    }
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        match self {
+            Numbers::One(number) => number,
+            Numbers::More(numbers) => numbers,
+        }
+    }
 }
 
 /// Where things stand in `Cassette::downstream`.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// HTTP/1 exchanges by what identifies their request, in recorded order.
-    pub exact: HashMap<Key, Vec<usize>>,
+    pub exact: ByKey,
     /// Addresses to which a connection was tried and not established.
     pub unreached: HashSet<SocketAddr>,
     /// Addresses of servers that spoke first in no protocol we know. None of them was also spoken to in HTTP/1.
@@ -115,7 +172,47 @@ pub(crate) struct Index {
 
 impl Shelf {
     fn new(cassette: Arc<Cassette>) -> Shelf {
-        Shelf { cassette, index: OnceLock::new() }
+        Shelf {
+            cassette,
+            index: OnceLock::new(),
+            masked: OnceLock::new(),
+            shapes: OnceLock::new(),
+            given: OnceLock::new(),
+        }
+    }
+
+    /// HTTP/1 exchanges by what identifies their request on that rung.
+    pub(crate) fn on(&self, rung: Rung, library: &Library) -> &ByKey {
+        let made = || {
+            by_key(&self.cassette, |name, port, tls, request| {
+                Key::on(rung, &self.rules(library, name, request), name, port, tls, request)
+            })
+        };
+        match rung {
+            Rung::Exact => &self.index().exact,
+            Rung::Noise => self.masked.get_or_init(made),
+            Rung::Bound => self.shapes.get_or_init(made),
+        }
+    }
+
+    /// The rules for a request to the downstream of that name while this cassette is played.
+    pub(crate) fn rules(&self, library: &Library, downstream: &str, request: &Message) -> Applied {
+        if library.rules.is_empty() {
+            return Applied::none();
+        }
+        let route =
+            self.cassette.entry.as_ref().and_then(Exchange::http).map(|http| Operation::of(&http.request).to_string());
+        library.rules.for_request(route.as_deref(), downstream, &Operation::of(request).to_string())
+    }
+
+    /// What the service was given.
+    pub(crate) fn given(&self) -> &Given {
+        self.given.get_or_init(|| Given::of(&self.cassette))
+    }
+
+    /// When the recording of the cassette began, in microseconds since 1970; `None` if it does not say so.
+    pub(crate) fn began(&self) -> Option<i64> {
+        self.cassette.recorded.at.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
     }
 
     /// The index, made at the first call.
@@ -130,21 +227,29 @@ impl Shelf {
     }
 }
 
+/// The HTTP/1 exchanges of a cassette by the key that is made of downstream, port, TLS and request, in recorded order.
+fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, &Message) -> Key) -> ByKey {
+    let mut by_key = ByKey::new();
+    for (number, exchange) in cassette.downstream.iter().enumerate() {
+        // A Unix socket is not impersonated.
+        let (Some(peer), Some(http)) = (exchange.connection.peer.inet(), exchange.http()) else { continue };
+        let name = exchange.downstream.as_deref().unwrap_or_default();
+        let key = made(name, peer.port(), exchange.connection.tls, &http.request);
+        by_key.entry(key).and_modify(|numbers| numbers.push(number)).or_insert(Numbers::One([number]));
+    }
+    by_key
+}
+
 impl Index {
     fn of(cassette: &Cassette) -> Index {
-        let mut index = Index::default();
+        let exact = by_key(cassette, Key::of);
+        let playable = exact.values().map(|numbers| numbers.len()).sum();
+        let mut index = Index { exact, playable, ..Index::default() };
         let mut spoke_http = HashSet::new();
-        for (number, exchange) in cassette.downstream.iter().enumerate() {
-            // A Unix socket is not impersonated.
+        for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
-                Content::Http1(http) => {
-                    let name = exchange.downstream.as_deref().unwrap_or_default();
-                    let key = Key::of(name, peer.port(), exchange.connection.tls, &http.request);
-                    index.exact.entry(key).or_default().push(number);
-                    index.playable += 1;
-                    spoke_http.insert(peer);
-                }
+                Content::Http1(_) => drop(spoke_http.insert(peer)),
                 Content::Opaque(turns) => {
                     index.opaque.insert(peer);
                     if turns.first().is_some_and(|turn| turn.from == Side::Server) {

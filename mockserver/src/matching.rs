@@ -1,31 +1,69 @@
 //! Which recorded exchange answers a request. Pure: no I/O, no clock, no state of its own.
 //!
 //! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
-//! name had in the recordings), method and path. Behind them a request is answered by a recorded exchange whose request
-//! says the same ([`regress_cassettes::diff::requests`] is empty), each once, in the order recorded, the entry's before
-//! the ambient ones; ambient ones may be asked for again and then the last of them answers. There is no third way:
-//! what is merely like a recorded request is a miss that names it.
+//! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
+//! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
+//! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
+//! ones may be asked for again and then the last of them answers, those of an entry as [`Reuse`] has it. There is no
+//! further way: what is merely like a recorded request is a miss that names it.
+
+mod compared;
+mod explain;
+#[cfg(test)]
+mod near_identical;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
-    Address, CassetteId, Content, Exchange,
-    diff::{self, Applied, Difference, Kind, Lens},
+    Content, Exchange,
+    diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::http1::Message;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::{
+    compared::Against,
+    explain::{Candidate, explain, nearest},
+};
+
 use crate::{
-    journal::{HitScope, MissReason, NearMiss},
+    bound::{self, Bindings, Bound},
+    journal::{HitScope, Rung},
     library::{Library, Shelf, canonical},
 };
 
-/// How many recorded requests are compared with one that missed.
-const MOST_COMPARED: usize = 32;
+/// How many recorded requests that are alike but for what was made anew are tried for one that came.
+const MOST_TRIED: usize = 256;
 
-/// How many of them are told.
-const MOST_TOLD: usize = 3;
+/// How far a request may be from the recorded one that answers it, and how often that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The weakest rung that counts.
+    pub max_rung: Rung,
+    /// What answers a request that an entry makes more often than recorded.
+    pub reuse: Reuse,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { max_rung: Rung::Bound, reuse: Reuse::Strict }
+    }
+}
+
+/// What answers a request that an entry makes more often than recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reuse {
+    /// Nothing.
+    #[default]
+    Strict,
+    /// The last recorded answer.
+    Last,
+    /// The recorded answers from the first on.
+    Cycle,
+}
 
 /// What identifies a request and the downstream it is for: two have the same key exactly when they say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +72,26 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key of a request to the downstream with that name and port.
     pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
+        Key::new(name, port, tls, &diff::canonical_request(request, &Applied::none()))
+    }
+
+    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
+    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: &Message) -> Key {
+        let view = View::of_request(request);
+        let mut masked = view.masked(rules);
+        if rung == Rung::Bound {
+            masked.classed(&bound::class);
+        }
+        Key::new(name, port, tls, &masked.canonical())
+    }
+
+    fn new(name: &str, port: u16, tls: bool, canonical: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update((name.len() as u64).to_be_bytes());
         hash.update(name);
         hash.update(port.to_be_bytes());
         hash.update([u8::from(tls)]);
-        hash.update(diff::canonical_request(request, &Applied::none()));
+        hash.update(canonical);
         Key(hash.finalize().into())
     }
 }
@@ -52,16 +104,18 @@ pub(crate) struct Asked<'a> {
     pub tls: bool,
     /// The logical name of the downstream.
     pub name: String,
-    key: Key,
+    /// When it came, in microseconds since 1970.
+    pub now: i64,
+    exact: Key,
 }
 
 impl<'a> Asked<'a> {
     /// A request that came for `destination`.
-    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool) -> Asked<'a> {
+    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let destination = canonical(destination);
         let name = downstream_name(request.header_text("host").as_deref(), destination, tls);
-        let key = Key::of(&name, destination.port(), tls, request);
-        Asked { request, destination, tls, name, key }
+        let exact = Key::of(&name, destination.port(), tls, request);
+        Asked { request, destination, tls, name, now, exact }
     }
 
     /// Whether an exchange was with this downstream, its address aside.
@@ -72,15 +126,17 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Which exchanges of one cassette were played.
+/// Which exchanges of one cassette were played, and what the service made anew meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
-    /// How often each request was answered.
-    answered: HashMap<Key, usize>,
+    /// How many of the exchanges with a key need not be looked at again, as they were played; and how often they were
+    /// played beyond their number.
+    seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
     /// HTTP/1 exchanges that were neither played nor lent.
     left: usize,
+    pub bindings: Bindings,
 }
 
 impl Usage {
@@ -88,14 +144,15 @@ impl Usage {
     pub(crate) fn new(shelf: &Shelf) -> Usage {
         let count = shelf.cassette.downstream.len();
         Usage {
-            answered: HashMap::new(),
+            seen: HashMap::new(),
             played: vec![false; count],
             lent: vec![false; count],
             left: shelf.index().playable,
+            bindings: Bindings::default(),
         }
     }
 
-    /// Takes note that an exchange was played because exactly it was asked for.
+    /// Takes note that an exchange was played because it was asked for.
     fn play(&mut self, number: usize, is_http: bool) {
         if is_http && !self.played[number] && !self.lent[number] {
             self.left -= 1;
@@ -124,34 +181,135 @@ impl Usage {
         let is_seen = |number: &usize| !matches!(shelf.cassette.downstream[*number].content, Content::Nothing);
         (0..self.played.len()).filter(|number| !self.played[*number]).filter(is_seen).collect()
     }
+
+    /// Those of `recorded` that were not played, in order. What lies before the first of them is never seen again.
+    fn unplayed<'r>(
+        &mut self,
+        rung: Rung,
+        key: Key,
+        recorded: &'r [usize],
+    ) -> impl Iterator<Item = usize> + use<'_, 'r> {
+        let mut first = 0;
+        if recorded.len() > 1 {
+            let (seen, _) = self.seen.entry((rung, key)).or_default();
+            *seen += recorded[*seen..].iter().take_while(|number| self.played[**number]).count();
+            first = *seen;
+        }
+        recorded[first..].iter().copied().filter(|number| !self.played[*number])
+    }
+
+    /// The one of `recorded`, which were all played, that is played again.
+    fn again(&mut self, rung: Rung, key: Key, recorded: &[usize], reuse: Reuse) -> Option<usize> {
+        match reuse {
+            Reuse::Strict => None,
+            Reuse::Last => recorded.last().copied(),
+            Reuse::Cycle => {
+                let (_, beyond) = self.seen.entry((rung, key)).or_default();
+                *beyond += 1;
+                Some(recorded[(*beyond - 1) % recorded.len()])
+            }
+        }
+    }
 }
 
 /// What a cassette has for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The exchange with this index, now used.
-    Exchange(usize),
+    /// An exchange, now used.
+    Exchange(Claimed),
     /// It was asked as often as recorded already.
     Exhausted,
     /// Nothing.
     Unknown,
 }
 
-/// Takes the exchange of `shelf` that answers a request. One look-up, whatever the size of the cassette.
-pub(crate) fn claim(library: &Library, shelf: &Shelf, scope: HitScope, usage: &mut Usage, asked: &Asked<'_>) -> Claim {
-    if !library.reaches(&asked.name, asked.destination.ip()) {
-        return Claim::Unknown;
+/// The exchange that answers a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    /// Its index.
+    pub number: usize,
+    pub rung: Rung,
+    /// The one that would have answered otherwise: the next that fits as well.
+    pub runner_up: Option<usize>,
+    /// Whether it was played before.
+    pub again: bool,
+    /// What this request bound.
+    pub bound: Vec<Bound>,
+}
+
+/// One cassette that is played, and what it is played with.
+pub(crate) struct Stage<'a> {
+    pub library: &'a Library,
+    pub shelf: &'a Shelf,
+    pub scope: HitScope,
+    pub usage: &'a mut Usage,
+    /// What was bound in the ambient scope, when this is the entry's.
+    pub ambient: &'a Bindings,
+    pub policy: Policy,
+}
+
+impl Stage<'_> {
+    /// Takes the exchange that answers a request. One look-up, whatever the size of the cassette, where the request
+    /// says what was recorded.
+    pub(crate) fn claim(mut self, asked: &Asked<'_>) -> Claim {
+        if !self.library.reaches(&asked.name, asked.destination.ip()) {
+            return Claim::Unknown;
+        }
+        let exact = self.shelf.index().exact.get(&asked.exact).map_or(&[][..], |numbers| numbers);
+        let mut unplayed = self.usage.unplayed(Rung::Exact, asked.exact, exact);
+        if let (Some(number), runner_up) = (unplayed.next(), unplayed.next()) {
+            drop(unplayed);
+            self.usage.play(number, true);
+            return Claim::Exchange(Claimed { number, rung: Rung::Exact, runner_up, again: false, bound: Vec::new() });
+        }
+        drop(unplayed);
+        let reuse = if self.scope == HitScope::Ambient { Reuse::Last } else { self.policy.reuse };
+        if !exact.is_empty()
+            && let Some(number) = self.usage.again(Rung::Exact, asked.exact, exact, reuse)
+        {
+            let claimed = Claimed { number, rung: Rung::Exact, runner_up: None, again: true, bound: Vec::new() };
+            return Claim::Exchange(claimed);
+        }
+        let rules = self.shelf.rules(self.library, &asked.name, asked.request);
+        let most = self.policy.max_rung;
+        let rungs = [Rung::Noise, Rung::Bound].into_iter().filter(|rung| *rung <= most);
+        for rung in rungs.filter(|rung| *rung != Rung::Noise || !rules.is_empty()) {
+            if let Some(claimed) = self.claim_on(rung, &rules, asked, reuse) {
+                return Claim::Exchange(claimed);
+            }
+        }
+        if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
     }
-    let Some(recorded) = shelf.index().exact.get(&asked.key) else { return Claim::Unknown };
-    let answered = usage.answered.entry(asked.key).or_default();
-    let number = match (recorded.get(*answered), scope) {
-        (Some(number), _) => *number,
-        (None, HitScope::Entry) => return Claim::Exhausted,
-        (None, HitScope::Ambient) => *recorded.last().expect("a key stands in the index with its exchanges"),
-    };
-    *answered += 1;
-    usage.play(number, true);
-    Claim::Exchange(number)
+
+    /// Takes the first exchange that fits on a rung below the highest.
+    fn claim_on(&mut self, rung: Rung, rules: &Applied, asked: &Asked<'_>, reuse: Reuse) -> Option<Claimed> {
+        let key = Key::on(rung, rules, &asked.name, asked.destination.port(), asked.tls, asked.request);
+        let recorded = self.shelf.on(rung, self.library).get(&key)?;
+        let free: Vec<usize> = self.usage.unplayed(rung, key, recorded).take(MOST_TRIED).collect();
+        let again = free.is_empty();
+        let tried = if again { self.usage.again(rung, key, recorded, reuse).into_iter().collect() } else { free };
+        let against = Against { rung, ..self.against() };
+        let mut fitting = tried.iter().filter_map(|number| {
+            // Two requests with one key can still say different things.
+            let (differences, fresh) = against.differences(*number, asked)?;
+            (!differences.iter().any(Difference::counts)).then_some((*number, fresh))
+        });
+        let (number, fresh) = fitting.next()?;
+        let runner_up = fitting.next().map(|(number, _)| number);
+        drop(fitting);
+        let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
+        self.usage.play(number, true);
+        Some(Claimed { number, rung, runner_up, again, bound })
+    }
+
+    fn against(&self) -> Against<'_> {
+        Against {
+            library: self.library,
+            shelf: self.shelf,
+            before: [&self.usage.bindings, self.ambient],
+            rung: self.policy.max_rung,
+        }
+    }
 }
 
 /// How a connection to an address that could not always be reached begins.
@@ -178,106 +336,3 @@ pub(crate) fn claim_unreached(shelf: &Shelf, usage: &mut Usage, destination: Soc
         _ => Unreached::TimedOut(number),
     })
 }
-
-/// A recorded exchange that is like a request that missed.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub scope: HitScope,
-    pub exchange: usize,
-    /// Of the same downstream, with the same method and path.
-    pub same_operation: bool,
-    pub differences: Vec<Difference>,
-}
-
-/// Why a request missed, and what was recorded that comes nearest, best first. `exhausted` says that some cassette had
-/// it and was asked as often as recorded. The shelves are those of the scope, in the order they were asked.
-pub(crate) fn explain(
-    library: &Library,
-    shelves: &[(HitScope, &Shelf)],
-    asked: &Asked<'_>,
-    exhausted: bool,
-) -> (MissReason, Vec<Candidate>) {
-    let operation = Operation::of(asked.request);
-    let reached = library.reaches(&asked.name, asked.destination.ip());
-    let mut alike = Vec::new();
-    for (order, (scope, shelf)) in shelves.iter().enumerate() {
-        for (number, exchange) in shelf.cassette.downstream.iter().enumerate() {
-            let Some(http) = exchange.http() else { continue };
-            let recorded = Operation::of(&http.request);
-            let same_downstream = asked.is_for(exchange);
-            let same_operation = recorded == operation;
-            if same_downstream || recorded.path == operation.path {
-                let away = http.request.body.len().abs_diff(asked.request.body.len());
-                let rank = (!same_downstream, !same_operation, steps_apart(&recorded.path, &operation.path), away);
-                alike.push((rank, order, number, *scope, exchange, &http.request));
-            }
-        }
-    }
-    let known = |same_operation: bool| {
-        reached && alike.iter().any(|((other, changed, ..), ..)| !other && (!same_operation || !changed))
-    };
-    let reason = match () {
-        () if exhausted => MissReason::AllUsed,
-        () if known(true) => MissReason::DifferentRequest,
-        () if known(false) => MissReason::UnknownOperation,
-        () => MissReason::UnknownDestination,
-    };
-    alike.sort_by_key(|(rank, order, number, ..)| (*rank, *order, *number));
-    alike.truncate(MOST_COMPARED);
-    let mut candidates: Vec<_> = alike
-        .into_iter()
-        .map(|((other, changed, ..), order, number, scope, exchange, request)| {
-            let mut differences = Vec::new();
-            differences.extend(downstream_difference(reached, exchange, asked));
-            differences.extend(diff::requests(request, asked.request, &Lens::exact()));
-            let rank = (other, changed, differences.len(), order, number);
-            let same_operation = reached && !other && !changed;
-            (rank, Candidate { scope, exchange: number, same_operation, differences })
-        })
-        .collect();
-    candidates.sort_by_key(|(rank, _)| *rank);
-    (reason, candidates.into_iter().map(|(_, candidate)| candidate).collect())
-}
-
-/// What is told of the candidates.
-pub(crate) fn nearest(candidates: Vec<Candidate>, id: impl Fn(HitScope) -> Option<CassetteId>) -> Vec<NearMiss> {
-    let told = candidates.into_iter().take(MOST_TOLD);
-    told.filter_map(|Candidate { scope, exchange, differences, .. }| {
-        Some(NearMiss { cassette: id(scope)?, exchange, differences })
-    })
-    .collect()
-}
-
-/// How the downstream of a recorded exchange differs from the one that was asked.
-fn downstream_difference(reached: bool, exchange: &Exchange, asked: &Asked<'_>) -> Option<Difference> {
-    let told = |name: &str, address: &Address, tls: bool| {
-        let address = address.inet().map_or_else(|| address.to_string(), |inet| canonical(inet).to_string());
-        format!("{name} at {address}{}", if tls { " with TLS" } else { "" })
-    };
-    (!reached || !asked.is_for(exchange)).then(|| Difference {
-        path: "downstream".to_owned(),
-        kind: Kind::Changed,
-        expected: Some(told(
-            exchange.downstream.as_deref().unwrap_or_default(),
-            &exchange.connection.peer,
-            exchange.connection.tls,
-        )),
-        actual: Some(told(&asked.name, &asked.destination.into(), asked.tls)),
-        noise: None,
-    })
-}
-
-/// In how many segments two paths differ.
-fn steps_apart(a: &str, b: &str) -> usize {
-    let (mut a, mut b) = (a.split('/'), b.split('/'));
-    let mut apart = 0;
-    loop {
-        match (a.next(), b.next()) {
-            (None, None) => return apart,
-            (a, b) => apart += usize::from(a != b),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

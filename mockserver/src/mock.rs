@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -18,17 +18,21 @@ use tokio::{
     time::timeout,
 };
 
-pub use crate::journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope};
 use crate::{
     Error,
     dns::Names,
     intercept::{self, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
-    matching::{self, Asked, Candidate, Claim, Unreached, Usage},
+    matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
     tls::Authority,
+};
+pub use crate::{
+    bound::{Bindings, Bound, is_same_operation},
+    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope},
+    matching::{Policy, Reuse},
 };
 
 /// What is done with a request that nothing recorded answers. The journal calls it a miss in either mode.
@@ -52,11 +56,17 @@ pub struct Mock {
 
 impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
-    pub fn new(library: Arc<Library>, mode: Mode) -> Mock {
+    pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(Usage::new).unwrap_or_default();
         let state = State { scope: Scope::Ambient, entry: Usage::default(), ambient, journal: Journal::default() };
-        let shared =
-            Shared { library, mode, state: Mutex::new(state), in_flight: AtomicUsize::new(0), changed: Notify::new() };
+        let shared = Shared {
+            library,
+            mode,
+            policy,
+            state: Mutex::new(state),
+            in_flight: AtomicUsize::new(0),
+            changed: Notify::new(),
+        };
         Mock { shared: Arc::new(shared), open: Arc::new(watch::Sender::new(false)) }
     }
 
@@ -131,6 +141,14 @@ impl Mock {
         self.shared.state().journal.take()
     }
 
+    /// What the service made anew since the scope was entered, and in the ambient scope.
+    pub fn bindings(&self) -> Bindings {
+        let state = self.shared.state();
+        let mut bindings = state.ambient.bindings.clone();
+        bindings.extend(state.entry.bindings.clone());
+        bindings
+    }
+
     /// Indexes into the downstream exchanges of the cassette that were not asked for since it was entered (ambient:
     /// since the mock began). Connections that were never established in the recording are left out, as the sandbox
     /// refuses them unseen. Nothing of a cassette that is not the one entered.
@@ -171,6 +189,7 @@ impl Mock {
 pub(crate) struct Shared {
     library: Arc<Library>,
     mode: Mode,
+    policy: Policy,
     state: Mutex<State>,
     in_flight: AtomicUsize,
     /// Told when an exchange was played or a call is no longer in flight.
@@ -279,7 +298,15 @@ impl Shared {
                 Unreached::TimedOut(exchange) => (exchange, Opening::Silence),
             };
             let cassette = shelf.cassette.id.clone();
-            let matched = Match::Hit { cassette, exchange, scope: *whose, rung: Rung::Exact };
+            let matched = Match::Hit {
+                cassette,
+                exchange,
+                scope: *whose,
+                rung: Rung::Exact,
+                runner_up: None,
+                again: false,
+                bound: Vec::new(),
+            };
             state.note(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
             return opening;
         }
@@ -348,18 +375,20 @@ impl Shared {
 
     /// Decides what is said to a request, and takes note of it.
     pub(crate) fn judge(&self, place: Place, request: &Message) -> Reply {
-        let asked = Asked::new(request, place.destination, place.tls);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
+        let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
         let scope = {
             let mut state = self.state();
             let scope = state.scope.clone();
             for (whose, shelf) in self.shelves(&scope) {
-                match matching::claim(&self.library, shelf, whose, state.usage(whose), &asked) {
-                    Claim::Exchange(number) => {
+                match self.claim(&mut state, whose, shelf, &asked) {
+                    Claim::Exchange(Claimed { number, rung, runner_up, again, bound }) => {
                         let recorded = Recorded { cassette: Arc::clone(&shelf.cassette), number };
                         let cassette = shelf.cassette.id.clone();
-                        let matched = Match::Hit { cassette, exchange: number, scope: whose, rung: Rung::Exact };
-                        state.journal.note(call(scope, &asked, matched, recorded_response(&recorded)));
+                        let matched =
+                            Match::Hit { cassette, exchange: number, scope: whose, rung, runner_up, again, bound };
+                        state.journal.note(call(scope, &asked, matched, None));
                         drop(state);
                         self.changed.notify_waiters();
                         return Reply::Recorded(recorded);
@@ -373,10 +402,28 @@ impl Shared {
         self.miss(scope, &asked, exhausted)
     }
 
+    fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
+        let nothing = Bindings::default();
+        let (usage, ambient) = match scope {
+            HitScope::Entry => (&mut state.entry, &state.ambient.bindings),
+            HitScope::Ambient => (&mut state.ambient, &nothing),
+        };
+        Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy }.claim(asked)
+    }
+
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
-    fn miss(&self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
+    fn miss<'s>(&'s self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
         let shelves = self.shelves(&scope);
-        let (reason, candidates) = matching::explain(&self.library, &shelves, asked, exhausted);
+        let (entry, ambient) = {
+            let state = self.state();
+            (state.entry.bindings.clone(), state.ambient.bindings.clone())
+        };
+        let against = |(whose, shelf): &(HitScope, &'s Shelf)| {
+            let before = if *whose == HitScope::Entry { [&entry, &ambient] } else { [&ambient, &ambient] };
+            (*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung })
+        };
+        let against: Vec<_> = shelves.iter().map(against).collect();
+        let (reason, candidates) = explain(&against, asked, exhausted);
         let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| *shelf);
         let lent = match self.mode {
             Mode::Strict => None,
@@ -384,7 +431,7 @@ impl Shared {
         };
         let recorded = lent
             .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
-        let nearest = matching::nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
+        let nearest = nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
         let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
         let answered = match &recorded {
             Some(recorded) => recorded_response(recorded),
@@ -395,13 +442,17 @@ impl Shared {
         recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
     }
 
-    /// Takes the first candidate of the same operation that answered nothing yet.
+    /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
+    /// one had been asked for: what comes later has to fit it.
     fn lend(&self, scope: &Scope, candidates: &[Candidate]) -> Option<(HitScope, usize)> {
         let mut state = self.state();
         // Another entry may have begun since the candidates were found.
         let usable = |whose: HitScope| whose == HitScope::Ambient || state.scope == *scope;
         let usable: Vec<_> = candidates.iter().filter(|found| found.same_operation && usable(found.scope)).collect();
         let found = usable.into_iter().find(|found| state.usage(found.scope).lend(found.exchange))?;
+        let (_, shelf) = self.shelves(scope).into_iter().find(|(whose, _)| *whose == found.scope)?;
+        let bindings = &mut state.usage(found.scope).bindings;
+        bindings.bind(found.fresh.clone(), self.library.owners(), &shelf.cassette.id);
         Some((found.scope, found.exchange))
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use regress_cassettes::{
-    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Turn, Via, downstream_name,
+    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Turn, Via, diff::Rules,
+    downstream_name,
 };
 use regress_protocols::{
     Side,
@@ -12,7 +13,7 @@ use regress_protocols::{
 
 use crate::{
     library::Library,
-    mock::{Mock, Mode, Scope},
+    mock::{Mock, Mode, Policy, Scope},
 };
 
 pub(crate) const ENTRY: &str = "20261122T101502.123456Z-0007";
@@ -108,12 +109,12 @@ pub(crate) fn entry_id() -> CassetteId {
 
 /// A library of one entry and the ambient exchanges.
 pub(crate) fn library(entry: Vec<Exchange>, ambient: Vec<Exchange>) -> Arc<Library> {
-    Arc::new(Library::new([cassette(ENTRY, entry)], Some(cassette(AMBIENT, ambient))))
+    Arc::new(Library::new([cassette(ENTRY, entry)], Some(cassette(AMBIENT, ambient)), Rules::none()))
 }
 
 /// A mock in the scope of the one entry.
 pub(crate) fn mock(entry: Vec<Exchange>, ambient: Vec<Exchange>, mode: Mode) -> Mock {
-    let mock = Mock::new(library(entry, ambient), mode);
+    let mock = Mock::new(library(entry, ambient), mode, Policy::default());
     mock.enter(Scope::Entry(entry_id()));
     mock
 }

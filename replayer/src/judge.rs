@@ -6,7 +6,7 @@ use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
     diff::{self, Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match};
+use regress_mockserver::mock::{Attempted, Bindings, Call, HitScope, Match, Rung};
 use regress_protocols::http1::Message;
 
 use crate::{
@@ -62,23 +62,37 @@ pub struct Judgement {
     pub sides: Option<Vec<Sides>>,
 }
 
-/// Judge one entry.
+/// What was seen of a service while an entry was open.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// What came back.
+    pub seen: &'a Seen,
+    /// The calls that were made.
+    pub journal: &'a [Call],
+    /// What was made anew in them.
+    pub bindings: &'a Bindings,
+    /// How the service's process ended, if it did.
+    pub exited: Option<&'a str>,
+}
+
+/// Judge one entry. What the rules let pass is no finding, nor is a value in the response that a call bound.
 ///
-/// `journal` holds the calls made while the entry was open; `exited` says how the service's process ended, if it did.
-/// What the rules let pass is no finding.
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
-pub fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>, rules: &Rules) -> Judgement {
+pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
+    let Observed { seen, journal, bindings, exited } = *observed;
+    let same = |expected: &str, actual: &str| bindings.same(expected, actual);
     let doubts = doubts(cassette);
     let rules = EntryRules::of(rules, cassette);
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
         let ended = cassette.entry.as_ref().map(|entry| entry.ended);
-        findings.extend(response_findings(http, ended, seen, &rules.response()));
+        let lens = Lens { same: Some(&same), ..rules.response() };
+        findings.extend(response_findings(http, ended, seen, &lens));
     }
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
-    excused.extend(excused_calls(cassette, journal, &rules));
+    excused.extend(excused_calls(cassette, journal, &rules, &same));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
     }
@@ -166,18 +180,23 @@ fn words(defect: &Defect) -> String {
 }
 
 /// What differs from the recorded call in calls that were answered as recorded.
-fn excused_calls(cassette: &Cassette, journal: &[Call], rules: &EntryRules<'_>) -> Vec<Finding> {
+fn excused_calls(
+    cassette: &Cassette,
+    journal: &[Call],
+    rules: &EntryRules<'_>,
+    same: &dyn Fn(&str, &str) -> bool,
+) -> Vec<Finding> {
     let excused = |call: &Call| {
-        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, .. }, Attempted::Http(request)) =
+        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. }, Attempted::Http(request)) =
             (&call.matched, &call.what)
         else {
             return None;
         };
-        let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
-        let lens = rules.call(&call.downstream, request);
-        if lens.rules.is_empty() {
+        if *rung == Rung::Exact {
             return None;
         }
+        let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
+        let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
         let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
         differences.retain(|difference| !difference.counts());
         let change = CallChange::Changed(differences);
@@ -293,10 +312,14 @@ fn served(entry: &Cassette, journal: &[Call]) -> Vec<Served> {
     let took = |number: usize| entry.downstream.get(number).and_then(|call| call.took).map(Duration::from_micros);
     let by = |matched: &Match| match matched {
         Match::Miss { .. } => None,
-        Match::Hit { cassette, exchange, scope, .. } => Some(ServedBy {
+        Match::Hit { cassette, exchange, scope, rung, runner_up, again, bound } => Some(ServedBy {
             cassette: cassette.clone(),
             number: *exchange,
             ambient: matches!(scope, HitScope::Ambient),
+            rung: *rung,
+            runner_up: *runner_up,
+            again: *again,
+            bound: bound.clone(),
             took: took(*exchange).filter(|_| *cassette == entry.id && matches!(scope, HitScope::Entry)),
         }),
     };
@@ -331,7 +354,18 @@ mod tests {
     use regress_cassettes::diff::{Noise, RuleText};
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
-        super::judge(cassette, seen, journal, exited, &Rules::none())
+        judge_under(&Rules::none(), cassette, seen, journal, exited)
+    }
+
+    fn judge_under(
+        rules: &Rules,
+        cassette: &Cassette,
+        seen: &Seen,
+        journal: &[Call],
+        exited: Option<&str>,
+    ) -> Judgement {
+        let bindings = Bindings::default();
+        super::judge(cassette, &Observed { seen, journal, bindings: &bindings, exited }, rules)
     }
 
     fn paths(judgement: &Judgement) -> Vec<String> {
@@ -405,8 +439,11 @@ mod tests {
         let rules = rules(&[("response/body/total", "type"), ("request/body/qty", "ignore")]);
         let mut qty = hit(&cassette, 0);
         qty.what = Attempted::Http(reserve(3));
+        if let Match::Hit { rung, .. } = &mut qty.matched {
+            *rung = Rung::Noise;
+        }
         let judge = |total: &str| {
-            super::judge(&cassette, &Seen::Response(created(total)), &[qty.clone(), hit(&cassette, 1)], None, &rules)
+            judge_under(&rules, &cassette, &Seen::Response(created(total)), &[qty.clone(), hit(&cassette, 1)], None)
         };
         let judgement = judge("13.75");
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));

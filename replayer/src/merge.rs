@@ -218,6 +218,45 @@ mod tests {
     }
 
     #[test]
+    fn where_items_come_go_or_move_the_array_is_taken_whole() {
+        let old = response(200, &[], r#"{ "a": [1, 2, 3], "b": 1 }"#);
+        let body = |new: &str, take: &[&str]| {
+            let taken = merge(&old, &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let inserted = r#"{"a":[0,1,2,3],"b":2}"#;
+        assert_eq!(body(inserted, &["body/a/0"]).unwrap(), r#"{ "a": [0,1,2,3], "b": 1 }"#);
+        assert_eq!(body(inserted, &["body/b"]).unwrap(), r#"{ "a": [1, 2, 3], "b": 2 }"#);
+        assert_eq!(body(r#"{"a":[3,1,2],"b":2}"#, &["body/a/2"]).unwrap(), r#"{ "a": [3,1,2], "b": 1 }"#);
+        assert_eq!(body(r#"{"a":[9,2,8],"b":1}"#, &["body/a/2"]).unwrap(), r#"{ "a": [1, 2, 8], "b": 1 }"#);
+        let two = r#"{"a":[0,1,2,9],"b":2}"#;
+        assert_eq!(body(two, &["body/a/0"]).unwrap_err(), ["body/a/0"], "only with the other one");
+        assert_eq!(body(two, &["body/a/0", "body/a/2"]).unwrap(), r#"{ "a": [0,1,2,9], "b": 1 }"#);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_text_is_taken_with_the_text() {
+        let body = |old: &str, new: &str, take: &[&str]| {
+            let taken = merge(&response(200, &[], old), &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let (old, new) = (r#"{"s":"{\"x\":1,\"y\":1}","b":1}"#, r#"{"s":"{\"x\":2,\"y\":1}","b":2}"#);
+        assert_eq!(body(old, new, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\":2,\"y\":1}","b":1}"#);
+        let both = r#"{"s":"{\"x\":2,\"y\":2}","b":1}"#;
+        assert_eq!(body(old, both, &["body/s/x"]).unwrap_err(), ["body/s/x"]);
+        assert_eq!(body("a\nb\nc", "a\nx\nc", &["body/1"]).unwrap(), "a\nx\nc");
+        assert_eq!(body("a\nb\nc", "y\nx\nc", &["body/1"]).unwrap_err(), ["body/1"]);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_field_is_taken_with_its_lines() {
+        let response = |cookies: [&str; 2]| response(200, &cookies.map(|cookie| ("Set-Cookie", cookie)), "");
+        let (old, one, two) = (response(["a=1", "b=1"]), response(["a=2", "b=1"]), response(["a=2", "b=2"]));
+        assert_eq!(merge(&old, &one, |path| path == "header/set-cookie/a/value").unwrap(), one);
+        assert!(merge(&old, &two, |path| path == "header/set-cookie/a/value").is_err());
+    }
+
+    #[test]
     fn a_chunked_body_is_cut_anew() {
         let mut reader = regress_protocols::http1::ResponseReader::new("GET", Default::default());
         let wire_old =

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
+use regress_mockserver::mock::{Bound, Rung};
 
 use crate::{RuleUse, latency::Recorded, sides::Sides};
 
@@ -161,6 +162,14 @@ pub struct ServedBy {
     pub number: usize,
     /// It is one that no entry caused.
     pub ambient: bool,
+    /// How well the recorded request fits.
+    pub rung: Rung,
+    /// The index of the exchange that fits as well and would have answered otherwise.
+    pub runner_up: Option<usize>,
+    /// It had answered before.
+    pub again: bool,
+    /// Values that the service made anew, which the request bound to the recorded ones.
+    pub bound: Vec<Bound>,
     /// How long it took when it was recorded; `None` where that is unknown. The mock answers at once.
     pub took: Option<Duration>,
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use regress_cassettes::{
-    Cassette, Content, Exchange,
+    Cassette, CassetteId, Content, Exchange,
     diff::{self, Difference},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, is_same_operation};
 use regress_protocols::http1::{Message, Operation};
 
 use crate::rules::EntryRules;
@@ -64,7 +64,7 @@ impl<'a> Pairing<'a> {
             let Attempted::Http(request) = &call.what else { continue };
             for &number in &free {
                 let recorded = &cassette.downstream[number];
-                if let Some(differences) = likeness(call, request, recorded, rules) {
+                if let Some(differences) = likeness(call, request, (&cassette.id, number, recorded), rules) {
                     let other_answer = call.answered != recorded.http().and_then(|http| http.response.clone());
                     let count = differences.iter().filter(|difference| difference.counts()).count();
                     candidates.push((other_answer, count, order, number, request, differences));
@@ -96,12 +96,26 @@ impl<'a> Pairing<'a> {
 }
 
 /// What differs between a call and a recorded one, when both are the same operation of the same downstream.
-fn likeness(call: &Call, request: &Message, recorded: &Exchange, rules: &EntryRules<'_>) -> Option<Vec<Difference>> {
+fn likeness(
+    call: &Call,
+    request: &Message,
+    (cassette, number, recorded): (&CassetteId, usize, &Exchange),
+    rules: &EntryRules<'_>,
+) -> Option<Vec<Difference>> {
     let http = recorded.http()?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
-        && Operation::of(&http.request) == Operation::of(request);
-    same.then(|| diff::requests(&http.request, request, &rules.call(&call.downstream, request)))
+        && is_same_operation(&Operation::of(&http.request), &Operation::of(request));
+    // The mock knows what the service made anew.
+    let nearest = match &call.matched {
+        Match::Miss { nearest, .. } => &nearest[..],
+        Match::Hit { .. } => &[],
+    };
+    let compared = nearest.iter().find(|near| near.cassette == *cassette && near.exchange == number);
+    same.then(|| match compared {
+        Some(near) => near.differences.clone(),
+        None => diff::requests(&http.request, request, &rules.call(&call.downstream, request)),
+    })
 }
 
 fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {

@@ -362,7 +362,8 @@ mod tests {
             miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
             miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
         ];
-        let proposed = propose(&original, &created("13"), Duration::ZERO, &journal, &Rules::none());
+        let proposed =
+            propose(&original, &created("13"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         store.write_pending(&file, &proposed).unwrap();
         (folder, store)
     }
@@ -504,7 +505,8 @@ mod tests {
         again.at += 10;
         original.downstream.insert(1, again);
         let journal = [hit(&original, 0), hit(&original, 2)];
-        let proposed = propose(&original, &created("12.50"), Duration::ZERO, &journal, &Rules::none());
+        let proposed =
+            propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
     }

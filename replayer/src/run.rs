@@ -12,7 +12,7 @@ use std::{
 use regress_cassettes::{CassetteId, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Match, Mode},
+    mock::{Bindings, Call, Match, Mode, Policy},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Seen},
+    judge::{self, End, Judgement, Observed, Seen},
     latency::Recorded,
     outcome::{CallFinding, Outcome, Report, Verdict},
     pending,
@@ -59,6 +59,8 @@ pub struct Settings {
     pub entry_timeout: Duration,
     /// How long to wait, after an answer, for recorded calls that were not made yet.
     pub settle: Duration,
+    /// How far a call may be from the recorded one that answers it.
+    pub policy: Policy,
     /// What is noise.
     pub rules: Rules,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
@@ -96,7 +98,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient)),
+        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
@@ -144,6 +147,7 @@ struct Played {
     /// The response, where one came and the service lived on.
     response: Option<Message>,
     journal: Vec<Call>,
+    bindings: Bindings,
 }
 
 /// Worker to the pass that waits for it: the place in the plan, and what happened there.
@@ -222,6 +226,7 @@ struct Driven {
     seen: Seen,
     took: Duration,
     journal: Vec<Call>,
+    bindings: Bindings,
     exited: Option<String>,
     last_output: Option<String>,
 }
@@ -311,6 +316,7 @@ impl Worker {
             _ => target.last_output(),
         };
         let journal = target.take_journal();
+        let bindings = target.bindings();
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -319,7 +325,7 @@ impl Worker {
             }
             (before, _) => self.judge(before),
         }
-        self.open = Some(Driven { number, planned, seen, took, journal, exited, last_output });
+        self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
             self.close();
@@ -356,24 +362,27 @@ impl Worker {
     /// The entry driven last is over: it gets what was called late.
     fn over(&mut self) -> Option<Driven> {
         let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             self.startup.extend(misses.map(|call| judge::novel(0, call)));
             return None;
         };
         driven.journal.extend(late);
+        driven.bindings = bindings.unwrap_or(driven.bindings);
         Some(driven)
     }
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, excused, doubts, calls, sides } = judge::judge(
-            &driven.planned.cassette,
-            &driven.seen,
-            &driven.journal,
-            driven.exited.as_deref(),
-            &self.run.settings.rules,
-        );
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        let Judgement { verdict, findings, excused, doubts, calls, sides } =
+            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -395,7 +404,7 @@ impl Worker {
             sides,
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+        self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
     }
 
     /// An entry that was not driven.
@@ -417,7 +426,7 @@ impl Worker {
             sides: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+        self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
     }
 
     fn send(&self, number: usize, played: Played) {
@@ -479,7 +488,7 @@ fn propose(
         }
         let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
             let took = played.outcome.took.unwrap_or_default();
-            pending::propose(&planned.cassette, response, took, &played.journal, rules)
+            pending::propose(&planned.cassette, response, took, &played.journal, &played.bindings, rules)
         });
         match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
             Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),

@@ -15,7 +15,7 @@ use std::{
 use regress_cassettes::CassetteId;
 use regress_mockserver::{
     library::Library,
-    mock::{Call, Mock, Mode, Scope},
+    mock::{Bindings, Call, Mock, Mode, Policy, Scope},
     sandbox::{Sandbox, Spec},
     tls::{Authority, TrustFiles},
 };
@@ -39,6 +39,7 @@ pub(crate) struct Launch {
     pub cwd: Option<PathBuf>,
     pub helper: PathBuf,
     pub library: Arc<Library>,
+    pub policy: Policy,
     pub authority: Arc<Authority>,
     pub trust: TrustFiles,
 }
@@ -75,7 +76,7 @@ impl Target {
             helper: launch.helper.clone(),
         };
         let (mut sandbox, listeners) = Sandbox::prepare(spec).await?;
-        let mock = Mock::new(Arc::clone(&launch.library), mode);
+        let mock = Mock::new(Arc::clone(&launch.library), mode, launch.policy);
         mock.enter(Scope::Ambient);
         mock.serve(listeners, Arc::clone(&launch.authority)).await?;
         sandbox.start().await?;
@@ -141,6 +142,11 @@ impl Target {
     /// The calls since this was last asked.
     pub(crate) fn take_journal(&self) -> Vec<Call> {
         self.mock.take_journal()
+    }
+
+    /// What the service made anew in the entry that is entered, and before any.
+    pub(crate) fn bindings(&self) -> Bindings {
+        self.mock.bindings()
     }
 
     /// Wait for recorded calls of an entry that were not made yet, until all were, the time is up or the process ended.

@@ -98,6 +98,9 @@ pub fn hit(cassette: &Cassette, number: usize) -> Call {
             exchange: number,
             scope: HitScope::Entry,
             rung: Rung::Exact,
+            runner_up: None,
+            again: false,
+            bound: Vec::new(),
         },
         answered: http.response.clone(),
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use regress_cassettes::Store;
+use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Outcome, Report, Settings, Verdict,
     report::{self, Colour},
@@ -20,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     commands::review,
-    config::Config,
+    config::{Config, MaxRung, ReusePolicy},
     output::{self, Exit, Failure},
 };
 
@@ -46,6 +47,12 @@ pub struct Args {
     /// Write no proposals (*.new) beside the cassettes
     #[arg(long)]
     no_pending: bool,
+    /// The weakest way in which a recorded call may answer one that is made [default: bound]
+    #[arg(long, value_name = "RUNG", env = "REGRESS_MAX_RUNG")]
+    max_rung: Option<MaxRung>,
+    /// What answers a call that is made more often than recorded [default: strict]
+    #[arg(long, value_name = "POLICY", env = "REGRESS_REUSE")]
+    reuse: Option<ReusePolicy>,
     /// The port the service takes entries on, where it is not the recorded one
     #[arg(long, value_name = "PORT", env = "REGRESS_ENTRY_PORT")]
     entry_port: Option<u16>,
@@ -100,12 +107,17 @@ impl FromStr for Destination {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
     let command = command(args.command, &config)?;
+    let of_file = settings(args.store.clone(), command, &config);
     let settings = Settings {
         jobs: args.jobs.get(),
         filter: args.filter,
         entry_port: args.entry_port,
+        policy: Policy {
+            max_rung: args.max_rung.map_or(of_file.policy.max_rung, Into::into),
+            reuse: args.reuse.map_or(of_file.policy.reuse, Into::into),
+        },
         propose: !args.no_pending,
-        ..settings(args.store.clone(), command, &config)
+        ..of_file
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -168,6 +180,10 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),
         settle: config.replay.settle(),
+        policy: Policy {
+            max_rung: config.replay.max_rung.map_or(Policy::default().max_rung, Into::into),
+            reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
+        },
         rules: config.rules.clone(),
         propose: false,
         answer_misses: false,

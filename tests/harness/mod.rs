@@ -20,6 +20,6 @@ pub use downstream::{Answer, Downstream};
 pub use process::{Finished, Process, free_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
-pub use report::{Outcome, Report};
+pub use report::{Difference, Outcome, Report};
 pub use require::{Need, cgroup_hierarchy, php_fpm, require, tools};
 pub use terminal::Terminal;

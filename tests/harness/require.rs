@@ -61,7 +61,8 @@ pub fn require(test: &str, needs: &[Need]) -> bool {
 }
 
 impl Need {
-    fn check(self) -> Result<(), String> {
+    /// Whether the host has it, or why not.
+    pub fn check(self) -> Result<(), String> {
         match self {
             Need::Python => runs("python3", &["--version"]),
             Need::Node => runs("node", &["--version"]),

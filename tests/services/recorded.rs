@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{LISTENS, Language, Shop, tour};
+use super::{Change, LISTENS, Language, Shop, tour};
 use crate::harness::{Corpus, Finished, Recording, Replay, Report};
 
 /// The capture source to record by.
@@ -37,7 +37,7 @@ pub struct RecordedShop {
 }
 
 /// How long a replay waits, in seconds; more than any working build needs unless the wait is what is tested.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Waits {
     /// For the service to listen.
     pub ready: f64,
@@ -86,7 +86,7 @@ impl RecordedShop {
     }
 
     /// Replay them against the shop with a change.
-    pub fn replay(&self, change: &str, waits: Waits, arguments: &[&str]) -> (Finished, Option<Report>) {
+    pub fn replay(&self, change: impl Into<Change>, waits: Waits, arguments: &[&str]) -> (Finished, Option<Report>) {
         self.replay_from(&self.cassettes(), change, waits, arguments)
     }
 
@@ -94,20 +94,21 @@ impl RecordedShop {
     pub fn replay_from(
         &self,
         cassettes: &Path,
-        change: &str,
+        change: impl Into<Change>,
         waits: Waits,
         arguments: &[&str],
     ) -> (Finished, Option<Report>) {
+        let change = change.into();
         let result = Replay {
             cassettes,
-            settings: &self.settings(change, waits),
+            settings: &self.settings("replay", waits),
             command: &self.shop.language.command(),
             environment: self.shop.environment(change),
             arguments,
         }
         .run();
         let escaped = [self.shop.inventory.take_served(), self.shop.pricing.take_served()].concat();
-        assert!(escaped.is_empty(), "{change}: a replay reached the real downstreams: {escaped:?}");
+        assert!(escaped.is_empty(), "{change:?}: a replay reached the real downstreams: {escaped:?}");
         result
     }
 

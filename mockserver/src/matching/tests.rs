@@ -5,8 +5,8 @@ use regress_cassettes::{Content, Ended, Exchange};
 use regress_protocols::http1::Message;
 
 use crate::{
-    mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Reply, Scope},
-    samples::{AMBIENT, ENTRY, PAYMENTS, answered, ask, at, entry_id, exchange, http, mock, ok},
+    mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Policy, Reply, Reuse, Rung, Scope},
+    samples::{AMBIENT, ENTRY, PAYMENTS, answered, ask, at, entry_id, exchange, http, library, mock, ok},
 };
 
 fn place(destination: &str) -> Place {
@@ -122,7 +122,6 @@ fn identical_requests_are_answered_in_sequence_and_then_no_more() {
     assert_eq!(mock.unused(&entry_id()), [1, 2]);
     let second = asked(&mock, &again());
     assert_eq!(hit(&second), Some((HitScope::Entry, 2)));
-    assert_eq!(second.answered, Some(ok("2")));
     let third = asked(&mock, &again());
     assert_eq!(reason(&third), Some(MissReason::AllUsed));
     assert_eq!(nearest(&third)[..2], [(0, vec![]), (2, vec![])]);
@@ -170,7 +169,11 @@ fn ambient_exchanges_come_second_and_the_last_is_repeated() {
 fn exchanges_of_another_entry_are_never_played() {
     let other = crate::samples::cassette("other", vec![answered(ask("GET", "/a", ""), ok("other"))]);
     let entered = crate::samples::cassette(ENTRY, vec![answered(ask("GET", "/b", ""), ok(""))]);
-    let mock = Mock::new(std::sync::Arc::new(crate::library::Library::new([other, entered], None)), Mode::Strict);
+    let mock = Mock::new(
+        std::sync::Arc::new(crate::library::Library::new([other, entered], None, Default::default())),
+        Mode::Strict,
+        Default::default(),
+    );
     mock.enter(Scope::Entry(entry_id()));
     assert_eq!(reason(&asked(&mock, &ask("GET", "/a", ""))), Some(MissReason::UnknownOperation));
 }
@@ -296,6 +299,99 @@ fn what_was_never_answered_is_played_without_a_response() {
     let call = asked(&mock, &ask("GET", "/a", ""));
     assert_eq!((hit(&call), call.answered), (Some((HitScope::Entry, 1)), None));
     assert_eq!(mock.unused(&entry_id()), [] as [usize; 0], "a refusal cannot be seen");
+}
+
+const RECORDED: [&str; 3] = [
+    "11111111-1111-4111-8111-111111111111",
+    "22222222-2222-4222-8222-222222222222",
+    "33333333-3333-4333-8333-333333333333",
+];
+const NEW: [&str; 3] = [
+    "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa",
+    "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
+    "cccccccc-cccc-4ccc-8ccc-cccccccccccc",
+];
+
+fn order(id: &str, amount: u32) -> Message {
+    ask("PUT", "/orders", &format!(r#"{{"id":"{id}","amount":{amount}}}"#))
+}
+
+/// Rung, runner-up and what was bound.
+fn fit(call: &Call) -> Option<(Rung, Option<usize>, usize)> {
+    match &call.matched {
+        Match::Hit { rung, runner_up, bound, .. } => Some((*rung, *runner_up, bound.len())),
+        Match::Miss { .. } => None,
+    }
+}
+
+#[test]
+fn what_the_service_makes_anew_is_bound_and_asserted() {
+    let audit = |id: &str| ask("GET", &format!("/audit/{id}?by=shop"), "");
+    let mock = strict(vec![
+        answered(order(RECORDED[0], 100), ok("1")),
+        answered(audit(RECORDED[0]), ok("2")),
+        answered(order(RECORDED[1], 100), ok("3")),
+    ]);
+    let call = asked(&mock, &order(NEW[0], 100));
+    assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 0)), Some((Rung::Bound, Some(2), 1))));
+    assert_eq!(reason(&asked(&mock, &audit(NEW[1]))), Some(MissReason::DifferentRequest), "it is another order's");
+    assert_eq!(reason(&asked(&mock, &order(NEW[1], 9900))), Some(MissReason::DifferentRequest));
+    let call = asked(&mock, &audit(NEW[0]));
+    assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 1)), Some((Rung::Bound, None, 0))));
+    assert_eq!(hit(&asked(&mock, &order(NEW[1], 100))), Some((HitScope::Entry, 2)));
+    assert_eq!(reason(&asked(&mock, &order(NEW[2], 100))), Some(MissReason::DifferentRequest));
+    assert_eq!(mock.unused(&entry_id()), [] as [usize; 0]);
+    assert!(mock.bindings().same(RECORDED[1], NEW[1]) && !mock.bindings().same(RECORDED[1], NEW[0]));
+    mock.enter(Scope::Entry(entry_id()));
+    assert!(!mock.bindings().same(RECORDED[1], NEW[1]));
+}
+
+#[test]
+fn a_recorded_value_is_taken_before_one_that_stands_for_it() {
+    let mock = strict(vec![answered(order(RECORDED[0], 1), ok("1")), answered(order(RECORDED[1], 1), ok("2"))]);
+    let call = asked(&mock, &order(RECORDED[1], 1));
+    assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 1)), Some((Rung::Exact, None, 0))));
+    assert_eq!(hit(&asked(&mock, &order(NEW[0], 1))), Some((HitScope::Entry, 0)));
+}
+
+#[test]
+fn a_weaker_rung_than_allowed_is_a_miss() {
+    let exact = Policy { max_rung: Rung::Exact, ..Policy::default() };
+    let mock = Mock::new(library(vec![answered(order(RECORDED[0], 1), ok(""))], Vec::new()), Mode::Strict, exact);
+    mock.enter(Scope::Entry(entry_id()));
+    let call = asked(&mock, &order(NEW[0], 1));
+    assert_eq!((reason(&call), nearest(&call)), (Some(MissReason::DifferentRequest), vec![(0, vec!["body/id"])]));
+}
+
+#[test]
+fn past_the_end_answers_what_the_policy_says() {
+    let next = || ask("GET", "/next", "");
+    let recorded =
+        || vec![answered(next(), ok("1")), answered(order(RECORDED[0], 1), ok("")), answered(next(), ok("2"))];
+    for (reuse, expected) in [(Reuse::Last, [0, 2, 2, 2, 2]), (Reuse::Cycle, [0, 2, 0, 2, 0])] {
+        let policy = Policy { reuse, ..Policy::default() };
+        let mock = Mock::new(library(recorded(), Vec::new()), Mode::Strict, policy);
+        mock.enter(Scope::Entry(entry_id()));
+        let calls: Vec<Call> = expected.iter().map(|_| asked(&mock, &next())).collect();
+        assert_eq!(calls.iter().map(|call| hit(call).unwrap().1).collect::<Vec<_>>(), expected);
+        let again = |call: &Call| matches!(call.matched, Match::Hit { again: true, .. });
+        assert_eq!(calls.iter().map(again).collect::<Vec<_>>(), [false, false, true, true, true]);
+        assert_eq!(mock.unused(&entry_id()), [1]);
+        assert_eq!(hit(&asked(&mock, &order(NEW[0], 1))), Some((HitScope::Entry, 1)));
+        assert_eq!(hit(&asked(&mock, &order(NEW[0], 1))), Some((HitScope::Entry, 1)), "the value that was bound");
+        assert_eq!(hit(&asked(&mock, &order(NEW[1], 1))), None, "a value that stands for nothing");
+    }
+}
+
+#[test]
+fn very_many_alike_are_told_apart_by_what_was_bound() {
+    let id = |kind: u32, number: u32| format!("{kind:08x}-0000-4000-8000-{number:012x}");
+    let recorded = (0..2000).map(|number| answered(order(&id(1, number), 1), ok(""))).collect();
+    let mock = strict(recorded);
+    for number in 0..2000 {
+        assert_eq!(hit(&asked(&mock, &order(&id(2, number), 1))), Some((HitScope::Entry, number as usize)));
+    }
+    assert_eq!(hit(&asked(&mock, &order(&id(2, 2000), 1))), None);
 }
 
 /// A request out of a small world.

@@ -156,7 +156,11 @@ async fn one_connection_lives_through_many_entries() {
     let id = |number: usize| regress_cassettes::CassetteId(format!("entry-{number}"));
     let entries = (0..200)
         .map(|number| cassette(&id(number).0, vec![answered(ask("GET", "/same", ""), ok(&number.to_string()))]));
-    let mock = Mock::new(Arc::new(crate::library::Library::new(entries, None)), Mode::Strict);
+    let mock = Mock::new(
+        Arc::new(crate::library::Library::new(entries, None, Default::default())),
+        Mode::Strict,
+        Default::default(),
+    );
     let service = Service::of(mock).await;
     bounded(async {
         let mut stream = service.connect(PAYMENTS).await;

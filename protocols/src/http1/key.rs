@@ -1,5 +1,7 @@
 //! What identifies an operation.
 
+use std::fmt;
+
 use super::Message;
 
 /// What a request asks for, without the data that it brings.
@@ -15,6 +17,13 @@ impl Operation {
     /// The operation of a request.
     pub fn of(request: &Message) -> Operation {
         Operation { method: request.method().to_owned(), path: request.path().into_owned() }
+    }
+}
+
+/// `POST /orders`
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
     }
 }
 

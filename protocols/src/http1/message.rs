@@ -91,18 +91,23 @@ impl Message {
     /// Exactly the bytes that the message was parsed from.
     pub fn wire(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(256 + self.body.len());
-        self.write_head(&mut wire);
+        self.write(&mut wire);
+        wire
+    }
+
+    /// Appends [`Message::wire`].
+    pub(super) fn write(&self, wire: &mut Vec<u8>) {
+        self.write_head(wire);
         if let Framing::Chunked { chunks, trailers, end } = &self.framing {
-            self.write_chunks(chunks, &mut wire);
-            trailers.iter().for_each(|trailer| trailer.write(&mut wire));
+            self.write_chunks(chunks, wire);
+            trailers.iter().for_each(|trailer| trailer.write(wire));
             if self.is_complete() {
-                end.write(&mut wire);
+                end.write(wire);
             }
         } else {
             wire.extend_from_slice(&self.body);
         }
         wire.extend_from_slice(self.truncated.as_deref().unwrap_or_default());
-        wire
     }
 
     /// Appends start line, headers and the empty line after them, as far as they came.

@@ -49,7 +49,7 @@ pub fn answer_after(request: &Message, interim: &[Message], response: &Message, 
         unchunked(response).write_head(&mut bytes);
         bytes.extend_from_slice(&response.body);
     } else {
-        bytes.extend_from_slice(&response.wire());
+        response.write(&mut bytes);
     }
     Answer { bytes, then: then(request, response, old_client) }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use regress_cassettes::diff::{Difference, Kind, Noise};
+use regress_mockserver::mock::Bound;
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-/// - 1.2: `groups` and `latency`; `groups` and `recorded` of an outcome; `recorded_microseconds` of a match; `rules`,
-///   `noise` of a difference, the kind `moved`.
+/// - 1.2: `groups` and `latency`; `groups` and `recorded` of an outcome; `rules`, `noise` of a difference, the kind `moved`;
+///   `rung`, `runner_up`, `again`, `bound` and `recorded_microseconds` of a match.
 pub const VERSION: &str = "1.2";
 
 /// The report as pretty-printed JSON with a trailing newline.
@@ -190,6 +191,10 @@ fn difference(place: &str, path: &str, difference: &Difference, rules: &[RuleUse
     })
 }
 
+fn bound(bound: &Bound) -> Value {
+    json!({"recorded": bound.recorded, "actual": bound.actual})
+}
+
 fn noise(noise: Noise, rules: &[RuleUse]) -> Value {
     match noise {
         Noise::Bound => json!({ "rule": null, "path": null, "why": "both stand for the same generated value" }),
@@ -217,6 +222,10 @@ fn served(served: &Served) -> Value {
         "scope": by.map(|by| if by.ambient { "ambient" } else { "entry" }),
         "cassette": by.map(|by| &by.cassette.0),
         "exchange": by.map(|by| by.number),
+        "rung": by.map(|by| by.rung.word()),
+        "runner_up": by.and_then(|by| by.runner_up),
+        "again": by.map(|by| by.again),
+        "bound": by.map(|by| by.bound.iter().map(bound).collect::<Vec<_>>()),
         "recorded_microseconds": by.and_then(|by| by.took).map(micros),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),

@@ -6,6 +6,7 @@ use regress_cassettes::{
     CassetteId,
     diff::{Difference, Kind, Noise},
 };
+use regress_mockserver::mock::{Bound, Rung};
 
 use crate::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, RuleUse, Served, ServedBy, Side, Sides,
@@ -76,6 +77,10 @@ pub fn report() -> Report {
             cassette: same.cassette.clone(),
             number: 0,
             ambient: false,
+            rung: Rung::Bound,
+            runner_up: Some(1),
+            again: false,
+            bound: vec![Bound { recorded: "r-1".to_owned(), actual: "a-1".to_owned() }],
             took: Some(Duration::from_micros(900)),
         }),
     });

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{
+    Store,
+    diff::{Number, RuleText, Rules},
+};
 use regress_mockserver::sandbox;
 use regress_replayer::{Report, Settings, Verdict, replay, review::Proposal};
 
@@ -23,6 +26,7 @@ const NOBODY: u32 = 65534;
 
 const TESTS: &[(&str, fn())] = &[
     ("the_recorded_build_is_the_same", the_recorded_build_is_the_same),
+    ("what_a_rule_lets_pass_is_the_same_and_counted", what_a_rule_lets_pass_is_the_same_and_counted),
     ("changed_builds_are_different_where_they_changed", changed_builds_are_different_where_they_changed),
     ("what_was_accepted_is_the_same_from_then_on", what_was_accepted_is_the_same_from_then_on),
     ("a_service_that_cannot_answer_hides_no_other_entry", a_service_that_cannot_answer_hides_no_other_entry),
@@ -109,6 +113,7 @@ impl Recorded {
             ready_timeout: Duration::from_secs(if build == "elsewhere" { 1 } else { 60 }),
             entry_timeout: Duration::from_secs(if build == "hangs" { 1 } else { 60 }),
             settle: Duration::from_millis(200),
+            policy: Default::default(),
             propose: true,
             answer_misses: false,
             helper: PathBuf::from("/proc/self/exe"),
@@ -153,6 +158,27 @@ fn the_recorded_build_is_the_same() {
     assert_eq!(recorded.proposals().len(), 0);
     let one = run_replay(Settings { filter: Some("*-0003".to_owned()), ..recorded.settings("recorded") }).unwrap();
     assert_eq!((one.summary().total, one.verdict()), (1, Verdict::Same));
+}
+
+fn what_a_rule_lets_pass_is_the_same_and_counted() {
+    let recorded = Recorded::new(false);
+    let rule = |path: &str, tolerance: &str| RuleText {
+        path: path.to_owned(),
+        effect: "tolerance".to_owned(),
+        tolerance: Some(Number::Text(tolerance.to_owned())),
+        ..RuleText::default()
+    };
+    let under = |rules: Vec<RuleText>| {
+        run_replay(Settings { rules: Rules::new(rules).unwrap(), ..recorded.settings("rounds") }).unwrap()
+    };
+    let report =
+        under(vec![rule("response/body/total", "1"), rule("response/body/gone", "1"), rule("request/end", "1")]);
+    assert_eq!((paths(&report), report.verdict()), (vec![], Verdict::Same), "{report:#?}");
+    let uses: Vec<_> = report.rules.iter().map(|rule| (rule.fired, rule.selected > 0, rule.is_stale())).collect();
+    assert_eq!(uses, [(1, true, false), (0, true, true), (0, true, true)]);
+    assert_eq!(recorded.proposals().len(), 0, "nothing is proposed where all is noise");
+    let report = under(vec![rule("response/body/total", "0.5")]);
+    assert_eq!((paths(&report), report.verdict()), (strings(&["response/body/total"]), Verdict::Different));
 }
 
 /// A changed build.

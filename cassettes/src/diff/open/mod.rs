@@ -59,9 +59,14 @@ fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) ->
         multipart if multipart.starts_with("multipart/") => {
             parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))
         }
+        // Where white space between elements is seen.
+        "text/html" | "application/xhtml+xml" => None,
+        media_type if media_type.ends_with("xml") || content.starts_with(b"<?xml") => {
+            xml::read(content).map(|tree| (Form::Xml, tree))
+        }
         _ => None,
     };
-    opened.or_else(|| xml::read(content).map(|tree| (Form::Xml, tree))).or_else(|| lines::read(content, depth))
+    opened.or_else(|| lines::read(content, depth))
 }
 
 /// Whether a body was opened as parts.

@@ -1,0 +1,287 @@
+//! Values that the service made anew, bound to the recorded ones that stand in their places.
+//!
+//! A build that draws an identifier or asks the clock says something else at each run. The first time that a request is
+//! like a recorded one but for such values, each is bound to the recorded value in its place; from then on, in later
+//! requests and in the entry's response, the one stands for the other and for nothing else. Bound is only
+//!
+//! - an identifier of a form that is never made twice ([`tokens`]), that the service cannot have been given (it is in
+//!   nothing that was said to it), on neither side, and that no other entry bound: what several entries have in common
+//!   was not made for one of them. Where it tells when it was made, that has to be the moment of the call;
+//! - a time that has moved exactly as far as the clock did between the recording and now, so that an expiry date in an
+//!   hour is bound and one in two hours is not; a day likewise.
+//!
+//! Everything else is said as it was recorded, or it is not the same.
+
+mod tokens;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
+use regress_protocols::http1::{Line, Message, Operation};
+
+use tokens::{Token, Value, tokens};
+
+/// How much later than in the recording a request may be sent, counted from the entry's beginning; and how far the
+/// clock of a service may be from ours. Microseconds.
+const SLACK: i64 = 5_000_000;
+
+/// How long before the call, or after it by another clock, an identifier may have been made. Microseconds.
+const FRESH: i64 = 60_000_000;
+
+const DAY: i64 = 86_400_000_000;
+
+/// The same call in the recording and now, in microseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub recorded: i64,
+    pub now: i64,
+}
+
+/// A recorded value and what the service said in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bound {
+    /// What was recorded.
+    pub recorded: String,
+    /// What stands for it.
+    pub actual: String,
+}
+
+/// The text with one and the same value of its kind for each that may have been made anew: equal for texts that are
+/// alike but for those. `None` where there is no such value.
+pub(crate) fn class(text: &str) -> Option<String> {
+    let mut class = String::new();
+    let mut end = 0;
+    for Token { span, value } in tokens(text) {
+        class.push_str(&text[end..span.start]);
+        class.push_str(value.stand_in());
+        end = span.end;
+    }
+    (end > 0).then(|| class + &text[end..])
+}
+
+/// Whether two requests are of one operation, whatever was made anew in their paths.
+pub fn is_same_operation(a: &Operation, b: &Operation) -> bool {
+    let alike = || class(&a.path).zip(class(&b.path)).is_some_and(|(a, b)| a == b);
+    a.method == b.method && (a.path == b.path || alike())
+}
+
+/// What a service is given in a recording: the values in the entry's request and in responses, with the time of the
+/// first that has each, in microseconds from the beginning of the cassette.
+#[derive(Debug, Default)]
+pub(crate) struct Given(HashMap<String, i64>);
+
+impl Given {
+    /// Of a cassette.
+    pub(crate) fn of(cassette: &Cassette) -> Given {
+        let mut given = Given::default();
+        if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
+            given.message(&http.request, i64::MIN);
+        }
+        for exchange in &cassette.downstream {
+            let until = exchange.at.saturating_add_unsigned(exchange.took.unwrap_or_default());
+            if let Some(response) = exchange.http().and_then(|http| http.response.as_ref()) {
+                given.message(response, until);
+            }
+        }
+        given
+    }
+
+    fn message(&mut self, message: &Message, at: i64) {
+        let body = diff::decoded_body(message);
+        let lines = [&*message.start.0].into_iter().chain(message.headers.iter().map(|line| &*line.0));
+        for part in lines.chain([&*body]) {
+            let text = String::from_utf8_lossy(part);
+            for Token { span, .. } in tokens(&text) {
+                let first = self.0.entry(text[span].to_owned()).or_insert(at);
+                *first = at.min(*first);
+            }
+        }
+    }
+
+    fn has(&self, value: &str) -> bool {
+        self.0.contains_key(value)
+    }
+
+    fn has_before(&self, value: &str, at: i64) -> bool {
+        self.0.get(value).is_some_and(|given| *given <= at)
+    }
+}
+
+/// Which entry bound which identifier, in all sandboxes of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(Mutex<HashMap<String, CassetteId>>);
+
+impl Owners {
+    fn are_free(&self, bound: &Bound, for_whom: &CassetteId) -> bool {
+        let owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        [&bound.recorded, &bound.actual]
+            .into_iter()
+            .all(|value| owners.get(value).is_none_or(|owner| owner == for_whom))
+    }
+
+    fn take(&self, bound: &Bound, whose: &CassetteId) {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for value in [&bound.recorded, &bound.actual] {
+            owners.insert(value.clone(), whose.clone());
+        }
+    }
+}
+
+/// What was bound since an entry began (or, in the ambient scope, since the service started).
+#[derive(Clone, Debug, Default)]
+pub struct Bindings {
+    /// Identifiers, recorded to actual and back.
+    actual: HashMap<String, String>,
+    recorded: HashMap<String, String>,
+    /// Times and days. Two that were recorded alike can have become two, and the other way round.
+    times: HashSet<Bound>,
+}
+
+impl Bindings {
+    /// Whether two texts that differ say the same, as far as values were bound before.
+    pub fn same(&self, recorded: &str, actual: &str) -> bool {
+        side_by_side(recorded, actual, |_, _, recorded, actual| self.has(recorded, actual))
+    }
+
+    /// The message with the recorded identifiers in the places of those that stand for them. All identifiers of a form are
+    /// of one length, so that its framing holds.
+    pub fn as_recorded(&self, message: &Message) -> Message {
+        let mut recorded = message.clone();
+        recorded.start = Line(self.restored(&message.start.0));
+        recorded.headers.iter_mut().for_each(|line| line.0 = self.restored(&line.0));
+        recorded.body = self.restored(&message.body);
+        recorded
+    }
+
+    fn restored(&self, bytes: &Bytes) -> Bytes {
+        let Ok(text) = std::str::from_utf8(bytes) else { return bytes.clone() };
+        let mut restored = String::new();
+        let mut end = 0;
+        for Token { span, .. } in tokens(text) {
+            if let Some(recorded) = self.recorded.get(&text[span.clone()]) {
+                restored.push_str(&text[end..span.start]);
+                restored.push_str(recorded);
+                end = span.end;
+            }
+        }
+        if end == 0 { bytes.clone() } else { (restored + &text[end..]).into() }
+    }
+
+    /// Takes what an attempt would bind; gives it in the order of the recorded values.
+    pub(crate) fn bind(&mut self, fresh: Bindings, owners: &Owners, whose: &CassetteId) -> Vec<Bound> {
+        let identifiers = fresh.actual.iter();
+        let mut bound: Vec<Bound> = identifiers
+            .map(|(recorded, actual)| Bound { recorded: recorded.clone(), actual: actual.clone() })
+            .inspect(|bound| owners.take(bound, whose))
+            .collect();
+        bound.extend(fresh.times.iter().cloned());
+        bound.sort_by(|a, b| (&a.recorded, &a.actual).cmp(&(&b.recorded, &b.actual)));
+        self.extend(fresh);
+        bound
+    }
+
+    /// Adds what `other` has.
+    pub(crate) fn extend(&mut self, other: Bindings) {
+        self.actual.extend(other.actual);
+        self.recorded.extend(other.recorded);
+        self.times.extend(other.times);
+    }
+
+    fn has(&self, recorded: &str, actual: &str) -> bool {
+        let pair = || Bound { recorded: recorded.to_owned(), actual: actual.to_owned() };
+        self.actual.get(recorded).is_some_and(|bound| bound == actual) || self.times.contains(&pair())
+    }
+
+    fn knows(&self, recorded: &str, actual: &str) -> bool {
+        self.actual.contains_key(recorded) || self.recorded.contains_key(actual)
+    }
+}
+
+/// The attempt to take one request for a recorded one.
+pub(crate) struct Attempt<'a> {
+    /// What was bound before, the entry's and the ambient's.
+    pub before: [&'a Bindings; 2],
+    /// What the service was given by the entry and by ambient calls.
+    pub given: [Option<&'a Given>; 2],
+    pub owners: &'a Owners,
+    /// The cassette that the recorded request is of.
+    pub cassette: &'a CassetteId,
+    /// When the recorded request was sent, in microseconds from the beginning of its cassette.
+    pub at: i64,
+    pub moment: Moment,
+    /// What would be bound.
+    pub fresh: Bindings,
+}
+
+impl Attempt<'_> {
+    /// Whether two texts that differ say the same, when what they made anew is bound.
+    pub(crate) fn same(&mut self, recorded: &str, actual: &str) -> bool {
+        side_by_side(recorded, actual, |was, is, recorded, actual| self.binds(was, is, recorded, actual))
+    }
+
+    fn binds(&mut self, was: &Value, is: &Value, recorded: &str, actual: &str) -> bool {
+        let known = || self.before.into_iter().chain([&self.fresh]);
+        if known().any(|bindings| bindings.has(recorded, actual)) {
+            return true;
+        }
+        let [own, ambient] = self.given;
+        let was_given = own.is_some_and(|given| given.has_before(recorded, self.at));
+        if was_given || [own, ambient].into_iter().flatten().any(|given| given.has(actual)) || {
+            ambient.is_some_and(|given| given.has(recorded))
+        } {
+            return false;
+        }
+        let bound = Bound { recorded: recorded.to_owned(), actual: actual.to_owned() };
+        let Moment { recorded: then, now } = self.moment;
+        match (was, is) {
+            (Value::Identifier { made: before, .. }, Value::Identifier { made: after, .. }) => {
+                let is_fresh = |made: &Option<i64>, at: i64| made.is_none_or(|made| made.abs_diff(at) <= FRESH as u64);
+                let free = !known().any(|bindings| bindings.knows(recorded, actual))
+                    && self.owners.are_free(&bound, self.cassette);
+                if !free || !is_fresh(before, then) || !is_fresh(after, now) {
+                    return false;
+                }
+                self.fresh.recorded.insert(bound.actual.clone(), bound.recorded.clone());
+                self.fresh.actual.insert(bound.recorded, bound.actual);
+                true
+            }
+            (Value::Time { at: was, .. }, Value::Time { at: is, .. }) => {
+                let moved = (is - now).abs_diff(was - then) <= SLACK as u64;
+                moved && self.fresh.times.insert(bound)
+            }
+            (Value::Day(was), Value::Day(is)) => {
+                let moved = is - now.div_euclid(DAY) == was - then.div_euclid(DAY);
+                moved && self.fresh.times.insert(bound)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether two texts are equal but for tokens that are written alike, each pair of which is equal or accepted.
+fn side_by_side(recorded: &str, actual: &str, mut accepts: impl FnMut(&Value, &Value, &str, &str) -> bool) -> bool {
+    let (mut left, mut right) = (tokens(recorded), tokens(actual));
+    let (mut left_end, mut right_end) = (0, 0);
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return recorded[left_end..] == actual[right_end..],
+            (Some(was), Some(is)) => {
+                let (old, new) = (&recorded[was.span.clone()], &actual[is.span.clone()]);
+                let between = recorded[left_end..was.span.start] == actual[right_end..is.span.start];
+                let same = old == new || (was.value.is_like(&is.value) && accepts(&was.value, &is.value, old, new));
+                if !between || !same {
+                    return false;
+                }
+                (left_end, right_end) = (was.span.end, is.span.end);
+            }
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

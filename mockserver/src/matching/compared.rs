@@ -1,0 +1,54 @@
+//! A request compared with recorded ones.
+
+use std::cell::RefCell;
+
+use regress_cassettes::diff::{self, Difference, Lens};
+
+use crate::{
+    bound::{Attempt, Bindings, Moment},
+    journal::Rung,
+    library::{Library, Shelf},
+};
+
+use super::Asked;
+
+/// What a request is compared with, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Against<'a> {
+    pub library: &'a Library,
+    /// The cassette that has the recorded requests.
+    pub shelf: &'a Shelf,
+    /// What was bound before, while this cassette and the ambient one were played.
+    pub before: [&'a Bindings; 2],
+    /// The rung whose noise is noise.
+    pub rung: Rung,
+}
+
+impl Against<'_> {
+    /// Where a request differs from the recorded one of that number, which is noise or counts; and what would be bound if
+    /// the one were taken for the other. `None` where that is no HTTP.
+    pub(crate) fn differences(&self, number: usize, asked: &Asked<'_>) -> Option<(Vec<Difference>, Bindings)> {
+        let exchange = &self.shelf.cassette.downstream[number];
+        let recorded = &exchange.http()?.request;
+        let mut lens = Lens::exact();
+        if self.rung >= Rung::Noise {
+            lens.rules = self.shelf.rules(self.library, &asked.name, asked.request);
+        }
+        let Some(began) = self.shelf.began().filter(|_| self.rung >= Rung::Bound) else {
+            return Some((diff::requests(recorded, asked.request, &lens), Bindings::default()));
+        };
+        let attempt = RefCell::new(Attempt {
+            before: self.before,
+            given: [Some(self.shelf), self.library.ambient()].map(|shelf| shelf.map(Shelf::given)),
+            owners: self.library.owners(),
+            cassette: &self.shelf.cassette.id,
+            at: exchange.at,
+            moment: Moment { recorded: began.saturating_add(exchange.at), now: asked.now },
+            fresh: Bindings::default(),
+        });
+        let same = |recorded: &str, actual: &str| attempt.borrow_mut().same(recorded, actual);
+        lens.same = Some(&same);
+        let differences = diff::requests(recorded, asked.request, &lens);
+        Some((differences, attempt.into_inner().fresh))
+    }
+}
