@@ -59,7 +59,7 @@ fn what_differs_is_a_snapshot_of_insta() {
 }
 
 /// Run the test inside against the shop with a change.
-fn inner(recorded: &RecordedShop, change: &str) -> Output {
+fn inner(recorded: &RecordedShop, change: &'static str) -> Output {
     let mut command = Command::new(env::current_exe().expect("this is a program"));
     command.args(["--exact", "rust_tests::inside", "--ignored", "--nocapture"]);
     command.env(CASSETTES, recorded.cassettes()).env(COMMAND, recorded.shop.language.command().join(" "));
