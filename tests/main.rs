@@ -40,8 +40,12 @@ mod owners;
 /// Kernel and proxy recording of the same traffic say the same.
 mod parity;
 mod proof;
+/// Reports where they are used.
+mod reports;
 /// Accepting and rejecting differences.
 mod review;
+/// The crate for Rust tests: what differs is a snapshot of insta.
+mod rust_tests;
 /// Nothing gets out of the sandbox.
 mod sealed;
 /// A recorded build is the same as itself, every time.

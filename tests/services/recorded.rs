@@ -112,7 +112,8 @@ impl RecordedShop {
         result
     }
 
-    fn settings(&self, name: &str, waits: Waits) -> PathBuf {
+    /// Settings of that name, with which the shop is recorded and replayed.
+    pub fn settings(&self, name: &str, waits: Waits) -> PathBuf {
         let path = self.folder.path().join(format!("{name}.toml"));
         let text = format!(
             "[service]\nname = \"shop\"\nports = [{}]\n\n[replay]\nready_timeout = {:?}\nentry_timeout = {:?}\nsettle = 0.5\n",
