@@ -147,17 +147,18 @@ impl Replay {
 }
 
 impl Config {
+    /// The files that [`Config::load`] looks for: it reads the first that there is.
+    pub fn places(named: Option<&Path>, beside: Option<&Path>) -> Vec<PathBuf> {
+        let folders = beside.into_iter().chain([Path::new(".")]);
+        named.map_or_else(|| folders.map(|folder| folder.join(FILE_NAME)).collect(), |named| vec![named.to_owned()])
+    }
+
     /// Read the named file, or else the first `regress.toml` found in `beside` (the cassette folder) and the
     /// current folder; without one, the defaults.
     pub fn load(named: Option<&Path>, beside: Option<&Path>) -> Result<Config, Failure> {
         let found = match named {
             Some(path) => Some(path.to_path_buf()),
-            None => beside
-                .into_iter()
-                .map(Path::to_path_buf)
-                .chain([PathBuf::from(".")])
-                .map(|d| d.join(FILE_NAME))
-                .find(|p| p.is_file()),
+            None => Config::places(None, beside).into_iter().find(|place| place.is_file()),
         };
         let Some(path) = found else { return Ok(Config::default()) };
         let text = std::fs::read_to_string(&path).map_err(|error| {

@@ -42,6 +42,8 @@ mod real;
 mod review;
 /// Nothing gets out of the sandbox.
 mod sealed;
+/// A part of a corpus, and a replay that was interrupted.
+mod select;
 /// A recorded build is the same as itself, every time.
 mod stable;
 /// Downstreams behind TLS: recorded and replayed.

@@ -13,13 +13,16 @@ pub mod report;
 pub mod review;
 mod rules;
 mod run;
+mod select;
 mod target;
 #[cfg(test)]
 mod testing;
 
 pub use error::Error;
 pub use outcome::{
-    CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
+    CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, Served, ServedBy, Summary, Unreadable,
+    Verdict,
 };
 pub use rules::RuleUse;
 pub use run::{Settings, replay};
+pub use select::{Changed, Extent, Selected, Selection, Shard};

@@ -1,6 +1,16 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use regress_cassettes::{Store, diff::Rules};
 use regress_mockserver::{
@@ -15,10 +25,11 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
-    outcome::{CallFinding, Outcome, Report, Verdict},
+    outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
+    select::Selection,
     target::{Launch, Target, Unready},
 };
 
@@ -35,8 +46,10 @@ pub struct Settings {
     pub cwd: Option<PathBuf>,
     /// How many sandboxes work side by side.
     pub jobs: usize,
-    /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
-    pub filter: Option<String>,
+    /// Which entries.
+    pub selection: Selection,
+    /// Whether to stop at the first entry that is different. Those under way in other sandboxes are still judged.
+    pub fail_fast: bool,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -62,7 +75,7 @@ pub struct Settings {
 /// in the report.
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
-    let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    let mut plan = Plan::read(&store, &settings.selection)?;
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
@@ -84,14 +97,16 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let strict = run.pass(&plan.entries, Mode::Strict, &progress).await?;
+    let stop = run.settings.fail_fast.then(Arc::default);
+    let strict = run.pass(&plan.entries, Mode::Strict, stop, &progress).await?;
+    let not_driven = leave_out(&mut plan.entries, &strict.numbers);
     let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;
     if run.settings.propose {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
         // made from a second pass in which the nearest recorded answer is given.
-        let seen = if missed { run.pass(&plan.entries, Mode::Propose, &|_| {}).await? } else { strict.clone() };
+        let seen = if missed { run.pass(&plan.entries, Mode::Propose, None, &|_| {}).await? } else { strict.clone() };
         for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen.played)) {
             if strict.journal.iter().any(is_miss) {
                 outcome.if_answered = Some(seen.outcome.findings.clone());
@@ -102,7 +117,30 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     }
     let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
     let rules = rules::uses(&run.settings.rules, played);
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
+    Ok(Report {
+        outcomes,
+        unreadable: plan.unreadable,
+        startup: strict.startup,
+        not_proposed,
+        rules,
+        selected: plan.selected,
+        not_driven,
+    })
+}
+
+/// Leave only the played entries in the plan, of which these are the numbers, and name the others.
+fn leave_out(entries: &mut Vec<Planned>, played: &[usize]) -> Vec<NotDriven> {
+    let mut left_out = Vec::new();
+    let mut number = 0;
+    entries.retain(|planned| {
+        let is_played = played.binary_search(&number).is_ok();
+        if !is_played {
+            left_out.push(NotDriven { cassette: planned.cassette.id.clone(), file: planned.file.clone() });
+        }
+        number += 1;
+        is_played
+    });
+    left_out
 }
 
 struct Run {
@@ -115,6 +153,8 @@ struct Run {
 struct Pass {
     /// In the order of the plan.
     played: Vec<Played>,
+    /// The places in the plan of those that were played.
+    numbers: Vec<usize>,
     /// Calls that missed before a first entry, each once.
     startup: Vec<CallFinding>,
 }
@@ -132,10 +172,12 @@ struct Played {
 type Sender = mpsc::UnboundedSender<(usize, Played)>;
 
 impl Run {
+    /// Drive all entries, until `stop` is set: by the first that is different.
     async fn pass(
         self: &Arc<Run>,
         entries: &[Planned],
         mode: Mode,
+        stop: Option<Arc<AtomicBool>>,
         progress: &impl Fn(&Outcome),
     ) -> Result<Pass, Error> {
         let numbered: Vec<(usize, Planned)> = entries.iter().cloned().enumerate().collect();
@@ -145,6 +187,7 @@ impl Run {
             let worker = Worker {
                 run: Arc::clone(self),
                 mode,
+                stop: stop.clone(),
                 sender: sender.clone(),
                 target: None,
                 lost: None,
@@ -171,7 +214,8 @@ impl Run {
                 }
             }
         }
-        Ok(Pass { played: played.into_values().collect(), startup })
+        let (numbers, played) = played.into_iter().unzip();
+        Ok(Pass { played, numbers, startup })
     }
 }
 
@@ -179,6 +223,8 @@ impl Run {
 struct Worker {
     run: Arc<Run>,
     mode: Mode,
+    /// Set by the worker that finds a difference, where nothing is driven after that.
+    stop: Option<Arc<AtomicBool>>,
     sender: Sender,
     target: Option<Target>,
     /// Why no further target is started, with the last one's output.
@@ -212,13 +258,28 @@ struct Death {
 impl Worker {
     async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<Vec<CallFinding>, Error> {
         for (number, planned) in part {
+            if self.is_stopped() {
+                break;
+            }
             self.entry(number, planned).await?;
+            if self.stop.is_some() && self.is_different_so_far() {
+                self.close();
+            }
         }
         self.close();
         if let Some(target) = self.target.take() {
             target.stop().await;
         }
         Ok(self.startup)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Whether the entry driven last would be different if it were over.
+    fn is_different_so_far(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| self.judgement(open).verdict == Verdict::Different)
     }
 
     async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
@@ -347,14 +408,10 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let observed = Observed {
-            seen: &driven.seen,
-            journal: &driven.journal,
-            bindings: &driven.bindings,
-            exited: driven.exited.as_deref(),
-        };
-        let Judgement { verdict, findings, excused, doubts, calls } =
-            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
+        let Judgement { verdict, findings, excused, doubts, calls } = self.judgement(&driven);
+        if let Some(stop) = self.stop.as_ref().filter(|_| verdict == Verdict::Different) {
+            stop.store(true, Ordering::Relaxed);
+        }
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -377,7 +434,17 @@ impl Worker {
         self.send(driven.number, Played { outcome, response, journal: driven.journal });
     }
 
-    /// An entry that was not driven.
+    fn judgement(&self, driven: &Driven) -> Judgement {
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules)
+    }
+
+    /// An entry that cannot be driven.
     fn tell(&mut self, number: usize, planned: Planned, doubts: Vec<String>, last_output: Option<String>) {
         let outcome = Outcome {
             cassette: planned.cassette.id.clone(),

@@ -11,7 +11,8 @@ use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse,
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
 /// - 1.2: `rules`, `noise` of a difference, the kind `moved`; `rung`, `runner_up`, `again` and `bound` of a match.
-pub const VERSION: &str = "1.2";
+/// - 1.3: `selection` and `not_driven`, which the summary counts.
+pub const VERSION: &str = "1.3";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
@@ -24,8 +25,16 @@ pub fn json(report: &Report) -> String {
             "same": summary.same,
             "different": summary.different,
             "inconclusive": summary.inconclusive,
+            "not_driven": report.not_driven.len(),
         },
+        "selection": report.selected.as_ref().map(|selected| json!({
+            "of": selected.of, "entries": selected.entries, "by": selected.by,
+        })),
         "outcomes": report.outcomes.iter().map(|one| outcome(one, &report.rules)).collect::<Vec<_>>(),
+        "not_driven": report.not_driven.iter().map(|one| json!({
+            "cassette": one.cassette.0,
+            "file": one.file.to_string_lossy(),
+        })).collect::<Vec<_>>(),
         "startup": report.startup.iter().flat_map(|one| call("startup", one, &report.rules)).collect::<Vec<_>>(),
         "rules": report.rules.iter().map(|rule| json!({
             "path": rule.path, "as": rule.effect, "why": rule.why,

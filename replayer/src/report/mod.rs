@@ -42,7 +42,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served, ServedBy, Unreadable, Verdict,
+        CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Served, ServedBy,
+        Unreadable, Verdict,
     };
 
     fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
@@ -175,6 +176,15 @@ mod tests {
                 rule("request/body/x", "type", None, 0, 0),
             ],
             not_proposed: None,
+            selected: Some(Selected {
+                of: 40,
+                entries: 7,
+                by: vec!["filter \"a\u{7}\"".to_owned(), "shard 2/4".to_owned()],
+            }),
+            not_driven: vec![NotDriven {
+                cassette: CassetteId("20261122T101502.123456Z-0006".to_owned()),
+                file: "cassettes/get-items/20261122T101502.123456Z-0006.cassette.json".into(),
+            }],
             startup: vec![call(
                 0,
                 "config",
@@ -207,6 +217,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_driven_is_named_and_what_is_selected_is_told() {
+        let one = |number| NotDriven {
+            cassette: CassetteId(format!("20261122T101502.123456Z-{number:04}")),
+            file: "cassettes/get-items/x.cassette.json".into(),
+        };
+        let selected = |entries| Some(Selected { of: 40, entries, by: vec!["shard 2/4".to_owned()] });
+        let stopped = Report {
+            outcomes: vec![outcome(1, "GET /items", Verdict::Different)],
+            not_driven: (2..25).map(one).collect(),
+            selected: selected(24),
+            ..Report::default()
+        };
+        insta::assert_snapshot!("not-driven", text(&stopped, Colour::No));
+        insta::assert_snapshot!(text(&Report { selected: selected(0), ..Report::default() }, Colour::No), @r"
+        nothing to replay: none of the 40 is selected (shard 2/4)
+        same: 0 entries: 0 same, 0 different, 0 inconclusive
+        ");
+    }
+
+    #[test]
     fn what_is_likely_is_named_also_where_all_is_the_same() {
         let mut likely = outcome(1, "GET /items", Verdict::Same);
         likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
@@ -227,7 +257,12 @@ mod tests {
         assert_eq!(Report::default().verdict(), Verdict::Inconclusive);
         let same = || vec![outcome(1, "GET /", Verdict::Same)];
         assert_eq!(Report { outcomes: same(), ..Report::default() }.verdict(), Verdict::Same);
-        let Report { unreadable, startup, .. } = report();
+        let Report { unreadable, startup, selected, not_driven, .. } = report();
+        // What others replay, or what did not change, is not missing here.
+        let selected = || selected.clone();
+        assert_eq!(Report { selected: selected(), ..Report::default() }.verdict(), Verdict::Same);
+        let stopped = Report { outcomes: same(), selected: selected(), not_driven, ..Report::default() };
+        assert_eq!(stopped.verdict(), Verdict::Inconclusive);
         assert_eq!(Report { outcomes: same(), unreadable, ..Report::default() }.verdict(), Verdict::Inconclusive);
         assert_eq!(Report { outcomes: same(), startup, ..Report::default() }.verdict(), Verdict::Inconclusive);
     }

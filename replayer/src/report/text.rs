@@ -1,14 +1,19 @@
 //! The report for people.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use regress_cassettes::diff::Difference;
 
 use super::shown;
-use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Unreadable, Verdict};
+use crate::{
+    CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Unreadable, Verdict,
+};
 
 /// How many lines of the service's output are shown.
 const OUTPUT_LINES: usize = 20;
+
+/// How many entries that were not driven are named.
+const NOT_DRIVEN: usize = 20;
 
 /// Whether to use the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +72,35 @@ pub fn text(report: &Report, colour: Colour) -> String {
         out += &format!("{waiting} {proposals} for `regress review`\n");
     }
     report.rules.iter().for_each(|rule| out += &rule_use(rule));
+    out += &not_driven(&report.not_driven);
+    report.selected.iter().for_each(|selected| out += &selection(selected));
     out + &summary(report, colour) + "\n"
+}
+
+/// The first of the entries that were not driven.
+fn not_driven(entries: &[NotDriven]) -> String {
+    let mut out = Text::default();
+    if entries.is_empty() {
+        return out.out;
+    }
+    out.line(0, &format!("not driven, since the replay stopped at the first difference: {}", entries.len()));
+    for NotDriven { cassette, file } in entries.iter().take(NOT_DRIVEN) {
+        let route = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        out.line(1, &format!("{cassette}  {}", shown(&route)));
+    }
+    if entries.len() > NOT_DRIVEN {
+        out.line(1, &format!("and {} more, which the JSON report names", entries.len() - NOT_DRIVEN));
+    }
+    out.out
+}
+
+/// One line about which part of the corpus was replayed.
+fn selection(Selected { of, entries, by }: &Selected) -> String {
+    let by = shown(&by.join(", "));
+    match entries {
+        0 => format!("nothing to replay: none of the {of} is selected ({by})\n"),
+        _ => format!("selected {entries} of {of} ({by})\n"),
+    }
 }
 
 /// One line about what a rule was good for.
