@@ -149,10 +149,15 @@ impl Replay {
 }
 
 impl Config {
+    /// The files that [`Config::load`] looks for: it reads the first that there is.
+    pub fn places(named: Option<&Path>, beside: Option<&Path>) -> Vec<PathBuf> {
+        let folders = beside.into_iter().chain([Path::new(".")]);
+        named.map_or_else(|| folders.map(|folder| folder.join(FILE_NAME)).collect(), |named| vec![named.to_owned()])
+    }
+
     /// The file that [`Config::load`] reads, if there is one.
     fn find(named: Option<&Path>, beside: Option<&Path>) -> Option<PathBuf> {
-        let here = || beside.into_iter().map(Path::to_path_buf).chain([PathBuf::from(".")]);
-        let found = || here().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file());
+        let found = || Config::places(None, beside).into_iter().find(|path| path.is_file());
         named.map(Path::to_path_buf).or_else(found)
     }
 

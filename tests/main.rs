@@ -48,6 +48,8 @@ mod review;
 mod rust_tests;
 /// Nothing gets out of the sandbox.
 mod sealed;
+/// A part of a corpus, and a replay that was interrupted.
+mod select;
 /// A recorded build is the same as itself, every time.
 mod stable;
 /// Downstreams behind TLS: recorded and replayed.

@@ -20,7 +20,7 @@ pub use address::{Address, NoAddress};
 pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;
-pub use file::{read, render};
+pub use file::{BODIES, read, render};
 pub use glob::glob;
 pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,

@@ -14,10 +14,10 @@ pub enum Error {
     #[error("no cassettes in {}", .0.display())]
     NoCassettes(PathBuf),
     /// No entry is selected.
-    #[error("no entry matches the filter {pattern:?}; there are {total}, the first is {first}")]
+    #[error("no entry matches the filter {}; there are {total}, the first is {first}", quoted(.filters))]
     NothingMatches {
-        /// The filter.
-        pattern: String,
+        /// The filters.
+        filters: Vec<String>,
         /// How many entries there are.
         total: usize,
         /// Id and route of the first.
@@ -72,4 +72,8 @@ impl Error {
             Error::NotAlone { .. } => Some("accept the whole body, the whole message or the whole cassette".to_owned()),
         }
     }
+}
+
+fn quoted(filters: &[String]) -> String {
+    filters.iter().map(|filter| format!("{filter:?}")).collect::<Vec<_>>().join(" or ")
 }

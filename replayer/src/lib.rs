@@ -17,6 +17,7 @@ pub mod report;
 pub mod review;
 mod rules;
 mod run;
+mod select;
 mod sides;
 mod spot;
 mod target;
@@ -26,10 +27,12 @@ mod testing;
 pub use error::Error;
 pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
-    CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
+    CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, Served, ServedBy, Summary, Unreadable,
+    Verdict,
 };
 pub use plan::Plan;
 pub use rules::RuleUse;
 pub use run::{Settings, replay};
+pub use select::{Changed, Extent, Selected, Selection, Shard};
 pub use sides::{Side, Sides};
 pub use spot::{Called, Spot, SpotKind};

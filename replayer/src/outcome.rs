@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use regress_cassettes::{CassetteId, diff::Difference};
 use regress_mockserver::mock::{Bound, Rung};
 
-use crate::{RuleUse, latency::Recorded, sides::Sides};
+use crate::{RuleUse, Selected, latency::Recorded, sides::Sides};
 
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,6 +187,19 @@ pub struct Report {
     pub not_proposed: Option<String>,
     /// The rules in order, and what each was good for.
     pub rules: Vec<RuleUse>,
+    /// Which part of the corpus this is; `None` = all of it.
+    pub selected: Option<Selected>,
+    /// Entries of it that were not driven, because the replay stopped at the first that is different.
+    pub not_driven: Vec<NotDriven>,
+}
+
+/// An entry that was not driven, and of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotDriven {
+    /// The cassette's id.
+    pub cassette: CassetteId,
+    /// The cassette's file.
+    pub file: PathBuf,
 }
 
 /// A cassette that could not be read.
@@ -226,12 +239,17 @@ impl Report {
     }
 
     /// The verdict on the whole: different when any entry is, else inconclusive when anything could not be told
-    /// (an entry, an unreadable cassette, an unrecorded call at start-up, nothing replayed at all), else same.
+    /// (an entry, an unreadable cassette, an unrecorded call at start-up, an entry that was not driven, nothing replayed
+    /// at all), else same. That nothing is in a shard, or nothing changed, is the same.
     pub fn verdict(&self) -> Verdict {
         let summary = self.summary();
         if summary.different > 0 {
             Verdict::Different
-        } else if summary.inconclusive > 0 || summary.total == 0 || !self.startup.is_empty() {
+        } else if summary.inconclusive > 0
+            || (summary.total == 0 && self.selected.is_none())
+            || !self.startup.is_empty()
+            || !self.not_driven.is_empty()
+        {
             Verdict::Inconclusive
         } else {
             Verdict::Same

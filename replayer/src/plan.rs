@@ -11,7 +11,11 @@ use std::{
 use regress_cassettes::{Cassette, CassetteId, Located, Store};
 use regress_mockserver::survey::Survey;
 
-use crate::{Error, outcome::Unreadable};
+use crate::{
+    Error,
+    outcome::Unreadable,
+    select::{Selected, Selection},
+};
 
 /// An entry that is driven now.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Plan {
     pub entries: Vec<Located>,
     /// What cannot be driven.
     pub unreadable: Vec<Unreadable>,
+    /// What was selected; `None` = all.
+    pub selected: Option<Selected>,
     /// What the entries tell together.
     pub survey: Survey,
 }
@@ -39,16 +45,24 @@ impl Plan {
     /// Survey the selected cassettes of a store; threads share the work.
     ///
     /// # Errors
-    /// When the store cannot be listed, is empty, or nothing in it is selected. What concerns single cassettes is among
-    /// the unreadable.
-    pub fn read(store: &Store, filter: Option<&str>) -> Result<Plan, Error> {
+    /// When the store cannot be listed or is empty, or the filters match nothing. That none changed or is in the shard is
+    /// no error: others are elsewhere. What concerns single cassettes is among the unreadable.
+    pub fn read(store: &Store, selection: &Selection) -> Result<Plan, Error> {
         let listed = store.list()?;
         let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
-        let is_selected = |id: &str, route: &str| filter.is_none_or(|p| matches(p, route) || matches(p, id));
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
-        let selected: Vec<Located> =
-            listed.into_iter().filter(|located| is_selected(&located.id.0, &located.route)).collect();
-        let mut plan = Plan { entries: Vec::new(), unreadable: Vec::new(), survey: Survey::default() };
+        let named: Vec<Located> = listed.into_iter().filter(|located| selection.names(located)).collect();
+        if named.is_empty() {
+            return Err(Error::NothingMatches { filters: selection.filters.clone(), total, first });
+        }
+        let selected: Vec<Located> = named.into_iter().filter(|one| selection.has(store.root(), one)).collect();
+        let by = selection.words();
+        let mut plan = Plan {
+            entries: Vec::new(),
+            unreadable: Vec::new(),
+            selected: (!by.is_empty()).then_some(Selected { of: total, entries: selected.len(), by }),
+            survey: Survey::default(),
+        };
         let mut surveyed = Vec::new();
         for (seen, survey) in survey(store, &selected) {
             surveyed.extend(seen);
@@ -70,9 +84,6 @@ impl Plan {
                 },
                 Err(error) => plan.unreadable.push(unreadable(located.path, &error)),
             }
-        }
-        if plan.entries.is_empty() && plan.unreadable.is_empty() {
-            return Err(Error::NothingMatches { pattern: filter.unwrap_or_default().to_owned(), total, first });
         }
         Ok(plan)
     }
@@ -133,33 +144,6 @@ pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a filter selects a route or an id: a part of it, or with `*` and `?` a pattern for all of it.
-fn matches(pattern: &str, text: &str) -> bool {
-    if pattern.contains(['*', '?']) { glob(pattern.as_bytes(), text.as_bytes()) } else { text.contains(pattern) }
-}
-
-/// `*` stands for any bytes, `?` for one. Backtracks to the last star only, so that it takes at most |p|·|t| steps.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, t));
-            p += 1;
-        } else if pattern.get(p).is_some_and(|&c| c == b'?' || c == text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((star_p, star_t)) = star {
-            star = Some((star_p, star_t + 1));
-            p = star_p + 1;
-            t = star_t + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
-}
-
 /// Cut a list into at most `workers` contiguous parts whose lengths differ by at most one; none is empty.
 pub(crate) fn split<T: Clone>(list: &[T], workers: usize) -> Vec<Vec<T>> {
     let workers = workers.clamp(1, list.len().max(1));
@@ -184,15 +168,17 @@ mod tests {
     fn what_cannot_be_read_does_not_hide_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
-        assert!(matches!(Plan::read(&store, None), Err(Error::NoCassettes(_))));
+        let all = Selection::default();
+        assert!(matches!(Plan::read(&store, &all), Err(Error::NoCassettes(_))));
         let file = store.write(&cassette()).unwrap();
         std::fs::copy(&file, file.with_file_name("copy.cassette.json")).unwrap();
         std::fs::write(file.with_file_name("broken.cassette.json"), "{").unwrap();
-        let plan = Plan::read(&store, None).unwrap();
+        let plan = Plan::read(&store, &all).unwrap();
         assert_eq!(plan.entries.iter().map(|entry| &entry.path).collect::<Vec<_>>(), [&file]);
         let names = plan.unreadable.iter().map(|one| one.file.file_name().unwrap().to_string_lossy().into_owned());
         assert_eq!(names.collect::<Vec<_>>(), ["broken.cassette.json", "copy.cassette.json"]);
-        assert!(matches!(Plan::read(&store, Some("nothing")), Err(Error::NothingMatches { total: 3, .. })));
+        let nothing = Selection { filters: vec!["nothing".to_owned()], ..Selection::default() };
+        assert!(matches!(Plan::read(&store, &nothing), Err(Error::NothingMatches { total: 3, .. })));
     }
 
     #[test]
@@ -207,7 +193,7 @@ mod tests {
         };
         let all: Vec<Cassette> = (0..50).map(numbered).collect();
         all.iter().for_each(|cassette| drop(store.write(cassette).unwrap()));
-        let plan = Plan::read(&store, None).unwrap();
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
         assert_eq!(
             plan.entries.iter().map(|one| &one.id).collect::<Vec<_>>(),
             all.iter().map(|one| &one.id).collect::<Vec<_>>()
@@ -220,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         let file = store.write(&cassette()).unwrap();
-        let plan = Plan::read(&store, None).unwrap();
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
         assert_eq!(*Planned::read(&store, &plan.entries[0]).unwrap().cassette, cassette());
         let other = Cassette { id: CassetteId("other".to_owned()), ..cassette() };
         std::fs::write(&file, regress_cassettes::render(&other)).unwrap();
@@ -231,21 +217,39 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_a_part_or_a_pattern_for_the_whole() {
-        assert!(matches("orders", "post-orders"));
-        assert!(!matches("orders", "get-items"));
-        assert!(matches("post-*", "post-orders"));
-        assert!(!matches("post-*", "get-post-orders"));
-        assert!(matches("*-0007", "20261122T101502.123456Z-0007"));
-        assert!(matches("*T??????.*-000?", "20261122T101502.123456Z-0007"));
-        assert!(matches("*", ""));
-        assert!(!matches("?", ""));
+    fn the_shards_are_all_entries_and_none_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        for number in 0..20 {
+            let id = CassetteId(format!("20261122T101502.123456Z-{number:04}"));
+            store.write(&Cassette { id, ..cassette() }).unwrap();
+        }
+        let files = |selection: &Selection| -> Vec<PathBuf> {
+            let plan = Plan::read(&store, selection).unwrap();
+            plan.entries.into_iter().map(|located| located.path).collect()
+        };
+        let all = files(&Selection::default());
+        assert_eq!(all.len(), 20);
+        for of in [1, 3, 64] {
+            let shards = (1..=of).map(|number| Selection {
+                shard: Some(format!("{number}/{of}").parse().unwrap()),
+                ..Selection::default()
+            });
+            let mut found: Vec<PathBuf> = shards.flat_map(|shard| files(&shard)).collect();
+            found.sort();
+            assert_eq!(found, all, "{of}");
+        }
     }
 
     #[test]
-    fn a_pattern_of_many_stars_ends() {
-        assert!(!matches(&"*a".repeat(50), &"a".repeat(49)));
-        assert!(!matches(&format!("{}b", "*a".repeat(40)), &"a".repeat(20_000)));
+    fn a_shard_without_entries_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        store.write(&cassette()).unwrap();
+        let shard = |shard: &str| Selection { shard: Some(shard.parse().unwrap()), ..Selection::default() };
+        let selected = ["1/2", "2/2"].map(|one| Plan::read(&store, &shard(one)).unwrap().selected.unwrap());
+        assert_eq!(selected.iter().map(|one| one.entries).sum::<usize>(), 1);
+        assert!(selected.iter().all(|one| one.of == 1));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,10 +26,11 @@ use crate::{
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
     latency::Recorded,
-    outcome::{CallFinding, Outcome, Report, Verdict},
+    outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
+    select::Selection,
     sides::Sides,
     target::{Launch, Target, Unready},
 };
@@ -47,10 +51,12 @@ pub struct Settings {
     pub cwd: Option<PathBuf>,
     /// How many sandboxes work side by side.
     pub jobs: usize,
-    /// Which entries, by route or id: a part of it, or a pattern with `*` and `?`.
-    pub filter: Option<String>,
-    /// Which entries, by id; `None` = all.
+    /// Which entries.
+    pub selection: Selection,
+    /// Which of them, by id; `None` = all.
     pub only: Option<BTreeSet<CassetteId>>,
+    /// Whether to stop at the first entry that is different. Those under way in other sandboxes are still judged.
+    pub fail_fast: bool,
     /// The port the service takes entries on, where it is another one than in the recording.
     pub entry_port: Option<u16>,
     /// How long the service may take until it accepts connections.
@@ -79,7 +85,7 @@ pub struct Settings {
 /// in the report.
 pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
-    let mut plan = Plan::read(&store, settings.filter.as_deref())?;
+    let mut plan = Plan::read(&store, &settings.selection)?;
     if let Some(only) = &settings.only {
         plan.entries.retain(|located| only.contains(&located.id));
     }
@@ -105,7 +111,9 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     let run = Arc::new(Run { store, settings, launch });
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
     let wanted = |_: usize, outcome: &Outcome| run.settings.propose && outcome.verdict == Verdict::Different;
-    let mut strict = run.pass(&plan.entries, mode, &wanted, &progress).await?;
+    let stop = run.settings.fail_fast.then(Arc::default);
+    let mut strict = run.pass(&plan.entries, mode, stop, &wanted, &progress).await?;
+    let not_driven = leave_out(&mut plan.entries, &strict.numbers);
     let mut not_proposed = None;
     if run.settings.propose {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
@@ -113,7 +121,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         let mut again = None;
         if strict.played.iter().any(|played| played.missed) {
             let wanted = |number: usize, _: &Outcome| strict.played[number].outcome.verdict == Verdict::Different;
-            let seen = run.pass(&plan.entries, Mode::Propose, &wanted, &|_| {}).await?;
+            let seen = run.pass(&plan.entries, Mode::Propose, None, &wanted, &|_| {}).await?;
             for (strict, seen) in strict.played.iter_mut().zip(&seen.played).filter(|(strict, _)| strict.missed) {
                 strict.outcome.if_answered = Some(seen.outcome.findings.clone());
             }
@@ -125,7 +133,30 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     let played = strict.played.iter().map(|played| (&*played.selected, &played.outcome));
     let rules = rules::uses(&run.settings.rules, played);
     let outcomes = strict.played.into_iter().map(|played| played.outcome).collect();
-    Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
+    Ok(Report {
+        outcomes,
+        unreadable: plan.unreadable,
+        startup: strict.startup,
+        not_proposed,
+        rules,
+        selected: plan.selected,
+        not_driven,
+    })
+}
+
+/// Leave only the played entries in the plan, of which these are the numbers, and name the others.
+fn leave_out(entries: &mut Vec<Located>, played: &[usize]) -> Vec<NotDriven> {
+    let mut left_out = Vec::new();
+    let mut number = 0;
+    entries.retain(|located| {
+        let is_played = played.binary_search(&number).is_ok();
+        if !is_played {
+            left_out.push(NotDriven { cassette: located.id.clone(), file: located.path.clone() });
+        }
+        number += 1;
+        is_played
+    });
+    left_out
 }
 
 struct Run {
@@ -138,6 +169,8 @@ struct Run {
 struct Pass {
     /// In the order of the plan.
     played: Vec<Played>,
+    /// The places in the plan of those that were played.
+    numbers: Vec<usize>,
     /// Calls that missed before a first entry, each once.
     startup: Vec<CallFinding>,
 }
@@ -164,11 +197,13 @@ struct SeenWhole {
 type Sender = mpsc::UnboundedSender<(usize, Played)>;
 
 impl Run {
-    /// Drive all entries. What a proposal needs is kept of those that are `wanted` only.
+    /// Drive all entries, until `stop` is set: by the first that is different. What a proposal needs is kept of those that
+    /// are `wanted` only.
     async fn pass(
         self: &Arc<Run>,
         entries: &[Located],
         mode: Mode,
+        stop: Option<Arc<AtomicBool>>,
         wanted: &impl Fn(usize, &Outcome) -> bool,
         progress: &impl Fn(&Outcome),
     ) -> Result<Pass, Error> {
@@ -179,6 +214,7 @@ impl Run {
             let worker = Worker {
                 run: Arc::clone(self),
                 mode,
+                stop: stop.clone(),
                 sender: sender.clone(),
                 target: None,
                 lost: None,
@@ -212,7 +248,8 @@ impl Run {
                 }
             }
         }
-        Ok(Pass { played: played.into_values().collect(), startup })
+        let (numbers, played) = played.into_iter().unzip();
+        Ok(Pass { played, numbers, startup })
     }
 
     /// Write a proposal beside every cassette whose entry differs, made from what was seen `again` if anything was, and
@@ -256,6 +293,8 @@ impl Run {
 struct Worker {
     run: Arc<Run>,
     mode: Mode,
+    /// Set by the worker that finds a difference, where nothing is driven after that.
+    stop: Option<Arc<AtomicBool>>,
     sender: Sender,
     target: Option<Target>,
     /// Why no further target is started, with the last one's output.
@@ -289,9 +328,15 @@ struct Death {
 impl Worker {
     async fn work(mut self, part: Vec<(usize, Located)>) -> Result<Vec<CallFinding>, Error> {
         for (number, located) in part {
+            if self.is_stopped() {
+                break;
+            }
             match Planned::read(&self.run.store, &located) {
                 Ok(planned) => self.entry(number, planned).await?,
                 Err(why) => self.vanished(number, located, why),
+            }
+            if self.stop.is_some() && self.is_different_so_far() {
+                self.close();
             }
         }
         self.close();
@@ -299,6 +344,15 @@ impl Worker {
             target.stop().await;
         }
         Ok(self.startup)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Whether the entry driven last would be different if it were over.
+    fn is_different_so_far(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| self.judgement(open).verdict == Verdict::Different)
     }
 
     async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
@@ -427,14 +481,10 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let observed = Observed {
-            seen: &driven.seen,
-            journal: &driven.journal,
-            bindings: &driven.bindings,
-            exited: driven.exited.as_deref(),
-        };
-        let Judgement { verdict, findings, excused, doubts, calls, sides } =
-            judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules);
+        let Judgement { verdict, findings, excused, doubts, calls, sides } = self.judgement(&driven);
+        if let Some(stop) = self.stop.as_ref().filter(|_| verdict == Verdict::Different) {
+            stop.store(true, Ordering::Relaxed);
+        }
         let response = match driven.seen {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
@@ -462,7 +512,17 @@ impl Worker {
         self.send(driven.number, Played { outcome, selected, missed, seen });
     }
 
-    /// An entry that was not driven.
+    fn judgement(&self, driven: &Driven) -> Judgement {
+        let observed = Observed {
+            seen: &driven.seen,
+            journal: &driven.journal,
+            bindings: &driven.bindings,
+            exited: driven.exited.as_deref(),
+        };
+        judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules)
+    }
+
+    /// An entry that cannot be driven.
     fn tell(&mut self, number: usize, planned: Planned, doubts: Vec<String>, last_output: Option<String>) {
         let outcome = Outcome {
             cassette: planned.cassette.id.clone(),

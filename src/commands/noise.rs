@@ -10,7 +10,7 @@ use std::{
 };
 
 use regress_replayer::{
-    Outcome, Report, Settings, Verdict,
+    Outcome, Report, Selection, Settings, Verdict,
     noise::{self, Learned, Proposal},
     report::line,
 };
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let command = replay::command(args.command, &config)?;
     let settings = Settings {
         jobs: args.jobs.get(),
-        filter: args.filter,
+        selection: Selection { filters: args.filter.into_iter().collect(), ..Selection::default() },
         entry_port: args.entry_port,
         ..replay::settings(args.store.clone(), command, &config)
     };

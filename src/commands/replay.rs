@@ -1,5 +1,7 @@
 //! `regress replay`.
 
+mod changed;
+
 use std::{
     ffi::OsString,
     fs,
@@ -12,7 +14,7 @@ use std::{
 use regress_cassettes::Store;
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
-    Outcome, Report, Settings, Verdict,
+    Outcome, Report, Selection, Settings, Shard, Verdict,
     report::{self, Colour},
     review::Proposal,
 };
@@ -38,9 +40,19 @@ pub struct Args {
     /// How many sandboxes work side by side
     #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
     jobs: NonZeroUsize,
-    /// Only entries whose route or id contains this, or matches it as a pattern with * and ?
-    #[arg(long, value_name = "PATTERN", env = "REGRESS_FILTER")]
-    filter: Option<String>,
+    /// Only entries whose route or id contains this, or matches it as a pattern with * and ?; repeatable
+    #[arg(long = "filter", value_name = "PATTERN", env = "REGRESS_FILTER")]
+    filters: Vec<String>,
+    /// Only one of N parts of the entries, the I-th; an entry stays in its part when others come or go
+    #[arg(long, value_name = "I/N", env = "REGRESS_SHARD")]
+    shard: Option<Shard>,
+    /// Only entries whose cassette is another one than in this revision of git [default: where the branch left the
+    /// default branch]; all, where the ambient cassette or regress.toml is
+    #[arg(long, value_name = "REV", num_args = 0..=1, require_equals = true)]
+    changed_only: Option<Option<String>>,
+    /// Stop at the first entry that is different
+    #[arg(long)]
+    fail_fast: bool,
     /// Accept every difference at once (the exit code still says what this replay found)
     #[arg(long, conflicts_with = "no_pending")]
     update: bool,
@@ -107,10 +119,15 @@ impl FromStr for Destination {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
     let command = command(args.command, &config)?;
+    let changed = args.changed_only.map(|revision| {
+        let settings = Config::places(args.config.as_deref(), Some(&args.store));
+        changed::since(&args.store, revision.as_deref(), &settings)
+    });
     let of_file = settings(args.store.clone(), command, &config);
     let settings = Settings {
         jobs: args.jobs.get(),
-        filter: args.filter,
+        selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
+        fail_fast: args.fail_fast,
         entry_port: args.entry_port,
         policy: Policy {
             max_rung: args.max_rung.map_or(of_file.policy.max_rung, Into::into),
@@ -174,8 +191,9 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: None,
         jobs: 1,
-        filter: None,
+        selection: Selection::default(),
         only: None,
+        fail_fast: false,
         entry_port: None,
         ready_timeout: config.replay.ready_timeout(),
         entry_timeout: config.replay.entry_timeout(),

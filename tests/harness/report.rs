@@ -11,6 +11,8 @@ pub struct Report {
     pub summary: Summary,
     /// One an entry.
     pub outcomes: Vec<Outcome>,
+    /// Entries that were not driven.
+    pub not_driven: Vec<NotDriven>,
 }
 
 /// Counts of verdicts.
@@ -24,6 +26,15 @@ pub struct Summary {
     pub different: usize,
     /// Those of which nothing can be said.
     pub inconclusive: usize,
+    /// Those that were not driven.
+    pub not_driven: usize,
+}
+
+/// An entry that was not driven.
+#[derive(Debug, Deserialize)]
+pub struct NotDriven {
+    /// The cassette's id.
+    pub cassette: String,
 }
 
 /// The result of one entry.
@@ -60,7 +71,8 @@ impl Report {
         let report: Report = serde_json::from_slice(&text).unwrap_or_else(|error| {
             panic!("not a report: {error}\n{}", String::from_utf8_lossy(&text));
         });
-        let Summary { total, same, different, inconclusive } = report.summary;
+        let Summary { total, same, different, inconclusive, not_driven } = report.summary;
+        assert_eq!(not_driven, report.not_driven.len());
         assert_eq!(total, same + different + inconclusive);
         assert_eq!(same, report.count("same"));
         assert_eq!(different, report.count("different"));

@@ -89,7 +89,7 @@ fn data(report: &Report, room: Room) -> Value {
         if *count > most {
             continue;
         }
-        value["route"] = json!(super::route(outcome));
+        value["route"] = json!(super::route(&outcome.file));
         if let Some(sides) = &outcome.sides {
             value["sides"] = sides.iter().map(pair).collect();
         }

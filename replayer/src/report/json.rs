@@ -16,7 +16,8 @@ use crate::{
 /// - 1.1: `notes` of an outcome.
 /// - 1.2: `groups` and `latency`; `groups` and `recorded` of an outcome; `rules`, `noise` of a difference, the kind `moved`;
 ///   `rung`, `runner_up`, `again`, `bound` and `recorded_microseconds` of a match.
-pub const VERSION: &str = "1.2";
+/// - 1.3: `selection` and `not_driven`, which the summary counts.
+pub const VERSION: &str = "1.3";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
@@ -42,10 +43,18 @@ pub(super) fn value(report: &Report) -> Value {
             "same": summary.same,
             "different": summary.different,
             "inconclusive": summary.inconclusive,
+            "not_driven": report.not_driven.len(),
         },
         "groups": groups.iter().map(|one| group(report, one)).collect::<Vec<_>>(),
         "latency": report.latency().map(latency),
         "outcomes": report.outcomes.iter().enumerate().map(outcome).collect::<Vec<_>>(),
+        "selection": report.selected.as_ref().map(|selected| json!({
+            "of": selected.of, "entries": selected.entries, "by": selected.by,
+        })),
+        "not_driven": report.not_driven.iter().map(|one| json!({
+            "cassette": one.cassette.0,
+            "file": one.file.to_string_lossy(),
+        })).collect::<Vec<_>>(),
         "startup": report.startup.iter().flat_map(|one| call("startup", one, &report.rules)).collect::<Vec<_>>(),
         "rules": report.rules.iter().map(|rule| json!({
             "path": rule.path, "as": rule.effect, "why": rule.why,

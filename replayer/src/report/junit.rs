@@ -3,19 +3,20 @@
 use std::fmt::Write;
 
 use super::{Colour, text};
-use crate::{Outcome, Report, Verdict};
+use crate::{NotDriven, Outcome, Report, Verdict};
 
 /// The report as JUnit XML: different = failure, inconclusive = error, the text report as their content. Unreadable
-/// cassettes and unrecorded calls at start-up are test cases that end in an error.
+/// cassettes and unrecorded calls at start-up are test cases that end in an error, entries that were not driven are skipped.
 pub fn junit(report: &Report) -> String {
     let summary = report.summary();
     let startup = usize::from(!report.startup.is_empty());
     let time: f64 = report.outcomes.iter().filter_map(|outcome| outcome.took).map(|took| took.as_secs_f64()).sum();
     let counts = format!(
-        r#"tests="{}" failures="{}" errors="{}" time="{time:.3}""#,
-        summary.total + startup,
+        r#"tests="{}" failures="{}" errors="{}" skipped="{}" time="{time:.3}""#,
+        summary.total + startup + report.not_driven.len(),
         summary.different,
         summary.inconclusive + startup,
+        report.not_driven.len(),
     );
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a string does not fail.
@@ -23,7 +24,7 @@ pub fn junit(report: &Report) -> String {
     let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
     for outcome in &report.outcomes {
         let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
-        let (class, name) = (super::route(outcome), format!("{} {}", outcome.cassette, outcome.entry));
+        let (class, name) = (super::route(&outcome.file), format!("{} {}", outcome.cassette, outcome.entry));
         case(
             &mut out,
             &class,
@@ -45,6 +46,10 @@ pub fn junit(report: &Report) -> String {
             "cannot be read",
             &text::unreadable(unreadable, Colour::No),
         );
+    }
+    for NotDriven { cassette, file } in &report.not_driven {
+        let why = "not driven: the replay stopped at the first difference";
+        case(&mut out, &super::route(file), &cassette.0, 0.0, Some("skipped"), why, "");
     }
     if startup == 1 {
         case(

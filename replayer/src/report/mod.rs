@@ -17,6 +17,8 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use text::{Colour, line, text};
 
+use std::path::Path;
+
 /// Milliseconds as seconds, without needless digits.
 pub(crate) fn seconds(milliseconds: u128) -> String {
     match milliseconds % 1000 {
@@ -26,8 +28,8 @@ pub(crate) fn seconds(milliseconds: u128) -> String {
 }
 
 /// The folder of the cassette, which is the route's.
-fn route(outcome: &crate::Outcome) -> String {
-    let folder = outcome.file.parent().and_then(|folder| folder.file_name());
+fn route(file: &Path) -> String {
+    let folder = file.parent().and_then(|folder| folder.file_name());
     folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -63,7 +65,8 @@ mod tests {
         samples::{difference, outcome, report},
         *,
     };
-    use crate::{Finding, Outcome, Report, Verdict};
+    use crate::{Finding, NotDriven, Outcome, Report, Selected, Verdict};
+    use regress_cassettes::CassetteId;
 
     #[test]
     fn as_text() {
@@ -100,6 +103,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_driven_is_named_and_what_is_selected_is_told() {
+        let one = |number| NotDriven {
+            cassette: CassetteId(format!("20261122T101502.123456Z-{number:04}")),
+            file: "cassettes/get-items/x.cassette.json".into(),
+        };
+        let selected = |entries| Some(Selected { of: 40, entries, by: vec!["shard 2/4".to_owned()] });
+        let stopped = Report {
+            outcomes: vec![outcome(1, "GET /items", Verdict::Different)],
+            not_driven: (2..25).map(one).collect(),
+            selected: selected(24),
+            ..Report::default()
+        };
+        insta::assert_snapshot!("not-driven", text(&stopped, Colour::No));
+        insta::assert_snapshot!(text(&Report { selected: selected(0), ..Report::default() }, Colour::No), @r"
+        nothing to replay: none of the 40 is selected (shard 2/4)
+        same: 0 entries: 0 same, 0 different, 0 inconclusive
+        ");
+    }
+
+    #[test]
     fn what_is_likely_is_named_also_where_all_is_the_same() {
         let mut likely = Outcome { took: None, ..outcome(1, "GET /items", Verdict::Same) };
         likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
@@ -133,7 +156,12 @@ mod tests {
         assert_eq!(Report::default().verdict(), Verdict::Inconclusive);
         let same = || vec![outcome(1, "GET /", Verdict::Same)];
         assert_eq!(Report { outcomes: same(), ..Report::default() }.verdict(), Verdict::Same);
-        let Report { unreadable, startup, .. } = report();
+        let Report { unreadable, startup, selected, not_driven, .. } = report();
+        // What others replay, or what did not change, is not missing here.
+        let selected = || selected.clone();
+        assert_eq!(Report { selected: selected(), ..Report::default() }.verdict(), Verdict::Same);
+        let stopped = Report { outcomes: same(), selected: selected(), not_driven, ..Report::default() };
+        assert_eq!(stopped.verdict(), Verdict::Inconclusive);
         assert_eq!(Report { outcomes: same(), unreadable, ..Report::default() }.verdict(), Verdict::Inconclusive);
         assert_eq!(Report { outcomes: same(), startup, ..Report::default() }.verdict(), Verdict::Inconclusive);
     }

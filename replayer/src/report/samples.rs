@@ -9,8 +9,8 @@ use regress_cassettes::{
 use regress_mockserver::mock::{Bound, Rung};
 
 use crate::{
-    CallChange, CallFinding, Finding, Nearest, Outcome, Recorded, Report, RuleUse, Served, ServedBy, Side, Sides,
-    Unreadable, Verdict,
+    CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Recorded, Report, RuleUse, Selected, Served,
+    ServedBy, Side, Sides, Unreadable, Verdict,
 };
 
 pub fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
@@ -158,6 +158,15 @@ pub fn report() -> Report {
             rule("request/body/x", "type", None, 0, 0),
         ],
         not_proposed: None,
+        selected: Some(Selected {
+            of: 40,
+            entries: 7,
+            by: vec!["filter \"a\u{7}\"".to_owned(), "shard 2/4".to_owned()],
+        }),
+        not_driven: vec![NotDriven {
+            cassette: CassetteId("20261122T101502.123456Z-0006".to_owned()),
+            file: "cassettes/get-items/20261122T101502.123456Z-0006.cassette.json".into(),
+        }],
         startup: vec![call(
             0,
             "config",

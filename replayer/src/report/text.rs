@@ -1,13 +1,13 @@
 //! The report for people.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use regress_cassettes::diff::Difference;
 
 use super::shown;
 use crate::{
-    CallChange, CallFinding, Finding, Latency, Nearest, Outcome, Report, RuleUse, Spread, Unreadable, Verdict,
-    groups::Group, judge::NONDETERMINISTIC,
+    CallChange, CallFinding, Finding, Latency, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Spread,
+    Unreadable, Verdict, groups::Group, judge::NONDETERMINISTIC,
 };
 
 /// How many lines of the service's output are shown.
@@ -18,6 +18,9 @@ const MOST_ALIKE: usize = 5;
 
 /// How many causes are told.
 const MOST_GROUPS: usize = 50;
+
+/// How many entries that were not driven are named.
+const NOT_DRIVEN: usize = 20;
 
 /// Whether to use the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub fn text(report: &Report, colour: Colour) -> String {
         out += &format!("{waiting} {proposals} for `regress review`\n");
     }
     report.rules.iter().for_each(|rule| out += &rule_use(rule));
+    out += &not_driven(&report.not_driven);
+    report.selected.iter().for_each(|selected| out += &selection(selected));
     out + &summary(report, colour) + "\n"
 }
 
@@ -111,6 +116,32 @@ fn alike<'r>(report: &'r Report, groups: &[Group]) -> Vec<Vec<&'r Outcome>> {
         }
     }
     order
+}
+
+/// The first of the entries that were not driven.
+fn not_driven(entries: &[NotDriven]) -> String {
+    let mut out = Text::default();
+    if entries.is_empty() {
+        return out.out;
+    }
+    out.line(0, &format!("not driven, since the replay stopped at the first difference: {}", entries.len()));
+    for NotDriven { cassette, file } in entries.iter().take(NOT_DRIVEN) {
+        let route = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        out.line(1, &format!("{cassette}  {}", shown(&route)));
+    }
+    if entries.len() > NOT_DRIVEN {
+        out.line(1, &format!("and {} more, which the JSON report names", entries.len() - NOT_DRIVEN));
+    }
+    out.out
+}
+
+/// One line about which part of the corpus was replayed.
+fn selection(Selected { of, entries, by }: &Selected) -> String {
+    let by = shown(&by.join(", "));
+    match entries {
+        0 => format!("nothing to replay: none of the {of} is selected ({by})\n"),
+        _ => format!("selected {entries} of {of} ({by})\n"),
+    }
 }
 
 /// One line about what a rule was good for.

@@ -18,7 +18,7 @@ use regress_cassettes::{
     diff::{Number, RuleText, Rules},
 };
 use regress_mockserver::sandbox;
-use regress_replayer::{Report, Settings, Verdict, replay, review::Proposal};
+use regress_replayer::{Report, Selection, Settings, Verdict, replay, review::Proposal};
 
 /// The first argument when this executable is the service.
 const SERVICE: &str = "--shop";
@@ -27,6 +27,7 @@ const NOBODY: u32 = 65534;
 const TESTS: &[(&str, fn())] = &[
     ("the_recorded_build_is_the_same", the_recorded_build_is_the_same),
     ("what_a_rule_lets_pass_is_the_same_and_counted", what_a_rule_lets_pass_is_the_same_and_counted),
+    ("a_replay_that_stops_names_what_it_did_not_drive", a_replay_that_stops_names_what_it_did_not_drive),
     ("changed_builds_are_different_where_they_changed", changed_builds_are_different_where_they_changed),
     ("what_was_accepted_is_the_same_from_then_on", what_was_accepted_is_the_same_from_then_on),
     ("a_service_that_cannot_answer_hides_no_other_entry", a_service_that_cannot_answer_hides_no_other_entry),
@@ -107,8 +108,9 @@ impl Recorded {
             env: Vec::<(OsString, OsString)>::new(),
             cwd: None,
             jobs: 1,
-            filter: None,
+            selection: Selection::default(),
             only: None,
+            fail_fast: false,
             entry_port: None,
             ready_timeout: Duration::from_secs(if build == "elsewhere" { 1 } else { 60 }),
             entry_timeout: Duration::from_secs(if build == "hangs" { 1 } else { 60 }),
@@ -156,7 +158,7 @@ fn the_recorded_build_is_the_same() {
         assert!(report.outcomes.iter().all(|outcome| outcome.calls.len() == 2), "{report:#?}");
     }
     assert_eq!(recorded.proposals().len(), 0);
-    let one = run_replay(Settings { filter: Some("*-0003".to_owned()), ..recorded.settings("recorded") }).unwrap();
+    let one = run_replay(Settings { selection: only("*-0003"), ..recorded.settings("recorded") }).unwrap();
     assert_eq!((one.summary().total, one.verdict()), (1, Verdict::Same));
 }
 
@@ -183,6 +185,31 @@ fn what_a_rule_lets_pass_is_the_same_and_counted() {
     assert_eq!(report.rules[0].fired, 1);
     let report = under(vec![rule("response/body/total", "0.5")]);
     assert_eq!((paths(&report), report.verdict()), (strings(&["response/body/total"]), Verdict::Different));
+}
+
+fn only(filter: &str) -> Selection {
+    Selection { filters: vec![filter.to_owned()], ..Selection::default() }
+}
+
+fn a_replay_that_stops_names_what_it_did_not_drive() {
+    let recorded = Recorded::new(false);
+    let settings = |build| Settings { fail_fast: true, ..recorded.settings(build) };
+    let same = run_replay(settings("recorded")).unwrap();
+    assert_eq!((same.summary().total, same.not_driven.len(), same.verdict()), (4, 0, Verdict::Same));
+    for build in ["rounds", "reserves-more"] {
+        let report = run_replay(settings(build)).unwrap();
+        assert_eq!(report.verdict(), Verdict::Different);
+        let driven: Vec<_> =
+            report.outcomes.iter().map(|outcome| (outcome.verdict, outcome.cassette.clone())).collect();
+        let (last, before) = driven.split_last().unwrap();
+        assert_eq!(last.0, Verdict::Different);
+        assert!(before.iter().all(|(verdict, _)| *verdict == Verdict::Same), "{report:#?}");
+        let driven = driven.into_iter().map(|(_, id)| id);
+        let all: Vec<_> = driven.chain(report.not_driven.iter().map(|one| one.cassette.clone())).collect();
+        assert_eq!(all, (1..=shop::ORDERS).map(shop::id).collect::<Vec<_>>());
+        assert!(!report.not_driven.is_empty());
+        assert_eq!(recorded.proposals().len(), 1, "proposed is what was driven");
+    }
 }
 
 /// A changed build.
