@@ -183,6 +183,5 @@ fn ambient(recorded: usize) -> Cassette {
         entry: None,
         downstream: (0..recorded).map(exchange).collect(),
         defects: Vec::new(),
-        nondeterministic: Vec::new(),
     }
 }
