@@ -15,7 +15,7 @@ pub struct Peer {
 }
 
 /// How long a peer may take for all its rounds, in seconds.
-const LONGEST: &str = "60";
+const LONGEST: &str = "120";
 
 /// The peers, whether installed or not.
 pub fn all() -> Vec<Peer> {

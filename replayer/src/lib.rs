@@ -28,6 +28,7 @@ pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, Outcome, Report, Served, ServedBy, Summary, Unreadable, Verdict,
 };
+pub use plan::Plan;
 pub use rules::RuleUse;
 pub use run::{Settings, replay};
 pub use sides::{Side, Sides};

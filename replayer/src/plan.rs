@@ -2,15 +2,18 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    num::NonZero,
     path::PathBuf,
     sync::Arc,
+    thread,
 };
 
-use regress_cassettes::{Cassette, CassetteId, Store};
+use regress_cassettes::{Cassette, CassetteId, Located, Store};
+use regress_mockserver::survey::Survey;
 
 use crate::{Error, outcome::Unreadable};
 
-/// An entry to drive.
+/// An entry that is driven now.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     /// The cassette's file.
@@ -19,35 +22,49 @@ pub(crate) struct Planned {
     pub cassette: Arc<Cassette>,
 }
 
-/// The entries to drive, in recorded order, and the cassettes that nobody can read.
+/// The entries to drive, in recorded order, and the cassettes that nobody can read. Every cassette was read for it and
+/// none is kept: a worker reads one again when it comes to it, so that memory grows with the longest cassettes and not
+/// with their number.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub entries: Vec<Planned>,
+pub struct Plan {
+    /// What to drive. Their ids are those in the cassettes.
+    pub entries: Vec<Located>,
+    /// What cannot be driven.
     pub unreadable: Vec<Unreadable>,
+    /// What the entries tell together.
+    pub survey: Survey,
 }
 
 impl Plan {
-    /// Read the selected cassettes of a store.
-    pub(crate) fn read(store: &Store, filter: Option<&str>) -> Result<Plan, Error> {
+    /// Survey the selected cassettes of a store; threads share the work.
+    ///
+    /// # Errors
+    /// When the store cannot be listed, is empty, or nothing in it is selected. What concerns single cassettes is among
+    /// the unreadable.
+    pub fn read(store: &Store, filter: Option<&str>) -> Result<Plan, Error> {
         let listed = store.list()?;
         let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
         let is_selected = |id: &str, route: &str| filter.is_none_or(|p| matches(p, route) || matches(p, id));
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
-        let mut plan = Plan { entries: Vec::new(), unreadable: Vec::new() };
-        let mut files: BTreeMap<CassetteId, PathBuf> = BTreeMap::new();
-        for located in listed {
-            if !is_selected(&located.id.0, &located.route) {
-                continue;
-            }
-            match store.read(&located) {
-                Ok(cassette) => match files.entry(cassette.id.clone()) {
+        let selected: Vec<Located> =
+            listed.into_iter().filter(|located| is_selected(&located.id.0, &located.route)).collect();
+        let mut plan = Plan { entries: Vec::new(), unreadable: Vec::new(), survey: Survey::default() };
+        let mut surveyed = Vec::new();
+        for (seen, survey) in survey(store, &selected) {
+            surveyed.extend(seen);
+            plan.survey.merge(survey);
+        }
+        let mut files: BTreeMap<CassetteId, usize> = BTreeMap::new();
+        for (located, seen) in selected.into_iter().zip(surveyed) {
+            match seen {
+                Ok(id) => match files.entry(id.clone()) {
                     Entry::Vacant(free) => {
-                        free.insert(located.path.clone());
-                        plan.entries.push(Planned { file: located.path, cassette: Arc::new(cassette) });
+                        free.insert(plan.entries.len());
+                        plan.entries.push(Located { id, ..located });
                     }
                     Entry::Occupied(taken) => plan.unreadable.push(Unreadable {
                         file: located.path,
-                        why: format!("its id {} is that of {}", cassette.id, taken.get().display()),
+                        why: format!("its id {id} is that of {}", plan.entries[*taken.get()].path.display()),
                         hint: Some("delete one of the two".to_owned()),
                     }),
                 },
@@ -58,6 +75,45 @@ impl Plan {
             return Err(Error::NothingMatches { pattern: filter.unwrap_or_default().to_owned(), total, first });
         }
         Ok(plan)
+    }
+}
+
+/// What a thread saw of its part: each cassette's id, and what they tell together.
+type Seen = (Vec<Result<CassetteId, regress_cassettes::Error>>, Survey);
+
+/// Read every cassette once, in as many threads as there are processors; the parts are in order.
+fn survey(store: &Store, selected: &[Located]) -> Vec<Seen> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let part = selected.len().div_ceil(threads).max(1);
+    let seen = |part: &[Located]| {
+        let mut survey = Survey::default();
+        let seen = part.iter().map(|located| {
+            let cassette = store.read(located)?;
+            survey.add(&cassette);
+            Ok(cassette.id)
+        });
+        (seen.collect(), survey)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = selected.chunks(part).map(|part| scope.spawn(move || seen(part))).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|seen| seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+impl Planned {
+    /// Read a cassette again that the plan has surveyed.
+    ///
+    /// # Errors
+    /// When it is no longer what it was then.
+    pub(crate) fn read(store: &Store, located: &Located) -> Result<Planned, String> {
+        match store.read(located) {
+            Ok(cassette) if cassette.id == located.id => {
+                Ok(Planned { file: located.path.clone(), cassette: Arc::new(cassette) })
+            }
+            Ok(cassette) => Err(format!("the cassette became that of {} while it was replayed", cassette.id)),
+            Err(error) => Err(in_full(&error)),
+        }
     }
 }
 
@@ -133,10 +189,45 @@ mod tests {
         std::fs::copy(&file, file.with_file_name("copy.cassette.json")).unwrap();
         std::fs::write(file.with_file_name("broken.cassette.json"), "{").unwrap();
         let plan = Plan::read(&store, None).unwrap();
-        assert_eq!(plan.entries.iter().map(|entry| &entry.file).collect::<Vec<_>>(), [&file]);
+        assert_eq!(plan.entries.iter().map(|entry| &entry.path).collect::<Vec<_>>(), [&file]);
         let names = plan.unreadable.iter().map(|one| one.file.file_name().unwrap().to_string_lossy().into_owned());
         assert_eq!(names.collect::<Vec<_>>(), ["broken.cassette.json", "copy.cassette.json"]);
         assert!(matches!(Plan::read(&store, Some("nothing")), Err(Error::NothingMatches { total: 3, .. })));
+    }
+
+    #[test]
+    fn many_cassettes_are_planned_in_order_and_surveyed_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap().sync_later();
+        let numbered = |number: usize| {
+            let mut cassette = cassette();
+            cassette.id = CassetteId(format!("20261122T101502.123456Z-{number:04}"));
+            cassette.downstream[0].connection.peer = format!("10.1.0.{number}:80").parse().unwrap();
+            cassette
+        };
+        let all: Vec<Cassette> = (0..50).map(numbered).collect();
+        all.iter().for_each(|cassette| drop(store.write(cassette).unwrap()));
+        let plan = Plan::read(&store, None).unwrap();
+        assert_eq!(
+            plan.entries.iter().map(|one| &one.id).collect::<Vec<_>>(),
+            all.iter().map(|one| &one.id).collect::<Vec<_>>()
+        );
+        assert_eq!(plan.survey, all.iter().collect());
+    }
+
+    #[test]
+    fn a_cassette_that_changed_since_it_was_planned_is_not_played() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let file = store.write(&cassette()).unwrap();
+        let plan = Plan::read(&store, None).unwrap();
+        assert_eq!(*Planned::read(&store, &plan.entries[0]).unwrap().cassette, cassette());
+        let other = Cassette { id: CassetteId("other".to_owned()), ..cassette() };
+        std::fs::write(&file, regress_cassettes::render(&other)).unwrap();
+        let why = Planned::read(&store, &plan.entries[0]).unwrap_err();
+        assert_eq!(why, "the cassette became that of other while it was replayed");
+        std::fs::write(&file, "{").unwrap();
+        assert!(Planned::read(&store, &plan.entries[0]).unwrap_err().contains("ends in the middle"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{CassetteId, Store, diff::Rules};
+use regress_cassettes::{CassetteId, Located, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode, Policy},
@@ -81,7 +81,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, settings.filter.as_deref())?;
     if let Some(only) = &settings.only {
-        plan.entries.retain(|planned| only.contains(&planned.cassette.id));
+        plan.entries.retain(|located| only.contains(&located.id));
     }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
@@ -90,7 +90,6 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
             None
         }
     };
-    let cassettes = plan.entries.iter().map(|planned| Arc::clone(&planned.cassette));
     let authority = Arc::new(Authority::new()?);
     let folder = tempfile::Builder::new().prefix("regress-").tempdir().map_err(Error::Folder)?;
     let launch = Launch {
@@ -98,41 +97,44 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        library: Arc::new(Library::new(plan.survey, ambient, settings.rules.clone())),
         policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
-    let run = Arc::new(Run { settings, launch });
+    let run = Arc::new(Run { store, settings, launch });
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
-    let strict = run.pass(&plan.entries, mode, &progress).await?;
-    let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
-    let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
+    let wanted = |_: usize, outcome: &Outcome| run.settings.propose && outcome.verdict == Verdict::Different;
+    let mut strict = run.pass(&plan.entries, mode, &wanted, &progress).await?;
     let mut not_proposed = None;
     if run.settings.propose {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
         // made from a second pass in which the nearest recorded answer is given.
-        let seen = if missed { run.pass(&plan.entries, Mode::Propose, &|_| {}).await? } else { strict.clone() };
-        for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen.played)) {
-            if strict.journal.iter().any(is_miss) {
-                outcome.if_answered = Some(seen.outcome.findings.clone());
+        let mut again = None;
+        if strict.played.iter().any(|played| played.missed) {
+            let wanted = |number: usize, _: &Outcome| strict.played[number].outcome.verdict == Verdict::Different;
+            let seen = run.pass(&plan.entries, Mode::Propose, &wanted, &|_| {}).await?;
+            for (strict, seen) in strict.played.iter_mut().zip(&seen.played).filter(|(strict, _)| strict.missed) {
+                strict.outcome.if_answered = Some(seen.outcome.findings.clone());
             }
+            again = Some(seen.played);
         }
-        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes, &run.settings.rules);
+        let proposed = run.propose(&plan.entries, &mut strict.played, again.as_deref());
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
+    let played = strict.played.iter().map(|played| (&*played.selected, &played.outcome));
     let rules = rules::uses(&run.settings.rules, played);
+    let outcomes = strict.played.into_iter().map(|played| played.outcome).collect();
     Ok(Report { outcomes, unreadable: plan.unreadable, startup: strict.startup, not_proposed, rules })
 }
 
 struct Run {
+    store: Store,
     settings: Settings,
     launch: Launch,
 }
 
 /// What a pass over the whole plan brought.
-#[derive(Clone)]
 struct Pass {
     /// In the order of the plan.
     played: Vec<Played>,
@@ -141,11 +143,19 @@ struct Pass {
 }
 
 /// An entry with its outcome and what a proposal needs.
-#[derive(Clone)]
 struct Played {
     outcome: Outcome,
-    /// The response, where one came and the service lived on.
-    response: Option<Message>,
+    /// The rules that are for its response and its calls.
+    selected: Vec<usize>,
+    /// Whether nothing recorded answered one of its calls.
+    missed: bool,
+    /// Where a proposal may be made from it.
+    seen: Option<SeenWhole>,
+}
+
+/// An entry with a whole response, after which the service lived on.
+struct SeenWhole {
+    response: Message,
     journal: Vec<Call>,
     bindings: Bindings,
 }
@@ -154,13 +164,15 @@ struct Played {
 type Sender = mpsc::UnboundedSender<(usize, Played)>;
 
 impl Run {
+    /// Drive all entries. What a proposal needs is kept of those that are `wanted` only.
     async fn pass(
         self: &Arc<Run>,
-        entries: &[Planned],
+        entries: &[Located],
         mode: Mode,
+        wanted: &impl Fn(usize, &Outcome) -> bool,
         progress: &impl Fn(&Outcome),
     ) -> Result<Pass, Error> {
-        let numbered: Vec<(usize, Planned)> = entries.iter().cloned().enumerate().collect();
+        let numbered: Vec<(usize, Located)> = entries.iter().cloned().enumerate().collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut workers = JoinSet::new();
         for part in plan::split(&numbered, self.settings.jobs) {
@@ -181,6 +193,7 @@ impl Run {
         let mut room = MOST_SAID;
         while let Some((number, mut one)) = receiver.recv().await {
             progress(&one.outcome);
+            one.seen = one.seen.filter(|_| wanted(number, &one.outcome));
             let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
             match room.checked_sub(said) {
                 Some(left) if mode == Mode::Strict => room = left,
@@ -200,6 +213,42 @@ impl Run {
             }
         }
         Ok(Pass { played: played.into_values().collect(), startup })
+    }
+
+    /// Write a proposal beside every cassette whose entry differs, made from what was seen `again` if anything was, and
+    /// remove those that no longer apply.
+    fn propose(
+        &self,
+        plan: &[Located],
+        played: &mut [Played],
+        again: Option<&[Played]>,
+    ) -> Result<(), regress_cassettes::Error> {
+        let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
+            self.store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
+        for (number, located) in plan.iter().enumerate() {
+            if played[number].outcome.verdict == Verdict::Inconclusive {
+                continue;
+            }
+            match self.proposal(located, &again.unwrap_or(played)[number])? {
+                Some(pending) => played[number].outcome.pending = Some(pending),
+                None => {
+                    if let Some(stale) = stale.remove(&located.path) {
+                        stale.reject()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Write the proposal for one cassette and give its path, where there is anything to propose.
+    fn proposal(&self, located: &Located, played: &Played) -> Result<Option<PathBuf>, regress_cassettes::Error> {
+        let Some(SeenWhole { response, journal, bindings }) = &played.seen else { return Ok(None) };
+        let recorded = self.store.read(located)?;
+        let took = played.outcome.took.unwrap_or_default();
+        let proposed = pending::propose(&recorded, response, took, journal, bindings, &self.settings.rules);
+        let is_new = !review::changes(&recorded, &proposed).is_empty();
+        is_new.then(|| self.store.write_pending(&located.path, &proposed)).transpose()
     }
 }
 
@@ -238,9 +287,12 @@ struct Death {
 }
 
 impl Worker {
-    async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<Vec<CallFinding>, Error> {
-        for (number, planned) in part {
-            self.entry(number, planned).await?;
+    async fn work(mut self, part: Vec<(usize, Located)>) -> Result<Vec<CallFinding>, Error> {
+        for (number, located) in part {
+            match Planned::read(&self.run.store, &located) {
+                Ok(planned) => self.entry(number, planned).await?,
+                Err(why) => self.vanished(number, located, why),
+            }
         }
         self.close();
         if let Some(target) = self.target.take() {
@@ -289,7 +341,7 @@ impl Worker {
         let before = self.over();
         let Some(target) = &mut self.target else { return Ok(()) };
         let id = planned.cassette.id.clone();
-        target.enter(&id);
+        target.enter(&planned.cassette);
         let (seen, took) = match stream {
             None => (Seen::Nothing { end: End::Refused, part: None }, Duration::ZERO),
             Some(mut stream) => {
@@ -387,6 +439,7 @@ impl Worker {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
         };
+        let selected = rules::selected(&self.run.settings.rules, &driven.planned.cassette);
         let outcome = Outcome {
             cassette: driven.planned.cassette.id.clone(),
             entry: entry_line(&driven.planned),
@@ -404,7 +457,9 @@ impl Worker {
             sides,
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal, bindings: driven.bindings });
+        let missed = driven.journal.iter().any(is_miss);
+        let seen = response.map(|response| SeenWhole { response, journal: driven.journal, bindings: driven.bindings });
+        self.send(driven.number, Played { outcome, selected, missed, seen });
     }
 
     /// An entry that was not driven.
@@ -426,7 +481,29 @@ impl Worker {
             sides: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new(), bindings: Bindings::default() });
+        self.send(number, Played { outcome, selected: Vec::new(), missed: false, seen: None });
+    }
+
+    /// An entry whose cassette is no longer what the plan saw.
+    fn vanished(&self, number: usize, located: Located, why: String) {
+        let outcome = Outcome {
+            cassette: located.id,
+            entry: located.route,
+            file: located.path,
+            verdict: Verdict::Inconclusive,
+            findings: Vec::new(),
+            excused: Vec::new(),
+            if_answered: None,
+            doubts: vec![why],
+            notes: Vec::new(),
+            calls: Vec::new(),
+            last_output: None,
+            took: None,
+            recorded: None,
+            sides: None,
+            pending: None,
+        };
+        self.send(number, Played { outcome, selected: Vec::new(), missed: false, seen: None });
     }
 
     fn send(&self, number: usize, played: Played) {
@@ -470,34 +547,4 @@ fn not_listening(port: u16, after: Duration, others: &[SocketAddr]) -> String {
 
 fn is_miss(call: &Call) -> bool {
     matches!(call.matched, Match::Miss { .. })
-}
-
-/// Write a proposal beside every cassette whose entry differs, and remove those that no longer apply.
-fn propose(
-    store: &Store,
-    plan: &[Planned],
-    seen: &[Played],
-    outcomes: &mut [Outcome],
-    rules: &Rules,
-) -> Result<(), regress_cassettes::Error> {
-    let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
-        store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
-    for ((planned, played), outcome) in plan.iter().zip(seen).zip(outcomes) {
-        if outcome.verdict == Verdict::Inconclusive {
-            continue;
-        }
-        let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
-            let took = played.outcome.took.unwrap_or_default();
-            pending::propose(&planned.cassette, response, took, &played.journal, &played.bindings, rules)
-        });
-        match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
-            Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),
-            None => {
-                if let Some(stale) = stale.remove(&planned.file) {
-                    stale.reject()?;
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 // A service whose answers and calls are never the same twice, in Node.
 //
-// Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (`total` or `quantity`: a new build
-// that is wrong beside what varies).
+// Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (what a new build
+// does wrong: `total` and `quantity` beside what varies, `id` and `tags` in it).
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import http from "node:http";
 
@@ -37,15 +37,17 @@ function shuffled(items) {
   return items;
 }
 
+const tags = ["cold", "fragile", "gift", "heavy", "insured", "urgent"];
+
 async function order(sku, quantity) {
   return {
-    id: randomUUID(),
+    id: change === "id" ? "unknown" : randomUUID(),
     created_at: new Date().toISOString(),
     lottery: randomInt(1, 10 ** 9),
-    tags: shuffled(["cold", "fragile", "gift", "heavy", "insured", "urgent"]),
+    tags: shuffled(tags).filter((tag) => change !== "tags" || tag !== "urgent"),
     region,
     reserved: await reserve(sku, quantity),
-    total: change === "total" ? Math.round(12.4 * quantity) : 12.5 * quantity,
+    total: change === "total" ? 12 * quantity : 12.5 * quantity,
   };
 }
 

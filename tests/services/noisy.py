@@ -1,7 +1,7 @@
 """A service whose answers and calls are never the same twice, in Python.
 
-Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (`total` or `quantity`: a new build
-that is wrong beside what varies).
+Environment: PORT, INVENTORY_URL, NOISY_REGION (goes into every answer), NOISY_CHANGE (what a new build
+does wrong: `total` and `quantity` beside what varies, `id` and `tags` in it).
 """
 
 import http.client
@@ -30,17 +30,25 @@ def reserve(sku, quantity):
     return answer["reserved"]
 
 
+def parcels():
+    made = [{"id": number, "label": secrets.token_hex(8), "size": "small"} for number in range(1, 7)]
+    random.shuffle(made)
+    return made
+
+
 def order(sku, quantity):
     tags = ["cold", "fragile", "gift", "heavy", "insured", "urgent"]
     random.shuffle(tags)
+    if CHANGE == "tags":
+        tags.remove("urgent")
     return {
-        "id": str(uuid.uuid4()),
+        "id": str(uuid.uuid4()) if CHANGE != "id" else "unknown",
         "created_at": datetime.now(timezone.utc).isoformat().replace("+00:00", "Z"),
         "lottery": random.randrange(1, 10**9),
         "tags": tags,
         "region": REGION,
         "reserved": reserve(sku, quantity),
-        "total": 12.5 * quantity if CHANGE != "total" else round(12.4 * quantity),
+        "total": 12.5 * quantity if CHANGE != "total" else 12.0 * quantity,
     }
 
 
@@ -48,7 +56,7 @@ class Noisy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(200, {"health": "ok"})
+        self.answer(200, {"parcels": parcels()} if self.path == "/parcels" else {"health": "ok"})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -269,7 +269,8 @@ fn key_of(item: &Tree<'_>, names: &[String]) -> u64 {
     hash(&canonical)
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+/// The identity of bytes.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()

@@ -156,7 +156,8 @@ fn time(observed: &[Observed]) -> Option<Allowed> {
     if let Some(within) = WITHIN.into_iter().find(|within| apart * 2.0 <= f64::from(*within) && moved > NOW) {
         return Some(Allowed::new(Allowance::Time(Some(within)), "times near each other"));
     }
-    (moved <= NOW).then(|| Allowed::new(Allowance::Time(None), "a time that is told from now"))
+    let any = "any time of the same form passes: a rule does not know when the recording was";
+    (moved <= NOW).then(|| Allowed::new(Allowance::Time(None), "a time that is told from now").broad(any))
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {

@@ -1,4 +1,4 @@
-//! Arrays whose items are the same in every run, in another order.
+//! Arrays whose items come in another order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,18 @@ type Rows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Difference>>;
 /// Everything seen in one message of one entry.
 type Message = BTreeMap<Spot, Series>;
 
-/// Take the differences that are nothing but another order out of what was gathered, and put one of the whole array in
-/// their place, with the member that tells the items apart.
-pub(super) fn take_reordered(gathered: &mut Gathered) -> BTreeMap<Spot, Option<String>> {
+/// An array whose items come in another order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reordered {
+    /// The member that tells the items apart, if one does.
+    pub key: Option<String>,
+    /// Items differ in more than their place: in what can be seen only once their order is no matter.
+    pub hides: bool,
+}
+
+/// Take the differences that come of another order out of what was gathered, and put one of the whole array in their
+/// place.
+pub(super) fn take_reordered(gathered: &mut Gathered) -> BTreeMap<Spot, Reordered> {
     let mut messages: BTreeMap<_, Message> = BTreeMap::new();
     for (spot, series) in std::mem::take(&mut gathered.spots) {
         messages.entry((spot.cassette.clone(), spot.call)).or_default().insert(spot, series);
@@ -32,7 +41,7 @@ pub(super) fn take_reordered(gathered: &mut Gathered) -> BTreeMap<Spot, Option<S
     arrays
 }
 
-fn without_reordered(mut message: Message, arrays: &mut BTreeMap<Spot, Option<String>>) -> Message {
+fn without_reordered(mut message: Message, arrays: &mut BTreeMap<Spot, Reordered>) -> Message {
     let paths: BTreeSet<Spot> = message.keys().flat_map(arrays_around).collect();
     // The outermost first: a path comes before those that it begins.
     for array in paths {
@@ -41,16 +50,42 @@ fn without_reordered(mut message: Message, arrays: &mut BTreeMap<Spot, Option<St
             message.keys().filter(|spot| inside(&path, &spot.place.path).is_some()).cloned().collect();
         let taken: Message = inner.iter().filter_map(|spot| message.remove_entry(spot)).collect();
         let runs: BTreeSet<usize> = taken.values().flat_map(|series| series.seen.keys().copied()).collect();
-        if runs.is_empty() || !runs.iter().all(|run| is_reordered(&rows_in(&path, &taken, *run))) {
+        let rows: BTreeMap<usize, Rows> = runs.into_iter().map(|run| (run, rows_in(&path, &taken, run))).collect();
+        let Some((reordered, seen)) = reordered(&path, &rows) else {
             message.extend(taken);
             continue;
-        }
+        };
         let of = taken.values().map(|series| series.of).max().unwrap_or_default();
-        let seen = runs.iter().map(|run| (*run, whole(&path, &rows_in(&path, &taken, *run)))).collect();
-        arrays.insert(array.clone(), key(&path, &taken));
+        arrays.insert(array.clone(), reordered);
         message.insert(array, Series { seen, of });
     }
     message
+}
+
+/// How an array is reordered, and in which runs; `None` where it is not.
+fn reordered(path: &str, rows: &BTreeMap<usize, Rows>) -> Option<(Reordered, BTreeMap<usize, Difference>)> {
+    if !rows.is_empty() && rows.values().all(is_reordered) {
+        let key = KEYS.into_iter().find(|name| rows.values().all(|rows| is_key(name, rows))).map(str::to_owned);
+        let seen = rows.iter().map(|(run, rows)| (*run, whole(path, rows, |_| true))).collect();
+        return Some((Reordered { key, hides: false }, seen));
+    }
+    // Or it may be told by one member alone, of items that differ in others as well.
+    let key = KEYS.into_iter().find(|name| {
+        let mut moves = rows.values().filter_map(|rows| is_permuted(name, rows)).peekable();
+        moves.peek().is_some() && moves.all(|is_permuted| is_permuted)
+    })?;
+    let permuted = rows.iter().filter(|(_, rows)| is_permuted(key, rows) == Some(true));
+    let seen = permuted.map(|(run, rows)| (*run, whole(path, rows, |below| below == key))).collect();
+    Some((Reordered { key: Some(key.to_owned()), hides: true }, seen))
+}
+
+/// Whether a member has the same values in another order, none of them twice; `None` where it differs in no item.
+fn is_permuted(name: &str, rows: &Rows) -> Option<bool> {
+    let members: Vec<&Difference> = rows.values().filter_map(|row| row.get(name).copied()).collect();
+    let side = |side: fn(&Difference) -> Option<&str>| members.iter().map(|it| side(it)).collect::<BTreeSet<_>>();
+    let expected = side(|difference| difference.expected.as_deref());
+    let is_each_once = expected.len() == members.len() && !expected.contains(&None);
+    (!members.is_empty()).then(|| is_each_once && expected == side(|difference| difference.actual.as_deref()))
 }
 
 /// The arrays that the path of a spot leads through.
@@ -108,17 +143,10 @@ fn is_shortened(difference: &Difference) -> bool {
     [&difference.expected, &difference.actual].into_iter().flatten().any(|shown| shown.ends_with(" bytes)"))
 }
 
-/// The member that tells items apart: there in every item that differs, no value twice.
-fn key(array: &str, spots: &Message) -> Option<String> {
-    let runs: BTreeSet<usize> = spots.values().flat_map(|series| series.seen.keys().copied()).collect();
-    let rows: Vec<Rows> = runs.iter().map(|run| rows_in(array, spots, *run)).collect();
-    let is_key = |name: &&str| {
-        rows.iter().all(|rows| {
-            let values: Option<Vec<String>> = rows.values().map(|row| member(row, name)).collect();
-            values.is_some_and(|values| values.iter().collect::<BTreeSet<_>>().len() == values.len())
-        })
-    };
-    KEYS.into_iter().find(is_key).map(str::to_owned)
+/// Whether a member tells items apart: it is in every item that differs, no value twice.
+fn is_key(name: &str, rows: &Rows) -> bool {
+    let values: Option<Vec<String>> = rows.values().map(|row| member(row, name)).collect();
+    values.is_some_and(|values| values.iter().collect::<BTreeSet<_>>().len() == values.len())
 }
 
 /// A member of an item, as it was recorded; of one that was not, as it came.
@@ -142,12 +170,12 @@ fn item(kind: Kind, shown: &str) -> &str {
     }
 }
 
-/// The differing items in one line, as they were expected and as they came.
-fn whole(path: &str, rows: &Rows) -> Difference {
+/// The differing items in one line, as they were expected and as they came: what of them `is_told`.
+fn whole(path: &str, rows: &Rows, is_told: impl Fn(&str) -> bool) -> Difference {
+    let told = || rows.values().flat_map(|row| row.iter()).filter(|(below, _)| is_told(below));
     let line = |side: fn(&Difference) -> Option<&str>| {
-        let shown = |difference: &&Difference| side(difference).map(str::to_owned);
-        let items = rows.values().flat_map(|row| row.values().filter_map(shown));
-        items.collect::<Vec<_>>().join(", ")
+        let items: Vec<&str> = told().filter_map(|(_, difference)| side(difference)).collect();
+        format!("[{}]", items.join(", "))
     };
     Difference {
         path: path.to_owned(),

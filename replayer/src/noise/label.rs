@@ -30,7 +30,7 @@ pub fn check(runs: &[Run]) -> Checked {
         let how = if series.is_steady() { "is not as recorded in any replay" } else { "varies from replay to replay" };
         reasons.entry(&spot.cassette).or_default().insert(format!("{call}{} {how}", spot.place.path));
     }
-    for ((cassette, happening), _) in &gathered.happenings {
+    for (cassette, happening) in gathered.happenings.keys() {
         reasons.entry(cassette).or_default().insert(happening.reason());
     }
     let mut checked = Checked::default();

@@ -1,14 +1,14 @@
 //! From what was gathered to proposals, and to what no rule should cover.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
-use regress_cassettes::CassetteId;
+use regress_cassettes::{CassetteId, diff::Difference};
 
 use super::{
     Change, Evidence, Learned, Proposal, Run, Unruled,
     allow::{self, Allowance, Allowed, Observed},
-    arrays::take_reordered,
+    arrays::{Reordered, take_reordered},
     gather::{Gathered, Series, Spot, gather},
     place::Place,
     value::Value,
@@ -17,10 +17,21 @@ use super::{
 /// How many values are shown as examples.
 const EXAMPLES: usize = 4;
 
+/// The most bytes of an example.
+const EXAMPLE: usize = 80;
+
 /// What varies in one entry and does not in another.
 const MIXED: &str = "varies in some entries and is the same other value in others";
 const MIXED_HINT: &str =
     "repeat with more --runs, or write a rule by hand: one that covers both would hide the steady change";
+
+/// What varies inside of items that come in another order.
+const HIDDEN: &str = "items come in another order and differ in more than their place";
+const HIDDEN_HINT: &str = "run noise again once the rule for their order is accepted: it shows what varies inside them";
+
+/// What was seen in the only run that could judge its entry.
+const ONCE: &str = "differs in the only run that could judge the entry";
+const ONCE_HINT: &str = "find out why the other runs could not, and repeat: one run cannot tell what varies";
 
 /// One spot with what was seen at it.
 type Sighting<'a> = (&'a Spot, &'a Series);
@@ -45,8 +56,12 @@ pub fn learn(runs: &[Run]) -> Learned {
         families.entry(spot.place.family()).or_default().push((spot, series));
     }
     for (family, sightings) in &families {
+        let (once, several): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.of < 2);
+        if !once.is_empty() {
+            learned.unruled.push(unruled(family, &once, ONCE, ONCE_HINT, runs.len()));
+        }
         let (reordered, others): (Vec<Sighting>, Vec<Sighting>) =
-            sightings.iter().partition(|(spot, _)| arrays.contains_key(spot));
+            several.iter().partition(|(spot, _)| arrays.contains_key(spot));
         of_arrays(&reordered, &arrays, &mut learned);
         of_family(family, &others, runs, &mut learned);
     }
@@ -81,12 +96,11 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
     }
     if steady.is_empty() {
         let allowed = allow::narrowest(&observed(&varied, runs));
-        let is_guarded = matches!(allowed.allowance, Allowance::Pattern(_) | Allowance::Time(_));
         let exact: BTreeSet<&Place> = varied.iter().map(|(spot, _)| &spot.place).collect();
         if exact.len() == 1 || !allowed.is_loose {
             let covering = Place::covering(exact.iter().copied()).unwrap_or_else(|| family.clone());
-            // What is guarded by its value can stand for every item of an array.
-            let place = if is_guarded { Place { path: family.path.clone(), ..covering } } else { covering };
+            // Items have no fixed place in their array.
+            let place = Place { path: family.path.clone(), ..covering };
             learned.proposals.push(proposal(place, allowed, &varied, runs.len()));
             return;
         }
@@ -105,7 +119,7 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
 }
 
 /// Learn from arrays that come in another order.
-fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, learned: &mut Learned) {
+fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Reordered>, learned: &mut Learned) {
     let (steady, varied): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.is_steady());
     learned.changes.extend(changes(&steady));
     // An order that is the same other one in every run must not be covered by one that varies beside it.
@@ -118,13 +132,19 @@ fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, le
             learned.unruled.push(unruled(place, &varied, MIXED, MIXED_HINT, learned.runs));
             continue;
         }
-        let keys: BTreeSet<&Option<String>> = varied.iter().filter_map(|(spot, _)| arrays.get(spot)).collect();
+        let kinds: Vec<&Reordered> = varied.iter().filter_map(|(spot, _)| arrays.get(spot)).collect();
+        let keys: BTreeSet<&Option<String>> = kinds.iter().map(|reordered| &reordered.key).collect();
         let (allowance, what) = match keys.first() {
             Some(Some(key)) if keys.len() == 1 => {
                 (Allowance::Keyed(key.clone()), format!("the order of items, which differ in `{key}`"))
             }
             _ => (Allowance::Unordered, "the order of items".to_owned()),
         };
+        if let Some((spot, _)) =
+            varied.iter().find(|(spot, _)| arrays.get(spot).is_some_and(|reordered| reordered.hides))
+        {
+            learned.unruled.push(unruled(&spot.place, &varied, HIDDEN, HIDDEN_HINT, learned.runs));
+        }
         if let Some(place) = Place::covering(varied.iter().map(|(spot, _)| &spot.place)) {
             let allowed = Allowed { allowance, what, broad: None, is_loose: false };
             learned.proposals.push(proposal(place, allowed, &varied, learned.runs));
@@ -134,19 +154,18 @@ fn of_arrays(sightings: &[Sighting], arrays: &BTreeMap<Spot, Option<String>>, le
 
 /// The same other value in every run, told once for all entries that show it.
 fn changes(steady: &[Sighting]) -> Vec<Change> {
-    let mut entries: BTreeMap<(String, Option<&str>, Option<&str>), BTreeSet<&CassetteId>> = BTreeMap::new();
+    let mut told: Vec<(Change, BTreeSet<&CassetteId>)> = Vec::new();
+    let mut known: HashMap<(&Place, &Difference), usize> = HashMap::new();
     for (spot, series) in steady {
         let Some(difference) = series.seen.values().next() else { continue };
-        let key = (spot.place.to_string(), difference.expected.as_deref(), difference.actual.as_deref());
-        entries.entry(key).or_default().insert(&spot.cassette);
+        let index = *known.entry((&spot.place, difference)).or_insert_with(|| {
+            let Difference { expected, actual, .. } = difference.clone();
+            told.push((Change { at: spot.place.to_string(), expected, actual, entries: 0 }, BTreeSet::new()));
+            told.len() - 1
+        });
+        told[index].1.insert(&spot.cassette);
     }
-    let change = |((at, expected, actual), entries): ((String, Option<&str>, Option<&str>), BTreeSet<_>)| Change {
-        at,
-        expected: expected.map(str::to_owned),
-        actual: actual.map(str::to_owned),
-        entries: entries.len(),
-    };
-    entries.into_iter().map(change).collect()
+    told.into_iter().map(|(change, entries)| Change { entries: entries.len(), ..change }).collect()
 }
 
 fn observed(varied: &[Sighting], runs: &[Run]) -> Vec<Observed> {
@@ -187,7 +206,11 @@ fn evidence(varied: &[Sighting], of: usize) -> Evidence {
     let runs: BTreeSet<usize> = varied.iter().flat_map(|(_, series)| series.seen.keys().copied()).collect();
     let entries: BTreeSet<&CassetteId> = varied.iter().map(|(spot, _)| &spot.cassette).collect();
     let mut examples: Vec<String> = Vec::new();
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    let shown = |value: &Option<String>| match value {
+        Some(value) if value.len() > EXAMPLE => format!("{}…", &value[..value.floor_char_boundary(EXAMPLE)]),
+        Some(value) => value.clone(),
+        None => "nothing".to_owned(),
+    };
     for difference in varied.iter().flat_map(|(_, series)| series.seen.values()) {
         for value in [shown(&difference.expected), shown(&difference.actual)] {
             if examples.len() < EXAMPLES && !examples.contains(&value) {

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use regress_protocols::http1::{Message, Operation};
+
 /// A path in the responses or calls of entries.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The entries, by method and path: `POST /orders`, `GET /orders/*`.
     pub route: String,
@@ -14,7 +16,7 @@ pub struct Place {
 }
 
 /// What calls are meant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Callee {
     /// The downstream's logical name.
     pub downstream: String,
@@ -25,13 +27,13 @@ pub struct Callee {
 impl Place {
     /// A place in the response to the entry with this method and target.
     pub(super) fn response(entry: &str, path: &str) -> Place {
-        Place { route: without_query(entry), call: None, path: format!("response/{path}") }
+        Place { route: operation(entry), call: None, path: format!("response/{path}") }
     }
 
     /// A place in a call made for the entry.
     pub(super) fn request(entry: &str, downstream: &str, request: &str, path: &str) -> Place {
-        let call = Callee { downstream: downstream.to_owned(), operation: without_query(request) };
-        Place { route: without_query(entry), call: Some(call), path: format!("request/{path}") }
+        let call = Callee { downstream: downstream.to_owned(), operation: operation(request) };
+        Place { route: operation(entry), call: Some(call), path: format!("request/{path}") }
     }
 
     /// The same place in all entries and calls that are alike: what looks like an id in a path is `*`.
@@ -68,9 +70,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// Method and path of a request line.
-fn without_query(line: &str) -> String {
-    line.split_once('?').map_or(line, |(path, _)| path).to_owned()
+/// Method and path of a request line, as rules see them.
+fn operation(line: &str) -> String {
+    let (method, target) = line.split_once(' ').unwrap_or((line, ""));
+    let Operation { method, path } = Operation::of(&Message::request(method, target, &[], ""));
+    format!("{method} {path}")
 }
 
 /// The steps that all have in common, `*` where they differ. All have as many.
@@ -117,6 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_alike_is_of_one_family() {
+        assert_eq!(Place::response("GET http://shop:80/orders/7?x", "status").route, "GET /orders/7");
         let seven = Place::response("GET /orders/7?full=1", "body/items/0/id");
         let nine = Place::response("GET /orders/9", "body/items/12/id");
         assert_eq!(seven.family(), nine.family());

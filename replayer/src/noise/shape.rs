@@ -245,7 +245,7 @@ mod tests {
         #[test]
         fn a_pattern_covers_every_text_it_came_from(texts in prop::collection::vec("(req-)?[0-9a-zA-Z_/=. -]{0,24}", 2..6)) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            if let Some(shape) = of(&[texts.clone()]) {
+            if let Some(shape) = of(std::slice::from_ref(&texts)) {
                 let pattern = Regex::new(&shape.pattern).unwrap();
                 prop_assert!(texts.iter().all(|text| pattern.is_match(text)), "{shape:?}");
             }

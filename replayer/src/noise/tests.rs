@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use regress_cassettes::{
     CassetteId,
-    diff::{Difference, Kind},
+    diff::{Difference, Kind, Noise},
 };
 
 use super::*;
@@ -142,6 +142,11 @@ fn a_time_is_one_seen_from_its_own_now() {
     let old = quoted(&["2001-01-01T00:00:00Z", "2001-01-01T00:00:01Z", "2001-01-01T00:00:02Z"]);
     let old: Vec<&str> = old.iter().map(String::as_str).collect();
     assert_eq!(values("body/at", &old).proposals[0].allows, Allowance::Time(Some(5)));
+    // A rule lets times pass that are written alike.
+    let (zulu, offset) = (at(3).to_string(), at(13).to_string().replace('Z', "+00:00"));
+    let mixed = quoted(&[RECORDED, &zulu, &offset]);
+    let mixed: Vec<&str> = mixed.iter().map(String::as_str).collect();
+    assert_eq!(values("body/at", &mixed).proposals[0].allows, Allowance::Type);
     // Any day at all is no now.
     let days = quoted(&["2001-01-01T00:00:00Z", "1999-12-03T04:05:06Z", "2031-05-06T07:08:09Z"]);
     let days: Vec<&str> = days.iter().map(String::as_str).collect();
@@ -265,6 +270,23 @@ fn a_call_is_known_by_downstream_and_operation() {
 }
 
 #[test]
+fn what_rules_let_pass_is_known_already() {
+    let changed = |value: &str| {
+        let known = Difference { noise: Some(Noise::Rule(0)), ..difference("body/key", "1", value) };
+        vec![call("POST /reserve", CallChange::Changed(vec![known, difference("body/qty", "1", value)]))]
+    };
+    let learned = learn(&of_one(vec![changed("2"), changed("3")]));
+    assert_eq!(learned.proposals.iter().map(|it| it.place.path.as_str()).collect::<Vec<_>>(), ["request/body/qty"]);
+}
+
+#[test]
+fn what_is_too_long_for_a_report_is_not_guessed() {
+    let long = |end: &str| format!("…{}{end}… (5000 bytes)", "0123456789abcdef".repeat(10));
+    let learned = values("body/blob", &[&long("1"), &long("2"), &long("3")]);
+    assert_eq!((&learned.proposals[0].allows, learned.proposals[0].broad.is_some()), (&Allowance::Ignore, true));
+}
+
+#[test]
 fn what_could_not_be_judged_is_said() {
     let mut unknown = outcome(1, "POST /orders", vec![]);
     unknown.verdict = Verdict::Inconclusive;
@@ -272,6 +294,16 @@ fn what_could_not_be_judged_is_said() {
     let learned = learn(&runs(vec![vec![unknown.clone()], vec![unknown]]));
     assert_eq!(learned.entries, 0);
     assert_eq!(learned.unjudged, [("POST /orders".to_owned(), "entry lacks 12 bytes".to_owned())]);
+}
+
+#[test]
+fn one_run_cannot_tell_what_varies_from_what_is_only_other() {
+    let mut unknown = outcome(1, "POST /orders", vec![]);
+    unknown.verdict = Verdict::Inconclusive;
+    unknown.doubts.push("the service ended".to_owned());
+    let other = outcome(1, "POST /orders", vec![response("body/region", "\"eu\"", "\"us\"")]);
+    let learned = learn(&runs(vec![vec![other], vec![unknown]]));
+    assert_eq!((learned.proposals.len(), learned.changes.len(), learned.unruled.len()), (0, 0, 1), "{learned:?}");
 }
 
 #[test]
@@ -325,4 +357,41 @@ proptest! {
             }
         }
     }
+}
+
+/// What is learned from these bodies of responses, the recorded one first: rules as path and allowance.
+fn bodies(bodies: &[&str]) -> Vec<(String, Allowance)> {
+    let message = |body: &str| {
+        let headers = [("Content-Type", "application/json")];
+        regress_protocols::http1::Message::response(200, "OK", &headers, body.to_owned())
+    };
+    let recorded = message(bodies[0]);
+    let findings = |body: &&str| {
+        let differences = regress_cassettes::diff::responses(&recorded, &message(body), &Default::default());
+        differences.into_iter().map(Finding::Response).collect()
+    };
+    let learned = learn(&of_one(bodies[1..].iter().map(findings).collect()));
+    learned.proposals.into_iter().map(|proposal| (proposal.place.path, proposal.allows)).collect()
+}
+
+#[test]
+fn orders_are_learned_from_what_comparison_tells() {
+    let learned =
+        bodies(&[r#"{"tags":["a","b","c","d"]}"#, r#"{"tags":["d","a","c","b"]}"#, r#"{"tags":["b","a","d","c"]}"#]);
+    assert_eq!(learned, [("response/body/tags".to_owned(), Allowance::Unordered)]);
+    let item = |id: u32, key: &str| format!(r#"{{"id":{id},"key":"{key}"}}"#);
+    let items = |items: &[String]| format!(r#"{{"items":[{}]}}"#, items.join(","));
+    let keyed = [("response/body/items".to_owned(), Allowance::Keyed("id".to_owned()))];
+    let [a, b, c] = [1, 2, 3].map(|id| item(id, "same"));
+    let swapped =
+        [items(&[a.clone(), b.clone(), c.clone()]), items(&[c.clone(), a.clone(), b.clone()]), items(&[b, a, c])];
+    assert_eq!(bodies(&[&swapped[0], &swapped[1], &swapped[2]]), keyed);
+    // What varies inside of items whose order varies shows once their order is no matter.
+    let fresh = |order: [u32; 3], run: usize| items(&order.map(|id| item(id, &format!("{}{id}", &UUIDS[run][..35]))));
+    let runs = [fresh([1, 2, 3], 0), fresh([3, 1, 2], 1), fresh([2, 1, 3], 2)];
+    assert_eq!(bodies(&[&runs[0], &runs[1], &runs[2]]), keyed);
+    // Without another order what varies in items is what there is to learn.
+    let runs = [fresh([1, 2, 3], 0), fresh([1, 2, 3], 1), fresh([1, 2, 3], 2)];
+    let [(path, Allowance::Pattern(_))] = &bodies(&[&runs[0], &runs[1], &runs[2]])[..] else { panic!("a pattern") };
+    assert_eq!(path, "response/body/items/*/key");
 }

@@ -168,15 +168,19 @@ fn what_a_rule_lets_pass_is_the_same_and_counted() {
         tolerance: Some(Number::Text(tolerance.to_owned())),
         ..RuleText::default()
     };
-    let under = |rules: Vec<RuleText>| {
-        run_replay(Settings { rules: Rules::new(rules).unwrap(), ..recorded.settings("rounds") }).unwrap()
+    let replay = |build: &str, rules: Vec<RuleText>| {
+        run_replay(Settings { rules: Rules::new(rules).unwrap(), ..recorded.settings(build) }).unwrap()
     };
+    let under = |rules| replay("rounds", rules);
     let report =
         under(vec![rule("response/body/total", "1"), rule("response/body/gone", "1"), rule("request/end", "1")]);
     assert_eq!((paths(&report), report.verdict()), (vec![], Verdict::Same), "{report:#?}");
     let uses: Vec<_> = report.rules.iter().map(|rule| (rule.fired, rule.selected > 0, rule.is_stale())).collect();
     assert_eq!(uses, [(1, true, false), (0, true, true), (0, true, true)]);
     assert_eq!(recorded.proposals().len(), 0, "nothing is proposed where all is noise");
+    let report = replay("reserves-more", vec![rule("request/body/quantity", "1")]);
+    assert_eq!((paths(&report), report.verdict()), (vec![], Verdict::Same), "the mock plays under them: {report:#?}");
+    assert_eq!(report.rules[0].fired, 1);
     let report = under(vec![rule("response/body/total", "0.5")]);
     assert_eq!((paths(&report), report.verdict()), (strings(&["response/body/total"]), Verdict::Different));
 }

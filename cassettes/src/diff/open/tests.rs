@@ -93,6 +93,17 @@ fn json_in_json() {
 }
 
 #[test]
+fn the_number_of_lines_and_fields_is_bounded() {
+    for (content_type, separator) in
+        [("text/plain", "\n"), ("application/x-www-form-urlencoded", "&"), ("text/event-stream", "\r")]
+    {
+        let text = separator.repeat(super::MOST);
+        let found = told_of_bodies(content_type, &text, &format!("{text}x"));
+        assert!(found.len() == 1 && found[0].starts_with("body Changed "), "{content_type}");
+    }
+}
+
+#[test]
 fn depth_in_depth_is_bounded() {
     let wrapped = |inner: &str, depth: usize| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
     let nested =
