@@ -197,7 +197,7 @@ fn large(test: &str) -> Option<(TempDir, PathBuf)> {
 
 fn outcome(number: usize) -> Outcome {
     let id = format!("20261122T101502.123456Z-{number:04}");
-    let route = if number % 3 == 0 { "get-carts" } else { "get-orders" };
+    let route = if number.is_multiple_of(3) { "get-carts" } else { "get-orders" };
     let differs = number % 2 == 1;
     let price = Difference {
         path: "body/price".to_owned(),
