@@ -71,6 +71,7 @@ fn cassette(item: usize, calls: usize) -> Cassette {
             via: Via::Socket,
             kernel: "6.12.0".to_owned(),
         },
+        nondeterministic: Vec::new(),
         entry: Some(entry),
         downstream,
         defects: Vec::new(),

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use regress_replayer::{Settings, Verdict, replay};
+use regress_replayer::{Selection, Settings, Verdict, replay};
 use tempfile::TempDir;
 
 use crate::{corpus, service};
@@ -64,7 +64,10 @@ impl Case {
             env: Vec::new(),
             cwd: None,
             jobs: 1,
-            filter: None,
+            selection: Selection::default(),
+            only: None,
+            fail_fast: false,
+            answer_misses: false,
             entry_port: None,
             ready_timeout: Duration::from_secs(30),
             entry_timeout: Duration::from_secs(30),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use regress_cassettes::Store;
-use regress_replayer::Plan;
+use regress_replayer::{Plan, Selection};
 
 /// What loading took.
 pub struct Load {
@@ -34,7 +34,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let [corpus] = arguments else { return ExitCode::from(2) };
     let began = Instant::now();
     let plan = Store::open(corpus).map_err(|error| error.to_string()).and_then(|store| {
-        let plan = Plan::read(&store, None).map_err(|error| error.to_string())?;
+        let plan = Plan::read(&store, &Selection::default()).map_err(|error| error.to_string())?;
         plan.unreadable.first().map_or(Ok(()), |one| Err(one.why.clone()))
     });
     let seconds = began.elapsed().as_secs_f64();
