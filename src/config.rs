@@ -154,7 +154,7 @@ impl Config {
             Some(path) => Some(path.to_path_buf()),
             None => beside
                 .into_iter()
-                .map(Path::to_path_buf)
+                .map(|store| if store.is_file() { store.with_file_name("") } else { store.to_path_buf() })
                 .chain([PathBuf::from(".")])
                 .map(|d| d.join(FILE_NAME))
                 .find(|p| p.is_file()),

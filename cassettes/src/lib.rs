@@ -11,6 +11,7 @@ mod file;
 mod format;
 mod glob;
 mod model;
+mod pack;
 mod route;
 mod store;
 mod verify;
@@ -25,6 +26,7 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
+pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
 pub use route::route_slug;
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
 pub use verify::verify;

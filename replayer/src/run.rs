@@ -83,10 +83,17 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { store, settings, launch });
-    let wanted = |_: usize, outcome: &Outcome| run.settings.propose && outcome.verdict == Verdict::Different;
+    let proposes = run.settings.propose && !run.store.is_packed();
+    let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
     let mut strict = run.pass(&plan.entries, Mode::Strict, &wanted, &progress).await?;
     let mut not_proposed = None;
-    if run.settings.propose {
+    if run.settings.propose && run.store.is_packed() {
+        let differs = strict.played.iter().any(|played| played.outcome.verdict == Verdict::Different);
+        let path = run.store.root().to_path_buf();
+        let packed = regress_cassettes::Error::Packed { path };
+        not_proposed = differs.then(|| format!("{packed}; {}", packed.hint().unwrap_or_default()));
+    }
+    if proposes {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
         // made from a second pass in which the nearest recorded answer is given.
         let mut again = None;
@@ -150,6 +157,7 @@ impl Run {
         for part in plan::split(&numbered, self.settings.jobs) {
             let worker = Worker {
                 run: Arc::clone(self),
+                store: self.store.clone(),
                 mode,
                 sender: sender.clone(),
                 target: None,
@@ -221,6 +229,7 @@ impl Run {
 /// Drives a part of the plan, one entry after the other.
 struct Worker {
     run: Arc<Run>,
+    store: Store,
     mode: Mode,
     sender: Sender,
     target: Option<Target>,
@@ -255,7 +264,7 @@ struct Death {
 impl Worker {
     async fn work(mut self, part: Vec<(usize, Located)>) -> Result<Vec<CallFinding>, Error> {
         for (number, located) in part {
-            match Planned::read(&self.run.store, &located) {
+            match Planned::read(&self.store, &located) {
                 Ok(planned) => self.entry(number, planned).await?,
                 Err(why) => self.vanished(number, located, why),
             }

@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{Pack, Store};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Outcome, Report, Settings, Verdict,
@@ -28,7 +28,7 @@ use crate::{
 /// Arguments of `regress replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of cassettes
+    /// The folder of cassettes, or a packed one (*.cassettes.zst), which takes no proposals
     #[arg(value_name = "DIR")]
     store: PathBuf,
     /// Write a report: text, json or junit, to a file or to stdout (-); repeatable [default: text=-]
@@ -107,6 +107,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if command.is_empty() {
         return Err(Failure::new("no command to start the service with")
             .hint("give it after --, or as `command` under [service] in regress.toml"));
+    }
+    if args.update && Pack::is_at(&args.store) {
+        return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
     let settings = Settings {
         store: args.store.clone(),
