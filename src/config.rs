@@ -151,7 +151,9 @@ impl Replay {
 impl Config {
     /// The files that [`Config::load`] looks for: it reads the first that there is.
     pub fn places(named: Option<&Path>, beside: Option<&Path>) -> Vec<PathBuf> {
-        let folders = beside.into_iter().chain([Path::new(".")]);
+        // Beside a packed folder, which is a file.
+        let beside = beside.map(|store| if store.is_file() { store.with_file_name("") } else { store.to_owned() });
+        let folders = beside.into_iter().chain([PathBuf::from(".")]);
         named.map_or_else(|| folders.map(|folder| folder.join(FILE_NAME)).collect(), |named| vec![named.to_owned()])
     }
 

@@ -11,6 +11,7 @@ mod file;
 mod format;
 mod glob;
 mod model;
+mod pack;
 mod proposal;
 mod route;
 mod store;
@@ -26,6 +27,7 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
+pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
 pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
 pub use verify::verify;

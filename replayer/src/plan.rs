@@ -96,7 +96,7 @@ type Seen = (Vec<Result<CassetteId, regress_cassettes::Error>>, Survey);
 fn survey(store: &Store, selected: &[Located]) -> Vec<Seen> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let part = selected.len().div_ceil(threads).max(1);
-    let seen = |part: &[Located]| {
+    let seen = |part: &[Located], store: Store| {
         let mut survey = Survey::default();
         let seen = part.iter().map(|located| {
             let cassette = store.read(located)?;
@@ -106,7 +106,13 @@ fn survey(store: &Store, selected: &[Located]) -> Vec<Seen> {
         (seen.collect(), survey)
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = selected.chunks(part).map(|part| scope.spawn(move || seen(part))).collect();
+        let threads: Vec<_> = selected
+            .chunks(part)
+            .map(|part| {
+                let store = store.clone();
+                scope.spawn(move || seen(part, store))
+            })
+            .collect();
         let joined = threads.into_iter().map(|thread| thread.join());
         joined.map(|seen| seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })

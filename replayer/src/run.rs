@@ -110,12 +110,19 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     };
     let run = Arc::new(Run { store, settings, launch });
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
-    let wanted = |_: usize, outcome: &Outcome| run.settings.propose && outcome.verdict == Verdict::Different;
+    let proposes = run.settings.propose && !run.store.is_packed();
+    let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
     let stop = run.settings.fail_fast.then(Arc::default);
     let mut strict = run.pass(&plan.entries, mode, stop, &wanted, &progress).await?;
     let not_driven = leave_out(&mut plan.entries, &strict.numbers);
     let mut not_proposed = None;
-    if run.settings.propose {
+    if run.settings.propose && run.store.is_packed() {
+        let differs = strict.played.iter().any(|played| played.outcome.verdict == Verdict::Different);
+        let path = run.store.root().to_path_buf();
+        let packed = regress_cassettes::Error::Packed { path };
+        not_proposed = differs.then(|| format!("{packed}; {}", packed.hint().unwrap_or_default()));
+    }
+    if proposes {
         // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
         // made from a second pass in which the nearest recorded answer is given.
         let mut again = None;
@@ -213,6 +220,7 @@ impl Run {
         for part in plan::split(&numbered, self.settings.jobs) {
             let worker = Worker {
                 run: Arc::clone(self),
+                store: self.store.clone(),
                 mode,
                 stop: stop.clone(),
                 sender: sender.clone(),
@@ -292,6 +300,7 @@ impl Run {
 /// Drives a part of the plan, one entry after the other.
 struct Worker {
     run: Arc<Run>,
+    store: Store,
     mode: Mode,
     /// Set by the worker that finds a difference, where nothing is driven after that.
     stop: Option<Arc<AtomicBool>>,
@@ -331,7 +340,7 @@ impl Worker {
             if self.is_stopped() {
                 break;
             }
-            match Planned::read(&self.run.store, &located) {
+            match Planned::read(&self.store, &located) {
                 Ok(planned) => self.entry(number, planned).await?,
                 Err(why) => self.vanished(number, located, why),
             }

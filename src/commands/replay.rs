@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{Pack, Store};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Outcome, Report, Selection, Settings, Shard, Verdict,
@@ -30,7 +30,7 @@ use crate::{
 /// Arguments of `regress replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of cassettes
+    /// The folder of cassettes, or a packed one (*.cassettes.zst), which takes no proposals
     #[arg(value_name = "DIR")]
     store: PathBuf,
     /// Write a report: text, json, junit, html, markdown or github (a job's annotations and summary), to a file or to
@@ -123,6 +123,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         let settings = Config::places(args.config.as_deref(), Some(&args.store));
         changed::since(&args.store, revision.as_deref(), &settings)
     });
+    if args.update && Pack::is_at(&args.store) {
+        return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
+    }
     let of_file = settings(args.store.clone(), command, &config);
     let settings = Settings {
         jobs: args.jobs.get(),

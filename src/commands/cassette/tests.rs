@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::{Files, Read, read, report, show, tables};
+use super::{Files, Found, Read, report, show, tables};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.0")
@@ -13,7 +13,7 @@ fn golden_1_1() -> PathBuf {
 
 fn cassettes() -> Vec<Read> {
     let files = Files { paths: vec![golden(), golden(), golden_1_1()] };
-    files.all(false).unwrap().into_iter().map(|path| read(path).unwrap()).collect()
+    files.all(false).unwrap().into_iter().map(|found| found.read().unwrap()).collect()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn problems_are_reported_with_hints() {
     std::fs::write(folder.path().join("newer.cassette.json.new"), whole.replace("\"1.0\"", "\"2.0\"")).unwrap();
 
     let paths = Files { paths: vec![folder.path().to_owned()] }.all(true).unwrap();
-    let problems: Vec<_> = paths.iter().flat_map(|path| regress_cassettes::verify(path)).collect();
+    let problems: Vec<_> = paths.iter().flat_map(Found::verify).collect();
     let text = report(&problems).replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(text);
 }
