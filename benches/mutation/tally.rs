@@ -114,7 +114,8 @@ impl Tally {
             self.false_alarms += usize::from(judged.is_err());
         }
         if let Err(wrong) = judged {
-            *self.wrong.entry(format!("{name}: {}", wrong.what)).or_default() += 1;
+            let told = format!("{name}: {}\n{}", wrong.what, finished.stderr);
+            *self.wrong.entry(told).or_default() += 1;
         }
     }
 }
