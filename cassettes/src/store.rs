@@ -164,6 +164,7 @@ impl Store {
     pub fn write_pending(&self, original: &Path, cassette: &Cassette) -> Result<PathBuf, Error> {
         let mut proposed = original.as_os_str().to_owned();
         proposed.push(".new");
+        self.check_writable()?;
         let replaced = file::read_text(original)?;
         self.write_text(proposed.into(), cassette, |text| proposal::marked(&text, replaced.as_bytes()))
     }
