@@ -15,6 +15,8 @@ fn what_is_not_there_is_named() {
     let missing = folder.path().join("missing");
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").expect("the folder can be written");
+    let damaged = folder.path().join("damaged.cassettes.zst");
+    std::fs::write(&damaged, "not a packed folder").expect("the folder can be written");
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).expect("the folder can be written");
 
@@ -26,6 +28,12 @@ fn what_is_not_there_is_named() {
         ("a file where a folder belongs", &["replay", &as_text(&file), "--", "true"]),
         ("review of nothing", &["review", &as_text(&missing), "--accept-all"]),
         ("a cassette that does not exist", &["cassette", "show", &as_text(&missing)]),
+        ("a packed folder that is none", &["replay", &as_text(&damaged), "--", "true"]),
+        ("an update of a packed folder", &["replay", &as_text(&damaged), "--update", "--", "true"]),
+        ("unpacking what is not packed", &["cassette", "unpack", &as_text(&damaged)]),
+        ("packing what is not there", &["cassette", "pack", &as_text(&missing)]),
+        ("packing over a file", &["cassette", "pack", &as_text(&empty), "-o", &as_text(&damaged)]),
+        ("packing under another name", &["cassette", "pack", &as_text(&empty), "-o", &as_text(&missing)]),
         ("cassettes into a file", &["record", "-o", &as_text(&file), "--via", "proxy", "--", "true"]),
         ("nothing to record", &["record", "-o", &as_text(&missing)]),
         ("a hook for a running process", &["record", "-o", &as_text(&missing), "--hook", "node", "--pid", "1"]),

@@ -52,6 +52,8 @@ fn help_of_every_command() {
         &["cassette", "show"],
         &["cassette", "list"],
         &["cassette", "verify"],
+        &["cassette", "pack"],
+        &["cassette", "unpack"],
         &["cassette", "recorrelate"],
         &["doctor"],
         &["hook"],

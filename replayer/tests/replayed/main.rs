@@ -34,6 +34,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_service_that_takes_no_entry_is_inconclusive", a_service_that_takes_no_entry_is_inconclusive),
     ("what_cannot_be_told_is_never_the_same", what_cannot_be_told_is_never_the_same),
     ("a_proposal_that_no_longer_applies_is_removed", a_proposal_that_no_longer_applies_is_removed),
+    ("a_packed_folder_replays_like_the_folder", a_packed_folder_replays_like_the_folder),
     ("a_missing_command_is_an_error", a_missing_command_is_an_error),
 ];
 
@@ -333,6 +334,19 @@ fn a_proposal_that_no_longer_applies_is_removed() {
     recorded.replay("rounds");
     recorded.replay("crashes");
     assert_eq!(recorded.proposals().len(), 0, "a crash proposes nothing");
+}
+
+fn a_packed_folder_replays_like_the_folder() {
+    let recorded = Recorded::new(false);
+    let file = recorded.folder.path().join("cassettes.cassettes.zst");
+    regress_cassettes::pack(recorded.store.root(), &file).unwrap();
+    for (build, jobs) in [("recorded", 1), ("recorded", 3), ("rounds", 1), ("asks-more", 1)] {
+        let folder = run_replay(Settings { propose: false, jobs, ..recorded.settings(build) }).unwrap();
+        let packed = run_replay(Settings { store: file.clone(), jobs, ..recorded.settings(build) }).unwrap();
+        assert_eq!((paths(&packed), packed.verdict()), (paths(&folder), folder.verdict()), "{build}");
+        let differs = packed.verdict() == Verdict::Different;
+        assert_eq!(packed.not_proposed.is_some_and(|why| why.contains("regress cassette unpack")), differs, "{build}");
+    }
 }
 
 fn a_missing_command_is_an_error() {

@@ -47,6 +47,19 @@ fn problems_are_reported_with_hints() {
 }
 
 #[test]
+fn packed_cassettes_are_shown_like_those_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("golden.cassettes.zst");
+    regress_cassettes::pack(&golden(), &file).unwrap();
+    let packed = Files { paths: vec![file] }.all(false).unwrap();
+    assert!(packed.iter().all(|found| found.verify().is_empty()));
+    let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
+    assert_eq!(tables::list(&packed), tables::list(&cassettes()));
+    let shown = |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette)).collect::<Vec<_>>();
+    assert_eq!(shown(&packed), shown(&cassettes()));
+}
+
+#[test]
 fn recorded_text_cannot_steer_the_terminal() {
     assert_eq!(show::plain("GET /\u{1b}[2J\r\n\u{9b}x é"), "GET /\\u{1b}[2J\\r\\n\\u{9b}x é");
 }
