@@ -73,21 +73,27 @@ fn measure(asked: &Asked) -> Result<Vec<Value>, String> {
         println!("{name:<24} {bare:>12.0} {replayed:>12.0} {added:>12.0} {:>20}", format!("{least:.0}..{most:.0}"));
         rows.push(row(&name, "added to an entry", added, "us", json!(bare), Some(MOST_ADDED)));
     }
-    println!("\n{:<24} {:>12} {:>12} {:>12} {:>12}", "load", "files", "MiB", "s", "peak MiB");
+    println!("\n{:<24} {:>12} {:>12} {:>12} {:>12} {:>12}", "load", "cassettes", "MiB", "s", "CPU s", "peak MiB");
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let bytes = corpus::write(folder.path(), asked.cassettes, 1)?;
-    let mut loads = Vec::new();
-    for _ in 0..asked.rounds {
-        loads.push(load::measure(folder.path())?);
+    let plain = folder.path().join("corpus");
+    let packed = folder.path().join("corpus.cassettes.zst");
+    let bytes = corpus::write(&plain, asked.cassettes, 1)?;
+    let compressed = regress_cassettes::pack(&plain, &packed).map_err(|error| error.to_string())?.packed;
+    for (form, path, bytes) in [("folder", plain, bytes), ("packed", packed, compressed)] {
+        let mut loads = Vec::new();
+        for _ in 0..asked.rounds {
+            loads.push(load::measure(&path)?);
+        }
+        let middle = |of: fn(&load::Load) -> f64| median(loads.iter().map(of).collect());
+        let (seconds, cpu, peak) = (middle(|load| load.seconds), middle(|load| load.cpu), middle(|load| load.peak));
+        let megabytes = bytes as f64 / f64::from(1 << 20);
+        println!("{form:<24} {:>12} {megabytes:>12.0} {seconds:>12.2} {cpu:>12.2} {peak:>12.0}", asked.cassettes);
+        let case = format!("{} cassettes, {form}", asked.cassettes);
+        let of_target = |target| (asked.cassettes == TARGET_CASSETTES).then_some(target);
+        rows.push(row(&case, "load", seconds, "s", Value::Null, of_target(MOST_SECONDS)));
+        rows.push(row(&case, "load, CPU time", cpu, "s", Value::Null, None));
+        rows.push(row(&case, "load, peak memory", peak, "MiB", Value::Null, of_target(MOST_MEMORY)));
     }
-    let seconds = median(loads.iter().map(|load| load.seconds).collect());
-    let peak = median(loads.iter().map(|load| load.peak).collect());
-    let megabytes = bytes as f64 / f64::from(1 << 20);
-    println!("{:<24} {:>12} {megabytes:>12.0} {seconds:>12.2} {peak:>12.0}", "folder", asked.cassettes);
-    let case = format!("{} cassettes", asked.cassettes);
-    let of_target = |target| (asked.cassettes == TARGET_CASSETTES).then_some(target);
-    rows.push(row(&case, "load", seconds, "s", Value::Null, of_target(MOST_SECONDS)));
-    rows.push(row(&case, "load, peak memory", peak, "MiB", Value::Null, of_target(MOST_MEMORY)));
     Ok(rows)
 }
 
