@@ -56,7 +56,8 @@ pub fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-fn cpu() -> f64 {
+/// The CPU time of all threads of this process so far, in seconds.
+pub fn cpu() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask how much it used");
     let seconds = |spent: TimeVal| spent.tv_sec() as f64 + spent.tv_usec() as f64 / 1e6;
     seconds(usage.user_time()) + seconds(usage.system_time())

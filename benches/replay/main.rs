@@ -57,21 +57,30 @@ fn main() -> ExitCode {
 fn measure(asked: &Asked) -> Result<Vec<Value>, String> {
     let mut rows = Vec::new();
     println!("{} entries a round, {} rounds, one worker\n", asked.entries, asked.rounds);
-    println!("{:<24} {:>12} {:>12} {:>12} {:>20}", "entries", "bare us", "replay us", "added us", "least..most");
+    println!(
+        "{:<24} {:>12} {:>12} {:>12} {:>20} {:>10}",
+        "entries", "bare us", "replay us", "added us", "least..most", "CPU us"
+    );
     for calls in [0, 1, 4] {
         let case = driven::Case::new(calls, asked.entries)?;
-        let (mut bare, mut replayed) = (Vec::new(), Vec::new());
+        let (mut bare, mut replayed, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..asked.rounds {
             bare.push(case.bare()?);
-            replayed.push(case.replayed()?);
+            let in_replay = case.replayed()?;
+            replayed.push(in_replay.time);
+            cpu.push(in_replay.cpu);
         }
         let added: Vec<f64> = replayed.iter().zip(&bare).map(|(replayed, bare)| replayed - bare).collect();
         let (least, most) =
-            added.iter().fold((f64::INFINITY, 0.0), |(least, most), one| (one.min(least), one.max(most)));
-        let (bare, replayed, added) = (median(bare), median(replayed), median(added));
+            added.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), one| (one.min(least), one.max(most)));
+        let (bare, replayed, added, cpu) = (median(bare), median(replayed), median(added), median(cpu));
         let name = format!("with {calls} calls");
-        println!("{name:<24} {bare:>12.0} {replayed:>12.0} {added:>12.0} {:>20}", format!("{least:.0}..{most:.0}"));
+        println!(
+            "{name:<24} {bare:>12.0} {replayed:>12.0} {added:>12.0} {:>20} {cpu:>10.0}",
+            format!("{least:.0}..{most:.0}")
+        );
         rows.push(row(&name, "added to an entry", added, "us", json!(bare), Some(MOST_ADDED)));
+        rows.push(row(&name, "CPU time of regress", cpu, "us", Value::Null, None));
     }
     println!("\n{:<24} {:>12} {:>12} {:>12} {:>12} {:>12}", "load", "cassettes", "MiB", "s", "CPU s", "peak MiB");
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
