@@ -4,6 +4,8 @@ use std::{
     process::Command,
 };
 
+use nix::sys::signal::Signal;
+
 use crate::{
     harness::{Finished, Need, Process, Report, regress, require},
     services::{Language, PATIENT, RecordedShop, Source},
@@ -120,6 +122,49 @@ fn only_what_changed_in_git_is_replayed() {
     let (finished, _) = recorded.replay("none", PATIENT, &["--changed-only=no-such-branch"]);
     finished.expect_code(2);
     assert!(finished.stderr.contains("no-such-branch") && finished.stderr.contains("hint:"), "{}", finished.stderr);
+}
+
+/// SIGKILL in the middle: what was known then is in the report, and everything else is driven.
+#[test]
+fn a_killed_replay_is_gone_on_with() {
+    let Some(recorded) = recorded("select::resume") else { return };
+    let kept = recorded.cassettes().join(".regress/replay.jsonl");
+    // It never answers the fourth entry.
+    let killed = recorded.begin_replay("hang", PATIENT, &[]);
+    killed.wait_for_line("GET /orders/7");
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.finish().code, -1, "a signal ended it");
+    let known = std::fs::read_to_string(&kept).expect("it kept what it knew").lines().count() - 1;
+    assert!((2..=3).contains(&known), "{known}");
+
+    let (finished, _) = recorded.replay("value", PATIENT, &["--resume", "--max-rung", "exact"]);
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("with other settings"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("hint: begin anew"), "{}", finished.stderr);
+
+    let (finished, report) = recorded.replay("value", PATIENT, &["--resume"]);
+    finished.expect_code(1);
+    let says = format!("going on: {known} known from before, {} left", ENTRIES - known);
+    assert!(finished.stderr.contains(&says), "{}", finished.stderr);
+    let report = report.expect("a replay that began has a report");
+    let verdicts: Vec<(&str, &str)> =
+        report.outcomes.iter().map(|outcome| (outcome.entry.as_str(), outcome.verdict.as_str())).collect();
+    let expected = [
+        ("GET /health", "same"),
+        // As the build that was killed answered it.
+        ("GET /orders/7", "same"),
+        ("POST /orders", "same"),
+        ("GET /report", "same"),
+        ("GET /broken", "same"),
+        ("GET /orders/9", "different"),
+    ];
+    assert_eq!(verdicts, expected);
+    assert!(!kept.exists(), "it is done");
+
+    // There is nothing to go on with: it begins anew.
+    let (finished, report) = recorded.replay("none", PATIENT, &["--resume"]);
+    finished.expect_code(0);
+    assert_eq!(report.expect("a replay that began has a report").summary.total, ENTRIES);
 }
 
 fn recorded(test: &str) -> Option<RecordedShop> {

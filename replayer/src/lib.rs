@@ -4,6 +4,7 @@ mod drive;
 mod error;
 mod json_edit;
 mod judge;
+mod kept;
 mod merge;
 mod outcome;
 mod pairing;
@@ -19,10 +20,11 @@ mod target;
 mod testing;
 
 pub use error::Error;
+pub use kept::{Keep, NotResumed};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, Served, ServedBy, Summary, Unreadable,
     Verdict,
 };
 pub use rules::RuleUse;
-pub use run::{Settings, replay};
+pub use run::{Progress, Settings, replay};
 pub use select::{Changed, Extent, Selected, Selection, Shard};

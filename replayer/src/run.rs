@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{Store, diff::Rules};
+use regress_cassettes::{Cassette, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode, Policy},
@@ -25,6 +26,7 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
+    kept::{Before, Keep, Kept, Known, NotResumed},
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
@@ -62,18 +64,40 @@ pub struct Settings {
     pub policy: Policy,
     /// What is noise.
     pub rules: Rules,
+    /// Whether what is found out is kept for when this replay is interrupted.
+    pub keep: Keep,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
 
-/// Replay a folder of cassettes. `progress` is told each outcome once, as soon as it is known.
+/// What a replay tells while it works.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// It begins to drive entries.
+    Begun {
+        /// How many.
+        entries: usize,
+        /// Of how many more the outcome is known from before.
+        known: usize,
+    },
+    /// The outcome of an entry, each once, as soon as it is known.
+    Outcome(&'a Outcome),
+    /// It drives so many entries once more, to see what to propose.
+    Repeats(usize),
+    /// One of them is done.
+    Repeated,
+    /// When it is interrupted it cannot be gone on with; why.
+    NotKept(&'a str),
+}
+
+/// Replay a folder of cassettes.
 ///
 /// # Errors
-/// When nothing can be replayed at all: no cassettes, no sandbox, no such command. Whatever concerns single entries is
-/// in the report.
-pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
+/// When nothing can be replayed at all: no cassettes, no sandbox, no such command; or when what an interrupted replay
+/// kept is about something else. Whatever concerns single entries is in the report.
+pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, &settings.selection)?;
     let ambient = match store.ambient() {
@@ -83,6 +107,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
             None
         }
     };
+    let (mut kept, before) = keep(&settings, &plan, ambient.as_deref(), &progress)?;
     let cassettes = plan.entries.iter().map(|planned| Arc::clone(&planned.cassette));
     let authority = Arc::new(Authority::new()?);
     let folder = tempfile::Builder::new().prefix("regress-").tempdir().map_err(Error::Folder)?;
@@ -97,26 +122,46 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         authority,
     };
     let run = Arc::new(Run { settings, launch });
-    let stop = run.settings.fail_fast.then(Arc::default);
-    let strict = run.pass(&plan.entries, Mode::Strict, stop, &progress).await?;
-    let not_driven = leave_out(&mut plan.entries, &strict.numbers);
-    let missed = strict.played.iter().any(|played| played.journal.iter().any(is_miss));
+
+    let stop = run.settings.fail_fast.then(Arc::<AtomicBool>::default);
+    let known = before.outcomes.len();
+    let mut strict = Pass::of(before);
+    let is_over = stop.is_some() && strict.played.values().any(Played::is_different);
+    let is_left = |number: &usize| !is_over && !strict.played.contains_key(number);
+    let left: Vec<usize> = (0..plan.entries.len()).filter(is_left).collect();
+    progress(Progress::Begun { entries: left.len(), known });
+    let mut heard = |told: &Told| {
+        if let Some(Err(error)) = kept.as_mut().map(|kept| told.keep(kept, &plan.entries)) {
+            progress(Progress::NotKept(&error.to_string()));
+            kept = None;
+        }
+        if let Told::Played(_, played) = told {
+            progress(Progress::Outcome(&played.outcome));
+        }
+    };
+    run.pass(&plan.entries, &left, Mode::Strict, stop, &mut strict, &mut heard).await?;
+
+    let not_driven = leave_out(&mut plan.entries, &strict.played);
+    let strict = strict.in_order();
     let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
     let mut not_proposed = None;
     if run.settings.propose {
-        // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
-        // made from a second pass in which the nearest recorded answer is given.
-        let seen = if missed { run.pass(&plan.entries, Mode::Propose, None, &|_| {}).await? } else { strict.clone() };
-        for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen.played)) {
-            if strict.journal.iter().any(is_miss) {
+        let again = run.again(&plan.entries, &strict.played, &progress).await?;
+        let seen: Vec<&Played> =
+            strict.played.iter().enumerate().map(|(number, first)| again.get(&number).unwrap_or(first)).collect();
+        for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen)) {
+            if strict.missed {
                 outcome.if_answered = Some(seen.outcome.findings.clone());
             }
         }
-        let proposed = propose(&store, &plan.entries, &seen.played, &mut outcomes, &run.settings.rules);
+        let proposed = propose(&store, &plan.entries, &seen, &mut outcomes, &run.settings.rules);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
     let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
     let rules = rules::uses(&run.settings.rules, played);
+    if let Some(kept) = kept {
+        kept.remove();
+    }
     Ok(Report {
         outcomes,
         unreadable: plan.unreadable,
@@ -128,12 +173,32 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     })
 }
 
-/// Leave only the played entries in the plan, of which these are the numbers, and name the others.
-fn leave_out(entries: &mut Vec<Planned>, played: &[usize]) -> Vec<NotDriven> {
+/// Begin to keep what is found out, where that is asked for and possible; what is known from before.
+fn keep(
+    settings: &Settings,
+    plan: &Plan,
+    ambient: Option<&Cassette>,
+    progress: &impl Fn(Progress<'_>),
+) -> Result<(Option<Kept>, Before), Error> {
+    if settings.keep == Keep::No || plan.entries.is_empty() {
+        return Ok((None, Before::default()));
+    }
+    match Kept::begin(settings, plan, ambient) {
+        Ok((kept, before)) => Ok((Some(kept), before)),
+        Err(why @ (NotResumed::InUse | NotResumed::File(..))) if settings.keep == Keep::Anew => {
+            progress(Progress::NotKept(&plan::in_full(&why)));
+            Ok((None, Before::default()))
+        }
+        Err(why) => Err(Error::NotResumed(why)),
+    }
+}
+
+/// Leave only the played entries in the plan, and name the others.
+fn leave_out(entries: &mut Vec<Planned>, played: &BTreeMap<usize, Played>) -> Vec<NotDriven> {
     let mut left_out = Vec::new();
     let mut number = 0;
     entries.retain(|planned| {
-        let is_played = played.binary_search(&number).is_ok();
+        let is_played = played.contains_key(&number);
         if !is_played {
             left_out.push(NotDriven { cassette: planned.cassette.id.clone(), file: planned.file.clone() });
         }
@@ -148,39 +213,101 @@ struct Run {
     launch: Launch,
 }
 
-/// What a pass over the whole plan brought.
-#[derive(Clone)]
-struct Pass {
-    /// In the order of the plan.
-    played: Vec<Played>,
-    /// The places in the plan of those that were played.
-    numbers: Vec<usize>,
+/// What a pass over the plan brought.
+#[derive(Default)]
+struct Pass<P = BTreeMap<usize, Played>> {
+    /// By place in the plan.
+    played: P,
     /// Calls that missed before a first entry, each once.
     startup: Vec<CallFinding>,
 }
 
 /// An entry with its outcome and what a proposal needs.
-#[derive(Clone)]
 struct Played {
     outcome: Outcome,
+    /// Whether nothing recorded answered one of its calls.
+    missed: bool,
+    /// Whether an interrupted replay drove it. Of what was seen then no more is known.
+    is_from_before: bool,
     /// The response, where one came and the service lived on.
     response: Option<Message>,
     journal: Vec<Call>,
 }
 
-/// Worker to the pass that waits for it: the place in the plan, and what happened there.
-type Sender = mpsc::UnboundedSender<(usize, Played)>;
+/// Worker to the pass that waits for it.
+enum Told {
+    /// The place in the plan, and what happened there.
+    Played(usize, Box<Played>),
+    /// A call before a first entry missed.
+    Startup(CallFinding),
+}
+
+type Sender = mpsc::UnboundedSender<Told>;
+
+impl Played {
+    fn is_different(&self) -> bool {
+        self.outcome.verdict == Verdict::Different
+    }
+}
+
+impl Told {
+    /// Keep it for when the replay is interrupted. An entry that was not answered is driven again then: what ended the
+    /// replay may have ended the service a moment before.
+    fn keep(&self, kept: &mut Kept, entries: &[Planned]) -> io::Result<()> {
+        match self {
+            Told::Played(number, played) if played.response.is_some() => {
+                kept.outcome(&entries[*number], &played.outcome, played.missed)
+            }
+            Told::Played(..) => Ok(()),
+            Told::Startup(call) => kept.startup(call),
+        }
+    }
+}
+
+impl Pass {
+    /// What is known from before.
+    fn of(before: Before) -> Pass {
+        let played = before.outcomes.into_iter().map(|(number, known)| {
+            let Known { outcome, missed, .. } = known;
+            (number, Played { outcome, missed, is_from_before: true, response: None, journal: Vec::new() })
+        });
+        let mut pass = Pass { played: played.collect(), startup: Vec::new() };
+        before.startup.into_iter().for_each(|call| pass.add(Told::Startup(call)));
+        pass
+    }
+
+    fn add(&mut self, told: Told) {
+        match told {
+            Told::Played(number, played) => drop(self.played.insert(number, *played)),
+            Told::Startup(call) => {
+                let is_known =
+                    |known: &CallFinding| (&known.request, known.destination) == (&call.request, call.destination);
+                if !self.startup.iter().any(is_known) {
+                    self.startup.push(CallFinding { number: self.startup.len(), ..call });
+                }
+            }
+        }
+    }
+
+    /// Without the places of those that were not driven.
+    fn in_order(self) -> Pass<Vec<Played>> {
+        Pass { played: self.played.into_values().collect(), startup: self.startup }
+    }
+}
 
 impl Run {
-    /// Drive all entries, until `stop` is set: by the first that is different.
+    /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different.
     async fn pass(
         self: &Arc<Run>,
         entries: &[Planned],
+        numbers: &[usize],
         mode: Mode,
         stop: Option<Arc<AtomicBool>>,
-        progress: &impl Fn(&Outcome),
-    ) -> Result<Pass, Error> {
-        let numbered: Vec<(usize, Planned)> = entries.iter().cloned().enumerate().collect();
+        pass: &mut Pass,
+        heard: &mut impl FnMut(&Told),
+    ) -> Result<(), Error> {
+        let numbered: Vec<(usize, Planned)> =
+            numbers.iter().map(|number| (*number, entries[*number].clone())).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut workers = JoinSet::new();
         for part in plan::split(&numbered, self.settings.jobs) {
@@ -193,29 +320,41 @@ impl Run {
                 lost: None,
                 deaf: BTreeMap::new(),
                 open: None,
-                startup: Vec::new(),
             };
             workers.spawn(worker.work(part));
         }
         drop(sender);
-        let mut played = BTreeMap::new();
-        while let Some((number, one)) = receiver.recv().await {
-            progress(&one.outcome);
-            played.insert(number, one);
+        while let Some(told) = receiver.recv().await {
+            heard(&told);
+            pass.add(told);
         }
-        let mut startup: Vec<CallFinding> = Vec::new();
         while let Some(worker) = workers.join_next().await {
-            for finding in worker.map_err(Error::Worker)?? {
-                if !startup
-                    .iter()
-                    .any(|known| (&known.request, known.destination) == (&finding.request, finding.destination))
-                {
-                    startup.push(CallFinding { number: startup.len(), ..finding });
-                }
-            }
+            worker.map_err(Error::Worker)??;
         }
-        let (numbers, played) = played.into_iter().unzip();
-        Ok(Pass { played, numbers, startup })
+        Ok(())
+    }
+
+    /// Drive once more what proposals cannot be made of yet, and give what was seen, by place in the plan.
+    ///
+    /// What a missed call was answered with (502) is not what will answer it once it is accepted: where one missed, all
+    /// entries are driven with the nearest recorded answer given. Else only those of which no more is known than that
+    /// they are different.
+    async fn again(
+        self: &Arc<Run>,
+        entries: &[Planned],
+        played: &[Played],
+        progress: &impl Fn(Progress<'_>),
+    ) -> Result<BTreeMap<usize, Played>, Error> {
+        let missed = played.iter().any(|played| played.missed);
+        let is_wanted = |played: &Played| missed || (played.is_from_before && played.is_different());
+        let wanted: Vec<usize> = (0..entries.len()).filter(|number| is_wanted(&played[*number])).collect();
+        if !wanted.is_empty() {
+            progress(Progress::Repeats(wanted.len()));
+        }
+        let mut again = Pass::default();
+        let mut heard = |_: &Told| progress(Progress::Repeated);
+        self.pass(entries, &wanted, Mode::Propose, None, &mut again, &mut heard).await?;
+        Ok(again.played)
     }
 }
 
@@ -234,7 +373,6 @@ struct Worker {
     /// The entry driven last. It stays open until the next one begins, so that what the service does late still counts
     /// as its doing.
     open: Option<Driven>,
-    startup: Vec<CallFinding>,
 }
 
 /// An entry whose request was sent.
@@ -256,7 +394,7 @@ struct Death {
 }
 
 impl Worker {
-    async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<Vec<CallFinding>, Error> {
+    async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<(), Error> {
         for (number, planned) in part {
             if self.is_stopped() {
                 break;
@@ -270,7 +408,7 @@ impl Worker {
         if let Some(target) = self.target.take() {
             target.stop().await;
         }
-        Ok(self.startup)
+        Ok(())
     }
 
     fn is_stopped(&self) -> bool {
@@ -398,7 +536,7 @@ impl Worker {
         let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
-            self.startup.extend(misses.map(|call| judge::novel(0, call)));
+            misses.for_each(|call| self.send(Told::Startup(judge::novel(0, call))));
             return None;
         };
         driven.journal.extend(late);
@@ -431,7 +569,11 @@ impl Worker {
             took: Some(driven.took),
             pending: None,
         };
-        self.send(driven.number, Played { outcome, response, journal: driven.journal });
+        let missed = driven.journal.iter().any(is_miss);
+        self.played(
+            driven.number,
+            Played { outcome, missed, is_from_before: false, response, journal: driven.journal },
+        );
     }
 
     fn judgement(&self, driven: &Driven) -> Judgement {
@@ -461,12 +603,17 @@ impl Worker {
             took: None,
             pending: None,
         };
-        self.send(number, Played { outcome, response: None, journal: Vec::new() });
+        let played = Played { outcome, missed: false, is_from_before: false, response: None, journal: Vec::new() };
+        self.played(number, played);
     }
 
-    fn send(&self, number: usize, played: Played) {
+    fn played(&self, number: usize, played: Played) {
+        self.send(Told::Played(number, Box::new(played)));
+    }
+
+    fn send(&self, told: Told) {
         // The pass reads until every worker is done; it stops earlier only when it is itself given up.
-        let _ = self.sender.send((number, played));
+        let _ = self.sender.send(told);
     }
 
     async fn discard(&mut self) {
@@ -511,7 +658,7 @@ fn is_miss(call: &Call) -> bool {
 fn propose(
     store: &Store,
     plan: &[Planned],
-    seen: &[Played],
+    seen: &[&Played],
     outcomes: &mut [Outcome],
     rules: &Rules,
 ) -> Result<(), regress_cassettes::Error> {

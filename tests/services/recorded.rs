@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::{LISTENS, Language, Shop, tour};
-use crate::harness::{Corpus, Finished, Recording, Replay, Report};
+use crate::harness::{Corpus, Finished, Process, Recording, Replay, Report};
 
 /// The capture source to record by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +98,19 @@ impl RecordedShop {
         waits: Waits,
         arguments: &[&str],
     ) -> (Finished, Option<Report>) {
-        let result = Replay {
-            cassettes,
-            settings: &self.settings(change, waits),
-            command: &self.shop.language.command(),
-            environment: self.shop.environment(change),
-            arguments,
-        }
-        .run();
+        let (settings, command) = (self.settings(change, waits), self.shop.language.command());
+        let environment = self.shop.environment(change);
+        let result = Replay { cassettes, settings: &settings, command: &command, environment, arguments }.run();
         let escaped = [self.shop.inventory.take_served(), self.shop.pricing.take_served()].concat();
         assert!(escaped.is_empty(), "{change}: a replay reached the real downstreams: {escaped:?}");
         result
+    }
+
+    /// Begin to replay them against the shop with a change.
+    pub fn begin_replay(&self, change: &str, waits: Waits, arguments: &[&str]) -> Process {
+        let (settings, command) = (self.settings(change, waits), self.shop.language.command());
+        let (cassettes, environment) = (self.cassettes(), self.shop.environment(change));
+        Replay { cassettes: &cassettes, settings: &settings, command: &command, environment, arguments }.start()
     }
 
     fn settings(&self, name: &str, waits: Waits) -> PathBuf {
