@@ -77,6 +77,9 @@ fn a_replay_that_stops_at_the_first_difference_says_what_it_left_out() {
 
 #[test]
 fn only_what_changed_in_git_is_replayed() {
+    if !require("select::changed", &[Need::Git]) {
+        return;
+    }
     let Some(recorded) = recorded("select::changed") else { return };
     let folder = recorded.cassettes();
     let repository = Repository::of(folder.parent().expect("it is in a folder of its own"));
@@ -165,6 +168,35 @@ fn a_killed_replay_is_gone_on_with() {
     let (finished, report) = recorded.replay("none", PATIENT, &["--resume"]);
     finished.expect_code(0);
     assert_eq!(report.expect("a replay that began has a report").summary.total, ENTRIES);
+}
+
+/// Without the history nobody knows what changed, and nothing must look as if nothing had.
+#[test]
+fn a_history_that_is_cut_off_is_told() {
+    if !require("select::history", &[Need::Git]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let whole = folder.path().join("whole");
+    std::fs::create_dir(&whole).expect("a folder of our own");
+    let repository = Repository::of(&whole);
+    repository.init();
+    for (branch, file) in [("main", "a"), ("work", "b")] {
+        std::fs::write(whole.join(file), file).expect("a folder of our own");
+        repository.git(&["checkout", "--quiet", "-B"], Path::new(branch));
+        repository.commit();
+    }
+    repository.git(&["checkout", "--quiet"], Path::new("main"));
+    let from = format!("file://{}", whole.display());
+    for (name, how) in [("one", "--single-branch"), ("all", "--no-single-branch")] {
+        let clone = folder.path().join(name);
+        Repository::of(folder.path()).git(&["clone", "--quiet", "--depth=1", how, "--branch=work", &from], &clone);
+        let mut command = regress();
+        let finished =
+            Process::start(command.arg("replay").arg(&clone).args(["--changed-only", "--", "true"])).finish();
+        finished.expect_code(2);
+        assert!(finished.stderr.contains("hint: fetch the whole history"), "{name}: {}", finished.stderr);
+    }
 }
 
 fn recorded(test: &str) -> Option<RecordedShop> {

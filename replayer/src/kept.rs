@@ -302,7 +302,7 @@ mod tests {
     use regress_cassettes::Store;
 
     use super::*;
-    use crate::{Selection, Verdict, testing};
+    use crate::testing;
 
     /// A folder with two cassettes, and how it is replayed.
     struct Folder {
@@ -317,24 +317,7 @@ mod tests {
             for id in ["a", "b"] {
                 store.write(&Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
             }
-            let settings = Settings {
-                store: folder.path().to_owned(),
-                command: vec!["true".into()],
-                env: Vec::new(),
-                cwd: None,
-                jobs: 1,
-                selection: Selection::default(),
-                fail_fast: false,
-                entry_port: None,
-                ready_timeout: Duration::ZERO,
-                entry_timeout: Duration::ZERO,
-                settle: Duration::ZERO,
-                policy: Default::default(),
-                rules: Default::default(),
-                keep: Keep::GoOn,
-                propose: false,
-                helper: PathBuf::new(),
-            };
+            let settings = testing::settings(folder.path());
             Folder { folder, settings }
         }
 
@@ -364,39 +347,20 @@ mod tests {
             for (planned, missed) in folder.plan().entries.iter().zip([false, true]) {
                 kept.outcome(planned, &outcome(planned), missed).unwrap();
             }
-            kept.startup(&call()).unwrap();
+            kept.startup(&testing::omitted()).unwrap();
             folder
         }
     }
 
-    fn call() -> CallFinding {
-        let (number, downstream, change) = (0, "config".to_owned(), crate::CallChange::Omitted);
-        CallFinding { number, downstream, destination: None, request: "GET /flags".to_owned(), change }
-    }
-
     fn outcome(planned: &Planned) -> Outcome {
-        Outcome {
-            cassette: planned.cassette.id.clone(),
-            file: planned.file.clone(),
-            entry: "POST /orders".to_owned(),
-            verdict: Verdict::Different,
-            findings: vec![crate::Finding::Call(call())],
-            excused: Vec::new(),
-            if_answered: None,
-            doubts: Vec::new(),
-            notes: Vec::new(),
-            calls: Vec::new(),
-            last_output: None,
-            took: Some(Duration::from_micros(1234)),
-            pending: None,
-        }
+        testing::outcome(&planned.cassette.id, &planned.file)
     }
 
     #[test]
     fn what_was_kept_is_known() {
         let folder = Folder::interrupted();
         let (_kept, before) = folder.begin().unwrap();
-        assert_eq!(before.startup, [call()]);
+        assert_eq!(before.startup, [testing::omitted()]);
         assert_eq!(before.outcomes.values().map(|known| known.missed).collect::<Vec<_>>(), [false, true]);
         for (planned, known) in folder.plan().entries.iter().zip(before.outcomes.values()) {
             assert_eq!(known.outcome, outcome(planned));

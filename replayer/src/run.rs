@@ -683,3 +683,39 @@ fn propose(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn what_was_answered_is_kept_and_called_before_an_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        for id in ["a", "b"] {
+            store.write(&Cassette { id: regress_cassettes::CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
+        }
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
+        let settings = testing::settings(folder.path());
+        let (mut kept, _) = Kept::begin(&settings, &plan, None).unwrap();
+        let told = |number: usize, response: Option<Message>| {
+            let Planned { file, cassette } = &plan.entries[number];
+            let outcome = testing::outcome(&cassette.id, file);
+            let played = Played { outcome, missed: true, is_from_before: false, response, journal: Vec::new() };
+            Told::Played(number, Box::new(played))
+        };
+        let startup = || Told::Startup(testing::omitted());
+        for told in [told(0, None), told(1, Some(testing::created("1"))), startup(), startup()] {
+            told.keep(&mut kept, &plan.entries).unwrap();
+        }
+        drop(kept);
+        let (_kept, before) = Kept::begin(&settings, &plan, None).unwrap();
+        let pass = Pass::of(before);
+        let known: Vec<_> = pass.played.iter().map(|(number, played)| (*number, played.missed)).collect();
+        // What ended the replay may have ended the service a moment before.
+        assert_eq!(known, [(1, true)]);
+        assert_eq!(pass.startup, [testing::omitted()]);
+        assert!(pass.played[&1].is_from_before);
+    }
+}

@@ -156,11 +156,13 @@ impl Tally {
         line
     }
 
-    /// How long the rest takes if it goes on like this; `None` where nothing is done yet, or all.
+    /// How long the rest takes if it goes on like this; `None` where all is done, or too little to tell: the first
+    /// second is mostly the service's start.
     fn left(&self, now: Duration) -> Option<Duration> {
+        let spent = now.saturating_sub(self.begun);
         let rest = self.entries.saturating_sub(self.done());
-        let one = now.saturating_sub(self.begun).as_secs_f64() / self.done().max(1) as f64;
-        let is_known = self.done() > 0 && rest > 0;
+        let one = spent.as_secs_f64() / self.done().max(1) as f64;
+        let is_known = spent >= Duration::from_secs(1) && self.done() > 0 && rest > 0;
         is_known.then(|| Duration::try_from_secs_f64(one * rest as f64).unwrap_or(Duration::MAX))
     }
 }
@@ -214,6 +216,7 @@ mod tests {
         tally.add(Verdict::Inconclusive);
         let line = "100/1000  98 same, 1 different, 1 inconclusive  1 min 30 s left";
         assert_eq!(tally.line(SECOND * 11), line);
+        assert!(!tally.line(SECOND + SECOND / 2).contains("left"));
         tally.known = 20;
         (0..900).for_each(|_| tally.add(Verdict::Same));
         let line = "1000/1000  998 same, 1 different, 1 inconclusive, 20 known from before";
