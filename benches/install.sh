@@ -1,19 +1,42 @@
 #!/usr/bin/env bash
-# Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy into a
-# Python virtual environment, HTTP clients and mountebank by npm, WireMock by Maven. Can be run again: what is there is left alone. Go, Node.js and nginx
-# come with tests/install.sh as well.
+# Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy, vcrpy and
+# DeepDiff into Python virtual environments, HTTP clients, mountebank and jsondiffpatch by npm, WireMock by Maven. Can be run
+# again: what is there is left alone. Go, Node.js, nginx and Maven come with tests/install.sh as well.
 #
-# Environment: REGRESS_BENCH_TOOLS, the folder for the virtual environment and the npm packages
+# Environment: REGRESS_BENCH_TOOLS, the folder for everything that is not a package of the system
 # (default: regress-bench in the user's cache folder; the benchmarks look there, too).
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
 packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
-mitmproxy=mitmproxy==11.0.2
-clients=(undici@6.29.1 axios@1.21.1 mountebank@2.9.1)
-wiremock=org.wiremock:wiremock-standalone:3.9.1
+wiremock=org.wiremock:wiremock-standalone:3.13.1
 
 say() { printf 'install: %s\n' "$*"; }
+
+# A note of what was asked for makes a second run quick, and a changed version a new install.
+is_there() { [ "$(cat "$tools/$1/asked-for" 2>/dev/null)" = "${*:2}" ] && say "${*:2}: in $tools/$1"; }
+note() { printf '%s' "${*:2}" >"$tools/$1/asked-for"; }
+
+# FOLDER PACKAGE...
+python_packages() {
+    is_there "$@" && return
+    say "Python packages ${*:2} into $tools/$1"
+    rm -rf "${tools:?}/$1"
+    /usr/bin/python3 -m venv "$tools/$1"
+    "$tools/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+    note "$@"
+}
+
+# FOLDER PACKAGE...
+node_packages() {
+    is_there "$@" && return
+    say "npm packages ${*:2} into $tools/$1"
+    rm -rf "${tools:?}/$1"
+    mkdir -p "$tools/$1"
+    printf '{"private":true}\n' >"$tools/$1/package.json"
+    (cd "$tools/$1" && npm install --silent --no-audit --no-fund --ignore-scripts "${@:2}")
+    note "$@"
+}
 
 missing=()
 for package in "${packages[@]}"; do
@@ -42,37 +65,19 @@ else
     say "apt packages are there"
 fi
 
-# A note of what was asked for makes a second run quick, and a changed version a new install.
-if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "$mitmproxy" ]; then
-    say "$mitmproxy into $tools/venv"
-    rm -rf "$tools/venv"
-    mkdir -p "$tools"
-    /usr/bin/python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "$mitmproxy"
-    printf '%s' "$mitmproxy" >"$tools/venv/asked-for"
-else
-    say "$mitmproxy is in $tools/venv"
-fi
+mkdir -p "$tools"
+python_packages venv mitmproxy==11.0.2 vcrpy==7.0.0
+python_packages diff-venv deepdiff==8.6.1
+node_packages npm undici@6.29.1 axios@1.21.1 mountebank@2.9.1
+node_packages diff-npm jsondiffpatch@0.7.7
 
-if [ "$(cat "$tools/npm/asked-for" 2>/dev/null)" != "${clients[*]}" ]; then
-    say "npm packages ${clients[*]} into $tools/npm"
-    rm -rf "$tools/npm"
-    mkdir -p "$tools/npm"
-    printf '{"private":true}\n' >"$tools/npm/package.json"
-    (cd "$tools/npm" && npm install --silent --no-audit --no-fund --ignore-scripts "${clients[@]}")
-    printf '%s' "${clients[*]}" >"$tools/npm/asked-for"
+jar=$tools/wiremock-standalone-${wiremock##*:}.jar
+if [ ! -e "$jar" ]; then
+    say "$wiremock into $tools"
+    rm -f "$tools"/wiremock-standalone*.jar
+    mvn --quiet --batch-mode dependency:copy -Dartifact="$wiremock" -DoutputDirectory="$tools"
 else
-    say "npm packages are in $tools/npm"
-fi
-
-if [ "$(cat "$tools/wiremock.asked-for" 2>/dev/null)" != "$wiremock" ]; then
-    say "$wiremock into $tools/wiremock-standalone.jar"
-    mvn --quiet dependency:copy -Dartifact="$wiremock" -DoutputDirectory="$tools/maven" >/dev/null
-    mv "$tools"/maven/wiremock-standalone-*.jar "$tools/wiremock-standalone.jar"
-    rmdir "$tools/maven"
-    printf '%s' "$wiremock" >"$tools/wiremock.asked-for"
-else
-    say "WireMock is in $tools"
+    say "$wiremock is in $tools"
 fi
 
 say "done"

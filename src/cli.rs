@@ -22,6 +22,8 @@ enum Command {
     Record(commands::record::Args),
     /// Start a new build in a sealed sandbox, play its downstreams, judge what it does
     Replay(commands::replay::Args),
+    /// Replay the recorded build against itself, and propose rules for what varies
+    Noise(commands::noise::Args),
     /// Accept or reject the differences that a replay found
     Review(commands::review::Args),
     /// Look at cassettes
@@ -51,6 +53,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Record(args) => commands::record::run(args),
         Command::Replay(args) => commands::replay::run(args),
+        Command::Noise(args) => commands::noise::run(args),
         Command::Review(args) => commands::review::run(args),
         Command::Cassette(args) => commands::cassette::run(args),
         Command::Doctor(args) => commands::doctor::run(args),

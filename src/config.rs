@@ -1,5 +1,7 @@
 //! `regress.toml`: the settings of one service, meant to be committed beside its cassettes.
 
+pub mod rules_file;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -149,18 +151,27 @@ impl Replay {
 impl Config {
     /// The files that [`Config::load`] looks for: it reads the first that there is.
     pub fn places(named: Option<&Path>, beside: Option<&Path>) -> Vec<PathBuf> {
-        let folders = beside.into_iter().chain([Path::new(".")]);
+        // Beside a packed folder, which is a file.
+        let beside = beside.map(|store| if store.is_file() { store.with_file_name("") } else { store.to_owned() });
+        let folders = beside.into_iter().chain([PathBuf::from(".")]);
         named.map_or_else(|| folders.map(|folder| folder.join(FILE_NAME)).collect(), |named| vec![named.to_owned()])
+    }
+
+    /// The file that [`Config::load`] reads, if there is one.
+    fn find(named: Option<&Path>, beside: Option<&Path>) -> Option<PathBuf> {
+        let found = || Config::places(None, beside).into_iter().find(|path| path.is_file());
+        named.map(Path::to_path_buf).or_else(found)
+    }
+
+    /// The file that rules are added to: the one that is read, else a new one in the cassette folder.
+    pub fn rules_file(named: Option<&Path>, store: &Path) -> PathBuf {
+        Config::find(named, Some(store)).unwrap_or_else(|| store.join(FILE_NAME))
     }
 
     /// Read the named file, or else the first `regress.toml` found in `beside` (the cassette folder) and the
     /// current folder; without one, the defaults.
     pub fn load(named: Option<&Path>, beside: Option<&Path>) -> Result<Config, Failure> {
-        let found = match named {
-            Some(path) => Some(path.to_path_buf()),
-            None => Config::places(None, beside).into_iter().find(|place| place.is_file()),
-        };
-        let Some(path) = found else { return Ok(Config::default()) };
+        let Some(path) = Config::find(named, beside) else { return Ok(Config::default()) };
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Failure::new(format_args!("cannot read {}: {error}", path.display()))
                 .hint("name an existing file with --config")

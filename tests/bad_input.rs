@@ -15,6 +15,8 @@ fn what_is_not_there_is_named() {
     let missing = folder.path().join("missing");
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").expect("the folder can be written");
+    let damaged = folder.path().join("damaged.cassettes.zst");
+    std::fs::write(&damaged, "not a packed folder").expect("the folder can be written");
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).expect("the folder can be written");
 
@@ -26,6 +28,12 @@ fn what_is_not_there_is_named() {
         ("a file where a folder belongs", &["replay", &as_text(&file), "--", "true"]),
         ("review of nothing", &["review", &as_text(&missing), "--accept-all"]),
         ("a cassette that does not exist", &["cassette", "show", &as_text(&missing)]),
+        ("a packed folder that is none", &["replay", &as_text(&damaged), "--", "true"]),
+        ("an update of a packed folder", &["replay", &as_text(&damaged), "--update", "--", "true"]),
+        ("unpacking what is not packed", &["cassette", "unpack", &as_text(&damaged)]),
+        ("packing what is not there", &["cassette", "pack", &as_text(&missing)]),
+        ("packing over a file", &["cassette", "pack", &as_text(&empty), "-o", &as_text(&damaged)]),
+        ("packing under another name", &["cassette", "pack", &as_text(&empty), "-o", &as_text(&missing)]),
         ("cassettes into a file", &["record", "-o", &as_text(&file), "--via", "proxy", "--", "true"]),
         ("nothing to record", &["record", "-o", &as_text(&missing)]),
         ("a hook for a running process", &["record", "-o", &as_text(&missing), "--hook", "node", "--pid", "1"]),
@@ -49,6 +57,20 @@ fn settings_that_make_no_sense_are_refused() {
     for text in ["[service]\ncolour = 1\n", "[service\n", "[replay]\nsettle = -1\n"] {
         std::fs::write(&settings, text).expect("the folder can be written");
         refused(text, regress().arg("replay").arg(folder.path()).arg("--config").arg(&settings).args(["--", "true"]));
+    }
+}
+
+#[test]
+fn a_rule_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    std::fs::write(&settings, "[[rules]]\npath = \"response/bodi/at\"\nas = \"ignore\"\n")
+        .expect("the folder can be written");
+    let mut command = regress();
+    command.arg("replay").arg(folder.path()).arg("--config").arg(&settings).args(["--", "true"]);
+    let finished = refused("a rule for no part of a message", &mut command);
+    for told in ["rule 1 (response/bodi/at): \"bodi\" is no part of a message", "write a path as reports print it"] {
+        assert!(finished.stderr.contains(told), "{}", finished.stderr);
     }
 }
 

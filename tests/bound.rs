@@ -40,6 +40,10 @@ fn what_a_service_makes_anew_is_the_same_and_what_it_confuses_is_not() {
     let report = ledger.replay("other-tenant", &[], 1);
     let different = report.outcomes.iter().filter(|outcome| outcome.verdict == "different");
     assert!(different.count() >= report.outcomes.len() - 1, "{report:?}");
+
+    ledger.accept("amount");
+    assert_eq!(ledger.replay("amount", &[], 0).summary.same, 3, "what was accepted is no value of one run");
+    ledger.replay("none", &[], 1);
 }
 
 /// The ledger, its store, and where it is recorded.
@@ -79,15 +83,24 @@ impl Ledger<'_> {
         self.store.take_served();
     }
 
+    /// Accepts what a build does otherwise.
+    fn accept(&self, change: &str) {
+        self.run(change, &["--update"], 1);
+    }
+
     fn replay(&self, change: &str, arguments: &[&str], code: i32) -> Report {
         let mut all = vec!["--no-pending"];
         all.extend(arguments);
+        self.run(change, &all, code)
+    }
+
+    fn run(&self, change: &str, arguments: &[&str], code: i32) -> Report {
         let (finished, report) = Replay {
             cassettes: &self.folder.join("cassettes"),
             settings: &self.folder.join("regress.toml"),
             command: &self.command(),
             environment: self.environment(change),
-            arguments: &all,
+            arguments,
         }
         .run();
         finished.expect_code(code);

@@ -9,6 +9,8 @@ use crate::{
 const VARIES: &[(&str, &str)] = &[
     (r"\d{8}T\d{6}\.\d{6}Z-\d{4}", "[ID]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[AT]"),
+    // Groups of calls are named after the downstream as well, which has another port each time.
+    (r"(entry|entries)( +)[0-9a-f]{8}\b", "$1$2[GROUP]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
     (r"\b\d+(\.\d+)? (ns|µs|us|ms|s)\b", "[TIME]"),
     (r"/tmp/\S*?/cassettes", "[CASSETTES]"),
@@ -44,11 +46,14 @@ fn help_of_every_command() {
         &[],
         &["record"],
         &["replay"],
+        &["noise"],
         &["review"],
         &["cassette"],
         &["cassette", "show"],
         &["cassette", "list"],
         &["cassette", "verify"],
+        &["cassette", "pack"],
+        &["cassette", "unpack"],
         &["cassette", "recorrelate"],
         &["doctor"],
         &["hook"],

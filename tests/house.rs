@@ -8,6 +8,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("regress-mockserver", &["regress-cassettes", "regress-protocols"]),
     ("regress-recorder", &["regress-cassettes", "regress-ebpf", "regress-mockserver", "regress-protocols"]),
     ("regress-replayer", &["regress-cassettes", "regress-mockserver", "regress-protocols"]),
+    // It runs the command and reads its report, as a user's tests do.
+    ("regress-test", &[]),
     (
         "regress",
         &[
@@ -17,6 +19,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "regress-protocols",
             "regress-recorder",
             "regress-replayer",
+            "regress-test",
         ],
     ),
 ];

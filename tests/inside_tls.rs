@@ -212,7 +212,7 @@ fn empty() -> Cassette {
         kernel: String::new(),
     };
     let id = regress_cassettes::CassetteId(String::new());
-    Cassette { id, recorded, entry: None, downstream: Vec::new(), defects: Vec::new() }
+    Cassette { id, recorded, nondeterministic: Vec::new(), entry: None, downstream: Vec::new(), defects: Vec::new() }
 }
 
 fn answer(_: &str, target: &str, body: &[u8]) -> Answer {

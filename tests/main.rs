@@ -15,6 +15,8 @@ mod attach;
 mod bad_input;
 /// What a service makes anew is bound to what was recorded.
 mod bound;
+/// The report for a browser, in a browser.
+mod browser;
 /// Recording a running service under concurrent clients: nothing is lost, no owner is wrong.
 mod capture;
 /// What the commands print.
@@ -29,17 +31,21 @@ mod inside_tls;
 mod killed;
 /// What is lost is said to be lost.
 mod losses;
-/// The model table: what each change of a service must lead to.
-mod model;
+/// The regression matrix: what each change of a service must lead to.
+mod matrix;
+/// What varies by itself: rules proposed, accepted, and no more than that covered.
+mod noise;
 /// Owners that only what is said can tell.
 mod owners;
 /// Kernel and proxy recording of the same traffic say the same.
 mod parity;
 mod proof;
-/// Services made by others: nginx in front of httpbin, verdaccio.
-mod real;
+/// Reports where they are used.
+mod reports;
 /// Accepting and rejecting differences.
 mod review;
+/// The crate for Rust tests: what differs is a snapshot of insta.
+mod rust_tests;
 /// Nothing gets out of the sandbox.
 mod sealed;
 /// A part of a corpus, and a replay that was interrupted.

@@ -92,3 +92,46 @@ fn values_tell_what_is_likely_where_that_is_asked_for() {
         finished.stderr
     );
 }
+
+/// Few requests, at once in several processes of which each takes one at a time.
+#[test]
+fn what_php_calls_side_by_side_and_after_the_response_is_known_from_the_first_request_on() {
+    if !require("owners::php", &[Need::Php, Need::Ebpf]) {
+        return;
+    }
+    const CLIENTS: u32 = 3;
+    const EACH: u32 = 2;
+    let downstream = Downstream::start(|_, target, _| Answer(200, "text/plain", target.to_owned()));
+    let port = free_port();
+    let mut command = Command::new("php");
+    command.args(["-S", &format!("127.0.0.1:{port}")]).arg(source("parallel.php")).env("PHP_CLI_SERVER_WORKERS", "4");
+    let service = Process::start(command.env("DOWNSTREAM", downstream.address.to_string()));
+    service.wait_for_line("started");
+
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let recording = Recording::start(out.path(), ["--via", "ebpf", "--pid", &service.id().to_string()], []);
+    std::thread::scope(|scope| {
+        for first in (0..CLIENTS).map(|client| 100 * client) {
+            scope.spawn(move || {
+                for number in first..first + EACH {
+                    let path = format!("/orders/{number}");
+                    assert_eq!(Client::new(port).get(&path).response, path);
+                }
+            });
+        }
+    });
+    let finished = recording.stop();
+    service.stop();
+    let corpus = Corpus::read(out.path());
+    let entries = (CLIENTS * EACH) as usize;
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (entries, 0), "{}", finished.stderr);
+    for cassette in &corpus.cassettes {
+        let entry = cassette.entry.as_ref().expect("not the ambient cassette");
+        assert_eq!((cassette.downstream.len(), cassette.has_defects()), (3, false), "{}", finished.stderr);
+        for call in &cassette.downstream {
+            assert_eq!(http(entry).request.target(), http(call).request.target());
+            assert_eq!(call.cause.as_ref().map(|cause| cause.rule), Some(Rule::LastRead));
+        }
+    }
+    finished.expect_code(0);
+}

@@ -118,7 +118,7 @@ fn only_what_changed_in_git_is_replayed() {
     touch(&folder.join("ambient.cassette.json"));
     assert_eq!(changed(&["--changed-only=HEAD"]).len(), ENTRIES);
     // The replay writes its settings itself.
-    std::fs::write(folder.with_file_name("none.toml"), "# others\n").expect("a folder of our own");
+    std::fs::write(folder.with_file_name("replay.toml"), "# others\n").expect("a folder of our own");
     repository.commit();
     assert_eq!(changed(&["--changed-only=HEAD"]).len(), ENTRIES);
 
@@ -203,7 +203,7 @@ fn recorded(test: &str) -> Option<RecordedShop> {
     require(test, &[Need::Python, Need::Sandbox]).then(|| RecordedShop::record(Language::Python, Source::Proxy))
 }
 
-fn replay(recorded: &RecordedShop, change: &str, arguments: &[&str]) -> (Finished, Report) {
+fn replay(recorded: &RecordedShop, change: &'static str, arguments: &[&str]) -> (Finished, Report) {
     let arguments = [&["--no-pending"], arguments].concat();
     let (finished, report) = recorded.replay(change, PATIENT, &arguments);
     let report = report.unwrap_or_else(|| panic!("no report: {}", finished.stderr));

@@ -97,7 +97,13 @@ fn write(path: PathBuf, text: String) -> Result<PathBuf, String> {
 }
 
 fn wiremock(folder: &Path, port: u16, recorded: usize) -> Result<Command, String> {
-    let jar = installed("wiremock-standalone.jar")?;
+    let jar = tools::folder().and_then(|folder| {
+        let mut files = fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|file| file.path());
+        files.find(|path| {
+            path.extension().is_some_and(|end| end == "jar") && path.to_string_lossy().contains("wiremock")
+        })
+    });
+    let jar = jar.ok_or("not installed: benches/install.sh does it")?;
     fs::create_dir(folder.join("mappings")).map_err(|error| error.to_string())?;
     let mapping = |item: usize| {
         json!({

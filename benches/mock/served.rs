@@ -24,6 +24,7 @@ use regress_mockserver::{
     library::Library,
     mock::{Mock, Mode, Policy},
     sandbox::{Listeners, Sandbox, Spec},
+    survey::Survey,
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -59,7 +60,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let (Ok(recorded), Ok(requests)) = (recorded.parse(), requests.parse()) else { return ExitCode::from(2) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let rate = runtime.block_on(async {
-        let library = Arc::new(Library::new([], Some(Arc::new(ambient(recorded))), Rules::none()));
+        let library = Arc::new(Library::new(Survey::default(), Some(Arc::new(ambient(recorded))), Rules::none()));
         let library = (server == "mock").then_some(library);
         // What is made once is made before.
         spent(library.clone(), WARM_UP.min(requests), recorded).await?;
@@ -179,6 +180,7 @@ fn ambient(recorded: usize) -> Cassette {
     Cassette {
         id: CassetteId(CassetteId::AMBIENT.to_owned()),
         recorded: recorded_as,
+        nondeterministic: Vec::new(),
         entry: None,
         downstream: (0..recorded).map(exchange).collect(),
         defects: Vec::new(),

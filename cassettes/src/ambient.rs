@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     AMBIENT_FILE, Error, FORMAT, Store,
-    file::{self, LIMIT},
+    file::{self, LIMIT, Source},
     model::{Cassette, CassetteId, Defect, Exchange, Recorded},
 };
 
@@ -42,6 +42,7 @@ pub struct Ambient<'s> {
 impl<'s> Ambient<'s> {
     /// Open the store's ambient cassette for a recording that describes itself so.
     pub fn open(store: &'s Store, recorded: &Recorded) -> Result<Ambient<'s>, Error> {
+        store.check_writable()?;
         let path = store.root().join(AMBIENT_FILE);
         let text = tempfile::tempfile_in(store.root()).map_err(|source| failed(&path, source))?;
         let mut ambient = Ambient {
@@ -61,7 +62,7 @@ impl<'s> Ambient<'s> {
     }
 
     fn take_over(&mut self) -> Result<(), Error> {
-        let decoded = file::read_decoded(&self.path)?;
+        let decoded = file::read_decoded(Source::Folder, &self.path)?;
         if !decoded.unknown.is_empty() {
             // Appending would drop what this version does not know.
             return Err(Error::Newer { path: self.path.clone(), found: decoded.format.max(FORMAT) });
@@ -147,6 +148,7 @@ impl<'s> Ambient<'s> {
         Cassette {
             id: CassetteId(CassetteId::AMBIENT.to_owned()),
             recorded: self.recorded.clone(),
+            nondeterministic: Vec::new(),
             entry: None,
             downstream,
             defects,

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::FORMAT;
+use crate::{FORMAT, PACK_FORMAT};
 
 /// An error of reading or writing cassettes.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,41 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// The file is no packed folder that is whole.
+    #[error("{}: not a packed folder of cassettes that can be read: {what}", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file was packed in a newer form than this program reads.
+    #[error("{}: packed form {}.{} is newer than {}.{}, the newest that this regress reads",
+        path.display(), found.0, found.1, PACK_FORMAT.0, PACK_FORMAT.1)]
+    NewerPack {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        found: (u16, u16),
+    },
+    /// A packed folder cannot be written to.
+    #[error("{}: a packed folder of cassettes can only be read", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something is where something new is to be made.
+    #[error("{}: it is there already", path.display())]
+    Taken {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A proposal waits for review, which packing would lose.
+    #[error("{}: it waits for review, and is not packed", path.display())]
+    Waiting {
+        /// The proposal.
+        path: PathBuf,
+    },
     /// There is no such cassette folder.
     #[error("{}: there is no such cassette folder", path.display())]
     NoStore {
@@ -134,6 +169,13 @@ impl Error {
                 "after editing a body, set its Content-Length (or the sizes of its chunks) to the new length"
             }
             Error::Unwritable { .. } => "this is a defect of regress: please report it",
+            Error::Pack { .. } => "pack the folder again with `regress cassette pack DIR`, or fetch the file again",
+            Error::NewerPack { .. } => "upgrade regress, or unpack it with the version that packed it",
+            Error::Packed { path } => {
+                return Some(format!("unpack it first: `regress cassette unpack {}`", path.display()));
+            }
+            Error::Taken { .. } => "delete it, or give another name with -o",
+            Error::Waiting { .. } => "accept or reject it with `regress review DIR` first",
             Error::NoStore { .. } => "name the folder that `regress record -o DIR` wrote",
         };
         Some(hint.to_owned())

@@ -11,6 +11,8 @@ mod file;
 mod format;
 mod glob;
 mod model;
+mod pack;
+mod proposal;
 mod route;
 mod store;
 mod verify;
@@ -25,13 +27,16 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via,
 };
-pub use route::route_slug;
+pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
+pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
 pub use verify::verify;
 
-/// The cassette format that this crate writes, MAJOR.MINOR, apart from the program's version.
+/// The newest cassette format that this crate writes, MAJOR.MINOR, apart from the program's version. A cassette is written
+/// in the lowest MINOR that has everything that it has.
 ///
 /// A newer MAJOR is refused; a newer MINOR is read, and what it adds is ignored and reported by [`verify()`].
 ///
 /// * 1.0: the first.
-pub const FORMAT: (u16, u16) = (1, 0);
+/// * 1.1: `nondeterministic`.
+pub const FORMAT: (u16, u16) = (1, 1);

@@ -36,6 +36,9 @@ pub struct Cassette {
     pub id: CassetteId,
     /// How it was recorded.
     pub recorded: Recorded,
+    /// Why the entry is non-deterministic: what was not as recorded when the recording was replayed at once against the
+    /// build that was recorded. Empty = nothing, or nobody looked.
+    pub nondeterministic: Vec<String>,
     /// The entry; `None` in the ambient cassette.
     pub entry: Option<Exchange>,
     /// Downstream exchanges in the order in which their requests began.

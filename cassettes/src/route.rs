@@ -50,8 +50,8 @@ fn safe(text: &str) -> String {
     out.trim_matches(|c| c == '-' || c == '.').to_owned()
 }
 
-/// Digits alone, a UUID, or hexadecimal of eight digits and more with at least one decimal digit among them.
-fn is_id(segment: &str) -> bool {
+/// Whether a segment of a path looks like an id: digits alone, a UUID, or hexadecimal of eight digits and more with at least one decimal digit among them.
+pub fn is_id(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
     let hex = bytes.iter().filter(|b| b.is_ascii_hexdigit()).count();

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use walkdir::WalkDir;
 
 use crate::{
-    Ambient, Error,
-    file::{self, BODIES, Durability, Unfinished},
+    Ambient, Error, Pack,
+    file::{self, BODIES, Durability, Source, Unfinished},
     format,
     model::{Cassette, CassetteId, Exchange},
+    proposal,
     route::route_slug,
+    verify::verify_in,
 };
 
 /// The file of the ambient cassette.
@@ -27,11 +29,14 @@ pub const SUFFIX: &str = ".cassette.json";
 /// How the file name of every proposal ends.
 pub const PENDING_SUFFIX: &str = ".cassette.json.new";
 
-/// A folder of cassettes: `<route-slug>/<id>.cassette.json`, `ambient.cassette.json`, big bodies under `bodies/`.
+/// A folder of cassettes: `<route-slug>/<id>.cassette.json`, `ambient.cassette.json`, big bodies under `bodies/`. Or its
+/// packed form, which can be read only: its files are named as if it were a folder. A clone reads that for itself, so
+/// that threads do not wait for each other.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
     durability: Durability,
+    pack: Option<Pack>,
 }
 
 impl Located {
@@ -69,16 +74,19 @@ impl Store {
     pub fn create(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
         match fs::create_dir_all(&root) {
-            Ok(()) => Ok(Store { root, durability: Durability::AtOnce }),
+            Ok(()) => Ok(Store { root, durability: Durability::AtOnce, pack: None }),
             Err(source) => Err(Error::Io { action: "make", path: root, source }),
         }
     }
 
-    /// Open a folder that is there.
+    /// Open a folder that is there, or a packed one.
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
-        if root.is_dir() {
-            Ok(Store { root, durability: Durability::AtOnce })
+        if Pack::is_at(&root) {
+            let pack = Some(Pack::open(&root)?);
+            Ok(Store { root, durability: Durability::AtOnce, pack })
+        } else if root.is_dir() {
+            Ok(Store { root, durability: Durability::AtOnce, pack: None })
         } else {
             Err(Error::NoStore { path: root })
         }
@@ -97,7 +105,20 @@ impl Store {
         nix::unistd::syncfs(&folder).map_err(|errno| failed(errno.into()))
     }
 
-    /// The folder.
+    /// Whether this is a packed folder.
+    pub fn is_packed(&self) -> bool {
+        self.pack.is_some()
+    }
+
+    fn source(&self) -> Source<'_> {
+        self.pack.as_ref().map_or(Source::Folder, Source::Packed)
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if self.is_packed() { Err(Error::Packed { path: self.root.clone() }) } else { Ok(()) }
+    }
+
+    /// The folder, or the packed one.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -139,14 +160,26 @@ impl Store {
         self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"))
     }
 
-    /// Write a proposal beside the cassette that it would replace, and give its path.
+    /// Write a proposal beside the cassette that it would replace, marked with what that says now, and give its path.
     pub fn write_pending(&self, original: &Path, cassette: &Cassette) -> Result<PathBuf, Error> {
         let mut proposed = original.as_os_str().to_owned();
         proposed.push(".new");
-        self.write_to(proposed.into(), cassette)
+        self.check_writable()?;
+        let replaced = file::read_text(original)?;
+        self.write_text(proposed.into(), cassette, |text| proposal::marked(&text, replaced.as_bytes()))
     }
 
     fn write_to(&self, path: PathBuf, cassette: &Cassette) -> Result<PathBuf, Error> {
+        self.write_text(path, cassette, |text| text)
+    }
+
+    fn write_text(
+        &self,
+        path: PathBuf,
+        cassette: &Cassette,
+        finish: impl FnOnce(String) -> String,
+    ) -> Result<PathBuf, Error> {
+        self.check_writable()?;
         let unwritable = |what: String| Error::Unwritable { path: path.clone(), id: cassette.id.to_string(), what };
         if !cassette.id.is_valid() {
             return Err(unwritable("its id is not safe as a file name".to_owned()));
@@ -158,6 +191,7 @@ impl Store {
         let mut unfinished = Unfinished::new(self.durability);
         unfinished.folder(file::folder_of(&path))?;
         self.write_bodies(&files, &mut unfinished)?;
+        let text = finish(text);
         file::write_atomically(&path, self.durability, |file| file.write_all(text.as_bytes()))?;
         unfinished.keep();
         Ok(path)
@@ -206,8 +240,8 @@ impl Store {
         Ok(located)
     }
 
-    /// The cassettes in no order, found one after the other, so that their number takes no memory; without the ambient
-    /// one.
+    /// The cassettes of a folder in no order, found one after the other, so that their number takes no memory; without
+    /// the ambient one.
     pub fn walk(&self) -> impl Iterator<Item = Result<Located, Error>> {
         let walk = self.folders();
         walk.filter_map(|found| match found {
@@ -229,13 +263,31 @@ impl Store {
 
     /// Read one of them.
     pub fn read(&self, located: &Located) -> Result<Cassette, Error> {
-        file::read(&located.path)
+        self.read_at(&located.path)
+    }
+
+    /// Read the cassette at a path in the store.
+    pub fn read_at(&self, path: &Path) -> Result<Cassette, Error> {
+        file::read_decoded(self.source(), path).map(|decoded| decoded.cassette)
+    }
+
+    /// Every problem of a cassette file in the store, as [`crate::verify()`] has them.
+    pub fn verify_at(&self, path: &Path) -> Vec<Error> {
+        verify_in(self.source(), path)
+    }
+
+    /// The bytes of a file in the store; `None` where it is not there.
+    pub fn size_at(&self, path: &Path) -> Option<u64> {
+        match &self.pack {
+            Some(pack) => pack.size_at(path),
+            None => fs::metadata(path).ok().map(|file| file.len()),
+        }
     }
 
     /// The ambient cassette, if there is one.
     pub fn ambient(&self) -> Result<Option<Cassette>, Error> {
         let path = self.root.join(AMBIENT_FILE);
-        if path.exists() { file::read(&path).map(Some) } else { Ok(None) }
+        if self.size_at(&path).is_some() { self.read_at(&path).map(Some) } else { Ok(None) }
     }
 
     /// The proposals that wait for review, in order of their paths.
@@ -247,6 +299,11 @@ impl Store {
     /// The files of the folder, and of the folders in it, whose names end so; in order of their paths.
     fn files(&self, suffix: &str) -> Result<Vec<PathBuf>, Error> {
         let mut files = Vec::new();
+        if let Some(pack) = &self.pack {
+            files.extend(pack.paths().filter(|path| path.ends_with(suffix)).map(|path| self.root.join(path)));
+            files.sort();
+            return Ok(files);
+        }
         for found in self.folders() {
             let found = found.map_err(|error| self.unlisted(error))?;
             if found.file_type().is_file() && found.file_name().to_string_lossy().ends_with(suffix) {
@@ -263,22 +320,26 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 impl Pending {
-    /// Take the proposal: it replaces the cassette.
+    /// Whether the cassette is not any more what the proposal was made from. A proposal without a mark is not stale.
+    pub fn is_stale(&self) -> Result<bool, Error> {
+        let (_, made_from) = file::read_marked(&self.proposed)?;
+        let original = file::read_text(&self.original)?;
+        Ok(made_from.is_some_and(|hash| hash != format::hash(original.as_bytes())))
+    }
+
+    /// Take the proposal: it replaces the cassette in one step.
     pub fn accept(&self) -> Result<(), Error> {
-        fs::rename(&self.proposed, &self.original).map_err(|source| Error::Io {
-            action: "accept",
-            path: self.proposed.clone(),
-            source,
-        })?;
-        file::sync_folder(file::folder_of(&self.original))
+        let text = file::read_text(&self.proposed)?;
+        file::write_atomically(&self.original, Durability::AtOnce, |file| file.write_all(text.as_bytes()))?;
+        self.remove("accept")
     }
 
     /// Drop the proposal: the cassette stays as it is.
     pub fn reject(&self) -> Result<(), Error> {
-        fs::remove_file(&self.proposed).map_err(|source| Error::Io {
-            action: "reject",
-            path: self.proposed.clone(),
-            source,
-        })
+        self.remove("reject")
+    }
+
+    fn remove(&self, action: &'static str) -> Result<(), Error> {
+        fs::remove_file(&self.proposed).map_err(|source| Error::Io { action, path: self.proposed.clone(), source })
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use regress_protocols::http1::{Limits, Message, RequestReader, ResponseReader};
 
 use crate::{
-    Error, FORMAT, file,
+    Error, FORMAT,
+    file::{self, Source},
     format::{self, Fault},
     model::{Cassette, HttpExchange},
     store::{PENDING_SUFFIX, SUFFIX},
@@ -16,13 +17,18 @@ use crate::{
 /// whether writing it again gives the same text; also messages whose framing does not fit their body, which an edited body leaves
 /// behind. Empty when there is none.
 pub fn verify(path: &Path) -> Vec<Error> {
-    let text = match file::read_text(path) {
+    verify_in(Source::Folder, path)
+}
+
+/// The same for a file there.
+pub fn verify_in(source: Source<'_>, path: &Path) -> Vec<Error> {
+    let text = match source.text(path) {
         Ok(text) => text,
         Err(error) => return vec![error],
     };
     let mut problems = Vec::new();
     let decoded = format::decode(&text, &mut |hash, size| {
-        file::read_body(path, hash, size).or_else(|error| {
+        source.body(path, hash, size).or_else(|error| {
             problems.push(error);
             Ok(Bytes::new())
         })

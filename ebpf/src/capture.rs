@@ -23,6 +23,7 @@ use crate::programs::{LOSS_KINDS, LossCount, Programs};
 use crate::record::{self, Payload, Record};
 use crate::source::Source;
 use crate::tls::{Binder, Seen};
+use crate::turns::OneByOne;
 use crate::unix::UnixSockets;
 use crate::users::SocketUsers;
 
@@ -74,6 +75,7 @@ pub struct Capture {
     targets: Targets,
     claims: Claims,
     users: SocketUsers,
+    one_by_one: OneByOne,
     binder: Binder,
     reported: [LossCount; LOSS_KINDS.len()],
 }
@@ -109,6 +111,7 @@ impl Capture {
             targets: Targets::new(options.inside_tls),
             claims: Claims::default(),
             users: SocketUsers::default(),
+            one_by_one: OneByOne::default(),
             binder: Binder::default(),
             reported: [LossCount::default(); LOSS_KINDS.len()],
         };
@@ -182,9 +185,17 @@ impl Capture {
         if code.is_readable {
             self.binder.readable(pid);
         }
+        if self.one_by_one.runs(pid, code.one_by_one) {
+            self.tell_one_by_one(joined::monotonic_now(), pid, code.one_by_one);
+        }
         self.programs.know_goroutines(pid, code.goroutines)?;
         self.programs.know_python(pid, code.python)?;
         self.programs.know_tokio(pid, code.tokio)
+    }
+
+    fn tell_one_by_one(&mut self, at: u64, process: u32, one_by_one: bool) {
+        let event = Event { at, unit: Some(Unit::thread(process, process)), kind: EventKind::Serves { one_by_one } };
+        self.binder.take(Seen::Event { event, within: None });
     }
 
     /// Appends the next events to `out`; waits for at most `timeout` until there is one. Nothing is appended when the
@@ -325,8 +336,13 @@ impl Capture {
             Record::Mapped { process } => return self.look_into(process),
         };
         let event = self.claimed(event);
+        let forked = self.forked(&event);
+        let at = event.at;
         if let Some(event) = self.checked(event) {
             self.binder.take(Seen::Event { event, within });
+        }
+        if let Some(child) = forked {
+            self.tell_one_by_one(at, child, true);
         }
         Ok(())
     }
@@ -349,6 +365,21 @@ impl Capture {
             _ => {}
         }
         event
+    }
+
+    /// The process that was forked, where it takes one request at a time.
+    fn forked(&mut self, event: &Event) -> Option<u32> {
+        let unit = event.unit?;
+        match event.kind {
+            EventKind::Born { child } if child.process != unit.process => {
+                self.one_by_one.forked(unit.process, child.process).then_some(child.process)
+            }
+            EventKind::Gone if unit == Unit::thread(unit.process, unit.process) => {
+                self.one_by_one.forget(unit.process);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Keeps the promise that data comes between its connection's opening and its end. A reset that arrives while a

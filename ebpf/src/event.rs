@@ -200,6 +200,12 @@ pub enum EventKind {
         /// Why.
         cause: CloseCause,
     },
+    /// Whether the process of the event's unit takes one request at a time and works for nothing else until it takes the next, as
+    /// is known of its program. Told where it changes; at first none does.
+    Serves {
+        /// It does.
+        one_by_one: bool,
+    },
     /// A thread, process, context or job was born; the event's unit is the parent. A goroutine had been started by the event's
     /// unit: told each time it makes a request that others write. A task of tokio is awaited by the event's unit: told each time.
     Born {

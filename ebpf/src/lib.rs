@@ -19,6 +19,7 @@ mod programs;
 mod record;
 mod source;
 mod tls;
+mod turns;
 mod unix;
 mod users;
 

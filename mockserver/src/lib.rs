@@ -13,6 +13,7 @@ mod playback;
 #[cfg(test)]
 mod samples;
 pub mod sandbox;
+pub mod survey;
 pub mod tls;
 
 pub use error::Error;

@@ -1,14 +1,14 @@
 //! The cassettes that a mock plays, indexed for one look-up a call.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
 };
 
 use jiff::Timestamp;
 use regress_cassettes::{
-    Cassette, CassetteId, Content, Ended, Exchange,
+    Cassette, Content, Exchange,
     diff::{Applied, Rules},
 };
 use regress_protocols::{
@@ -21,97 +21,53 @@ use crate::{
     dns::RecordedNames,
     journal::Rung,
     matching::Key,
+    survey::Survey,
 };
 
-/// Everything that can be played. It never changes and is shared by all mocks of a run.
+/// What can be played besides the entry that a mock is given, and what is true of all entries. It never changes and is
+/// shared by all mocks of a run.
 #[derive(Debug)]
 pub struct Library {
-    entries: HashMap<CassetteId, Shelf>,
-    ambient: Option<Shelf>,
-    /// Host (a name or an address, without the port) to the addresses that it had in the recordings.
-    addresses: HashMap<String, BTreeSet<IpAddr>>,
+    survey: Survey,
+    ambient: Option<Arc<Shelf>>,
     rules: Rules,
     owners: Owners,
 }
 
 impl Library {
-    /// A library of the given cassettes and the exchanges that no entry caused, of which `rules` say what is noise in
-    /// their requests. Of two cassettes with one id the later one is played.
-    pub fn new(
-        cassettes: impl IntoIterator<Item = Arc<Cassette>>,
-        ambient: Option<Arc<Cassette>>,
-        rules: Rules,
-    ) -> Library {
-        let entries: HashMap<_, _> =
-            cassettes.into_iter().map(|cassette| (cassette.id.clone(), Shelf::new(cassette))).collect();
-        let ambient = ambient.map(Shelf::new);
-        let mut library = Library { entries, ambient, addresses: HashMap::new(), rules, owners: Owners::default() };
-        let mut addresses: HashMap<String, BTreeSet<IpAddr>> = HashMap::new();
-        for exchange in library.exchanges() {
-            if let (Some(name), Some(peer)) = (&exchange.downstream, exchange.connection.peer.inet()) {
-                let host = host(name);
-                let ip = peer.ip().to_canonical();
-                match addresses.get_mut(host) {
-                    Some(known) => drop(known.insert(ip)),
-                    None => drop(addresses.insert(host.to_owned(), BTreeSet::from([ip]))),
-                }
-            }
+    /// A library of the exchanges that no entry caused, with what a survey of the entries found, of which `rules` say
+    /// what is noise in their requests. The survey need not have seen the ambient cassette.
+    pub fn new(mut survey: Survey, ambient: Option<Arc<Cassette>>, rules: Rules) -> Library {
+        if let Some(ambient) = &ambient {
+            survey.add(ambient);
         }
-        library.addresses = addresses;
-        library
+        let ambient = ambient.map(|cassette| Arc::new(Shelf::new(cassette)));
+        Library { survey, ambient, rules, owners: Owners::default() }
     }
 
     /// The names that the recordings called, with the addresses they had: what DNS answers inside the sandbox.
     pub fn names(&self) -> RecordedNames {
-        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
-        self.addresses
-            .iter()
-            .filter(|(host, _)| is_name(host))
-            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)))
-            .collect()
+        self.survey.names()
     }
 
     /// Where connections were always refused: at least once, and none was ever established.
     pub fn refused(&self) -> Vec<SocketAddr> {
-        let mut refused = BTreeSet::new();
-        let mut others = HashSet::new();
-        for exchange in self.exchanges() {
-            let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
-            match (&exchange.content, exchange.ended) {
-                (Content::Nothing, Ended::Refused | Ended::Reset) => drop(refused.insert(peer)),
-                _ => drop(others.insert(peer)),
-            }
-        }
-        refused.into_iter().filter(|peer| !others.contains(peer)).collect()
+        self.survey.refused()
     }
 
-    /// Whether the host in `name` had that address in any recording. The addresses of the loopback are one: which of
-    /// them `localhost` is, a file of the host says and not the recording.
+    /// Whether the host in `name` had that address in any recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
-        let host = host(name);
-        self.addresses.get(host).is_some_and(|known| {
-            known.contains(&address)
-                || (host == "localhost" && address.is_loopback() && known.iter().any(IpAddr::is_loopback))
-        })
-    }
-
-    /// What is played for the entry with that id.
-    pub(crate) fn entry(&self, id: &CassetteId) -> Option<&Shelf> {
-        self.entries.get(id)
+        self.survey.reaches(name, address)
     }
 
     /// What is played in every scope.
-    pub(crate) fn ambient(&self) -> Option<&Shelf> {
+    pub(crate) fn ambient(&self) -> Option<&Arc<Shelf>> {
         self.ambient.as_ref()
     }
 
     /// Which entry bound which identifier.
     pub(crate) fn owners(&self) -> &Owners {
         &self.owners
-    }
-
-    fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
-        self.entries.values().chain(&self.ambient).flat_map(|shelf| &shelf.cassette.downstream)
     }
 }
 
@@ -171,7 +127,8 @@ pub(crate) struct Index {
 }
 
 impl Shelf {
-    fn new(cassette: Arc<Cassette>) -> Shelf {
+    /// A cassette to play.
+    pub(crate) fn new(cassette: Arc<Cassette>) -> Shelf {
         Shelf {
             cassette,
             index: OnceLock::new(),
@@ -267,58 +224,4 @@ impl Index {
 /// The same address with IPv4 written as IPv4, without flow and scope.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// A downstream's name without its port.
-fn host(name: &str) -> &str {
-    if name.starts_with('[') {
-        return name.find(']').map_or(name, |end| &name[..=end]);
-    }
-    match name.split_once(':') {
-        // More than one colon without brackets is an IPv6 address.
-        Some((host, port)) if !port.contains(':') => host,
-        _ => name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::{answered, ask, at, exchange, library, ok, request};
-
-    #[test]
-    fn hosts_of_names() {
-        for (name, expected) in [
-            ("inventory", "inventory"),
-            ("inventory:8080", "inventory"),
-            ("10.0.0.1:80", "10.0.0.1"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
-            ("::1", "::1"),
-            ("", ""),
-        ] {
-            assert_eq!(host(name), expected);
-        }
-    }
-
-    #[test]
-    fn names_and_refusals_of_a_library() {
-        let library = library(
-            vec![
-                answered(ask("GET", "/a", ""), ok("")),
-                at("10.0.0.7:80", request("GET /a HTTP/1.0\r\n\r\n"), ok("")),
-                exchange("10.0.0.8:1", false, Content::Nothing, Ended::Refused),
-                exchange("10.0.0.8:2", false, Content::Nothing, Ended::Refused),
-                exchange("10.0.0.8:3", false, Content::Nothing, Ended::Timeout),
-            ],
-            vec![
-                at("10.0.0.6:8080", ask("GET", "/b", ""), ok("")),
-                exchange("10.0.0.8:2", false, Content::Opaque(Vec::new()), Ended::Ok),
-            ],
-        );
-        let addresses = ["10.0.0.5", "10.0.0.6"].map(|address| address.parse::<IpAddr>().unwrap());
-        assert_eq!(library.names().addresses("payments"), addresses);
-        assert!(library.names().addresses("10.0.0.7").is_empty());
-        assert_eq!(library.refused(), ["10.0.0.8:1".parse().unwrap()]);
-    }
 }

@@ -10,6 +10,8 @@
 mod compared;
 mod explain;
 #[cfg(test)]
+mod near_identical;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, net::SocketAddr};

@@ -57,8 +57,9 @@ pub struct Mock {
 impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
-        let ambient = library.ambient().map(Usage::new).unwrap_or_default();
-        let state = State { scope: Scope::Ambient, entry: Usage::default(), ambient, journal: Journal::default() };
+        let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
+        let state =
+            State { scope: Scope::Ambient, shelf: None, entry: Usage::default(), ambient, journal: Journal::default() };
         let shared = Shared {
             library,
             mode,
@@ -124,16 +125,18 @@ impl Mock {
         self.open.send_replace(true);
     }
 
-    /// From now on calls belong to `scope`. Entering an entry again begins it anew; exchanges of the ambient cassette
-    /// stay used.
-    pub fn enter(&self, scope: Scope) {
-        let usage = match &scope {
-            Scope::Entry(id) => self.shared.library.entry(id).map(Usage::new),
-            Scope::Ambient => None,
-        };
-        let mut state = self.shared.state();
-        state.scope = scope;
-        state.entry = usage.unwrap_or_default();
+    /// From now on calls belong to the entry of `cassette`, and are answered from it. Entering an entry again begins it
+    /// anew; exchanges of the ambient cassette stay used.
+    pub fn enter(&self, cassette: Arc<Cassette>) {
+        let scope = Scope::Entry(cassette.id.clone());
+        let shelf = Shelf::new(cassette);
+        let usage = Usage::new(&shelf);
+        self.shared.state().enter(scope, Some(Arc::new(shelf)), usage);
+    }
+
+    /// From now on calls belong to no entry.
+    pub fn leave(&self) {
+        self.shared.state().enter(Scope::Ambient, None, Usage::default());
     }
 
     /// The calls since this was last asked, in the order in which they were judged.
@@ -154,14 +157,10 @@ impl Mock {
     /// refuses them unseen. Nothing of a cassette that is not the one entered.
     pub fn unused(&self, id: &CassetteId) -> Vec<usize> {
         let state = self.shared.state();
-        let library = &self.shared.library;
-        match library.entry(id) {
-            Some(shelf) if state.scope == Scope::Entry(id.clone()) => state.entry.unused(shelf),
-            Some(_) => Vec::new(),
-            None => match library.ambient() {
-                Some(shelf) if shelf.cassette.id == *id => state.ambient.unused(shelf),
-                _ => Vec::new(),
-            },
+        match (&state.shelf, self.shared.library.ambient()) {
+            (Some(shelf), _) if shelf.cassette.id == *id => state.entry.unused(shelf),
+            (_, Some(shelf)) if shelf.cassette.id == *id => state.ambient.unused(shelf),
+            _ => Vec::new(),
         }
     }
 
@@ -199,7 +198,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct State {
     scope: Scope,
-    /// Of the entry that `scope` names.
+    /// Of the entry that `scope` names, and what was used of it.
+    shelf: Option<Arc<Shelf>>,
     entry: Usage,
     ambient: Usage,
     journal: Journal,
@@ -276,21 +276,17 @@ impl Shared {
         Flight(self)
     }
 
-    /// The cassettes that are played in `scope`, in the order they are asked.
-    fn shelves(&self, scope: &Scope) -> Vec<(HitScope, &Shelf)> {
-        let entry = match scope {
-            Scope::Entry(id) => self.library.entry(id),
-            Scope::Ambient => None,
-        };
-        let entry = entry.map(|shelf| (HitScope::Entry, shelf));
-        entry.into_iter().chain(self.library.ambient().map(|shelf| (HitScope::Ambient, shelf))).collect()
+    /// The cassettes that are played now, in the order they are asked.
+    fn shelves(&self, state: &State) -> Vec<(HitScope, Arc<Shelf>)> {
+        let entry = state.shelf.as_ref().map(|shelf| (HitScope::Entry, Arc::clone(shelf)));
+        let ambient = self.library.ambient().map(|shelf| (HitScope::Ambient, Arc::clone(shelf)));
+        entry.into_iter().chain(ambient).collect()
     }
 
     /// Decides how a connection to `destination` begins.
     pub(crate) fn opening(&self, destination: SocketAddr) -> Opening {
         let mut state = self.state();
-        let scope = state.scope.clone();
-        let shelves = self.shelves(&scope);
+        let shelves = self.shelves(&state);
         for (whose, shelf) in &shelves {
             let Some(unreached) = matching::claim_unreached(shelf, state.usage(*whose), destination) else { continue };
             let (exchange, opening) = match unreached {
@@ -321,7 +317,7 @@ impl Shared {
     /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
     pub(crate) fn silent(&self, place: Place) {
         let mut state = self.state();
-        if self.reason(&state.scope, place) == MissReason::UnknownDestination {
+        if self.reason(&state, place) == MissReason::UnknownDestination {
             let matched = missed(MissReason::UnknownDestination);
             state.note(place, Attempted::Opaque(Bytes::new()), matched);
         }
@@ -330,7 +326,7 @@ impl Shared {
     /// Takes note of something that is not HTTP/1.
     pub(crate) fn not_http(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
-        let reason = self.reason(&state.scope, place);
+        let reason = self.reason(&state, place);
         state.note(place, Attempted::Opaque(prefix(first)), missed(reason));
     }
 
@@ -361,8 +357,8 @@ impl Shared {
     }
 
     /// Why something that is not HTTP/1 missed.
-    fn reason(&self, scope: &Scope, place: Place) -> MissReason {
-        let shelves = self.shelves(scope);
+    fn reason(&self, state: &State, place: Place) -> MissReason {
+        let shelves = self.shelves(state);
         let peer = canonical(place.destination);
         if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
             MissReason::Opaque
@@ -378,10 +374,12 @@ impl Shared {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
         let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
-        let scope = {
+        let (scope, shelves) = {
             let mut state = self.state();
             let scope = state.scope.clone();
-            for (whose, shelf) in self.shelves(&scope) {
+            let shelves = self.shelves(&state);
+            for (whose, shelf) in &shelves {
+                let whose = *whose;
                 match self.claim(&mut state, whose, shelf, &asked) {
                     Claim::Exchange(Claimed { number, rung, runner_up, again, bound }) => {
                         let recorded = Recorded { cassette: Arc::clone(&shelf.cassette), number };
@@ -397,9 +395,9 @@ impl Shared {
                     Claim::Unknown => {}
                 }
             }
-            scope
+            (scope, shelves)
         };
-        self.miss(scope, &asked, exhausted)
+        self.miss(scope, &shelves, &asked, exhausted)
     }
 
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
@@ -412,19 +410,18 @@ impl Shared {
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
-    fn miss<'s>(&'s self, scope: Scope, asked: &Asked<'_>, exhausted: bool) -> Reply {
-        let shelves = self.shelves(&scope);
+    fn miss(&self, scope: Scope, shelves: &[(HitScope, Arc<Shelf>)], asked: &Asked<'_>, exhausted: bool) -> Reply {
         let (entry, ambient) = {
             let state = self.state();
             (state.entry.bindings.clone(), state.ambient.bindings.clone())
         };
-        let against = |(whose, shelf): &(HitScope, &'s Shelf)| {
+        let mut against = Vec::new();
+        for (whose, shelf) in shelves {
             let before = if *whose == HitScope::Entry { [&entry, &ambient] } else { [&ambient, &ambient] };
-            (*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung })
-        };
-        let against: Vec<_> = shelves.iter().map(against).collect();
+            against.push((*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung }));
+        }
         let (reason, candidates) = explain(&against, asked, exhausted);
-        let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| *shelf);
+        let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| shelf);
         let lent = match self.mode {
             Mode::Strict => None,
             Mode::Propose => self.lend(&scope, &candidates),
@@ -442,18 +439,26 @@ impl Shared {
         recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
     }
 
-    /// Takes the first candidate of the same operation that answered nothing yet.
+    /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
+    /// one had been asked for: what comes later has to fit it.
     fn lend(&self, scope: &Scope, candidates: &[Candidate]) -> Option<(HitScope, usize)> {
         let mut state = self.state();
         // Another entry may have begun since the candidates were found.
         let usable = |whose: HitScope| whose == HitScope::Ambient || state.scope == *scope;
         let usable: Vec<_> = candidates.iter().filter(|found| found.same_operation && usable(found.scope)).collect();
         let found = usable.into_iter().find(|found| state.usage(found.scope).lend(found.exchange))?;
+        let (_, shelf) = self.shelves(&state).into_iter().find(|(whose, _)| *whose == found.scope)?;
+        let bindings = &mut state.usage(found.scope).bindings;
+        bindings.bind(found.fresh.clone(), self.library.owners(), &shelf.cassette.id);
         Some((found.scope, found.exchange))
     }
 }
 
 impl State {
+    fn enter(&mut self, scope: Scope, shelf: Option<Arc<Shelf>>, usage: Usage) {
+        (self.scope, self.shelf, self.entry) = (scope, shelf, usage);
+    }
+
     fn usage(&mut self, whose: HitScope) -> &mut Usage {
         match whose {
             HitScope::Entry => &mut self.entry,

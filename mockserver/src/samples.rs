@@ -13,7 +13,7 @@ use regress_protocols::{
 
 use crate::{
     library::Library,
-    mock::{Mock, Mode, Policy, Scope},
+    mock::{Mock, Mode, Policy},
 };
 
 pub(crate) const ENTRY: &str = "20261122T101502.123456Z-0007";
@@ -93,21 +93,35 @@ pub(crate) fn cassette(id: &str, downstream: Vec<Exchange>) -> Arc<Cassette> {
         via: Via::Socket,
         kernel: "6.12.0".to_owned(),
     };
-    Arc::new(Cassette { id: CassetteId(id.to_owned()), recorded, entry: None, downstream, defects: Vec::new() })
+    Arc::new(Cassette {
+        id: CassetteId(id.to_owned()),
+        recorded,
+        nondeterministic: Vec::new(),
+        entry: None,
+        downstream,
+        defects: Vec::new(),
+    })
 }
 
 pub(crate) fn entry_id() -> CassetteId {
     CassetteId(ENTRY.to_owned())
 }
 
-/// A library of one entry and the ambient exchanges.
-pub(crate) fn library(entry: Vec<Exchange>, ambient: Vec<Exchange>) -> Arc<Library> {
-    Arc::new(Library::new([cassette(ENTRY, entry)], Some(cassette(AMBIENT, ambient)), Rules::none()))
+/// A library of the ambient exchanges after a survey of cassettes.
+pub(crate) fn library(entries: &[Arc<Cassette>], ambient: Option<Vec<Exchange>>) -> Arc<Library> {
+    let survey = entries.iter().map(|cassette| &**cassette).collect();
+    Arc::new(Library::new(survey, ambient.map(|exchanges| cassette(AMBIENT, exchanges)), Rules::none()))
 }
 
 /// A mock in the scope of the one entry.
 pub(crate) fn mock(entry: Vec<Exchange>, ambient: Vec<Exchange>, mode: Mode) -> Mock {
-    let mock = Mock::new(library(entry, ambient), mode, Policy::default());
-    mock.enter(Scope::Entry(entry_id()));
+    entered(entry, ambient, mode, Policy::default())
+}
+
+/// A mock in the scope of the one entry, with a policy.
+pub(crate) fn entered(entry: Vec<Exchange>, ambient: Vec<Exchange>, mode: Mode, policy: Policy) -> Mock {
+    let entry = cassette(ENTRY, entry);
+    let mock = Mock::new(library(&[Arc::clone(&entry)], Some(ambient)), mode, policy);
+    mock.enter(entry);
     mock
 }

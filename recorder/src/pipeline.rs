@@ -205,6 +205,7 @@ impl Pipeline {
                 self.moved(socket, Moved { at: event.at, unit: event.unit, direction, what });
             }
             EventKind::Close { socket, cause } => self.close(now, socket, cause),
+            EventKind::Serves { one_by_one } => self.correlator.fact(now, Fact::Serves { one_by_one }),
             EventKind::Born { child } => self.correlator.fact(now, Fact::Born { child }),
             EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
             EventKind::Gone => self.correlator.fact(now, Fact::Gone),
@@ -711,6 +712,7 @@ impl Pipeline {
         let mut cassette = Cassette {
             id: self.scope.wall.id(draft.began, entry.0),
             recorded: self.scope.recorded(draft.began),
+            nondeterministic: Vec::new(),
             entry: Some(exchange.since(draft.began)),
             downstream: downstream.into_iter().map(|timed| timed.since(draft.began)).collect(),
             defects,

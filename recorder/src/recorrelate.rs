@@ -335,6 +335,7 @@ impl Folder<'_> {
         let ambient = self.ambient.get_or_insert_with(|| Cassette {
             id: CassetteId(CassetteId::AMBIENT.to_owned()),
             recorded: Recorded { at: decided.wall.rfc3339(decided.started), ..recorded.clone() },
+            nondeterministic: Vec::new(),
             entry: None,
             downstream: Vec::new(),
             defects: Vec::new(),

@@ -308,6 +308,7 @@ mod tests {
         let cassette = Cassette {
             id,
             recorded,
+            nondeterministic: Vec::new(),
             entry: Some(exchange(None)),
             downstream: vec![Exchange { cause: Some(cause), ..exchange(Some("stock")) }],
             defects: vec![],

@@ -47,6 +47,9 @@ pub enum Error {
         /// The paths there are.
         paths: Vec<String>,
     },
+    /// A proposal that was made from what the cassette is not any more.
+    #[error("the proposal for {0} was made from another version of that cassette")]
+    Stale(CassetteId),
     /// Differences that cannot be taken apart.
     #[error("cannot accept {} apart from the rest of the message", .paths.join(", "))]
     NotAlone {
@@ -70,6 +73,9 @@ impl Error {
             Error::NotResumed(_) => Some("begin anew: replay without --resume".to_owned()),
             Error::Worker(_) => None,
             Error::NoSuchChange { paths, .. } => Some(format!("what differs: {}", paths.join(", "))),
+            Error::Stale(id) => {
+                Some(format!("replay again to have it made anew, or reject it: regress review DIR --reject {id}"))
+            }
             Error::NotAlone { .. } => Some("accept the whole body, the whole message or the whole cassette".to_owned()),
         }
     }

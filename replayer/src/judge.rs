@@ -1,5 +1,7 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
+use std::time::Duration;
+
 use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
     diff::{self, Lens, Rules},
@@ -11,6 +13,7 @@ use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
     rules::EntryRules,
+    sides::{self, Sides},
 };
 
 /// What came back for an entry's request.
@@ -55,6 +58,8 @@ pub struct Judgement {
     pub doubts: Vec<String>,
     /// The calls that were made.
     pub calls: Vec<Served>,
+    /// What was said, where the verdict is not *same*.
+    pub sides: Option<Vec<Sides>>,
 }
 
 /// What was seen of a service while an entry was open.
@@ -97,7 +102,8 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    Judgement { verdict, findings, excused, doubts, calls: served(journal) }
+    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, &pairing));
+    Judgement { verdict, findings, excused, doubts, calls: served(cassette, journal), sides }
 }
 
 /// Why a cassette cannot be judged, whatever the service does.
@@ -133,14 +139,19 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
     doubts
 }
 
+/// How the note on an entry that was labelled when it was recorded begins.
+pub const NONDETERMINISTIC: &str = "non-deterministic when it was recorded";
+
 /// What to know of a cassette, which is judged all the same.
 pub fn notes(cassette: &Cassette) -> Vec<String> {
     let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
     let calls = cassette.downstream.iter().enumerate().filter(|(_, call)| is_likely(call));
-    calls
-        .map(|(number, call)| {
+    let nondeterministic = cassette.nondeterministic.iter();
+    nondeterministic
+        .map(|reason| format!("{NONDETERMINISTIC}: {reason}"))
+        .chain(calls.map(|(number, call)| {
             format!("downstream/{number} ({}) is likely this entry's, not certainly", downstream(call))
-        })
+        }))
         .collect()
 }
 
@@ -297,7 +308,8 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
     }
 }
 
-fn served(journal: &[Call]) -> Vec<Served> {
+fn served(entry: &Cassette, journal: &[Call]) -> Vec<Served> {
+    let took = |number: usize| entry.downstream.get(number).and_then(|call| call.took).map(Duration::from_micros);
     let by = |matched: &Match| match matched {
         Match::Miss { .. } => None,
         Match::Hit { cassette, exchange, scope, rung, runner_up, again, bound } => Some(ServedBy {
@@ -308,6 +320,7 @@ fn served(journal: &[Call]) -> Vec<Served> {
             runner_up: *runner_up,
             again: *again,
             bound: bound.clone(),
+            took: took(*exchange).filter(|_| *cassette == entry.id && matches!(scope, HitScope::Entry)),
         }),
     };
     let one = |call: &Call| Served {
@@ -382,6 +395,17 @@ mod tests {
         let judgement = judge(&cassette, &ok(), &hits(&cassette), None);
         assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
         assert_eq!(judgement.calls.len(), 2);
+    }
+
+    #[test]
+    fn what_was_labelled_is_judged_and_told() {
+        let mut cassette = cassette();
+        cassette.nondeterministic.push("response/body/id varies from replay to replay".to_owned());
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+        let seen = Seen::Response(created("13.00"));
+        assert_eq!(judge(&cassette, &seen, &hits(&cassette), None).verdict, Verdict::Different);
+        let note = "non-deterministic when it was recorded: response/body/id varies from replay to replay";
+        assert_eq!(notes(&cassette), [note]);
     }
 
     #[test]

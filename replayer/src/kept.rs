@@ -13,15 +13,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regress_cassettes::{Cassette, CassetteId};
+use regress_cassettes::{Cassette, CassetteId, Located, Store};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    CallFinding, Outcome,
-    plan::{Plan, Planned},
-    run::Settings,
-};
+use crate::{CallFinding, Outcome, plan::Plan, run::Settings};
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -78,7 +74,9 @@ pub(crate) struct Before {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
     /// The digest of its cassette.
-    cassette: String,
+    pub cassette: String,
+    /// The rules that are for its response and its calls.
+    pub selected: Vec<usize>,
     /// Whether nothing recorded answered one of its calls.
     pub missed: bool,
     pub outcome: Outcome,
@@ -116,7 +114,7 @@ enum Line {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Told<'a> {
-    Outcome { cassette: String, missed: bool, outcome: &'a Outcome },
+    Outcome { cassette: &'a str, selected: &'a [usize], missed: bool, outcome: &'a Outcome },
     Startup(&'a CallFinding),
 }
 
@@ -126,11 +124,12 @@ impl Kept {
     /// # Errors
     /// When the file is in use, cannot be used, or is about something else.
     pub(crate) fn begin(
+        store: &Store,
         settings: &Settings,
         plan: &Plan,
         ambient: Option<&Cassette>,
     ) -> Result<(Kept, Before), NotResumed> {
-        let path = place(settings);
+        let path = place(store, settings);
         let failed = |error| NotResumed::File(path.clone(), error);
         let mut file = open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -141,7 +140,7 @@ impl Kept {
         let header = Header::of(settings, plan, ambient);
         let (mut before, mut end) = (Before::default(), 0);
         if settings.keep == Keep::GoOn {
-            (before, end) = read(&path, &file, &header, plan)?;
+            (before, end) = read(&path, &file, &header, store, plan)?;
         }
         // What was torn is gone.
         file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
@@ -152,9 +151,15 @@ impl Kept {
         Ok((kept, before))
     }
 
-    /// Keep an outcome.
-    pub(crate) fn outcome(&mut self, planned: &Planned, outcome: &Outcome, missed: bool) -> io::Result<()> {
-        self.line(&Told::Outcome { cassette: planned.cassette.digest(), missed, outcome })
+    /// Keep the outcome of a cassette of that digest, the rules that are for it, and whether a call missed.
+    pub(crate) fn outcome(
+        &mut self,
+        cassette: &str,
+        selected: &[usize],
+        missed: bool,
+        outcome: &Outcome,
+    ) -> io::Result<()> {
+        self.line(&Told::Outcome { cassette, selected, missed, outcome })
     }
 
     /// Keep a call at start-up that nobody recorded.
@@ -180,10 +185,15 @@ impl Kept {
     }
 }
 
-/// The file for a replay with these settings: one a shard, since shards may be replayed side by side.
-fn place(settings: &Settings) -> PathBuf {
+/// The file for a replay with these settings: one a shard, since shards may be replayed side by side. For a packed
+/// folder it is beside it.
+fn place(store: &Store, settings: &Settings) -> PathBuf {
     let shard = settings.selection.shard.map(|shard| format!("-{}", shard.to_string().replace('/', "-of-")));
-    settings.store.join(FOLDER).join(format!("replay{}.jsonl", shard.unwrap_or_default()))
+    let name = format!("replay{}.jsonl", shard.unwrap_or_default());
+    match (store.is_packed(), store.root().file_name()) {
+        (true, Some(pack)) => store.root().with_file_name(FOLDER).join(format!("{}-{name}", pack.to_string_lossy())),
+        _ => store.root().join(FOLDER).join(name),
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -197,10 +207,10 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// What a file says, and where its last whole line ends. A file without a whole first line says nothing.
-fn read(path: &Path, file: &File, header: &Header, plan: &Plan) -> Result<(Before, u64), NotResumed> {
+fn read(path: &Path, file: &File, header: &Header, store: &Store, plan: &Plan) -> Result<(Before, u64), NotResumed> {
     let failed = |error| NotResumed::File(path.to_owned(), error);
     let places: HashMap<&CassetteId, usize> =
-        plan.entries.iter().enumerate().map(|(number, planned)| (&planned.cassette.id, number)).collect();
+        plan.entries.iter().enumerate().map(|(number, located)| (&located.id, number)).collect();
     let mut reader = BufReader::new(file);
     let (mut before, mut end, mut text) = (Before::default(), 0, Vec::new());
     for number in 1.. {
@@ -220,11 +230,12 @@ fn read(path: &Path, file: &File, header: &Header, plan: &Plan) -> Result<(Befor
                 Line::Startup(call) => before.startup.push(call),
                 Line::Outcome(mut known) => {
                     let place = places.get(&known.outcome.cassette).ok_or_else(damaged)?;
-                    let planned = &plan.entries[*place];
-                    if planned.cassette.digest() != known.cassette {
-                        return Err(NotResumed::Cassette(planned.cassette.id.clone()));
+                    let Located { id, path, .. } = &plan.entries[*place];
+                    let is_as_it_was = store.read(&plan.entries[*place]).is_ok_and(|it| it.digest() == known.cassette);
+                    if !is_as_it_was {
+                        return Err(NotResumed::Cassette(id.clone()));
                     }
-                    known.outcome.file.clone_from(&planned.file);
+                    known.outcome.file.clone_from(path);
                     before.outcomes.insert(*place, *known);
                 }
             }
@@ -239,7 +250,7 @@ impl Header {
         let Settings { env, cwd, entry_port, ready_timeout, entry_timeout, settle, policy, rules, .. } = settings;
         let waits = (ready_timeout, entry_timeout, settle);
         let rules = serde_json::to_string(rules).unwrap_or_default();
-        let ids = plan.entries.iter().map(|planned| planned.cassette.id.0.as_bytes());
+        let ids = plan.entries.iter().map(|located| located.id.0.as_bytes());
         let ambient = ambient.map(Cassette::digest).unwrap_or_default();
         Header {
             regress_replay: VERSION,
@@ -299,8 +310,6 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 mod tests {
     use std::time::Duration;
 
-    use regress_cassettes::Store;
-
     use super::*;
     use crate::testing;
 
@@ -322,17 +331,27 @@ mod tests {
         }
 
         fn plan(&self) -> Plan {
-            Plan::read(&Store::open(self.folder.path()).unwrap(), &self.settings.selection).unwrap()
+            Plan::read(&self.store(), &self.settings.selection).unwrap()
+        }
+
+        fn store(&self) -> Store {
+            Store::open(self.folder.path()).unwrap()
+        }
+
+        /// Keep an outcome of this entry.
+        fn keep(&self, kept: &mut Kept, located: &Located, missed: bool, outcome: &Outcome) {
+            let digest = self.store().read(located).unwrap().digest();
+            kept.outcome(&digest, &[3], missed, outcome).unwrap();
         }
 
         fn begin(&self) -> Result<(Kept, Before), NotResumed> {
-            Kept::begin(&self.settings, &self.plan(), None)
+            Kept::begin(&self.store(), &self.settings, &self.plan(), None)
         }
 
         fn begin_with(&self, change: impl FnOnce(&mut Settings)) -> Result<(Kept, Before), NotResumed> {
             let mut settings = self.settings.clone();
             change(&mut settings);
-            Kept::begin(&settings, &self.plan(), None)
+            Kept::begin(&self.store(), &settings, &self.plan(), None)
         }
 
         fn file(&self) -> PathBuf {
@@ -345,15 +364,15 @@ mod tests {
             let (mut kept, before) = folder.begin().unwrap();
             assert!(before.outcomes.is_empty());
             for (planned, missed) in folder.plan().entries.iter().zip([false, true]) {
-                kept.outcome(planned, &outcome(planned), missed).unwrap();
+                folder.keep(&mut kept, planned, missed, &outcome(planned));
             }
             kept.startup(&testing::omitted()).unwrap();
             folder
         }
     }
 
-    fn outcome(planned: &Planned) -> Outcome {
-        testing::outcome(&planned.cassette.id, &planned.file)
+    fn outcome(located: &Located) -> Outcome {
+        testing::outcome(&located.id, &located.path)
     }
 
     #[test]
@@ -364,6 +383,7 @@ mod tests {
         assert_eq!(before.outcomes.values().map(|known| known.missed).collect::<Vec<_>>(), [false, true]);
         for (planned, known) in folder.plan().entries.iter().zip(before.outcomes.values()) {
             assert_eq!(known.outcome, outcome(planned));
+            assert_eq!(known.selected, [3]);
         }
     }
 
@@ -389,7 +409,7 @@ mod tests {
             let lines = whole[..end].iter().filter(|byte| **byte == b'\n').count();
             assert_eq!(before.outcomes.len() + before.startup.len(), lines.saturating_sub(1), "{end}");
             // What is written from now on is whole again.
-            kept.outcome(&plan.entries[1], &outcome(&plan.entries[1]), true).unwrap();
+            folder.keep(&mut kept, &plan.entries[1], true, &outcome(&plan.entries[1]));
             drop(kept);
             assert!(folder.begin().unwrap().1.outcomes.contains_key(&1), "{end}");
         }
@@ -413,7 +433,7 @@ mod tests {
             assert_eq!(why(other), "it was a replay with other settings");
         }
         let ambient = Cassette { entry: None, ..testing::cassette() };
-        let other = Kept::begin(&folder.settings, &folder.plan(), Some(&ambient));
+        let other = Kept::begin(&folder.store(), &folder.settings, &folder.plan(), Some(&ambient));
         assert_eq!(why(other), "it was a replay of other cassettes");
         let other = folder.begin_with(|settings| settings.selection.shard = Some("1/2".parse().unwrap()));
         assert!(other.unwrap().1.outcomes.is_empty(), "a shard has a file of its own");
@@ -470,9 +490,9 @@ mod tests {
         let (mut kept, _) = folder.begin().unwrap();
         let plan = folder.plan();
         let long = Outcome { last_output: Some("x".repeat(LINE as usize)), ..outcome(&plan.entries[0]) };
-        kept.outcome(&plan.entries[0], &long, false).unwrap();
+        folder.keep(&mut kept, &plan.entries[0], false, &long);
         kept.room = 10;
-        kept.outcome(&plan.entries[0], &outcome(&plan.entries[0]), false).unwrap();
+        folder.keep(&mut kept, &plan.entries[0], false, &outcome(&plan.entries[0]));
         drop(kept);
         assert!(folder.begin().unwrap().1.outcomes.is_empty());
     }

@@ -2,10 +2,14 @@
 
 mod drive;
 mod error;
+pub mod groups;
 mod json_edit;
 mod judge;
 mod kept;
+mod latency;
 mod merge;
+pub mod noise;
+pub mod noise_rule;
 mod outcome;
 mod pairing;
 mod pending;
@@ -15,16 +19,22 @@ pub mod review;
 mod rules;
 mod run;
 mod select;
+mod sides;
+mod spot;
 mod target;
 #[cfg(test)]
 mod testing;
 
 pub use error::Error;
 pub use kept::{Keep, NotResumed};
+pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, Served, ServedBy, Summary, Unreadable,
     Verdict,
 };
+pub use plan::Plan;
 pub use rules::RuleUse;
 pub use run::{Progress, Settings, replay};
 pub use select::{Changed, Extent, Selected, Selection, Shard};
+pub use sides::{Side, Sides};
+pub use spot::{Called, Spot, SpotKind};

@@ -28,8 +28,11 @@ pub fn merge(
         return Ok(old.clone());
     }
     let is_exact = |merged: &Message| {
-        let remaining: BTreeSet<String> = compare(merged, new).map(|d| d.path).collect();
-        remaining == left.iter().map(|d| d.path.clone()).collect::<BTreeSet<_>>()
+        let mut remaining: Vec<String> = compare(merged, new).map(|d| d.path).collect();
+        let mut expected: Vec<String> = left.iter().map(|d| d.path.clone()).collect();
+        remaining.sort_unstable();
+        expected.sort_unstable();
+        remaining == expected
     };
     let grains = [Grain::Value, Grain::Array, Grain::Body];
     match grains.into_iter().find_map(|grain| edit(old, new, &taken, grain).filter(is_exact)) {
@@ -212,6 +215,45 @@ mod tests {
         let new = Message::request("GET", "/a?x=2", &[("Host", "h"), ("X", "2")], "");
         let taken = merge(&old, &new, |path| covers("target", path)).unwrap();
         assert_eq!(wire(&taken), "GET /a?x=2 HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn where_items_come_go_or_move_the_array_is_taken_whole() {
+        let old = response(200, &[], r#"{ "a": [1, 2, 3], "b": 1 }"#);
+        let body = |new: &str, take: &[&str]| {
+            let taken = merge(&old, &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let inserted = r#"{"a":[0,1,2,3],"b":2}"#;
+        assert_eq!(body(inserted, &["body/a/0"]).unwrap(), r#"{ "a": [0,1,2,3], "b": 1 }"#);
+        assert_eq!(body(inserted, &["body/b"]).unwrap(), r#"{ "a": [1, 2, 3], "b": 2 }"#);
+        assert_eq!(body(r#"{"a":[3,1,2],"b":2}"#, &["body/a/2"]).unwrap(), r#"{ "a": [3,1,2], "b": 1 }"#);
+        assert_eq!(body(r#"{"a":[9,2,8],"b":1}"#, &["body/a/2"]).unwrap(), r#"{ "a": [1, 2, 8], "b": 1 }"#);
+        let two = r#"{"a":[0,1,2,9],"b":2}"#;
+        assert_eq!(body(two, &["body/a/0"]).unwrap_err(), ["body/a/0"], "only with the other one");
+        assert_eq!(body(two, &["body/a/0", "body/a/2"]).unwrap(), r#"{ "a": [0,1,2,9], "b": 1 }"#);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_text_is_taken_with_the_text() {
+        let body = |old: &str, new: &str, take: &[&str]| {
+            let taken = merge(&response(200, &[], old), &response(200, &[], new), |path| take.contains(&path));
+            taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
+        };
+        let (old, new) = (r#"{"s":"{\"x\":1,\"y\":1}","b":1}"#, r#"{"s":"{\"x\":2,\"y\":1}","b":2}"#);
+        assert_eq!(body(old, new, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\":2,\"y\":1}","b":1}"#);
+        let both = r#"{"s":"{\"x\":2,\"y\":2}","b":1}"#;
+        assert_eq!(body(old, both, &["body/s/x"]).unwrap_err(), ["body/s/x"]);
+        assert_eq!(body("a\nb\nc", "a\nx\nc", &["body/1"]).unwrap(), "a\nx\nc");
+        assert_eq!(body("a\nb\nc", "y\nx\nc", &["body/1"]).unwrap_err(), ["body/1"]);
+    }
+
+    #[test]
+    fn what_is_inside_of_a_field_is_taken_with_its_lines() {
+        let response = |cookies: [&str; 2]| response(200, &cookies.map(|cookie| ("Set-Cookie", cookie)), "");
+        let (old, one, two) = (response(["a=1", "b=1"]), response(["a=2", "b=1"]), response(["a=2", "b=2"]));
+        assert_eq!(merge(&old, &one, |path| path == "header/set-cookie/a/value").unwrap(), one);
+        assert!(merge(&old, &two, |path| path == "header/set-cookie/a/value").is_err());
     }
 
     #[test]

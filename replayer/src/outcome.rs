@@ -6,7 +6,7 @@ use regress_cassettes::{CassetteId, diff::Difference};
 use regress_mockserver::mock::{Bound, Rung};
 use serde::{Deserialize, Serialize};
 
-use crate::{RuleUse, Selected};
+use crate::{RuleUse, Selected, latency::Recorded, sides::Sides};
 
 /// What was found out about an entry or about a whole replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,12 @@ pub struct Outcome {
     pub last_output: Option<String>,
     /// From the first request byte sent to the last response byte read.
     pub took: Option<Duration>,
+    /// How long it took when it was recorded.
+    pub recorded: Option<Recorded>,
+    /// What was said, where the verdict is not *same*. `None` where nothing was, or where all of the replay's messages
+    /// would take too much space, or an interrupted replay drove it.
+    #[serde(skip)]
+    pub sides: Option<Vec<Sides>>,
     /// The proposal that waits for review.
     #[serde(skip)]
     pub pending: Option<PathBuf>,
@@ -85,16 +91,7 @@ pub enum Finding {
 impl Finding {
     /// The paths that differ, as reports and `regress review --accept` have them.
     pub fn paths(&self) -> Vec<String> {
-        match self {
-            Finding::Response(difference) => vec![format!("response/{}", difference.path)],
-            Finding::Ended { .. } => vec!["response".to_owned()],
-            Finding::Exited(_) => vec!["process".to_owned()],
-            Finding::Call(CallFinding { change: CallChange::Changed(fields), number, .. }) => {
-                let fields = fields.iter().filter(|field| field.counts());
-                fields.map(|field| format!("downstream/{number}/request/{}", field.path)).collect()
-            }
-            Finding::Call(call) => vec![call.path()],
-        }
+        self.spots().into_iter().map(|spot| spot.path).collect()
     }
 }
 
@@ -177,6 +174,8 @@ pub struct ServedBy {
     pub again: bool,
     /// Values that the service made anew, which the request bound to the recorded ones.
     pub bound: Vec<Bound>,
+    /// How long it took when it was recorded; `None` where that is unknown. The mock answers at once.
+    pub took: Option<Duration>,
 }
 
 /// The result of a replay.

@@ -6,7 +6,7 @@ use regress_cassettes::{
     Cassette, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Micros, Rule,
     diff::{Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Call};
+use regress_mockserver::mock::{Attempted, Bindings, Call};
 use regress_protocols::http1::Message;
 
 use crate::{merge::merge, pairing::Pairing, rules::EntryRules};
@@ -16,20 +16,29 @@ const MISS: (&str, &[u8]) = ("x-regress", b"miss");
 
 /// The cassette with the response and the calls that were seen, everything that did not change as it was.
 ///
-/// Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
+/// Values that the service made anew stay the recorded ones that they stand for. Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
 /// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are not
 /// HTTP cannot be proposed and stay differences.
-pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal: &[Call], rules: &Rules) -> Cassette {
+pub fn propose(
+    cassette: &Cassette,
+    response: &Message,
+    took: Duration,
+    journal: &[Call],
+    bindings: &Bindings,
+    rules: &Rules,
+) -> Cassette {
+    let same = |recorded: &str, actual: &str| bindings.same(recorded, actual);
+    let lens = |lens: Lens<'static>| Lens { same: Some(&same), ..lens };
     let rules = EntryRules::of(rules, cassette);
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut proposed = cassette.clone();
     if let Some(entry) = &mut proposed.entry {
-        set_response(entry, response, took, &rules.response());
+        set_response(entry, response, took, &lens(rules.response()));
     }
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
         if let Content::Http1(http) = &mut exchange.content {
-            let lens = rules.call(&changed.call.downstream, &http.request);
+            let lens = lens(rules.call(&changed.call.downstream, &http.request));
             http.request = whole(&http.request, changed.request, &lens);
         }
         if let Some(answered) = changed.call.answered.as_ref().filter(|answered| !is_miss(answered)) {
@@ -60,7 +69,7 @@ pub fn propose(cassette: &Cassette, response: &Message, took: Duration, journal:
             at,
             took: Some(0),
             content: Content::Http1(HttpExchange {
-                request: request.clone(),
+                request: bindings.as_recorded(request),
                 interim: Vec::new(),
                 response: Some(answered.clone()),
                 streamed: Vec::new(),
@@ -113,7 +122,7 @@ mod tests {
     };
 
     fn propose(cassette: &Cassette, response: &Message, took: Duration, journal: &[Call]) -> Cassette {
-        super::propose(cassette, response, took, journal, &Rules::none())
+        super::propose(cassette, response, took, journal, &Bindings::default(), &Rules::none())
     }
 
     fn paths(original: &Cassette, proposed: &Cassette) -> Vec<String> {

@@ -2,11 +2,14 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    num::NonZero,
     path::PathBuf,
     sync::Arc,
+    thread,
 };
 
 use regress_cassettes::{Cassette, CassetteId, Located, Store};
+use regress_mockserver::survey::Survey;
 
 use crate::{
     Error,
@@ -14,7 +17,7 @@ use crate::{
     select::{Selected, Selection},
 };
 
-/// An entry to drive.
+/// An entry that is driven now.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     /// The cassette's file.
@@ -23,22 +26,28 @@ pub(crate) struct Planned {
     pub cassette: Arc<Cassette>,
 }
 
-/// The entries to drive, in recorded order, and the cassettes that nobody can read.
+/// The entries to drive, in recorded order, and the cassettes that nobody can read. Every cassette was read for it and
+/// none is kept: a worker reads one again when it comes to it, so that memory grows with the longest cassettes and not
+/// with their number.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub entries: Vec<Planned>,
+pub struct Plan {
+    /// What to drive. Their ids are those in the cassettes.
+    pub entries: Vec<Located>,
+    /// What cannot be driven.
     pub unreadable: Vec<Unreadable>,
     /// What was selected; `None` = all.
     pub selected: Option<Selected>,
+    /// What the entries tell together.
+    pub survey: Survey,
 }
 
 impl Plan {
-    /// Read the selected cassettes of a store.
+    /// Survey the selected cassettes of a store; threads share the work.
     ///
     /// # Errors
-    /// When there are none, or the filters match none. That none changed or is in the shard is no error: others are
-    /// elsewhere.
-    pub(crate) fn read(store: &Store, selection: &Selection) -> Result<Plan, Error> {
+    /// When the store cannot be listed or is empty, or the filters match nothing. That none changed or is in the shard is
+    /// no error: others are elsewhere. What concerns single cassettes is among the unreadable.
+    pub fn read(store: &Store, selection: &Selection) -> Result<Plan, Error> {
         let listed = store.list()?;
         let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
@@ -52,18 +61,24 @@ impl Plan {
             entries: Vec::new(),
             unreadable: Vec::new(),
             selected: (!by.is_empty()).then_some(Selected { of: total, entries: selected.len(), by }),
+            survey: Survey::default(),
         };
-        let mut files: BTreeMap<CassetteId, PathBuf> = BTreeMap::new();
-        for located in selected {
-            match store.read(&located) {
-                Ok(cassette) => match files.entry(cassette.id.clone()) {
+        let mut surveyed = Vec::new();
+        for (seen, survey) in survey(store, &selected) {
+            surveyed.extend(seen);
+            plan.survey.merge(survey);
+        }
+        let mut files: BTreeMap<CassetteId, usize> = BTreeMap::new();
+        for (located, seen) in selected.into_iter().zip(surveyed) {
+            match seen {
+                Ok(id) => match files.entry(id.clone()) {
                     Entry::Vacant(free) => {
-                        free.insert(located.path.clone());
-                        plan.entries.push(Planned { file: located.path, cassette: Arc::new(cassette) });
+                        free.insert(plan.entries.len());
+                        plan.entries.push(Located { id, ..located });
                     }
                     Entry::Occupied(taken) => plan.unreadable.push(Unreadable {
                         file: located.path,
-                        why: format!("its id {} is that of {}", cassette.id, taken.get().display()),
+                        why: format!("its id {id} is that of {}", plan.entries[*taken.get()].path.display()),
                         hint: Some("delete one of the two".to_owned()),
                     }),
                 },
@@ -71,6 +86,51 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+}
+
+/// What a thread saw of its part: each cassette's id, and what they tell together.
+type Seen = (Vec<Result<CassetteId, regress_cassettes::Error>>, Survey);
+
+/// Read every cassette once, in as many threads as there are processors; the parts are in order.
+fn survey(store: &Store, selected: &[Located]) -> Vec<Seen> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let part = selected.len().div_ceil(threads).max(1);
+    let seen = |part: &[Located], store: Store| {
+        let mut survey = Survey::default();
+        let seen = part.iter().map(|located| {
+            let cassette = store.read(located)?;
+            survey.add(&cassette);
+            Ok(cassette.id)
+        });
+        (seen.collect(), survey)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = selected
+            .chunks(part)
+            .map(|part| {
+                let store = store.clone();
+                scope.spawn(move || seen(part, store))
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|seen| seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+impl Planned {
+    /// Read a cassette again that the plan has surveyed.
+    ///
+    /// # Errors
+    /// When it is no longer what it was then.
+    pub(crate) fn read(store: &Store, located: &Located) -> Result<Planned, String> {
+        match store.read(located) {
+            Ok(cassette) if cassette.id == located.id => {
+                Ok(Planned { file: located.path.clone(), cassette: Arc::new(cassette) })
+            }
+            Ok(cassette) => Err(format!("the cassette became that of {} while it was replayed", cassette.id)),
+            Err(error) => Err(in_full(&error)),
+        }
     }
 }
 
@@ -120,11 +180,46 @@ mod tests {
         std::fs::copy(&file, file.with_file_name("copy.cassette.json")).unwrap();
         std::fs::write(file.with_file_name("broken.cassette.json"), "{").unwrap();
         let plan = Plan::read(&store, &all).unwrap();
-        assert_eq!(plan.entries.iter().map(|entry| &entry.file).collect::<Vec<_>>(), [&file]);
+        assert_eq!(plan.entries.iter().map(|entry| &entry.path).collect::<Vec<_>>(), [&file]);
         let names = plan.unreadable.iter().map(|one| one.file.file_name().unwrap().to_string_lossy().into_owned());
         assert_eq!(names.collect::<Vec<_>>(), ["broken.cassette.json", "copy.cassette.json"]);
         let nothing = Selection { filters: vec!["nothing".to_owned()], ..Selection::default() };
         assert!(matches!(Plan::read(&store, &nothing), Err(Error::NothingMatches { total: 3, .. })));
+    }
+
+    #[test]
+    fn many_cassettes_are_planned_in_order_and_surveyed_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap().sync_later();
+        let numbered = |number: usize| {
+            let mut cassette = cassette();
+            cassette.id = CassetteId(format!("20261122T101502.123456Z-{number:04}"));
+            cassette.downstream[0].connection.peer = format!("10.1.0.{number}:80").parse().unwrap();
+            cassette
+        };
+        let all: Vec<Cassette> = (0..50).map(numbered).collect();
+        all.iter().for_each(|cassette| drop(store.write(cassette).unwrap()));
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
+        assert_eq!(
+            plan.entries.iter().map(|one| &one.id).collect::<Vec<_>>(),
+            all.iter().map(|one| &one.id).collect::<Vec<_>>()
+        );
+        assert_eq!(plan.survey, all.iter().collect());
+    }
+
+    #[test]
+    fn a_cassette_that_changed_since_it_was_planned_is_not_played() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let file = store.write(&cassette()).unwrap();
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
+        assert_eq!(*Planned::read(&store, &plan.entries[0]).unwrap().cassette, cassette());
+        let other = Cassette { id: CassetteId("other".to_owned()), ..cassette() };
+        std::fs::write(&file, regress_cassettes::render(&other)).unwrap();
+        let why = Planned::read(&store, &plan.entries[0]).unwrap_err();
+        assert_eq!(why, "the cassette became that of other while it was replayed");
+        std::fs::write(&file, "{").unwrap();
+        assert!(Planned::read(&store, &plan.entries[0]).unwrap_err().contains("ends in the middle"));
     }
 
     #[test]
@@ -137,7 +232,7 @@ mod tests {
         }
         let files = |selection: &Selection| -> Vec<PathBuf> {
             let plan = Plan::read(&store, selection).unwrap();
-            plan.entries.into_iter().map(|planned| planned.file).collect()
+            plan.entries.into_iter().map(|located| located.path).collect()
         };
         let all = files(&Selection::default());
         assert_eq!(all.len(), 20);

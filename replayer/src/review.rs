@@ -9,7 +9,14 @@ use regress_cassettes::{
 use regress_protocols::http1::Message;
 use similar::{Algorithm, DiffOp};
 
-use crate::{Error, judge, merge::merge, pending::is_unanswered};
+use crate::{
+    Error,
+    groups::{self, Group, Place as At},
+    judge,
+    merge::merge,
+    pending::is_unanswered,
+    spot::{Called, Spot, SpotKind},
+};
 
 /// One difference between a cassette and the proposal beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +29,32 @@ pub struct Change {
     pub expected: Option<String>,
     /// What the proposal has.
     pub actual: Option<String>,
-    /// The call it is about: downstream and request line. `None` = the response.
-    pub call: Option<String>,
+    /// The call it is about. `None` = the response.
+    pub call: Option<Called>,
     /// It is a new call to which no real answer is known: record it anew before it is relied on.
     pub unanswered: bool,
+}
+
+impl Change {
+    /// The same, as a replay tells differences.
+    pub fn spot(&self) -> Spot {
+        let is_whole_call = self.call.is_some() && self.path.split('/').count() == 2;
+        let kind = match (is_whole_call, self.kind) {
+            (true, Kind::Added) => SpotKind::Novel,
+            (true, Kind::Removed) => SpotKind::Omitted,
+            (_, kind) => kind.into(),
+        };
+        let Change { path, expected, actual, call, .. } = self.clone();
+        Spot { path, kind, expected, actual, call }
+    }
+}
+
+/// The changes of all proposals, grouped as a replay groups differences. The entry of a place is the index of its proposal.
+pub fn groups(proposals: &[Proposal]) -> Vec<Group> {
+    groups::group(proposals.iter().enumerate().flat_map(|(entry, proposal)| {
+        let changes = proposal.changes().into_iter().enumerate();
+        changes.map(move |(number, change)| (At { entry, number, spot: change.spot() }, false))
+    }))
 }
 
 /// A proposal and the cassette it is beside.
@@ -35,6 +64,8 @@ pub struct Proposal {
     pub original: Cassette,
     /// What it would be.
     pub proposed: Cassette,
+    /// It was made from what the cassette is not any more; it can only be rejected.
+    pub stale: bool,
     files: Pending,
 }
 
@@ -48,7 +79,8 @@ impl Proposal {
         for files in store.pending()? {
             let original = regress_cassettes::read(&files.original)?;
             let proposed = regress_cassettes::read(&files.proposed)?;
-            all.push(Proposal { original, proposed, files });
+            let stale = files.is_stale()?;
+            all.push(Proposal { original, proposed, stale, files });
         }
         all.sort_by(|a, b| a.original.id.cmp(&b.original.id));
         Ok(all)
@@ -77,8 +109,9 @@ impl Proposal {
     /// The proposal becomes the cassette.
     ///
     /// # Errors
-    /// When the file cannot be renamed.
+    /// When it is stale, or the file cannot be replaced.
     pub fn accept(self) -> Result<(), Error> {
+        self.fresh()?;
         Ok(self.files.accept()?)
     }
 
@@ -93,17 +126,10 @@ impl Proposal {
     /// Accept the changes at or below some paths, reject those at or below others, and leave the rest waiting.
     ///
     /// # Errors
-    /// When nothing differs at one of the paths, when a part cannot be taken alone, or when a file cannot be written.
+    /// When it is stale, when nothing differs at one of the paths, when a part cannot be taken alone, or when a file cannot
+    /// be written.
     pub fn settle(self, store: &Store, accepted: &[String], rejected: &[String]) -> Result<(), Error> {
-        let known: Vec<String> = self.changes().into_iter().map(|change| change.path).collect();
-        for path in accepted.iter().chain(rejected) {
-            if !known.iter().any(|known| covers(path, known)) {
-                return Err(Error::NoSuchChange { cassette: self.id().clone(), path: path.clone(), paths: known });
-            }
-        }
-        let among = |paths: &[String], path: &str| paths.iter().any(|taken| covers(taken, path));
-        let original = take(&self.original, &self.proposed, |path| among(accepted, path))?;
-        let proposed = take(&self.original, &self.proposed, |path| !among(rejected, path) || among(accepted, path))?;
+        let (original, proposed) = self.settled(accepted, rejected)?;
         if original != self.original {
             // By way of the proposal's file, so that the cassette is replaced in one step, wherever it lies.
             store.write_pending(&self.files.original, &original)?;
@@ -115,6 +141,30 @@ impl Proposal {
             store.write_pending(&self.files.original, &proposed)?;
         }
         Ok(())
+    }
+
+    /// Cassette and proposal as [`Proposal::settle`] would leave them.
+    ///
+    /// # Errors
+    /// As there, as far as no file is written.
+    pub fn settled(&self, accepted: &[String], rejected: &[String]) -> Result<(Cassette, Cassette), Error> {
+        self.fresh()?;
+        let known: Vec<String> = self.changes().into_iter().map(|change| change.path).collect();
+        for path in accepted.iter().chain(rejected) {
+            if !known.iter().any(|known| covers(path, known)) {
+                return Err(Error::NoSuchChange { cassette: self.id().clone(), path: path.clone(), paths: known });
+            }
+        }
+        let among = |paths: &[String], path: &str| paths.iter().any(|taken| covers(taken, path));
+        let original = take(&self.original, &self.proposed, |path| among(accepted, path))?;
+        let proposed = take(&self.original, &self.proposed, |path| !among(rejected, path) || among(accepted, path))?;
+        Ok((original, proposed))
+    }
+
+    /// # Errors
+    /// When it is stale.
+    pub fn fresh(&self) -> Result<(), Error> {
+        if self.stale { Err(Error::Stale(self.id().clone())) } else { Ok(()) }
     }
 }
 
@@ -131,7 +181,10 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
     }
     for place in align(original, proposed) {
         let path = format!("downstream/{}", place.number);
-        let title = |exchange: &Exchange| format!("{}  {}", judge::downstream(exchange), judge::request_line(exchange));
+        let title = |exchange: &Exchange| Called {
+            downstream: judge::downstream(exchange),
+            request: judge::request_line(exchange),
+        };
         let whole = |kind, exchange: &Exchange| Change {
             path: path.clone(),
             kind,
@@ -159,7 +212,7 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
     changes
 }
 
-fn response_changes(path: &str, call: Option<String>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
+fn response_changes(path: &str, call: Option<Called>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
     let status = |response: &Message| format!("a response with status {}", response.status());
     match (&old.response, &new.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
@@ -178,7 +231,7 @@ fn response_changes(path: &str, call: Option<String>, old: &HttpExchange, new: &
     }
 }
 
-fn change(path: String, difference: Difference, call: Option<String>) -> Change {
+fn change(path: String, difference: Difference, call: Option<Called>) -> Change {
     let Difference { kind, expected, actual, .. } = difference;
     Change { path, kind, expected, actual, call, unanswered: false }
 }
@@ -309,7 +362,8 @@ mod tests {
             miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
             miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
         ];
-        let proposed = propose(&original, &created("13"), Duration::ZERO, &journal, &Rules::none());
+        let proposed =
+            propose(&original, &created("13"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         store.write_pending(&file, &proposed).unwrap();
         (folder, store)
     }
@@ -412,13 +466,47 @@ mod tests {
     }
 
     #[test]
+    fn a_proposal_for_another_version_can_only_be_rejected() {
+        let (_folder, store) = waiting();
+        let located = store.list().unwrap().remove(0);
+        let mut edited = store.read(&located).unwrap();
+        edited.recorded.service = "another".to_owned();
+        store.write(&edited).unwrap();
+        assert!(the_one(&store).stale);
+        assert!(matches!(settle(&store, &["response"], &[]), Err(Error::Stale(_))));
+        assert!(matches!(the_one(&store).accept(), Err(Error::Stale(_))));
+        assert_eq!(store.read(&located).unwrap(), edited);
+        the_one(&store).reject().unwrap();
+        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_waits_is_grouped_as_a_replay_groups_it() {
+        let (_folder, store) = waiting();
+        let told: Vec<String> = groups(&Proposal::all(&store).unwrap())
+            .iter()
+            .map(|group| format!("{} {}: {}", group.entries(), group.subject(), group.what()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "1 downstream/* of audit  POST /reserve: the call is new: nobody recorded it",
+                "1 downstream/* of prices:9000  GET /sku/*: the call is not made any more",
+                "1 downstream/*/request/body/qty of inventory  POST /reserve: is now 3, was 2",
+                "1 response/body/total: is now 13, was 12.50",
+            ]
+        );
+    }
+
+    #[test]
     fn equal_calls_are_kept_apart_by_their_time() {
         let mut original = cassette();
         let mut again = original.downstream[0].clone();
         again.at += 10;
         original.downstream.insert(1, again);
         let journal = [hit(&original, 0), hit(&original, 2)];
-        let proposed = propose(&original, &created("12.50"), Duration::ZERO, &journal, &Rules::none());
+        let proposed =
+            propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
     }

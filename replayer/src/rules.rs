@@ -68,8 +68,19 @@ impl RuleUse {
     }
 }
 
-/// What each rule was good for, over the entries that were driven.
-pub(crate) fn uses<'a>(rules: &Rules, played: impl Iterator<Item = (&'a Cassette, &'a Outcome)>) -> Vec<RuleUse> {
+/// The rules that are for the response and for the recorded calls of an entry, one after the other.
+pub(crate) fn selected(rules: &Rules, cassette: &Cassette) -> Vec<usize> {
+    if rules.is_empty() {
+        return Vec::new();
+    }
+    let entry = EntryRules::of(rules, cassette);
+    let calls = cassette.downstream.iter().filter_map(|call| Some((call, call.http()?)));
+    let calls = calls.map(|(call, http)| entry.call(&judge::downstream(call), &http.request));
+    std::iter::once(entry.response()).chain(calls).flat_map(|lens| lens.rules.indexes().to_vec()).collect()
+}
+
+/// What each rule was good for, over the entries that were driven, each with what [`selected`] says of it.
+pub(crate) fn uses<'a>(rules: &Rules, played: impl Iterator<Item = (&'a [usize], &'a Outcome)>) -> Vec<RuleUse> {
     let one = |rule: &Rule| RuleUse {
         rule: rule.to_string(),
         path: rule.text().path.clone(),
@@ -82,13 +93,8 @@ pub(crate) fn uses<'a>(rules: &Rules, played: impl Iterator<Item = (&'a Cassette
     if uses.is_empty() {
         return uses;
     }
-    for (cassette, outcome) in played.filter(|(_, outcome)| outcome.took.is_some()) {
-        let entry = EntryRules::of(rules, cassette);
-        let calls = cassette.downstream.iter().filter_map(|call| Some((call, call.http()?)));
-        let calls = calls.map(|(call, http)| entry.call(&judge::downstream(call), &http.request));
-        for lens in std::iter::once(entry.response()).chain(calls) {
-            lens.rules.indexes().iter().for_each(|rule| uses[*rule].selected += 1);
-        }
+    for (selected, outcome) in played.filter(|(_, outcome)| outcome.took.is_some()) {
+        selected.iter().for_each(|rule| uses[*rule].selected += 1);
         for difference in outcome.findings.iter().chain(&outcome.excused).flat_map(differences) {
             if let Some(Noise::Rule(rule)) = difference.noise {
                 uses[rule].fired += 1;

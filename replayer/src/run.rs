@@ -1,7 +1,7 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     net::SocketAddr,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{Cassette, Store, diff::Rules};
+use regress_cassettes::{Cassette, CassetteId, Located, Store, diff::Rules};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode, Policy},
@@ -27,13 +27,18 @@ use crate::{
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
     kept::{Before, Keep, Kept, Known, NotResumed},
+    latency::Recorded,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
     select::Selection,
+    sides::Sides,
     target::{Launch, Target, Unready},
 };
+
+/// The most bytes of messages that are kept for reports.
+const MOST_SAID: usize = 64 << 20;
 
 /// What to replay, against what, and how long to wait.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Which entries.
     pub selection: Selection,
+    /// Which of them, by id; `None` = all.
+    pub only: Option<BTreeSet<CassetteId>>,
     /// Whether to stop at the first entry that is different. Those under way in other sandboxes are still judged.
     pub fail_fast: bool,
     /// The port the service takes entries on, where it is another one than in the recording.
@@ -68,6 +75,9 @@ pub struct Settings {
     pub keep: Keep,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.
     pub propose: bool,
+    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
+    /// stays a finding.
+    pub answer_misses: bool,
     /// The program whose `main` calls `sandbox::helper_main` first.
     pub helper: PathBuf,
 }
@@ -100,6 +110,9 @@ pub enum Progress<'a> {
 pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, &settings.selection)?;
+    if let Some(only) = &settings.only {
+        plan.entries.retain(|located| only.contains(&located.id));
+    }
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
@@ -107,8 +120,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
             None
         }
     };
-    let (mut kept, before) = keep(&settings, &plan, ambient.as_deref(), &progress)?;
-    let cassettes = plan.entries.iter().map(|planned| Arc::clone(&planned.cassette));
+    let (mut kept, before) = keep(&store, &settings, &plan, ambient.as_deref(), &progress)?;
     let authority = Arc::new(Authority::new()?);
     let folder = tempfile::Builder::new().prefix("regress-").tempdir().map_err(Error::Folder)?;
     let launch = Launch {
@@ -116,13 +128,15 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(cassettes, ambient, settings.rules.clone())),
+        library: Arc::new(Library::new(plan.survey, ambient, settings.rules.clone())),
         policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
     };
-    let run = Arc::new(Run { settings, launch });
-
+    let run = Arc::new(Run { store, settings, launch });
+    let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
+    let proposes = run.settings.propose && !run.store.is_packed();
+    let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
     let stop = run.settings.fail_fast.then(Arc::<AtomicBool>::default);
     let known = before.outcomes.len();
     let mut strict = Pass::of(before);
@@ -131,7 +145,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
     let left: Vec<usize> = (0..plan.entries.len()).filter(is_left).collect();
     progress(Progress::Begun { entries: left.len(), known });
     let mut heard = |told: &Told| {
-        if let Some(Err(error)) = kept.as_mut().map(|kept| told.keep(kept, &plan.entries)) {
+        if let Some(Err(error)) = kept.as_mut().map(|kept| told.keep(kept)) {
             progress(Progress::NotKept(&error.to_string()));
             kept = None;
         }
@@ -139,29 +153,32 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
             progress(Progress::Outcome(&played.outcome));
         }
     };
-    run.pass(&plan.entries, &left, Mode::Strict, stop, &mut strict, &mut heard).await?;
-
+    run.pass(&plan.entries, &left, mode, stop, &wanted, &mut strict, &mut heard).await?;
     let not_driven = leave_out(&mut plan.entries, &strict.played);
-    let strict = strict.in_order();
-    let mut outcomes: Vec<Outcome> = strict.played.iter().map(|played| played.outcome.clone()).collect();
+    let mut strict = strict.in_order();
     let mut not_proposed = None;
-    if run.settings.propose {
+    if run.settings.propose && run.store.is_packed() {
+        let differs = strict.played.iter().any(|played| played.outcome.verdict == Verdict::Different);
+        let path = run.store.root().to_path_buf();
+        let packed = regress_cassettes::Error::Packed { path };
+        not_proposed = differs.then(|| format!("{packed}; {}", packed.hint().unwrap_or_default()));
+    }
+    if proposes {
         let again = run.again(&plan.entries, &strict.played, &progress).await?;
-        let seen: Vec<&Played> =
-            strict.played.iter().enumerate().map(|(number, first)| again.get(&number).unwrap_or(first)).collect();
-        for (strict, (outcome, seen)) in strict.played.iter().zip(outcomes.iter_mut().zip(&seen)) {
-            if strict.missed {
-                outcome.if_answered = Some(seen.outcome.findings.clone());
+        for (number, seen) in &again {
+            if strict.played[*number].missed {
+                strict.played[*number].outcome.if_answered = Some(seen.outcome.findings.clone());
             }
         }
-        let proposed = propose(&store, &plan.entries, &seen, &mut outcomes, &run.settings.rules);
+        let proposed = run.propose(&plan.entries, &mut strict.played, &again);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
-    let played = plan.entries.iter().map(|planned| &*planned.cassette).zip(&outcomes);
+    let played = strict.played.iter().map(|played| (&*played.selected, &played.outcome));
     let rules = rules::uses(&run.settings.rules, played);
     if let Some(kept) = kept {
         kept.remove();
     }
+    let outcomes = strict.played.into_iter().map(|played| played.outcome).collect();
     Ok(Report {
         outcomes,
         unreadable: plan.unreadable,
@@ -175,6 +192,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
 
 /// Begin to keep what is found out, where that is asked for and possible; what is known from before.
 fn keep(
+    store: &Store,
     settings: &Settings,
     plan: &Plan,
     ambient: Option<&Cassette>,
@@ -183,7 +201,7 @@ fn keep(
     if settings.keep == Keep::No || plan.entries.is_empty() {
         return Ok((None, Before::default()));
     }
-    match Kept::begin(settings, plan, ambient) {
+    match Kept::begin(store, settings, plan, ambient) {
         Ok((kept, before)) => Ok((Some(kept), before)),
         Err(why @ (NotResumed::InUse | NotResumed::File(..))) if settings.keep == Keep::Anew => {
             progress(Progress::NotKept(&plan::in_full(&why)));
@@ -194,13 +212,13 @@ fn keep(
 }
 
 /// Leave only the played entries in the plan, and name the others.
-fn leave_out(entries: &mut Vec<Planned>, played: &BTreeMap<usize, Played>) -> Vec<NotDriven> {
+fn leave_out(entries: &mut Vec<Located>, played: &BTreeMap<usize, Played>) -> Vec<NotDriven> {
     let mut left_out = Vec::new();
     let mut number = 0;
-    entries.retain(|planned| {
+    entries.retain(|located| {
         let is_played = played.contains_key(&number);
         if !is_played {
-            left_out.push(NotDriven { cassette: planned.cassette.id.clone(), file: planned.file.clone() });
+            left_out.push(NotDriven { cassette: located.id.clone(), file: located.path.clone() });
         }
         number += 1;
         is_played
@@ -209,6 +227,7 @@ fn leave_out(entries: &mut Vec<Planned>, played: &BTreeMap<usize, Played>) -> Ve
 }
 
 struct Run {
+    store: Store,
     settings: Settings,
     launch: Launch,
 }
@@ -225,13 +244,23 @@ struct Pass<P = BTreeMap<usize, Played>> {
 /// An entry with its outcome and what a proposal needs.
 struct Played {
     outcome: Outcome,
+    /// The rules that are for its response and its calls.
+    selected: Vec<usize>,
     /// Whether nothing recorded answered one of its calls.
     missed: bool,
     /// Whether an interrupted replay drove it. Of what was seen then no more is known.
     is_from_before: bool,
-    /// The response, where one came and the service lived on.
-    response: Option<Message>,
+    /// The digest of its cassette, where outcomes are kept.
+    digest: Option<String>,
+    /// Where a proposal may be made from it.
+    seen: Option<SeenWhole>,
+}
+
+/// An entry with a whole response, after which the service lived on.
+struct SeenWhole {
+    response: Message,
     journal: Vec<Call>,
+    bindings: Bindings,
 }
 
 /// Worker to the pass that waits for it.
@@ -245,6 +274,11 @@ enum Told {
 type Sender = mpsc::UnboundedSender<Told>;
 
 impl Played {
+    /// An entry that was not driven.
+    fn of(outcome: Outcome) -> Played {
+        Played { outcome, selected: Vec::new(), missed: false, is_from_before: false, digest: None, seen: None }
+    }
+
     fn is_different(&self) -> bool {
         self.outcome.verdict == Verdict::Different
     }
@@ -253,12 +287,12 @@ impl Played {
 impl Told {
     /// Keep it for when the replay is interrupted. An entry that was not answered is driven again then: what ended the
     /// replay may have ended the service a moment before.
-    fn keep(&self, kept: &mut Kept, entries: &[Planned]) -> io::Result<()> {
+    fn keep(&self, kept: &mut Kept) -> io::Result<()> {
         match self {
-            Told::Played(number, played) if played.response.is_some() => {
-                kept.outcome(&entries[*number], &played.outcome, played.missed)
-            }
-            Told::Played(..) => Ok(()),
+            Told::Played(_, played) => match (&played.seen, &played.digest) {
+                (Some(_), Some(digest)) => kept.outcome(digest, &played.selected, played.missed, &played.outcome),
+                _ => Ok(()),
+            },
             Told::Startup(call) => kept.startup(call),
         }
     }
@@ -268,8 +302,9 @@ impl Pass {
     /// What is known from before.
     fn of(before: Before) -> Pass {
         let played = before.outcomes.into_iter().map(|(number, known)| {
-            let Known { outcome, missed, .. } = known;
-            (number, Played { outcome, missed, is_from_before: true, response: None, journal: Vec::new() })
+            let Known { outcome, selected, missed, cassette } = known;
+            let digest = Some(cassette);
+            (number, Played { outcome, selected, missed, is_from_before: true, digest, seen: None })
         });
         let mut pass = Pass { played: played.collect(), startup: Vec::new() };
         before.startup.into_iter().for_each(|call| pass.add(Told::Startup(call)));
@@ -296,23 +331,27 @@ impl Pass {
 }
 
 impl Run {
-    /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different.
+    /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different. What a
+    /// proposal needs is kept of those that are `wanted` only.
+    #[allow(clippy::too_many_arguments, reason = "a pass is all of these")]
     async fn pass(
         self: &Arc<Run>,
-        entries: &[Planned],
+        entries: &[Located],
         numbers: &[usize],
         mode: Mode,
         stop: Option<Arc<AtomicBool>>,
+        wanted: &impl Fn(usize, &Outcome) -> bool,
         pass: &mut Pass,
         heard: &mut impl FnMut(&Told),
     ) -> Result<(), Error> {
-        let numbered: Vec<(usize, Planned)> =
+        let numbered: Vec<(usize, Located)> =
             numbers.iter().map(|number| (*number, entries[*number].clone())).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut workers = JoinSet::new();
         for part in plan::split(&numbered, self.settings.jobs) {
             let worker = Worker {
                 run: Arc::clone(self),
+                store: self.store.clone(),
                 mode,
                 stop: stop.clone(),
                 sender: sender.clone(),
@@ -324,8 +363,17 @@ impl Run {
             workers.spawn(worker.work(part));
         }
         drop(sender);
-        while let Some(told) = receiver.recv().await {
+        let mut room = MOST_SAID;
+        while let Some(mut told) = receiver.recv().await {
             heard(&told);
+            if let Told::Played(number, one) = &mut told {
+                one.seen = one.seen.take().filter(|_| wanted(*number, &one.outcome));
+                let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+                match room.checked_sub(said) {
+                    Some(left) if mode == Mode::Strict => room = left,
+                    _ => one.outcome.sides = None,
+                }
+            }
             pass.add(told);
         }
         while let Some(worker) = workers.join_next().await {
@@ -341,7 +389,7 @@ impl Run {
     /// they are different.
     async fn again(
         self: &Arc<Run>,
-        entries: &[Planned],
+        entries: &[Located],
         played: &[Played],
         progress: &impl Fn(Progress<'_>),
     ) -> Result<BTreeMap<usize, Played>, Error> {
@@ -353,14 +401,52 @@ impl Run {
         }
         let mut again = Pass::default();
         let mut heard = |_: &Told| progress(Progress::Repeated);
-        self.pass(entries, &wanted, Mode::Propose, None, &mut again, &mut heard).await?;
+        let is_proposed = |number: usize, _: &Outcome| played[number].is_different();
+        self.pass(entries, &wanted, Mode::Propose, None, &is_proposed, &mut again, &mut heard).await?;
         Ok(again.played)
+    }
+
+    /// Write a proposal beside every cassette whose entry differs, made from what was seen `again` if anything was, and
+    /// remove those that no longer apply.
+    fn propose(
+        &self,
+        plan: &[Located],
+        played: &mut [Played],
+        again: &BTreeMap<usize, Played>,
+    ) -> Result<(), regress_cassettes::Error> {
+        let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
+            self.store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
+        for (number, located) in plan.iter().enumerate() {
+            if played[number].outcome.verdict == Verdict::Inconclusive {
+                continue;
+            }
+            match self.proposal(located, again.get(&number).unwrap_or(&played[number]))? {
+                Some(pending) => played[number].outcome.pending = Some(pending),
+                None => {
+                    if let Some(stale) = stale.remove(&located.path) {
+                        stale.reject()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Write the proposal for one cassette and give its path, where there is anything to propose.
+    fn proposal(&self, located: &Located, played: &Played) -> Result<Option<PathBuf>, regress_cassettes::Error> {
+        let Some(SeenWhole { response, journal, bindings }) = &played.seen else { return Ok(None) };
+        let recorded = self.store.read(located)?;
+        let took = played.outcome.took.unwrap_or_default();
+        let proposed = pending::propose(&recorded, response, took, journal, bindings, &self.settings.rules);
+        let is_new = !review::changes(&recorded, &proposed).is_empty();
+        is_new.then(|| self.store.write_pending(&located.path, &proposed)).transpose()
     }
 }
 
 /// Drives a part of the plan, one entry after the other.
 struct Worker {
     run: Arc<Run>,
+    store: Store,
     mode: Mode,
     /// Set by the worker that finds a difference, where nothing is driven after that.
     stop: Option<Arc<AtomicBool>>,
@@ -394,12 +480,15 @@ struct Death {
 }
 
 impl Worker {
-    async fn work(mut self, part: Vec<(usize, Planned)>) -> Result<(), Error> {
-        for (number, planned) in part {
+    async fn work(mut self, part: Vec<(usize, Located)>) -> Result<(), Error> {
+        for (number, located) in part {
             if self.is_stopped() {
                 break;
             }
-            self.entry(number, planned).await?;
+            match Planned::read(&self.store, &located) {
+                Ok(planned) => self.entry(number, planned).await?,
+                Err(why) => self.vanished(number, located, why),
+            }
             if self.stop.is_some() && self.is_different_so_far() {
                 self.close();
             }
@@ -460,7 +549,7 @@ impl Worker {
         let before = self.over();
         let Some(target) = &mut self.target else { return Ok(()) };
         let id = planned.cassette.id.clone();
-        target.enter(&id);
+        target.enter(&planned.cassette);
         let (seen, took) = match stream {
             None => (Seen::Nothing { end: End::Refused, part: None }, Duration::ZERO),
             Some(mut stream) => {
@@ -546,7 +635,7 @@ impl Worker {
 
     fn judge(&mut self, driven: Option<Driven>) {
         let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, excused, doubts, calls } = self.judgement(&driven);
+        let Judgement { verdict, findings, excused, doubts, calls, sides } = self.judgement(&driven);
         if let Some(stop) = self.stop.as_ref().filter(|_| verdict == Verdict::Different) {
             stop.store(true, Ordering::Relaxed);
         }
@@ -554,6 +643,7 @@ impl Worker {
             Seen::Response(response) if driven.exited.is_none() => Some(response),
             _ => None,
         };
+        let selected = rules::selected(&self.run.settings.rules, &driven.planned.cassette);
         let outcome = Outcome {
             cassette: driven.planned.cassette.id.clone(),
             entry: entry_line(&driven.planned),
@@ -567,13 +657,15 @@ impl Worker {
             calls,
             last_output: driven.last_output,
             took: Some(driven.took),
+            recorded: Recorded::of(&driven.planned.cassette),
+            sides,
             pending: None,
         };
         let missed = driven.journal.iter().any(is_miss);
-        self.played(
-            driven.number,
-            Played { outcome, missed, is_from_before: false, response, journal: driven.journal },
-        );
+        let seen = response.map(|response| SeenWhole { response, journal: driven.journal, bindings: driven.bindings });
+        let is_kept = self.run.settings.keep != Keep::No && seen.is_some();
+        let digest = is_kept.then(|| driven.planned.cassette.digest());
+        self.played(driven.number, Played { outcome, selected, missed, is_from_before: false, digest, seen });
     }
 
     fn judgement(&self, driven: &Driven) -> Judgement {
@@ -601,10 +693,33 @@ impl Worker {
             calls: Vec::new(),
             last_output,
             took: None,
+            recorded: Recorded::of(&planned.cassette),
+            sides: None,
             pending: None,
         };
-        let played = Played { outcome, missed: false, is_from_before: false, response: None, journal: Vec::new() };
-        self.played(number, played);
+        self.played(number, Played::of(outcome));
+    }
+
+    /// An entry whose cassette is no longer what the plan saw.
+    fn vanished(&self, number: usize, located: Located, why: String) {
+        let outcome = Outcome {
+            cassette: located.id,
+            entry: located.route,
+            file: located.path,
+            verdict: Verdict::Inconclusive,
+            findings: Vec::new(),
+            excused: Vec::new(),
+            if_answered: None,
+            doubts: vec![why],
+            notes: Vec::new(),
+            calls: Vec::new(),
+            last_output: None,
+            took: None,
+            recorded: None,
+            sides: None,
+            pending: None,
+        };
+        self.played(number, Played::of(outcome));
     }
 
     fn played(&self, number: usize, played: Played) {
@@ -654,36 +769,6 @@ fn is_miss(call: &Call) -> bool {
     matches!(call.matched, Match::Miss { .. })
 }
 
-/// Write a proposal beside every cassette whose entry differs, and remove those that no longer apply.
-fn propose(
-    store: &Store,
-    plan: &[Planned],
-    seen: &[&Played],
-    outcomes: &mut [Outcome],
-    rules: &Rules,
-) -> Result<(), regress_cassettes::Error> {
-    let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
-        store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
-    for ((planned, played), outcome) in plan.iter().zip(seen).zip(outcomes) {
-        if outcome.verdict == Verdict::Inconclusive {
-            continue;
-        }
-        let proposed = played.response.as_ref().filter(|_| outcome.verdict == Verdict::Different).map(|response| {
-            let took = played.outcome.took.unwrap_or_default();
-            pending::propose(&planned.cassette, response, took, &played.journal, rules)
-        });
-        match proposed.filter(|proposed| !review::changes(&planned.cassette, proposed).is_empty()) {
-            Some(proposed) => outcome.pending = Some(store.write_pending(&planned.file, &proposed)?),
-            None => {
-                if let Some(stale) = stale.remove(&planned.file) {
-                    stale.reject()?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -694,23 +779,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         for id in ["a", "b"] {
-            store.write(&Cassette { id: regress_cassettes::CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
+            store.write(&Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
         }
         let plan = Plan::read(&store, &Selection::default()).unwrap();
         let settings = testing::settings(folder.path());
-        let (mut kept, _) = Kept::begin(&settings, &plan, None).unwrap();
+        let (mut kept, _) = Kept::begin(&store, &settings, &plan, None).unwrap();
         let told = |number: usize, response: Option<Message>| {
-            let Planned { file, cassette } = &plan.entries[number];
-            let outcome = testing::outcome(&cassette.id, file);
-            let played = Played { outcome, missed: true, is_from_before: false, response, journal: Vec::new() };
-            Told::Played(number, Box::new(played))
+            let Located { id, path, .. } = &plan.entries[number];
+            let seen =
+                response.map(|response| SeenWhole { response, journal: Vec::new(), bindings: Bindings::default() });
+            let digest = Some(store.read(&plan.entries[number]).unwrap().digest());
+            let outcome = testing::outcome(id, path);
+            Told::Played(number, Box::new(Played { missed: true, digest, seen, ..Played::of(outcome) }))
         };
         let startup = || Told::Startup(testing::omitted());
         for told in [told(0, None), told(1, Some(testing::created("1"))), startup(), startup()] {
-            told.keep(&mut kept, &plan.entries).unwrap();
+            told.keep(&mut kept).unwrap();
         }
         drop(kept);
-        let (_kept, before) = Kept::begin(&settings, &plan, None).unwrap();
+        let (_kept, before) = Kept::begin(&store, &settings, &plan, None).unwrap();
         let pass = Pass::of(before);
         let known: Vec<_> = pass.played.iter().map(|(number, played)| (*number, played.missed)).collect();
         // What ended the replay may have ended the service a moment before.

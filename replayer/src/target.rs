@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::CassetteId;
+use regress_cassettes::{Cassette, CassetteId};
 use regress_mockserver::{
     library::Library,
-    mock::{Bindings, Call, Mock, Mode, Policy, Scope},
+    mock::{Bindings, Call, Mock, Mode, Policy},
     sandbox::{Sandbox, Spec},
     tls::{Authority, TrustFiles},
 };
@@ -77,7 +77,6 @@ impl Target {
         };
         let (mut sandbox, listeners) = Sandbox::prepare(spec).await?;
         let mock = Mock::new(Arc::clone(&launch.library), mode, launch.policy);
-        mock.enter(Scope::Ambient);
         mock.serve(listeners, Arc::clone(&launch.authority)).await?;
         sandbox.start().await?;
         Ok(Target { sandbox, mock, open: BTreeSet::new() })
@@ -135,8 +134,8 @@ impl Target {
     }
 
     /// From now on calls belong to this entry.
-    pub(crate) fn enter(&self, id: &CassetteId) {
-        self.mock.enter(Scope::Entry(id.clone()));
+    pub(crate) fn enter(&self, cassette: &Arc<Cassette>) {
+        self.mock.enter(Arc::clone(cassette));
     }
 
     /// The calls since this was last asked.
@@ -181,7 +180,7 @@ impl Target {
 
     /// Stop the service and take its sandbox down.
     pub(crate) async fn stop(self) {
-        self.mock.enter(Scope::Ambient);
+        self.mock.leave();
         self.sandbox.stop().await;
     }
 }

@@ -31,6 +31,8 @@ pub fn settings(folder: &Path) -> Settings {
         policy: Default::default(),
         rules: Default::default(),
         keep: Keep::GoOn,
+        only: None,
+        answer_misses: false,
         propose: false,
         helper: PathBuf::new(),
     }
@@ -51,6 +53,8 @@ pub fn outcome(cassette: &CassetteId, file: &Path) -> Outcome {
         calls: Vec::new(),
         last_output: None,
         took: Some(Duration::from_micros(1234)),
+        recorded: None,
+        sides: None,
         pending: None,
     }
 }
@@ -79,6 +83,7 @@ pub fn cassette() -> Cassette {
             via: Via::Socket,
             kernel: "6.18.0".to_owned(),
         },
+        nondeterministic: Vec::new(),
         entry: Some(entry),
         downstream: vec![
             exchange(1, Some("inventory"), "10.0.0.8:80", reserve(2), json(200, r#"{"reserved": true}"#)),

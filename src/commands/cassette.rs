@@ -1,5 +1,6 @@
 //! `regress cassette`: look at cassettes, and check them.
 
+mod packing;
 mod show;
 mod tables;
 
@@ -7,9 +8,10 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
-use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Store};
+use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Pack, Store};
 
 use regress_recorder::Recorrelated;
 
@@ -47,6 +49,24 @@ enum Action {
         #[command(flatten)]
         files: Files,
     },
+    /// Pack a folder of cassettes into one file, which replay, show, list, stats and verify read as it is
+    Pack {
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// The file to make [default: DIR.cassettes.zst]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make the folder again that was packed, byte for byte
+    Unpack {
+        /// The packed folder
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The folder to make [default: FILE without .cassettes.zst]
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
     /// Decide again which entry caused which call, by the rules of this version, where `record --owner-log` kept what that
     /// takes
     Recorrelate {
@@ -61,7 +81,7 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Files {
-    /// Cassette folders or cassette files
+    /// Cassette folders, packed ones, or cassette files
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
 }
@@ -87,6 +107,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Action::List { files } => print(files, tables::list),
         Action::Stats { files } => print(files, tables::stats),
         Action::Verify { files } => verify(&files.all(true)?),
+        Action::Pack { folder, output } => packing::pack(&folder, output),
+        Action::Unpack { file, output } => packing::unpack(&file, output),
         Action::Recorrelate { dry_run, folder } => recorrelate(&folder, dry_run),
     }
 }
@@ -95,8 +117,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 fn print(files: Files, render: impl FnOnce(&[Read]) -> String) -> Result<Exit, Failure> {
     let mut exit = Exit::Same;
     let mut readable = Vec::new();
-    for path in files.all(false)? {
-        match read(path) {
+    for found in files.all(false)? {
+        match found.read() {
             Ok(read) => readable.push(read),
             Err(failure) => {
                 output::report_failure(&failure);
@@ -108,10 +130,10 @@ fn print(files: Files, render: impl FnOnce(&[Read]) -> String) -> Result<Exit, F
     Ok(exit)
 }
 
-fn verify(paths: &[PathBuf]) -> Result<Exit, Failure> {
-    let problems: Vec<Error> = paths.iter().flat_map(|path| regress_cassettes::verify(path)).collect();
+fn verify(files: &[Found]) -> Result<Exit, Failure> {
+    let problems: Vec<Error> = files.iter().flat_map(Found::verify).collect();
     output::data(report(&problems));
-    let cassettes = counted(paths.len(), "cassette");
+    let cassettes = counted(files.len(), "cassette");
     match problems.len() {
         0 => output::say(format_args!("{cassettes} verified, no problem found")),
         count => output::say(format_args!("{} in {cassettes}", counted(count, "problem"))),
@@ -150,10 +172,28 @@ fn report(problems: &[Error]) -> String {
     text
 }
 
-fn read(path: PathBuf) -> Result<Read, Failure> {
-    let cassette = regress_cassettes::read(&path).map_err(failure)?;
-    let size = fs::metadata(&path).map(|file| file.len()).unwrap_or_default();
-    Ok(Read { size, cassette })
+/// A cassette file.
+struct Found {
+    path: PathBuf,
+    /// The store that it is in; `None` = it was named by itself.
+    store: Option<Rc<Store>>,
+}
+
+impl Found {
+    fn read(self) -> Result<Read, Failure> {
+        let (cassette, size) = match &self.store {
+            Some(store) => (store.read_at(&self.path), store.size_at(&self.path)),
+            None => (regress_cassettes::read(&self.path), fs::metadata(&self.path).ok().map(|file| file.len())),
+        };
+        Ok(Read { size: size.unwrap_or_default(), cassette: cassette.map_err(failure)? })
+    }
+
+    fn verify(&self) -> Vec<Error> {
+        match &self.store {
+            Some(store) => store.verify_at(&self.path),
+            None => regress_cassettes::verify(&self.path),
+        }
+    }
 }
 
 fn failure(error: Error) -> Failure {
@@ -168,17 +208,17 @@ fn failure(error: Error) -> Failure {
 impl Files {
     /// The cassette files that are meant, each once: of a folder the ambient cassette, then the others by id, and
     /// last (if asked for) the proposals that wait for review.
-    fn all(&self, with_pending: bool) -> Result<Vec<PathBuf>, Failure> {
+    fn all(&self, with_pending: bool) -> Result<Vec<Found>, Failure> {
         let mut all = Vec::new();
         for path in &self.paths {
-            if path.is_dir() {
-                all.extend(in_folder(path, with_pending).map_err(failure)?);
+            if path.is_dir() || Pack::is_at(path) {
+                all.extend(in_store(path, with_pending).map_err(failure)?);
             } else {
-                all.push(path.clone());
+                all.push(Found { path: path.clone(), store: None });
             }
         }
         let mut seen = BTreeSet::new();
-        all.retain(|path| seen.insert(path.clone()));
+        all.retain(|found| seen.insert(found.path.clone()));
         if all.is_empty() {
             let folders: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
             return Err(Failure::new(format_args!("no cassettes in {}", folders.join(", ")))
@@ -188,15 +228,15 @@ impl Files {
     }
 }
 
-fn in_folder(folder: &Path, with_pending: bool) -> Result<Vec<PathBuf>, Error> {
-    let store = Store::open(folder)?;
+fn in_store(folder: &Path, with_pending: bool) -> Result<Vec<Found>, Error> {
+    let store = Rc::new(Store::open(folder)?);
     let ambient = folder.join(AMBIENT_FILE);
-    let mut all: Vec<_> = ambient.is_file().then_some(ambient).into_iter().collect();
+    let mut all: Vec<_> = store.size_at(&ambient).is_some().then_some(ambient).into_iter().collect();
     all.extend(store.list()?.into_iter().map(|located| located.path));
     if with_pending {
         all.extend(store.pending()?.into_iter().map(|pending| pending.proposed));
     }
-    Ok(all)
+    Ok(all.into_iter().map(|path| Found { path, store: Some(Rc::clone(&store)) }).collect())
 }
 
 #[cfg(test)]

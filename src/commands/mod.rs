@@ -4,6 +4,7 @@ pub mod cassette;
 pub mod demo;
 pub mod doctor;
 pub mod hook;
+pub mod noise;
 pub mod record;
 pub mod replay;
 pub mod review;

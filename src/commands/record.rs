@@ -1,6 +1,7 @@
 //! `regress record`.
 
 mod report;
+mod self_check;
 
 use std::{
     ffi::OsString,
@@ -10,7 +11,9 @@ use std::{
 
 use clap::ValueEnum as _;
 use regress_ebpf::{Cgroup, Source};
-use regress_recorder::{Progress, Settings, Started, Stop, Target, ViaChoice};
+use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
+use regress_replayer::noise::Checked;
+use self_check::SelfCheck;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -74,6 +77,10 @@ pub struct Args {
     /// Put no probes into TLS libraries: what is said inside TLS is recorded as encrypted, unless by proxy
     #[arg(long, env = "REGRESS_NO_TLS")]
     no_tls: bool,
+    /// When the recording ends, replay it against the command (with --pid, --port or --cgroup: the one in regress.toml),
+    /// and label entries that do not replay as recorded as non-deterministic (docs/noise.md). Exit code 1 when there are any
+    #[arg(long, env = "REGRESS_SELF_CHECK")]
+    self_check: bool,
     /// Write the summary to a file as well, in a format that programs read (repeatable)
     #[arg(long = "summary", value_name = "json=FILE", value_parser = parse_summary)]
     summaries: Vec<PathBuf>,
@@ -112,6 +119,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
     let summaries = args.summaries.clone();
     let (flag, setting) = (args.hook, hook_setting(&config)?);
+    let self_check = args.self_check.then(|| SelfCheck::prepare(&args.output, &args.command, &config)).transpose()?;
     let mut settings = settings(args, config)?;
     // The setting is about the command, where one is started.
     let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
@@ -161,10 +169,25 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     runtime.shutdown_background();
     let summary = recorded?;
     output::say(report::table(&summary, &out));
+    let checked = self_check.map(|check| check.run()).transpose();
+    let told = checked.as_ref().ok().and_then(Option::as_ref);
     for path in summaries {
-        report::write_json(&summary, &path)?;
+        report::write_json(&summary, told, &path)?;
     }
-    if summary.complete() { Ok(Exit::Same) } else { Ok(Exit::CouldNotTell) }
+    let checked = checked.inspect_err(|_| output::say(format_args!("the recording is kept in {}", out.display())))?;
+    if let Some(checked) = &checked {
+        output::say(report::checked(checked));
+    }
+    Ok(exit(&summary, checked.as_ref()))
+}
+
+fn exit(summary: &Summary, checked: Option<&Checked>) -> Exit {
+    match checked {
+        Some(checked) if summary.complete() && !checked.varying.is_empty() => Exit::Different,
+        Some(checked) if !checked.unchecked.is_empty() => Exit::CouldNotTell,
+        _ if !summary.complete() => Exit::CouldNotTell,
+        _ => Exit::Same,
+    }
 }
 
 /// The hook that the settings name.

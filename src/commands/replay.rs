@@ -6,13 +6,13 @@ mod progress;
 use std::{
     ffi::OsString,
     fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{Pack, Store};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Keep, Report, Selection, Settings, Shard, Verdict,
@@ -32,10 +32,11 @@ use crate::{
 /// Arguments of `regress replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of cassettes
+    /// The folder of cassettes, or a packed one (*.cassettes.zst), which takes no proposals
     #[arg(value_name = "DIR")]
     store: PathBuf,
-    /// Write a report: text, json or junit, to a file or to stdout (-); repeatable [default: text=-]
+    /// Write a report: text, json, junit, html, markdown or github (a job's annotations and summary), to a file or to
+    /// stdout (-); repeatable [default: text=-]
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
     /// How many sandboxes work side by side
@@ -93,6 +94,9 @@ enum Format {
     Text,
     Json,
     Junit,
+    Html,
+    Markdown,
+    Github,
 }
 
 impl FromStr for Destination {
@@ -104,7 +108,10 @@ impl FromStr for Destination {
             "text" => Format::Text,
             "json" => Format::Json,
             "junit" => Format::Junit,
-            other => return Err(format!("{other:?} is not a format: text, json, junit")),
+            "html" => Format::Html,
+            "markdown" => Format::Markdown,
+            "github" => Format::Github,
+            other => return Err(format!("{other:?} is not a format: text, json, junit, html, markdown, github")),
         };
         if path.is_empty() {
             return Err("the path is empty: FORMAT=PATH, or FORMAT=- for stdout".to_owned());
@@ -116,39 +123,27 @@ impl FromStr for Destination {
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
-    let command = if args.command.is_empty() {
-        config.service.command.iter().map(OsString::from).collect()
-    } else {
-        args.command
-    };
-    if command.is_empty() {
-        return Err(Failure::new("no command to start the service with")
-            .hint("give it after --, or as `command` under [service] in regress.toml"));
-    }
+    let command = command(args.command, &config)?;
     let changed = args.changed_only.map(|revision| {
         let settings = Config::places(args.config.as_deref(), Some(&args.store));
         changed::since(&args.store, revision.as_deref(), &settings)
     });
+    if args.update && Pack::is_at(&args.store) {
+        return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
+    }
+    let of_file = settings(args.store.clone(), command, &config);
     let settings = Settings {
-        store: args.store.clone(),
-        command,
-        env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        cwd: None,
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
         fail_fast: args.fail_fast,
         entry_port: args.entry_port,
-        ready_timeout: config.replay.ready_timeout(),
-        entry_timeout: config.replay.entry_timeout(),
-        settle: config.replay.settle(),
         policy: Policy {
-            max_rung: args.max_rung.or(config.replay.max_rung).map_or(Policy::default().max_rung, Into::into),
-            reuse: args.reuse.or(config.replay.reuse).map_or(Policy::default().reuse, Into::into),
+            max_rung: args.max_rung.map_or(of_file.policy.max_rung, Into::into),
+            reuse: args.reuse.map_or(of_file.policy.reuse, Into::into),
         },
-        rules: config.rules,
         keep: if args.resume { Keep::GoOn } else { Keep::Anew },
         propose: !args.no_pending,
-        helper: PathBuf::from("/proc/self/exe"),
+        ..of_file
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -189,8 +184,45 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     })
 }
 
+/// The command that starts the service: the one given, else the one in the settings.
+pub(crate) fn command(given: Vec<OsString>, config: &Config) -> Result<Vec<OsString>, Failure> {
+    let command = if given.is_empty() { config.service.command.iter().map(OsString::from).collect() } else { given };
+    if command.is_empty() {
+        return Err(Failure::new("no command to start the service with")
+            .hint("give it after --, or as `command` under [service] in regress.toml"));
+    }
+    Ok(command)
+}
+
+/// A replay of everything in `store` as the settings file has it, that leaves nothing behind.
+pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) -> Settings {
+    Settings {
+        store,
+        command,
+        env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        cwd: None,
+        jobs: 1,
+        selection: Selection::default(),
+        only: None,
+        fail_fast: false,
+        entry_port: None,
+        ready_timeout: config.replay.ready_timeout(),
+        entry_timeout: config.replay.entry_timeout(),
+        settle: config.replay.settle(),
+        policy: Policy {
+            max_rung: config.replay.max_rung.map_or(Policy::default().max_rung, Into::into),
+            reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
+        },
+        rules: config.rules.clone(),
+        propose: false,
+        keep: Keep::No,
+        answer_misses: false,
+        helper: PathBuf::from("/proc/self/exe"),
+    }
+}
+
 /// The signal that asks this process to end, once one comes.
-async fn asked_to_end() -> &'static str {
+pub(crate) async fn asked_to_end() -> &'static str {
     let wait = async |kind| match signal(kind) {
         Ok(mut signals) => drop(signals.recv().await),
         // Then the signal does what it does by default.
@@ -208,12 +240,29 @@ fn deliver(report: &Report, to: &Destination) -> Result<(), Failure> {
         Format::Text => report::text(report, colour),
         Format::Json => report::json(report),
         Format::Junit => report::junit(report),
+        Format::Html => report::html(report),
+        Format::Markdown => report::markdown(report),
+        Format::Github => {
+            summarise(report)?;
+            report::github(report, |cassette| fs::read_to_string(cassette).ok())
+        }
     };
     match &to.path {
         None => output::data(text),
         Some(path) => write(path, &text)?,
     }
     Ok(())
+}
+
+/// Append the report to the summary of the GitHub Actions job, where this is one.
+fn summarise(report: &Report) -> Result<(), Failure> {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return Ok(()) };
+    let file = fs::OpenOptions::new().append(true).create(true).open(&path);
+    file.and_then(|mut file| file.write_all(report::markdown(report).as_bytes())).map_err(|error| {
+        let path = Path::new(&path).display();
+        Failure::new(format_args!("cannot write the job's summary {path}: {error}"))
+            .hint("GITHUB_STEP_SUMMARY names it; unset it outside of GitHub Actions")
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -252,7 +301,9 @@ mod tests {
         let parsed = "junit=out/a=b.xml".parse::<Destination>().unwrap();
         assert_eq!(parsed, Destination { format: Format::Junit, path: Some("out/a=b.xml".into()) });
         assert_eq!("json=-".parse::<Destination>().unwrap(), Destination { format: Format::Json, path: None });
-        assert!("html=x".parse::<Destination>().is_err());
+        let html = "html=x".parse::<Destination>().unwrap();
+        assert_eq!(html, Destination { format: Format::Html, path: Some("x".into()) });
+        assert!("pdf=x".parse::<Destination>().is_err());
         assert!("json=".parse::<Destination>().is_err());
     }
 }

@@ -1,20 +1,25 @@
 //! `regress review`.
 
+mod interactive;
+mod noise;
+
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, IsTerminal},
-    path::PathBuf,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{Store, diff::RuleText};
 use regress_replayer::{
-    Error,
-    report::{Colour, shown},
-    review::{Change, Proposal, covers},
+    Called, Error,
+    groups::Group,
+    report::shown,
+    review::{self, Proposal, covers},
 };
 
+pub(crate) use self::interactive::ask;
 use crate::{
-    commands::replay::colour,
+    config::Config,
     output::{self, Exit, Failure},
 };
 
@@ -24,11 +29,14 @@ pub struct Args {
     /// The folder of cassettes
     #[arg(value_name = "DIR")]
     store: PathBuf,
+    /// Print what waits, by cause and by cassette, and change nothing
+    #[arg(long, conflicts_with_all = ["accept_all", "reject_all", "accept", "reject", "accept_group", "reject_group", "noise"])]
+    list: bool,
     /// Every proposal becomes its cassette
-    #[arg(long, conflicts_with_all = ["reject_all", "accept", "reject"])]
+    #[arg(long, conflicts_with_all = ["reject_all", "accept", "reject", "accept_group", "reject_group", "noise"])]
     accept_all: bool,
     /// Every proposal is deleted
-    #[arg(long, conflicts_with_all = ["accept", "reject"])]
+    #[arg(long, conflicts_with_all = ["accept", "reject", "accept_group", "reject_group", "noise"])]
     reject_all: bool,
     /// Accept one proposal, or only what differs at or below a path of it; repeatable
     #[arg(long, value_name = "ID[:PATH]")]
@@ -36,6 +44,18 @@ pub struct Args {
     /// Reject one proposal, or only what differs at or below a path of it; repeatable
     #[arg(long, value_name = "ID[:PATH]")]
     reject: Vec<String>,
+    /// Accept one cause in every proposal, by its group's id or path (as reports and --list print them); repeatable
+    #[arg(long, value_name = "GROUP")]
+    accept_group: Vec<String>,
+    /// Reject one cause in every proposal; repeatable
+    #[arg(long, value_name = "GROUP")]
+    reject_group: Vec<String>,
+    /// Let one cause vary from now on: rules are added to regress.toml, the cassettes stay; repeatable
+    #[arg(long, value_name = "GROUP")]
+    noise: Vec<String>,
+    /// The settings that --noise adds to [default: regress.toml in DIR or in the current folder, else a new one in DIR]
+    #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 /// What is to become of one proposal.
@@ -54,30 +74,77 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         return reject_all(&store);
     }
     let proposals = Proposal::all(&store).map_err(failure)?;
-    let named = !args.accept.is_empty() || !args.reject.is_empty();
+    if args.list {
+        output::data(listed(&proposals));
+        return Ok(Exit::Same);
+    }
+    let groups_named = [&args.accept_group, &args.reject_group, &args.noise].iter().any(|named| !named.is_empty());
+    let named = groups_named || !args.accept.is_empty() || !args.reject.is_empty();
     if proposals.is_empty() && !named {
         output::say("nothing waits for review");
         return Ok(Exit::Same);
     }
-    let decisions = if args.accept_all {
-        proposals.iter().map(|proposal| (proposal.id().0.clone(), Decision::whole(true))).collect()
+    let file = Config::rules_file(args.config.as_deref(), &args.store);
+    let (decisions, rules) = if args.accept_all {
+        (proposals.iter().map(|proposal| (proposal.id().0.clone(), Decision::whole(true))).collect(), Vec::new())
     } else if named {
         decided(&args, &proposals)?
     } else if io::stdin().is_terminal() && io::stderr().is_terminal() {
-        return interactive(&store, proposals);
+        return interactive::run(&store, proposals, &file);
     } else {
         return Err(Failure::new(format_args!(
             "{} proposals wait and there is no terminal to ask on",
             proposals.len()
         ))
-        .hint("use --accept-all, --reject-all, --accept ID[:PATH] or --reject ID[:PATH]"));
+        .hint("--list shows what waits; use --accept-all, --reject-all, or --accept, --reject, --accept-group and --reject-group"));
     };
+    carry_out_all(&store, proposals, &decisions, &rules, &file)?;
+    Ok(Exit::Same)
+}
+
+/// What waits: causes, then cassettes.
+fn listed(proposals: &[Proposal]) -> String {
+    let mut out = String::new();
+    for group in review::groups(proposals) {
+        let entries = if group.entries() == 1 { "entry  " } else { "entries" };
+        let (subject, what) = (shown(&group.subject()), shown(&group.what()));
+        out += &format!("{}  {:>5} {entries}  {subject}  {what}\n", group.id, group.entries());
+    }
     for proposal in proposals {
-        if let Some(decision) = decisions.get(&proposal.id().0) {
-            carry_out(&store, proposal, decision)?;
+        let stale = if proposal.stale { "  (stale: made from another version of the cassette)" } else { "" };
+        out += &format!("\n{}  {}{stale}\n", proposal.id(), shown(&proposal.entry()));
+        for change in proposal.changes() {
+            out += &format!("  {}\n", shown(&change.path));
         }
     }
-    Ok(Exit::Same)
+    out
+}
+
+/// Nothing by half: what cannot be done is found before anything is written. First the `rules` are added to `file`.
+fn carry_out_all(
+    store: &Store,
+    proposals: Vec<Proposal>,
+    decisions: &BTreeMap<String, Decision>,
+    rules: &[RuleText],
+    file: &Path,
+) -> Result<(), Failure> {
+    let of = |proposal: &Proposal| decisions.get(&proposal.id().0).filter(|decision| !decision.is_nothing());
+    for proposal in &proposals {
+        match of(proposal) {
+            Some(Decision { whole: Some(true), .. }) => proposal.fresh().map_err(failure)?,
+            Some(Decision { whole: None, accepted, rejected }) => {
+                proposal.settled(accepted, rejected).map_err(failure)?;
+            }
+            _ => {}
+        }
+    }
+    noise::allow(file, rules)?;
+    for proposal in proposals {
+        if let Some(decision) = of(&proposal) {
+            carry_out(store, proposal, decision)?;
+        }
+    }
+    Ok(())
 }
 
 /// Unlike everything else this works on proposals that nobody can read.
@@ -99,8 +166,8 @@ impl Decision {
     }
 }
 
-/// The decisions that `--accept` and `--reject` ask for.
-fn decided(args: &Args, proposals: &[Proposal]) -> Result<BTreeMap<String, Decision>, Failure> {
+/// The decisions that the arguments ask for, and the rules for what is noise.
+fn decided(args: &Args, proposals: &[Proposal]) -> Result<(BTreeMap<String, Decision>, Vec<RuleText>), Failure> {
     let mut decisions: BTreeMap<String, Decision> = BTreeMap::new();
     let accepts = args.accept.iter().map(|text| (text, true));
     for (text, accept) in accepts.chain(args.reject.iter().map(|text| (text, false))) {
@@ -121,12 +188,52 @@ fn decided(args: &Args, proposals: &[Proposal]) -> Result<BTreeMap<String, Decis
             Some(path) => decision.rejected.push(path.to_owned()),
         }
     }
+    let groups = review::groups(proposals);
+    let mut noise = Vec::new();
+    let asked = [(&args.accept_group, Verb::Accept), (&args.reject_group, Verb::Reject), (&args.noise, Verb::Noise)];
+    for (name, verb) in asked.iter().flat_map(|(names, verb)| names.iter().map(move |name| (name, *verb))) {
+        let meant: Vec<&Group> = groups.iter().filter(|group| group.id == *name || group.path == *name).collect();
+        if meant.is_empty() {
+            let waiting =
+                if groups.is_empty() { "nothing waits" } else { "regress review DIR --list shows what waits" };
+            return Err(Failure::new(format_args!("no group {name:?} waits for review")).hint(waiting));
+        }
+        for group in meant {
+            decide(&mut decisions, proposals, group, verb);
+            noise.extend((verb == Verb::Noise).then_some(group));
+        }
+    }
     for (id, decision) in &decisions {
         if decision.whole.is_some() && (!decision.accepted.is_empty() || !decision.rejected.is_empty()) {
             return Err(Failure::new(format_args!("{id} is named both whole and by path")).hint("use one of the two"));
         }
+        if let Some(path) = decision.accepted.iter().find(|path| decision.rejected.contains(path)) {
+            return Err(Failure::new(format_args!("{} of {id} is both accepted and rejected", shown(path)))
+                .hint("name it, or its group, once"));
+        }
     }
-    Ok(decisions)
+    let rules = noise::rules_of(proposals, &noise)?;
+    Ok((decisions, rules))
+}
+
+/// What is to become of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Accept,
+    Reject,
+    /// It may vary: the cassettes stay as they are.
+    Noise,
+}
+
+/// Decide about a group in every proposal that it is in.
+fn decide(decisions: &mut BTreeMap<String, Decision>, proposals: &[Proposal], group: &Group, verb: Verb) {
+    for place in &group.places {
+        let decision = decisions.entry(proposals[place.entry].id().0.clone()).or_default();
+        let paths = if verb == Verb::Accept { &mut decision.accepted } else { &mut decision.rejected };
+        if !paths.contains(&place.spot.path) {
+            paths.push(place.spot.path.clone());
+        }
+    }
 }
 
 fn carry_out(store: &Store, proposal: Proposal, decision: &Decision) -> Result<(), Failure> {
@@ -161,79 +268,14 @@ pub(crate) fn warn_of_unanswered(proposal: &Proposal, accepted: impl Fn(&str) ->
              until the entry is recorded again",
             proposal.id(),
             change.path,
-            shown(&change.call.unwrap_or_default()),
+            shown(&change.call.map(called).unwrap_or_default()),
         ));
     }
 }
 
-fn interactive(store: &Store, proposals: Vec<Proposal>) -> Result<Exit, Failure> {
-    let colour = colour(&io::stderr());
-    let count = proposals.len();
-    for (number, proposal) in proposals.into_iter().enumerate() {
-        let changes = proposal.changes();
-        let title = colour.bold(&shown(&proposal.entry()));
-        output::say(format_args!("\n{}/{count}  {}  {title}", number + 1, proposal.id()));
-        output::say(format_args!("{}", proposal.file().display()));
-        changes.iter().for_each(|change| output::say(described(change, colour)));
-        let decision = match ask("[a]ccept, [r]eject, by [p]ath, [s]kip, [q]uit?", "arpsq")? {
-            'a' => Decision::whole(true),
-            'r' => Decision::whole(false),
-            'p' => by_path(&changes, colour)?,
-            's' => Decision::default(),
-            _ => break,
-        };
-        if !decision.is_nothing() {
-            carry_out(store, proposal, &decision)?;
-        }
-    }
-    Ok(Exit::Same)
-}
-
-fn by_path(changes: &[Change], colour: Colour) -> Result<Decision, Failure> {
-    let mut decision = Decision::default();
-    for change in changes {
-        output::say(described(change, colour));
-        match ask("[a]ccept, [r]eject, [s]kip, [q]uit this one?", "arsq")? {
-            'a' => decision.accepted.push(change.path.clone()),
-            'r' => decision.rejected.push(change.path.clone()),
-            's' => {}
-            _ => break,
-        }
-    }
-    Ok(decision)
-}
-
-fn described(change: &Change, colour: Colour) -> String {
-    let value = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), shown);
-    let call = change.call.as_deref().map(|call| format!("  ({})", shown(call))).unwrap_or_default();
-    let mut text = format!(
-        "  {}{call}\n    expected  {}\n    actual    {}",
-        colour.bold(&shown(&change.path)),
-        value(&change.expected),
-        value(&change.actual)
-    );
-    if change.unanswered {
-        text += "\n    WARNING   a new call without a real answer: record the entry again";
-    }
-    text
-}
-
-/// Ask until the answer begins with one of the keys; the end of the input is `q`.
-fn ask(question: &str, keys: &str) -> Result<char, Failure> {
-    loop {
-        output::say(question);
-        let mut line = String::new();
-        let count = io::stdin()
-            .lock()
-            .read_line(&mut line)
-            .map_err(|error| Failure::new(format_args!("cannot read the answer: {error}")))?;
-        let key = line.trim().chars().next().map(|key| key.to_ascii_lowercase());
-        match key {
-            _ if count == 0 => return Ok('q'),
-            Some(key) if keys.contains(key) => return Ok(key),
-            _ => {}
-        }
-    }
+/// A call, for reading.
+fn called(call: Called) -> String {
+    format!("{}  {}", call.downstream, call.request)
 }
 
 /// What to tell about an error of the replayer.

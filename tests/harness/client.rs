@@ -31,6 +31,8 @@ impl Client {
         let settings = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections(1)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         Client { agent: settings.into(), base: format!("http://127.0.0.1:{port}") }

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 mod authority;
+mod browser;
 mod client;
 mod corpus;
 mod downstream;
@@ -9,13 +10,16 @@ mod regress;
 mod replay;
 mod report;
 mod require;
+mod terminal;
 
 pub use authority::Authority;
+pub use browser::Browser;
 pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};
 pub use process::{Finished, Process, free_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
-pub use report::{Outcome, Report};
+pub use report::{Difference, Outcome, Report};
 pub use require::{Need, cgroup_hierarchy, php_fpm, require, tools};
+pub use terminal::Terminal;

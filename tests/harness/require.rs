@@ -21,6 +21,8 @@ pub enum Need {
     Curl,
     /// git.
     Git,
+    /// Chromium.
+    Browser,
     /// PHP for the command line, with its curl.
     Php,
     /// PHP's server for FastCGI.
@@ -61,7 +63,8 @@ pub fn require(test: &str, needs: &[Need]) -> bool {
 }
 
 impl Need {
-    fn check(self) -> Result<(), String> {
+    /// Whether the host has it, or why not.
+    pub fn check(self) -> Result<(), String> {
         match self {
             Need::Python => runs("python3", &["--version"]),
             Need::Node => runs("node", &["--version"]),
@@ -69,6 +72,7 @@ impl Need {
             Need::Cargo => runs("cargo", &["--version"]),
             Need::Curl => runs("curl", &["--version"]),
             Need::Git => runs("git", &["--version"]),
+            Need::Browser => runs("chromium", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),

@@ -1,6 +1,10 @@
-//! The shop as a service under test in three languages, with its two downstreams.
+//! The shop as a service under test in several languages, with its two downstreams, and services made by others.
 
+mod change;
+pub mod nginx;
 mod recorded;
+mod third_party;
+pub mod verdaccio;
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +12,9 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
+pub use change::{Change, Edit};
 pub use recorded::{PATIENT, RecordedShop, Source, Waits};
+pub use third_party::ThirdParty;
 
 use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port};
 
@@ -123,12 +129,12 @@ impl Shop {
     }
 
     /// The environment in which the shop, with this change, finds its downstreams.
-    pub fn environment(&self, change: &str) -> Vec<(&'static str, String)> {
+    pub fn environment(&self, change: impl Into<Change>) -> Vec<(&'static str, String)> {
         vec![
             ("PORT", self.port.to_string()),
             ("INVENTORY_URL", self.inventory.url()),
             ("PRICING_URL", self.pricing.url()),
-            ("SHOP_CHANGE", change.to_owned()),
+            change.into().variable(),
         ]
     }
 
@@ -147,6 +153,9 @@ pub const LISTENS: &str = "shop listens";
 fn inventory(method: &str, target: &str, body: &[u8]) -> Answer {
     match (method, target) {
         ("GET", "/config") => json(r#"{"currency":"EUR","discount":5}"#.into()),
+        ("GET", _) if target.starts_with("/lines?") => json(RECEIPT.into()),
+        ("PUT", _) if target.starts_with("/orders/") => json(r#"{"ok":true}"#.into()),
+        ("DELETE", _) if target.starts_with("/holds/") => Answer(200, "text/plain", String::new()),
         ("GET", "/levels") => Answer(200, "text/plain", "north 12\nsouth 7\n".into()),
         ("POST", "/reserve") => {
             let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -160,6 +169,14 @@ fn inventory(method: &str, target: &str, body: &[u8]) -> Answer {
     }
 }
 
+/// What the inventory knows of an order: a value of each kind that JSON libraries and people treat in their own way.
+const RECEIPT: &str = concat!(
+    r#"{"serial":9007199254740993,"issued":"2026-03-29T01:30:00+01:00","customer":"Zoë Müller","#,
+    r#""motto":"salt & <pepper>","paid":true,"note":null,"coupons":[],"balance":0,"weight":1.50,"share":0.1,"#,
+    r#""from":"north","to":"south","#,
+    r#""lines":[{"sku":"tea-1","quantity":2},{"sku":"rice-2","quantity":1},{"sku":"salt-3","quantity":5}]}"#,
+);
+
 fn pricing(method: &str, target: &str, body: &[u8]) -> Answer {
     match (method, target) {
         ("POST", "/quote") => {
@@ -169,6 +186,8 @@ fn pricing(method: &str, target: &str, body: &[u8]) -> Answer {
             let cents = 1035 + 100 * (number(sku) % 50);
             json(format!(r#"{{"sku":"{sku}","unit_cents":{cents},"exact":{cents}.10}}"#))
         }
+        ("GET", "/rates?on=2026-03-29") => json(r#"{"EUR":1,"USD":1.25}"#.into()),
+        ("POST", "/authorize") => json(r#"{"authorized":true}"#.into()),
         ("POST", "/fail") => Answer(500, "text/plain", "pricing is down\n".into()),
         _ => Answer(404, "text/plain", "no such path\n".into()),
     }
@@ -193,9 +212,12 @@ pub fn tour(port: u16) -> Vec<Reply> {
         client.get("/report"),
         client.get("/broken"),
         client.get("/orders/9"),
+        client.get("/receipts/7"),
+        client.post("/payments", r#"{"order":"7","amount":4944,"currency":"EUR"}"#),
+        client.get("/pages/7"),
     ];
     let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-    assert_eq!(statuses, [200, 200, 201, 200, 502, 200], "the shop works: {replies:?}");
+    assert_eq!(statuses, [200, 200, 201, 200, 502, 200, 200, 303, 200], "the shop works: {replies:?}");
     replies
 }
 
@@ -209,7 +231,10 @@ fn the_shop_works_in_every_language() {
         let process = shop.run();
         let replies = tour(shop.port);
         assert_eq!(replies[1].response, r#"{"id":"7","sku":"sku-7","available":10,"total":4944,"currency":"EUR"}"#);
-        assert_eq!(shop.inventory.take_served().len() + shop.pricing.take_served().len(), 1 + 2 + 2 + 1 + 1 + 2);
+        assert_eq!(
+            shop.inventory.take_served().len() + shop.pricing.take_served().len(),
+            1 + 2 + 2 + 1 + 1 + 2 + 2 + 3 + 1
+        );
         process.stop();
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{LISTENS, Language, Shop, tour};
+use super::{Change, LISTENS, Language, Shop, tour};
 use crate::harness::{Corpus, Finished, Process, Recording, Replay, Report};
 
 /// The capture source to record by.
@@ -37,7 +37,7 @@ pub struct RecordedShop {
 }
 
 /// How long a replay waits, in seconds; more than any working build needs unless the wait is what is tested.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Waits {
     /// For the service to listen.
     pub ready: f64,
@@ -86,7 +86,7 @@ impl RecordedShop {
     }
 
     /// Replay them against the shop with a change.
-    pub fn replay(&self, change: &str, waits: Waits, arguments: &[&str]) -> (Finished, Option<Report>) {
+    pub fn replay(&self, change: impl Into<Change>, waits: Waits, arguments: &[&str]) -> (Finished, Option<Report>) {
         self.replay_from(&self.cassettes(), change, waits, arguments)
     }
 
@@ -94,26 +94,33 @@ impl RecordedShop {
     pub fn replay_from(
         &self,
         cassettes: &Path,
-        change: &str,
+        change: impl Into<Change>,
         waits: Waits,
         arguments: &[&str],
     ) -> (Finished, Option<Report>) {
-        let (settings, command) = (self.settings(change, waits), self.shop.language.command());
-        let environment = self.shop.environment(change);
-        let result = Replay { cassettes, settings: &settings, command: &command, environment, arguments }.run();
+        let change = change.into();
+        let result = Replay {
+            cassettes,
+            settings: &self.settings("replay", waits),
+            command: &self.shop.language.command(),
+            environment: self.shop.environment(change),
+            arguments,
+        }
+        .run();
         let escaped = [self.shop.inventory.take_served(), self.shop.pricing.take_served()].concat();
-        assert!(escaped.is_empty(), "{change}: a replay reached the real downstreams: {escaped:?}");
+        assert!(escaped.is_empty(), "{change:?}: a replay reached the real downstreams: {escaped:?}");
         result
     }
 
     /// Begin to replay them against the shop with a change.
-    pub fn begin_replay(&self, change: &str, waits: Waits, arguments: &[&str]) -> Process {
-        let (settings, command) = (self.settings(change, waits), self.shop.language.command());
+    pub fn begin_replay(&self, change: &'static str, waits: Waits, arguments: &[&str]) -> Process {
+        let (settings, command) = (self.settings("replay", waits), self.shop.language.command());
         let (cassettes, environment) = (self.cassettes(), self.shop.environment(change));
         Replay { cassettes: &cassettes, settings: &settings, command: &command, environment, arguments }.start()
     }
 
-    fn settings(&self, name: &str, waits: Waits) -> PathBuf {
+    /// Settings of that name, with which the shop is recorded and replayed.
+    pub fn settings(&self, name: &str, waits: Waits) -> PathBuf {
         let path = self.folder.path().join(format!("{name}.toml"));
         let text = format!(
             "[service]\nname = \"shop\"\nports = [{}]\n\n[replay]\nready_timeout = {:?}\nentry_timeout = {:?}\nsettle = 0.5\n",

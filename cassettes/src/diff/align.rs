@@ -4,7 +4,7 @@
 //! moved. What remains between two items of the run is set against each other, most alike first in order. The time is
 //! bounded: n log n, plus [`MOST_TRIED`] comparisons a gap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// What became of an item; indexes of the expected and of the actual list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(super) fn align(expected: &[u64], actual: &[u64], alike: impl Fn(usize, usiz
     let ends = run.into_iter().map(|at| (at, counterparts[at].expect("the run is of counterparts")));
     for (end_old, end_new) in ends.chain([(old.len(), new.len())]) {
         let mut removed = Vec::new();
-        for at in next_old..end_old {
-            match counterparts[at] {
+        for (at, counterpart) in counterparts.iter().enumerate().take(end_old).skip(next_old) {
+            match counterpart {
                 Some(to) => fates.push(Fate::Moved(head + at, head + to)),
                 None => removed.push(head + at),
             }
@@ -62,7 +62,7 @@ pub(super) fn align(expected: &[u64], actual: &[u64], alike: impl Fn(usize, usiz
 
 /// For each old item the new one that is equal; of several equal ones the first is the first, the second the second.
 fn counterparts(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
-    let mut places: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::new();
+    let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
     for (at, identity) in new.iter().enumerate() {
         places.entry(*identity).or_default().push_back(at);
     }

@@ -1,7 +1,7 @@
 //! Two trees compared.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     hash::{DefaultHasher, Hasher},
 };
 
@@ -10,15 +10,18 @@ use super::{
     excerpt,
     found::{Difference, Found, Kind, Noise},
     mask::masked,
+    messages::Same,
     rules::{Effect, Place, Step},
     tree::{self, Form, Member, Tree},
 };
 
-/// Whether two texts that differ stand for the same.
-pub(super) type Same<'a> = Option<&'a dyn Fn(&str, &str) -> bool>;
-
 /// Where two trees differ.
-pub(super) fn compare(expected: &Tree<'_>, actual: &Tree<'_>, place: &Place<'_>, same: Same<'_>) -> Vec<Difference> {
+pub(super) fn compare(
+    expected: &Tree<'_>,
+    actual: &Tree<'_>,
+    place: &Place<'_>,
+    same: Option<Same<'_>>,
+) -> Vec<Difference> {
     let mut comparison = Comparison { path: String::new(), found: Found::default(), same };
     comparison.values(expected, actual, place);
     comparison.found.finish()
@@ -28,7 +31,7 @@ struct Comparison<'a> {
     /// Where it stands.
     path: String,
     found: Found,
-    same: Same<'a>,
+    same: Option<Same<'a>>,
 }
 
 impl Comparison<'_> {
@@ -117,9 +120,8 @@ impl Comparison<'_> {
                 ([(_, old)], [(_, new)]) => here.values(old, new, &place),
                 // A name that is repeated: its values are a list.
                 _ => {
-                    let list =
-                        |members: &'_ [Member<'_>]| members.iter().map(|(_, value)| identity(value, &place)).collect();
-                    let (olds, news): (Vec<_>, Vec<_>) = (list(old), list(new));
+                    let values = |members| identities(<[Member<'_>]>::iter(members).map(|(_, value)| value), &place);
+                    let (olds, news) = (values(old), values(new));
                     for fate in align(&olds, &news, |i, j| in_common(&old[i].1, &new[j].1)) {
                         match fate {
                             Fate::Kept(i, j) | Fate::Replaced(i, j) => here.values(&old[i].1, &new[j].1, &place),
@@ -134,14 +136,13 @@ impl Comparison<'_> {
     }
 
     fn arrays(&mut self, expected: &[Tree<'_>], actual: &[Tree<'_>], place: &Place<'_>) {
-        for (rule, effect) in place.rules() {
-            let key = |item: &Tree<'_>| match effect {
-                Effect::Keyed(names) => key_of(item, names),
-                _ => identity(item, &place.step(Step::Item)),
-            };
-            if matches!(effect, Effect::Unordered | Effect::Keyed(_)) {
-                return self.without_order(expected, actual, key, rule, place);
-            }
+        let without_order = place.rules().find_map(|(rule, effect)| match effect {
+            Effect::Unordered => Some((rule, None)),
+            Effect::Keyed(names) => Some((rule, Some(names.as_slice()))),
+            _ => None,
+        });
+        if let Some((rule, names)) = without_order {
+            return self.without_order(expected, actual, names, rule, &place.step(Step::Item));
         }
         if place.names_an_item() {
             return self.by_index(expected, actual, place);
@@ -152,8 +153,7 @@ impl Comparison<'_> {
         let rest = expected[head..].iter().rev().zip(actual[head..].iter().rev());
         let tail = rest.take_while(|(old, new)| old == new).count();
         let (old, new) = (&expected[head..expected.len() - tail], &actual[head..actual.len() - tail]);
-        let list = |items: &[Tree<'_>]| items.iter().map(|item| identity(item, &place)).collect();
-        let (olds, news): (Vec<_>, Vec<_>) = (list(old), list(new));
+        let (olds, news) = (identities(old.iter(), &place), identities(new.iter(), &place));
         for fate in align(&olds, &news, |i, j| in_common(&old[i], &new[j])) {
             let (Fate::Kept(i, _) | Fate::Moved(i, _) | Fate::Replaced(i, _) | Fate::Removed(i) | Fate::Added(i)) =
                 fate;
@@ -178,28 +178,31 @@ impl Comparison<'_> {
         }
     }
 
-    /// Two arrays whose order the rule lets pass; `key` says which items are one. Of items with one key, the first are
-    /// set against each other, then the second. What is left over is replaced in order where keys are identities.
+    /// Two arrays whose order a rule lets pass. Items are one where these members are the same, else where everything
+    /// between them is noise; of several the first are set against each other, then the second. Where no members tell
+    /// items apart, what is left over is set against each other in order.
     fn without_order(
         &mut self,
         expected: &[Tree<'_>],
         actual: &[Tree<'_>],
-        key: impl Fn(&Tree<'_>) -> u64,
+        names: Option<&[String]>,
         rule: usize,
-        place: &Place<'_>,
+        item: &Place<'_>,
     ) {
-        let mut places: HashMap<u64, std::collections::VecDeque<usize>> = HashMap::new();
-        for (at, item) in actual.iter().enumerate() {
-            places.entry(key(item)).or_default().push_back(at);
+        let keys = |items: &'_ [Tree<'_>]| match names {
+            Some(names) => items.iter().map(|item| key_of(item, names)).collect(),
+            None => identities(items.iter(), item),
+        };
+        let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
+        for (at, key) in keys(actual).into_iter().enumerate() {
+            places.entry(key).or_default().push_back(at);
         }
-        let found: Vec<Option<usize>> =
-            expected.iter().map(|item| places.get_mut(&key(item)).and_then(|places| places.pop_front())).collect();
+        let counterpart = |key: u64| places.get_mut(&key)?.pop_front();
+        let found: Vec<Option<usize>> = keys(expected).into_iter().map(counterpart).collect();
         let in_order = found.iter().flatten().is_sorted();
         let mut left: Vec<usize> = places.into_values().flatten().collect();
         left.sort_unstable();
-        let mut left = std::collections::VecDeque::from(left);
-        let is_keyed = place.rules().any(|(at, effect)| at == rule && matches!(effect, Effect::Keyed(_)));
-        let item = place.step(Step::Item);
+        let mut left = VecDeque::from(left);
         if !in_order {
             let noise = Some(Noise::Rule(rule));
             let path = &self.path;
@@ -212,14 +215,14 @@ impl Comparison<'_> {
             });
         }
         for (index, (old, found)) in expected.iter().zip(found).enumerate() {
-            let new = found.or_else(|| if is_keyed { None } else { left.pop_front() });
+            let new = found.or_else(|| if names.is_some() { None } else { left.pop_front() });
             self.below(&index.to_string(), |here| match new {
-                Some(new) => here.values(old, &actual[new], &item),
-                None => here.one_sided(Kind::Removed, old, &item),
+                Some(new) => here.values(old, &actual[new], item),
+                None => here.one_sided(Kind::Removed, old, item),
             });
         }
         for index in left {
-            self.below(&index.to_string(), |here| here.one_sided(Kind::Added, &actual[index], &item));
+            self.below(&index.to_string(), |here| here.one_sided(Kind::Added, &actual[index], item));
         }
     }
 
@@ -240,13 +243,18 @@ fn says_otherwise(expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
     expected.to_canonical() != actual.to_canonical()
 }
 
-/// A number that is the same for values between which everything is noise.
-fn identity(value: &Tree<'_>, place: &Place<'_>) -> u64 {
-    let canonical = match place.is_free() {
-        true => value.to_canonical(),
-        false => masked(value, place).map(|value| value.to_canonical()).unwrap_or_default(),
+/// For each value a number that is the same for values between which everything is noise.
+fn identities<'t>(values: impl Iterator<Item = &'t Tree<'t>>, place: &Place<'_>) -> Vec<u64> {
+    let mut canonical = Vec::new();
+    let identity = |value: &Tree<'_>| {
+        canonical.clear();
+        match place.is_free() {
+            true => value.canonical(&mut canonical),
+            false => masked(value, place).iter().for_each(|value| value.canonical(&mut canonical)),
+        }
+        hash(&canonical)
     };
-    hash(&canonical)
+    values.map(identity).collect()
 }
 
 /// A number that is the same for items whose members with these names are the same.
@@ -261,7 +269,8 @@ fn key_of(item: &Tree<'_>, names: &[String]) -> u64 {
     hash(&canonical)
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+/// The identity of bytes.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()

@@ -7,10 +7,13 @@ use super::tree::Tree;
 /// The deepest nesting that is read as JSON; a deeper text is compared as text.
 const DEEPEST: usize = 200;
 
+/// The most values that are read as JSON; a text with more is compared as text.
+const MOST: usize = 4_000_000;
+
 /// Reads a whole text that is a JSON object or array; `None` for anything else.
 pub(super) fn read(text: &[u8]) -> Option<Tree<'_>> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, left: MOST };
     reader.space();
     if !matches!(reader.peek(), Some(b'{' | b'[')) {
         return None;
@@ -23,6 +26,8 @@ pub(super) fn read(text: &[u8]) -> Option<Tree<'_>> {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// How many more values are read.
+    left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -57,6 +62,7 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return None;
         }
+        self.left = self.left.checked_sub(1)?;
         self.space();
         match self.peek()? {
             b'{' => self.object(depth),
@@ -250,6 +256,13 @@ mod tests {
         assert!(read(nested(DEEPEST + 1).as_bytes()).is_some());
         assert_eq!(read(nested(DEEPEST + 2).as_bytes()), None);
         assert_eq!(read("[".repeat(10_000_000).as_bytes()), None);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let items = |count: usize| format!("[1{}]", ",1".repeat(count - 1));
+        assert!(read(items(MOST - 1).as_bytes()).is_some());
+        assert_eq!(read(items(MOST).as_bytes()), None);
     }
 
     #[test]

@@ -25,6 +25,6 @@ mod view;
 pub use coding::decoded_body;
 pub use found::{Difference, Kind, MOST_DIFFERENCES, Noise};
 pub use headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS, is_volatile};
-pub use messages::{Lens, canonical_request, requests, responses};
+pub use messages::{Lens, Same, canonical_request, requests, responses};
 pub use rules::{Applied, Keys, Number, Rule, RuleError, RuleText, Rules};
 pub use view::View;

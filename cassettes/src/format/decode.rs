@@ -25,6 +25,9 @@ use crate::{
 /// How deep a cassette may be nested.
 const DEPTH: usize = 128;
 
+/// The room that is made for a message's head, in bytes.
+const HEAD: usize = 512;
+
 /// A cassette and what was found beside it.
 pub struct Decoded {
     pub cassette: Cassette,
@@ -107,11 +110,12 @@ impl Reader<'_, '_> {
             _ => return Err(id.fault("not an id: 1 to 128 of [0-9A-Za-z.-], not starting with a dot").into()),
         };
         let recorded = self.recorded(fields.required("recorded")?)?;
+        let nondeterministic = self.optional_list(fields.optional("nondeterministic"), |_, node| Ok(node.string()?))?;
         let entry = fields.optional("entry").map(|entry| self.exchange(entry)).transpose()?;
         let downstream = self.each(fields.required("downstream")?, Self::exchange)?;
         let defects = self.each(fields.required("defects")?, Self::defect)?;
         fields.finish(&mut self.unknown);
-        Ok(Cassette { id, recorded, entry, downstream, defects })
+        Ok(Cassette { id, recorded, nondeterministic, entry, downstream, defects })
     }
 
     fn each<T>(
@@ -150,7 +154,7 @@ impl Reader<'_, '_> {
     fn exchange(&mut self, node: Node<'_>) -> Result<Exchange, Flaw> {
         let mut fields = Fields::of(node)?;
         let protocol = fields.required("protocol")?;
-        let content = match protocol.string()?.as_str() {
+        let content = match protocol.text()?.as_ref() {
             "http1" => Content::Http1(self.http(&mut fields)?),
             "opaque" => Content::Opaque(self.each(fields.required("turns")?, Self::turn)?),
             "none" => Content::Nothing,
@@ -216,10 +220,12 @@ impl Reader<'_, '_> {
 
     fn message(&mut self, node: Node<'_>) -> Result<Message, Flaw> {
         let mut fields = Fields::of(node)?;
+        let lead = self.optional_piece(fields.optional("lead"))?.unwrap_or_default();
+        let (start, headers) = self.head(fields.required("start")?, fields.required("headers")?)?;
         let mut message = Message {
-            lead: self.optional_piece(fields.optional("lead"))?.unwrap_or_default(),
-            start: self.line(fields.required("start")?)?,
-            headers: self.each(fields.required("headers")?, Self::line)?,
+            lead,
+            start,
+            headers,
             end: Line(self.optional_piece(fields.optional("end"))?.unwrap_or_default()),
             body: Bytes::new(),
             framing: Framing::Empty,
@@ -235,6 +241,23 @@ impl Reader<'_, '_> {
         };
         fields.finish(&mut self.unknown);
         Ok(message)
+    }
+
+    /// The lines of a head, all cut from one buffer.
+    fn head(&mut self, start: Node<'_>, headers: Node<'_>) -> Result<(Line, Vec<Line>), Flaw> {
+        let mut bytes = Vec::with_capacity(HEAD);
+        payload::read_piece(start, &mut bytes, &mut self.unknown)?;
+        let headers = headers.items()?;
+        let mut ends = Vec::with_capacity(headers.len());
+        let first = bytes.len();
+        for header in headers {
+            payload::read_piece(header, &mut bytes, &mut self.unknown)?;
+            ends.push(bytes.len());
+        }
+        let bytes = Bytes::from(bytes);
+        let mut begin = first;
+        let lines = ends.into_iter().map(|end| Line(bytes.slice(std::mem::replace(&mut begin, end)..end)));
+        Ok((Line(bytes.slice(..first)), lines.collect()))
     }
 
     fn body(&mut self, node: Node<'_>, message: &mut Message) -> Result<(), Flaw> {
@@ -259,7 +282,7 @@ impl Reader<'_, '_> {
                 _ => Err(node.fault("expected `chunked`").into()),
             };
         }
-        match node.string()?.as_str() {
+        match node.text()?.as_ref() {
             "empty" => Ok(Framing::Empty),
             "length" => Ok(Framing::Length),
             "close" => Ok(Framing::Close),
@@ -298,16 +321,22 @@ impl Reader<'_, '_> {
     }
 
     fn line(&mut self, node: Node<'_>) -> Result<Line, Flaw> {
-        payload::read_piece(node, &mut self.unknown).map(Line)
+        self.piece(node).map(Line)
     }
 
     fn optional_piece(&mut self, node: Option<Node<'_>>) -> Result<Option<Bytes>, Flaw> {
-        node.map(|node| payload::read_piece(node, &mut self.unknown)).transpose()
+        node.map(|node| self.piece(node)).transpose()
+    }
+
+    fn piece(&mut self, node: Node<'_>) -> Result<Bytes, Flaw> {
+        let mut bytes = Vec::new();
+        payload::read_piece(node, &mut bytes, &mut self.unknown)?;
+        Ok(bytes.into())
     }
 
     fn defect(&mut self, node: Node<'_>) -> Result<Defect, Flaw> {
         if node.kind() == Kind::String {
-            return Ok(match node.string()?.as_str() {
+            return Ok(match node.text()?.as_ref() {
                 "joined-mid-stream" => Defect::JoinedMidStream,
                 "unfinished" => Defect::Unfinished,
                 "garbage" => Defect::Garbage,

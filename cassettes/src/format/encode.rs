@@ -9,10 +9,7 @@ use super::{
     words::Word,
     writer::{self, Object},
 };
-use crate::{
-    FORMAT,
-    model::{Cassette, Cause, Connection, Content, Defect, Exchange, HttpExchange, Turn},
-};
+use crate::model::{Cassette, Cause, Connection, Content, Defect, Exchange, HttpExchange, Turn};
 
 /// The text of a cassette and the body files that it refers to.
 pub fn encode(cassette: &Cassette) -> (String, BodyFiles) {
@@ -24,7 +21,8 @@ pub fn encode(cassette: &Cassette) -> (String, BodyFiles) {
 }
 
 fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut BodyFiles) {
-    object.string("regress", &format!("{}.{}", FORMAT.0, FORMAT.1));
+    let (major, minor) = lowest(cassette);
+    object.string("regress", &format!("{major}.{minor}"));
     object.string("id", &cassette.id.0);
     object.object("recorded", |object| {
         object.string("at", &cassette.recorded.at);
@@ -33,6 +31,9 @@ fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut Body
         object.string("via", cassette.recorded.via.word());
         object.string("kernel", &cassette.recorded.kernel);
     });
+    if !cassette.nondeterministic.is_empty() {
+        object.list("nondeterministic", &cassette.nondeterministic, |out, reason| writer::string(out, reason));
+    }
     if let Some(entry) = &cassette.entry {
         object.object("entry", |object| write_exchange(object, entry, files));
     }
@@ -40,6 +41,12 @@ fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut Body
         Object::write(out, |object| write_exchange(object, exchange, files));
     });
     object.list("defects", &cassette.defects, write_defect);
+}
+
+/// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
+/// the file that it was.
+fn lowest(cassette: &Cassette) -> (u16, u16) {
+    if cassette.nondeterministic.is_empty() { (1, 0) } else { (1, 1) }
 }
 
 fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut BodyFiles) {

@@ -1,5 +1,7 @@
 //! The fields of an object in a cassette, each taken once; what nobody took is unknown.
 
+use std::borrow::Cow;
+
 use super::json::{Fault, Node};
 
 /// The fields of one object.
@@ -9,7 +11,7 @@ pub struct Fields<'d> {
 }
 
 struct Field<'d> {
-    name: String,
+    name: Cow<'d, str>,
     key: Node<'d>,
     value: Node<'d>,
 }
@@ -19,7 +21,7 @@ impl<'d> Fields<'d> {
     pub fn of(object: Node<'d>) -> Result<Fields<'d>, Fault> {
         let mut left: Vec<Field<'d>> = Vec::new();
         for (key, value) in object.members()? {
-            let name = key.string()?;
+            let name = key.text()?;
             if left.iter().any(|field| field.name == name) {
                 return Err(key.fault(format!("the field `{name}` is there twice")));
             }

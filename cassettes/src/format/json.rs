@@ -1,6 +1,8 @@
 //! JSON (RFC 8259) as tokens that keep their exact text: numbers, escapes, member order and duplicate keys are
 //! never interpreted, so that nothing of a recorded body is lost on the way through a cassette.
 
+use std::borrow::Cow;
+
 /// Where a text is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -52,6 +54,10 @@ pub struct Token {
     pub last: usize,
 }
 
+/// How many bytes of a cassette there are to a token, about; and the most tokens that room is made for at once.
+const BYTES_A_TOKEN: usize = 12;
+const ROOM: usize = 4096;
+
 /// A text that holds exactly one JSON value.
 #[derive(Debug)]
 pub struct Document<'a> {
@@ -75,7 +81,7 @@ impl<'a> Document<'a> {
     /// Read a text strictly. Values nested deeper than `max_depth` are refused.
     pub fn parse(text: &'a str, max_depth: usize) -> Result<Document<'a>, Fault> {
         let bytes = text.as_bytes();
-        let mut tokens: Vec<Token> = Vec::new();
+        let mut tokens: Vec<Token> = Vec::with_capacity((text.len() / BYTES_A_TOKEN).min(ROOM));
         let mut open: Vec<usize> = Vec::new();
         let mut expect = Expect::Value;
         let mut at = 0;
@@ -272,12 +278,22 @@ impl<'d> Node<'d> {
         Fault::new(self.at(), what)
     }
 
-    /// The string that the value is.
-    pub fn string(&self) -> Result<String, Fault> {
+    /// The string that the value is, borrowed from the document where nothing in it is escaped.
+    pub fn text(&self) -> Result<Cow<'d, str>, Fault> {
         if self.kind() != Kind::String {
             return Err(self.fault("expected a string"));
         }
-        serde_json::from_str(self.token_text()).map_err(|_| self.fault("a string that is not Unicode text"))
+        let token = self.token_text();
+        if !token.contains('\\') {
+            return Ok(Cow::Borrowed(&token[1..token.len() - 1]));
+        }
+        let unescaped: Result<String, _> = serde_json::from_str(token);
+        unescaped.map(Cow::Owned).map_err(|_| self.fault("a string that is not Unicode text"))
+    }
+
+    /// The same, owned.
+    pub fn string(&self) -> Result<String, Fault> {
+        self.text().map(Cow::into_owned)
     }
 
     /// The elements of the array that the value is.

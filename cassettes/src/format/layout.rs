@@ -132,7 +132,7 @@ impl Style {
             Style::Spaced => (" ", None),
             Style::Indent(indent) => (" ", Some(indent)),
         };
-        let mut text = String::new();
+        let mut text = String::with_capacity(value.tokens().map(|(_, token)| token.len()).sum());
         let mut depth = 0;
         let mut before = None;
         for (kind, token) in value.tokens() {

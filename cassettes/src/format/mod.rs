@@ -13,7 +13,7 @@ mod writer;
 pub use decode::{Decoded, decode};
 pub use encode::encode;
 pub use json::Fault;
-pub use payload::{BodyFiles, hash};
+pub use payload::{BodyFiles, hash, is_hash};
 
 /// Why a text is not a cassette that can be read.
 #[derive(Debug)]

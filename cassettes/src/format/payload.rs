@@ -113,7 +113,7 @@ pub fn read(fields: &mut Fields<'_>, read_body: &mut ReadBody<'_>) -> Result<Byt
 
 fn read_lines(node: Node<'_>) -> Result<String, Fault> {
     match node.kind() {
-        Kind::ArrayOpen => node.items()?.into_iter().map(|line| line.string()).collect(),
+        Kind::ArrayOpen => node.items()?.into_iter().map(|line| line.text()).collect(),
         _ => node.string(),
     }
 }
@@ -134,13 +134,14 @@ pub fn write_piece(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Read what [`write_piece`] wrote.
-pub fn read_piece(node: Node<'_>, unknown: &mut Vec<Fault>) -> Result<Bytes, Flaw> {
+/// Append what [`write_piece`] wrote.
+pub fn read_piece(node: Node<'_>, to: &mut Vec<u8>, unknown: &mut Vec<Fault>) -> Result<(), Flaw> {
     if node.kind() != Kind::ObjectOpen {
-        return Ok(node.string()?.into());
+        to.extend_from_slice(node.text()?.as_bytes());
+        return Ok(());
     }
     let mut fields = Fields::of(node)?;
-    let bytes = read_base64(fields.required("base64")?)?;
+    to.extend_from_slice(&read_base64(fields.required("base64")?)?);
     fields.finish(unknown);
-    Ok(bytes)
+    Ok(())
 }

@@ -19,7 +19,7 @@ pub trait Word: Copy + PartialEq + 'static {
 
     /// The value of a word.
     fn read(node: Node<'_>) -> Result<Self, Fault> {
-        let found = node.string()?;
+        let found = node.text()?;
         Self::WORDS.iter().find(|(word, _)| *word == found).map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| format!("`{word}`")).collect();
             node.fault(format!("expected one of {}", words.join(", ")))

@@ -271,10 +271,14 @@ fn recorded() -> BoxedStrategy<Recorded> {
 }
 
 pub fn cassette() -> impl Strategy<Value = Cassette> {
-    ("[0-9A-Za-z-][0-9A-Za-z.-]{0,127}", recorded(), option::of(exchange()), vec(exchange(), 0..3), defects()).prop_map(
-        |(id, recorded, entry, downstream, defects)| {
+    let reasons = vec(any::<String>(), 0..3);
+    let head = ("[0-9A-Za-z-][0-9A-Za-z.-]{0,127}", recorded(), reasons);
+    (head, option::of(exchange()), vec(exchange(), 0..3), defects()).prop_map(
+        |((id, recorded, reasons), entry, downstream, defects)| {
+            // The ambient cassette has none.
+            let nondeterministic = if entry.is_some() { reasons } else { vec![] };
             let id = if entry.is_some() { id } else { CassetteId::AMBIENT.to_owned() };
-            Cassette { id: CassetteId(id), recorded, entry, downstream, defects }
+            Cassette { id: CassetteId(id), recorded, nondeterministic, entry, downstream, defects }
         },
     )
 }

@@ -6,12 +6,14 @@
 //! * `golden`: files that must be readable for ever
 //! * `corrupt`: files that are not what they should be
 //! * `store`: folders of cassettes
+//! * `packed`: their packed form
 //! * `disk`: full disks
 
 mod arbitrary;
 mod corrupt;
 mod disk;
 mod golden;
+mod packed;
 mod readable;
 mod roundtrip;
 mod store;
@@ -83,6 +85,7 @@ fn order() -> Cassette {
             via: Via::Socket,
             kernel: "6.8.0".to_owned(),
         },
+        nondeterministic: vec![],
         entry: Some(entry),
         downstream: vec![call],
         defects: vec![],

@@ -12,6 +12,7 @@ mod goroutines;
 mod java;
 mod maps;
 mod node;
+mod php;
 mod python;
 mod stored;
 mod targets;
@@ -20,6 +21,7 @@ mod tokio;
 pub(crate) use elf::Elf;
 pub(crate) use goroutines::{GoroutineFields, Goroutines};
 pub(crate) use maps::executable;
+pub(crate) use php::Php;
 pub(crate) use python::{Python, PythonProgram};
 pub(crate) use targets::Targets;
 pub(crate) use tokio::{CurrentTask, Tokio};
@@ -64,6 +66,8 @@ pub(crate) struct Inspected {
     pub(crate) goroutines: Option<Goroutines>,
     /// Where it holds the Python interpreter.
     pub(crate) python: Option<Python>,
+    /// Where it holds the interpreter of PHP, one for each process.
+    pub(crate) php: Option<Php>,
     /// Where it holds the queue of Python's thread pools.
     pub(crate) queue: Vec<ProbePoint>,
     /// Where it is a program with tokio.
@@ -82,6 +86,7 @@ pub(crate) fn inspect<'data>(data: impl ReadRef<'data>) -> Inspected {
     let Some(elf) = Elf::parse(data) else { return Inspected::default() };
     let mut inspected = Inspected {
         goroutines: goroutines::of_program(&elf),
+        php: php::of_file(&elf),
         python: python::of_file(&elf),
         queue: python::queue(&elf),
         tokio: tokio::of_program(&elf),

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use object::ReadCache;
 
 use super::python::{PythonLayout, PythonProgram};
-use super::{CurrentTask, GoroutineFields, Inspected, ProbePoint, inspect, maps};
+use super::{CurrentTask, GoroutineFields, Inspected, Php, ProbePoint, inspect, maps};
 
 /// Which files have been looked into.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub(crate) struct Targets {
 struct Known {
     is_readable: bool,
     goroutines: Option<GoroutineFields>,
+    php: Option<Php>,
     python: Option<PythonLayout>,
     /// Of a program with tokio: where the current task stands.
     tokio: Option<CurrentTask>,
@@ -36,6 +37,8 @@ pub(crate) struct Code {
     pub(crate) is_readable: bool,
     /// Of a Go program.
     pub(crate) goroutines: Option<GoroutineFields>,
+    /// It takes one request at a time.
+    pub(crate) one_by_one: bool,
     /// Of the Python interpreter.
     pub(crate) python: Option<PythonProgram>,
     /// Of a program with tokio: where the current task stands.
@@ -65,6 +68,7 @@ impl Targets {
     /// file). A process that is gone, or a file that cannot be probed, has none.
     pub(crate) fn scan(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Code {
         let mut code = Code::default();
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         for mapped in maps::executable(pid).unwrap_or_default() {
             // Within one mount; another mount may use the same numbers for another file.
             let known = match self.mapped.get(&mapped.file) {
@@ -77,6 +81,7 @@ impl Targets {
                 }
             };
             code.is_readable |= known.is_readable;
+            code.one_by_one |= known.php.is_some_and(|php| php.is_one_by_one(&arguments));
             if let Some(layout) = known.python {
                 code.python = Some(layout.loaded(mapped.start, mapped.offset));
             }
@@ -113,7 +118,7 @@ impl Targets {
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
             let inspected = inspect(&ReadCache::new(file));
-            let Inspected { library, goroutines, python, queue, tokio, cell, loader, probes } = inspected;
+            let Inspected { library, goroutines, php, python, queue, tokio, cell, loader, probes } = inspected;
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))
                 && library.is_some_and(|library| library.is_readable());
@@ -138,7 +143,7 @@ impl Targets {
             let python = python.filter(|python| attach(file, number, &python.probes)).map(|python| python.layout);
             // Without them a task that writes for others would pass for one that writes for itself.
             let tokio = tokio.filter(|tokio| attach(file, number, &tokio.probes)).map(|tokio| tokio.current);
-            Known { is_readable, goroutines, python, tokio }
+            Known { is_readable, goroutines, php, python, tokio }
         })
     }
 }

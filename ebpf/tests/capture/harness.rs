@@ -213,6 +213,7 @@ impl Recorded {
                 EventKind::Lost(loss) => losses.push(*loss),
                 EventKind::InsideTls { .. }
                 | EventKind::Born { .. }
+                | EventKind::Serves { .. }
                 | EventKind::Gone
                 | EventKind::Returned { .. }
                 | EventKind::Name { .. } => {}

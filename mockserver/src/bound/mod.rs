@@ -19,8 +19,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::http1::{Line, Message, Operation};
 use serde::{Deserialize, Serialize};
 
 use tokens::{Token, Value, tokens};
@@ -145,6 +146,30 @@ impl Bindings {
     /// Whether two texts that differ say the same, as far as values were bound before.
     pub fn same(&self, recorded: &str, actual: &str) -> bool {
         side_by_side(recorded, actual, |_, _, recorded, actual| self.has(recorded, actual))
+    }
+
+    /// The message with the recorded identifiers in the places of those that stand for them. All identifiers of a form are
+    /// of one length, so that its framing holds.
+    pub fn as_recorded(&self, message: &Message) -> Message {
+        let mut recorded = message.clone();
+        recorded.start = Line(self.restored(&message.start.0));
+        recorded.headers.iter_mut().for_each(|line| line.0 = self.restored(&line.0));
+        recorded.body = self.restored(&message.body);
+        recorded
+    }
+
+    fn restored(&self, bytes: &Bytes) -> Bytes {
+        let Ok(text) = std::str::from_utf8(bytes) else { return bytes.clone() };
+        let mut restored = String::new();
+        let mut end = 0;
+        for Token { span, .. } in tokens(text) {
+            if let Some(recorded) = self.recorded.get(&text[span.clone()]) {
+                restored.push_str(&text[end..span.start]);
+                restored.push_str(recorded);
+                end = span.end;
+            }
+        }
+        if end == 0 { bytes.clone() } else { (restored + &text[end..]).into() }
     }
 
     /// Takes what an attempt would bind; gives it in the order of the recorded values.

@@ -78,6 +78,15 @@ fn an_identifier_is_bound_at_first_sight_and_asserted_from_then_on() {
 }
 
 #[test]
+fn a_message_can_be_told_as_it_was_recorded() {
+    let mut service = Service::idle();
+    assert!(service.says(&[(R1, A1)]).is_some());
+    let said = ask("POST", &format!("/orders/{A1}?by={A2}"), &format!(r#"{{"of":"{A1}"}}"#));
+    let recorded = ask("POST", &format!("/orders/{R1}?by={A2}"), &format!(r#"{{"of":"{R1}"}}"#));
+    assert_eq!(service.bindings.as_recorded(&said), recorded);
+}
+
+#[test]
 fn two_places_of_one_value_stay_one() {
     assert_eq!(Service::idle().says(&[(R1, A1), (R1, A2)]), None);
     assert_eq!(Service::idle().says(&[(R1, A1), (R2, A1)]), None);

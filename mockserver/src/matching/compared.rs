@@ -1,6 +1,6 @@
 //! A request compared with recorded ones.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::Arc};
 
 use regress_cassettes::diff::{self, Difference, Lens};
 
@@ -39,7 +39,7 @@ impl Against<'_> {
         };
         let attempt = RefCell::new(Attempt {
             before: self.before,
-            given: [Some(self.shelf), self.library.ambient()].map(|shelf| shelf.map(Shelf::given)),
+            given: [Some(self.shelf), self.library.ambient().map(Arc::as_ref)].map(|shelf| shelf.map(Shelf::given)),
             owners: self.library.owners(),
             cassette: &self.shelf.cassette.id,
             at: exchange.at,

@@ -7,7 +7,7 @@ use regress_cassettes::{
 use regress_protocols::http1::Operation;
 
 use crate::{
-    bound,
+    bound::{self, Bindings},
     journal::{HitScope, MissReason, NearMiss},
     library::canonical,
 };
@@ -28,6 +28,8 @@ pub(crate) struct Candidate {
     /// Of the same downstream, with the same method and path (but for what may have been made anew).
     pub same_operation: bool,
     pub differences: Vec<Difference>,
+    /// What would be bound if it answered.
+    pub fresh: Bindings,
 }
 
 /// Why a request missed, and what was recorded that comes nearest, best first. `exhausted` says that some cassette had
@@ -71,11 +73,11 @@ pub(crate) fn explain(
         .filter_map(|((other, changed, ..), order, number, scope, against)| {
             let mut differences = Vec::new();
             differences.extend(downstream_difference(reached, &against.shelf.cassette.downstream[number], asked));
-            let (found, _) = against.differences(number, asked)?;
+            let (found, fresh) = against.differences(number, asked)?;
             differences.extend(found.into_iter().filter(Difference::counts));
             let rank = (other, changed, differences.len(), order, number);
             let same_operation = reached && !other && !changed;
-            Some((rank, Candidate { scope, exchange: number, same_operation, differences }))
+            Some((rank, Candidate { scope, exchange: number, same_operation, differences, fresh }))
         })
         .collect();
     candidates.sort_by_key(|(rank, _)| *rank);

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use proptest::prelude::*;
 use regress_cassettes::{Content, Ended, Exchange};
@@ -6,7 +6,9 @@ use regress_protocols::http1::Message;
 
 use crate::{
     mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Policy, Reply, Reuse, Rung, Scope},
-    samples::{AMBIENT, ENTRY, PAYMENTS, answered, ask, at, entry_id, exchange, http, library, mock, ok},
+    samples::{
+        AMBIENT, ENTRY, PAYMENTS, answered, ask, at, cassette, entered, entry_id, exchange, http, library, mock, ok,
+    },
 };
 
 fn place(destination: &str) -> Place {
@@ -130,12 +132,14 @@ fn identical_requests_are_answered_in_sequence_and_then_no_more() {
 
 #[test]
 fn an_entry_that_is_entered_again_begins_anew() {
-    let mock = strict(vec![answered(ask("GET", "/a", ""), ok(""))]);
+    let entry = || cassette(ENTRY, vec![answered(ask("GET", "/a", ""), ok(""))]);
+    let mock = Mock::new(library(&[entry()], None), Mode::Strict, Policy::default());
+    mock.enter(entry());
     assert!(hit(&asked(&mock, &ask("GET", "/a", ""))).is_some());
-    mock.enter(Scope::Ambient);
+    mock.leave();
     assert_eq!(mock.unused(&entry_id()), [] as [usize; 0]);
     assert_eq!(reason(&asked(&mock, &ask("GET", "/a", ""))), Some(MissReason::UnknownDestination));
-    mock.enter(Scope::Entry(entry_id()));
+    mock.enter(entry());
     assert_eq!(mock.unused(&entry_id()), [0]);
     assert!(hit(&asked(&mock, &ask("GET", "/a", ""))).is_some());
 }
@@ -160,21 +164,18 @@ fn ambient_exchanges_come_second_and_the_last_is_repeated() {
         ]
     );
     assert_eq!(mock.unused(&regress_cassettes::CassetteId(AMBIENT.to_owned())), [] as [usize; 0]);
-    mock.enter(Scope::Ambient);
+    mock.leave();
     let call = asked(&mock, &config());
     assert_eq!((hit(&call), call.scope), (Some((HitScope::Ambient, 1)), Scope::Ambient));
 }
 
 #[test]
 fn exchanges_of_another_entry_are_never_played() {
-    let other = crate::samples::cassette("other", vec![answered(ask("GET", "/a", ""), ok("other"))]);
-    let entered = crate::samples::cassette(ENTRY, vec![answered(ask("GET", "/b", ""), ok(""))]);
-    let mock = Mock::new(
-        std::sync::Arc::new(crate::library::Library::new([other, entered], None, Default::default())),
-        Mode::Strict,
-        Default::default(),
-    );
-    mock.enter(Scope::Entry(entry_id()));
+    let other = cassette("other", vec![answered(ask("GET", "/a", ""), ok("other"))]);
+    let entered = cassette(ENTRY, vec![answered(ask("GET", "/b", ""), ok(""))]);
+    let mock = Mock::new(library(&[Arc::clone(&other), Arc::clone(&entered)], None), Mode::Strict, Policy::default());
+    mock.enter(other);
+    mock.enter(entered);
     assert_eq!(reason(&asked(&mock, &ask("GET", "/a", ""))), Some(MissReason::UnknownOperation));
 }
 
@@ -327,11 +328,14 @@ fn fit(call: &Call) -> Option<(Rung, Option<usize>, usize)> {
 #[test]
 fn what_the_service_makes_anew_is_bound_and_asserted() {
     let audit = |id: &str| ask("GET", &format!("/audit/{id}?by=shop"), "");
-    let mock = strict(vec![
-        answered(order(RECORDED[0], 100), ok("1")),
-        answered(audit(RECORDED[0]), ok("2")),
-        answered(order(RECORDED[1], 100), ok("3")),
-    ]);
+    let recorded = || {
+        vec![
+            answered(order(RECORDED[0], 100), ok("1")),
+            answered(audit(RECORDED[0]), ok("2")),
+            answered(order(RECORDED[1], 100), ok("3")),
+        ]
+    };
+    let mock = strict(recorded());
     let call = asked(&mock, &order(NEW[0], 100));
     assert_eq!((hit(&call), fit(&call)), (Some((HitScope::Entry, 0)), Some((Rung::Bound, Some(2), 1))));
     assert_eq!(reason(&asked(&mock, &audit(NEW[1]))), Some(MissReason::DifferentRequest), "it is another order's");
@@ -342,7 +346,7 @@ fn what_the_service_makes_anew_is_bound_and_asserted() {
     assert_eq!(reason(&asked(&mock, &order(NEW[2], 100))), Some(MissReason::DifferentRequest));
     assert_eq!(mock.unused(&entry_id()), [] as [usize; 0]);
     assert!(mock.bindings().same(RECORDED[1], NEW[1]) && !mock.bindings().same(RECORDED[1], NEW[0]));
-    mock.enter(Scope::Entry(entry_id()));
+    mock.enter(cassette(ENTRY, recorded()));
     assert!(!mock.bindings().same(RECORDED[1], NEW[1]));
 }
 
@@ -357,8 +361,7 @@ fn a_recorded_value_is_taken_before_one_that_stands_for_it() {
 #[test]
 fn a_weaker_rung_than_allowed_is_a_miss() {
     let exact = Policy { max_rung: Rung::Exact, ..Policy::default() };
-    let mock = Mock::new(library(vec![answered(order(RECORDED[0], 1), ok(""))], Vec::new()), Mode::Strict, exact);
-    mock.enter(Scope::Entry(entry_id()));
+    let mock = entered(vec![answered(order(RECORDED[0], 1), ok(""))], Vec::new(), Mode::Strict, exact);
     let call = asked(&mock, &order(NEW[0], 1));
     assert_eq!((reason(&call), nearest(&call)), (Some(MissReason::DifferentRequest), vec![(0, vec!["body/id"])]));
 }
@@ -370,8 +373,7 @@ fn past_the_end_answers_what_the_policy_says() {
         || vec![answered(next(), ok("1")), answered(order(RECORDED[0], 1), ok("")), answered(next(), ok("2"))];
     for (reuse, expected) in [(Reuse::Last, [0, 2, 2, 2, 2]), (Reuse::Cycle, [0, 2, 0, 2, 0])] {
         let policy = Policy { reuse, ..Policy::default() };
-        let mock = Mock::new(library(recorded(), Vec::new()), Mode::Strict, policy);
-        mock.enter(Scope::Entry(entry_id()));
+        let mock = entered(recorded(), Vec::new(), Mode::Strict, policy);
         let calls: Vec<Call> = expected.iter().map(|_| asked(&mock, &next())).collect();
         assert_eq!(calls.iter().map(|call| hit(call).unwrap().1).collect::<Vec<_>>(), expected);
         let again = |call: &Call| matches!(call.matched, Match::Hit { again: true, .. });

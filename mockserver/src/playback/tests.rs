@@ -17,7 +17,9 @@ use tokio::{
 use crate::{
     intercept::{Arrival, Attempt, Intercepted, Protocol},
     mock::{Attempted, Call, Match, MissReason, Mock, Mode, PREFIX, Scope},
-    samples::{PAYMENTS, answered, ask, at, cassette, entry_id, exchange, http, mock, ok, request, response_to, turn},
+    samples::{
+        PAYMENTS, answered, ask, at, cassette, entry_id, exchange, http, library, mock, ok, request, response_to, turn,
+    },
     tls::Authority,
 };
 
@@ -154,18 +156,15 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn one_connection_lives_through_many_entries() {
     let id = |number: usize| regress_cassettes::CassetteId(format!("entry-{number}"));
-    let entries = (0..200)
-        .map(|number| cassette(&id(number).0, vec![answered(ask("GET", "/same", ""), ok(&number.to_string()))]));
-    let mock = Mock::new(
-        Arc::new(crate::library::Library::new(entries, None, Default::default())),
-        Mode::Strict,
-        Default::default(),
-    );
+    let entries: Vec<_> = (0..200)
+        .map(|number| cassette(&id(number).0, vec![answered(ask("GET", "/same", ""), ok(&number.to_string()))]))
+        .collect();
+    let mock = Mock::new(library(&entries, None), Mode::Strict, Default::default());
     let service = Service::of(mock).await;
     bounded(async {
         let mut stream = service.connect(PAYMENTS).await;
-        for number in 0..200 {
-            service.mock().enter(Scope::Entry(id(number)));
+        for (number, entry) in entries.into_iter().enumerate() {
+            service.mock().enter(entry);
             let response = call(&mut stream, &ask("GET", "/same", "")).await;
             assert_eq!(response.body, number.to_string());
             let journal = service.mock().take_journal();

@@ -79,6 +79,8 @@ pub(crate) enum Fact {
     HopBegan { entry: EntryKey },
     /// It is this call of that process.
     HopIs { entry: EntryKey, call: CallKey },
+    /// Whether the process of the moment's unit takes one entry at a time; told where it changes.
+    Serves { one_by_one: bool },
     /// A thread, process or task was born of the moment's unit.
     Born { child: Unit },
     /// The moment's unit ended.

@@ -199,7 +199,7 @@ impl Correlator {
         if let Some(unit) = call.unit {
             let process = unit.process;
             let held = call.holder.filter(|_| self.kept_to_thread(call));
-            hear(held, self.shape(process), Because::Threads(process));
+            hear(self.turns_entry(call).or(held), self.shape(process), Because::Threads(process));
             hear(self.parents_entry(call), self.child_shape(unit), Because::Children(process));
             hear(self.tasks_entry(call), self.task_shape(call), Because::Tasks(process));
             hear(self.chains_entry(call), self.loop_shape(process), Because::Loops(process));

@@ -9,6 +9,7 @@
 //!   latter; while several entries are open the rule decides only in a process that has proved its shape.
 //!   Event loops hold many, and have a rule of their own ([`loops`]); what a thread reads that does nothing else is held by
 //!   who answers it ([`readers`]).
+//!   A process that is known to take one entry at a time is believed at once, and more ([`turns`]).
 //! * **Lineage**: a thread or process born of one that holds an entry, and gone again when the entry has settled,
 //!   worked for that entry. A worker that stays may take anyone's job, so its birth says nothing. Goroutines
 //!   ([`children`]) and tasks ([`tasks`]) have rules of their own for it.
@@ -38,6 +39,7 @@ mod rule;
 mod sightings;
 mod tasks;
 mod threads;
+mod turns;
 mod values;
 
 #[cfg(test)]
@@ -94,6 +96,7 @@ struct Entry {
 
 struct Call {
     began: Mark,
+    at: u64,
     unit: Option<Unit>,
     opaque: bool,
     /// Entries that were open when it began.
@@ -107,6 +110,9 @@ struct Call {
     /// for a task, those that are over and that it may be left of.
     parent_holds: Option<EntryKey>,
     family: Vec<EntryKey>,
+    /// The entry that its process works for, and nothing else, see `turns.rs`; that process has gone on to another one.
+    turn: Option<EntryKey>,
+    turn_over: bool,
     /// What its thread had read last, and for whom its connection was opened: these name a cause.
     last_read: Option<EntryKey>,
     connected_for: Option<EntryKey>,
@@ -135,13 +141,13 @@ struct Call {
 impl Call {
     /// Entries that are kept until it is ruled.
     fn candidates(&self) -> impl Iterator<Item = EntryKey> {
-        let told = self.family.iter().chain(&self.said.of).copied();
+        let told = self.family.iter().chain(&self.said.of).chain(&self.turn).copied();
         self.open.iter().copied().chain(self.lineage.map(|l| l.entry)).chain(told)
     }
 
     /// The most likely owner, before the ruling.
     fn provisional(&self) -> Option<EntryKey> {
-        self.holder.or(self.parent_holds).or(if let [one] = self.open[..] { Some(one) } else { None })
+        self.turn.or(self.holder).or(self.parent_holds).or(if let [one] = self.open[..] { Some(one) } else { None })
     }
 }
 
@@ -284,6 +290,7 @@ impl Correlator {
             Fact::EntryDropped { entry } => self.forget_entry(moment, entry),
             Fact::HopBegan { entry } => self.hop_began(entry),
             Fact::HopIs { entry, call } => self.hop_is(entry, call),
+            Fact::Serves { one_by_one } => self.serves(moment, one_by_one),
             Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
             Fact::Returned { connection } => self.returned(moment, connection),
@@ -301,7 +308,7 @@ impl Correlator {
             Fact::JoinedIdle { connection } => {
                 self.joined.remove(&connection);
             }
-            Fact::JoinedBusy { connection } => self.joined_busy(connection),
+            Fact::JoinedBusy { connection } => self.joined_busy(moment, connection),
         }
     }
 
@@ -384,6 +391,7 @@ impl Correlator {
                 hops: Vec::new(),
             },
         );
+        self.takes_turn(moment, entry);
     }
 
     fn entry_read(&mut self, moment: Moment, key: EntryKey) {
@@ -394,7 +402,9 @@ impl Correlator {
         if unit.is_task() {
             return;
         }
+        self.takes_turn(moment, key);
         self.stays_adrift(unit);
+        let one_by_one = self.is_one_by_one(unit.process);
         let thread = thread_of(&mut self.threads, &mut self.processes, unit);
         if unit.is_goroutine() {
             self.readers.insert(connection, unit);
@@ -404,7 +414,7 @@ impl Correlator {
         let is_other = |held: &EntryKey| self.entries.get(held).is_some_and(|entry| entry.connection != connection);
         thread.is_loop |= thread.holds.iter().any(is_other);
         let interleaves = (thread.holds.iter().any(is_other) && !(unit.is_thread() && thread.may_be_reader()))
-            || (!thread.outstanding.is_empty() && !thread.is_for_one(unit));
+            || (!thread.outstanding.is_empty() && !thread.is_for_one(unit) && !one_by_one);
         thread.handles_entries = true;
         thread.active = true;
         thread.born_for.reads(connection);
@@ -493,6 +503,7 @@ impl Correlator {
         let open = self.open_at(moment.mark);
         let mut call = Call {
             began: moment.mark,
+            at: moment.at,
             unit: moment.unit,
             opaque: opaque.is_some(),
             holder: None,
@@ -500,6 +511,8 @@ impl Correlator {
             line: self.line(moment.unit, &open),
             parent_holds: None,
             family: Vec::new(),
+            turn: self.turn(moment),
+            turn_over: false,
             last_read: None,
             connected_for: opened.and_then(|opened| opened.context),
             link: opened.map_or_else(|| self.link(moment), |opened| opened.link),
@@ -526,10 +539,12 @@ impl Correlator {
                 self.works(unit);
             }
             call.evidence = self.evidence(unit);
-            call.is_adrift = self.is_adrift(&call);
+            let one_by_one = self.is_one_by_one(unit.process);
+            call.is_adrift = !one_by_one && self.is_adrift(&call);
             let thread = thread_of(&mut self.threads, &mut self.processes, unit);
             thread.active = true;
             scattered = !thread.is_for_one(unit)
+                && !one_by_one
                 && ((!thread.outstanding.is_empty() && (thread.handles_entries || !unit.is_of_tokio()))
                     || (thread.handles_entries && thread.holds.is_empty() && !call.open.is_empty() && !call.is_adrift));
             // A call is sometimes reported later than its first byte: its thread must have held the entry then.
@@ -638,7 +653,8 @@ impl Correlator {
         }
     }
 
-    fn joined_busy(&mut self, connection: SocketId) {
+    fn joined_busy(&mut self, moment: Moment, connection: SocketId) {
+        moment.unit.into_iter().for_each(|unit| self.turn_ends(unit));
         self.joined.remove(&connection);
         for call in self.calls.values_mut().filter(|call| call.relies_on_joined) {
             call.unseen_entry = true;

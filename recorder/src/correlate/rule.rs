@@ -111,8 +111,12 @@ impl Correlator {
         let holder = call.holder.or(call.parent_holds).and_then(|holder| self.entries.get(&holder));
         let is_open =
             holder.is_some_and(|holder| holder.ended.is_none()) || self.may_drift(call) || self.awaits_return(call);
+        let is_open = is_open || self.has_its_turn(call);
         if !force && (!over || is_open) {
             return Opinion::Wait;
+        }
+        if let Some(opinion) = self.by_turn(call, force) {
+            return opinion;
         }
         if let Some(opinion) = self.by_descent(call, force) {
             return opinion;
@@ -260,6 +264,9 @@ impl Correlator {
                 let relied = &mut self.processes.entry(process).or_default().relied;
                 relied.insert(owner);
                 relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
+                if call.turn == Some(owner) && call.relies_on_joined && !self.joined.is_empty() {
+                    self.relied_on_joined.insert(owner);
+                }
             }
             Because::Children(process) => {
                 let relied = &mut self.processes.entry(process).or_default().relied_on_children;

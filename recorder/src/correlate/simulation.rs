@@ -91,6 +91,7 @@ enum Kind {
 mod hops;
 mod ids;
 mod pools;
+mod turns;
 
 use ids::Passing;
 

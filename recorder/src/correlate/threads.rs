@@ -6,7 +6,7 @@ use regress_ebpf::{SocketId, Unit};
 
 use regress_protocols::Mark;
 
-use super::{CallKey, Correlator, EntryKey, EntrySet, Moment, loops::Read, readers::Work};
+use super::{CallKey, Correlator, EntryKey, EntrySet, Moment, loops::Read, readers::Work, turns::Turn};
 
 /// How much evidence it takes to believe the threads of a process, in nats: by chance alone, work that is handed
 /// between threads would look like this once in `e^7` (about 1100) recordings; and every later sign takes back what
@@ -26,6 +26,8 @@ pub(super) struct Thread {
     pub active: bool,
     /// Its birth was seen, and all its entries came over this one connection.
     pub born_for: BornFor,
+    /// Of a process that takes one entry at a time: the one that it works for, and since when.
+    pub turn: Option<Turn>,
     /// The entry it read last, or the one whose call's response it read last.
     pub last_read: Option<EntryKey>,
     /// It has read an entry while it had that of another connection to answer.
@@ -127,6 +129,9 @@ impl Shape {
 /// One process.
 pub(super) struct Process {
     pub shape: Shape,
+    /// It takes one entry at a time, as is known of its program, see `turns.rs`; the thread that reads them.
+    pub one_by_one: bool,
+    pub reader: Option<Unit>,
     /// Whether goroutines or tasks work for the one that started them, see `children.rs` and `tasks.rs`.
     pub children: Shape,
     /// Entries for which something was ruled because they do.
@@ -152,6 +157,8 @@ impl Default for Process {
     fn default() -> Process {
         Process {
             shape: Shape::Unproven(0.0),
+            one_by_one: false,
+            reader: None,
             children: Shape::Unproven(0.0),
             relied_on_children: EntrySet::default(),
             loops: Shape::Unproven(0.0),
@@ -275,18 +282,20 @@ impl Correlator {
 
     pub(super) fn gone(&mut self, unit: Option<Unit>) {
         unit.into_iter().for_each(|unit| self.stays_adrift(unit));
-        let Some((unit, thread)) = unit.and_then(|unit| Some((unit, self.threads.remove(&unit)?))) else { return };
-        if thread.handles_entries {
-            self.processes.entry(unit.process).or_default().handlers_end = true;
-        }
+        let Some(unit) = unit else { return };
+        self.turn_ends(unit);
+        let thread = self.threads.remove(&unit);
+        let was_known = thread.is_some();
+        let thread = thread.unwrap_or_default();
         for key in thread.inherited {
             if let Some(call) = self.calls.get_mut(&key) {
                 call.thread_gone = true;
                 self.rule(key, false);
             }
         }
-        let process = self.processes.entry(unit.process).or_default();
-        process.threads = process.threads.saturating_sub(1);
+        let Some(process) = self.processes.get_mut(&unit.process) else { return };
+        process.handlers_end |= thread.handles_entries;
+        process.threads = process.threads.saturating_sub(u32::from(was_known));
         process.leader_gone |= unit == Unit::thread(unit.process, unit.process);
         self.forget_process(unit.process);
     }

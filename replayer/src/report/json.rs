@@ -1,23 +1,41 @@
 //! The report for programs; `docs/report-schema.md` describes it.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use regress_cassettes::diff::{Difference, Kind, Noise};
 use regress_mockserver::mock::Bound;
 use serde_json::{Value, json};
 
-use crate::{CallChange, CallFinding, Finding, Nearest, Outcome, Report, RuleUse, Served};
+use crate::{
+    CallChange, CallFinding, Finding, Latency, Nearest, Outcome, Report, RuleUse, Served, Spread, groups::Group,
+};
 
 /// The version of the schema, MAJOR.MINOR. A new MINOR only adds keys.
 ///
 /// - 1.0: the first one.
 /// - 1.1: `notes` of an outcome.
-/// - 1.2: `rules`, `noise` of a difference, the kind `moved`; `rung`, `runner_up`, `again` and `bound` of a match.
+/// - 1.2: `groups` and `latency`; `groups` and `recorded` of an outcome; `rules`, `noise` of a difference, the kind `moved`;
+///   `rung`, `runner_up`, `again`, `bound` and `recorded_microseconds` of a match.
 /// - 1.3: `selection` and `not_driven`, which the summary counts.
 pub const VERSION: &str = "1.3";
 
 /// The report as pretty-printed JSON with a trailing newline.
 pub fn json(report: &Report) -> String {
+    format!("{:#}\n", value(report))
+}
+
+/// The report as a value.
+pub(super) fn value(report: &Report) -> Value {
     let summary = report.summary();
-    let whole = json!({
+    let groups = report.groups();
+    let mut groups_of: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for group in &groups {
+        for entry in group.entry_numbers() {
+            groups_of.entry(entry).or_default().push(&group.id);
+        }
+    }
+    let outcome = |(number, one)| outcome(one, groups_of.get(&number).map_or(&[][..], Vec::as_slice), &report.rules);
+    json!({
         "version": VERSION,
         "verdict": report.verdict().word(),
         "summary": {
@@ -27,10 +45,12 @@ pub fn json(report: &Report) -> String {
             "inconclusive": summary.inconclusive,
             "not_driven": report.not_driven.len(),
         },
+        "groups": groups.iter().map(|one| group(report, one)).collect::<Vec<_>>(),
+        "latency": report.latency().map(latency),
+        "outcomes": report.outcomes.iter().enumerate().map(outcome).collect::<Vec<_>>(),
         "selection": report.selected.as_ref().map(|selected| json!({
             "of": selected.of, "entries": selected.entries, "by": selected.by,
         })),
-        "outcomes": report.outcomes.iter().map(|one| outcome(one, &report.rules)).collect::<Vec<_>>(),
         "not_driven": report.not_driven.iter().map(|one| json!({
             "cassette": one.cassette.0,
             "file": one.file.to_string_lossy(),
@@ -45,17 +65,62 @@ pub fn json(report: &Report) -> String {
             "why": unreadable.why,
             "hint": unreadable.hint,
         })).collect::<Vec<_>>(),
-    });
-    format!("{whole:#}\n")
+    })
 }
 
-fn outcome(outcome: &Outcome, rules: &[RuleUse]) -> Value {
+fn group(report: &Report, group: &Group) -> Value {
+    let cassette = |entry: usize| report.outcomes.get(entry).map(|outcome| &outcome.cassette.0);
+    json!({
+        "id": group.id,
+        "severity": group.severity.word(),
+        "follows": group.follows,
+        "kind": group.kind.word(),
+        "path": group.path,
+        "call": group.call.as_ref().map(|call| json!({"downstream": call.downstream, "request": call.request})),
+        "what": group.what(),
+        "expected": group.expected,
+        "actual": group.actual,
+        "entries": group.entries(),
+        "places": group.places.iter().map(|place| json!({
+            "cassette": cassette(place.entry),
+            "path": place.spot.path,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn latency(latency: Latency) -> Value {
+    let times = |one: Spread<Duration>| json!({"median": micros(one.median), "p95": micros(one.p95)});
+    json!({
+        "entries": latency.entries,
+        "recorded_microseconds": times(latency.recorded),
+        "recorded_own_microseconds": times(latency.own),
+        "replayed_microseconds": times(latency.replayed),
+        "ratio": latency.ratio.map(|ratio| json!({"median": rounded(ratio.median), "p95": rounded(ratio.p95)})),
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// To three digits after the point.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1000.0).round() / 1000.0
+}
+
+fn outcome(outcome: &Outcome, groups: &[&str], rules: &[RuleUse]) -> Value {
     json!({
         "cassette": outcome.cassette.0,
         "file": outcome.file.to_string_lossy(),
         "entry": outcome.entry,
         "verdict": outcome.verdict.word(),
-        "microseconds": outcome.took.map(|took| took.as_micros() as u64),
+        "microseconds": outcome.took.map(micros),
+        "recorded": outcome.recorded.map(|recorded| json!({
+            "microseconds": micros(recorded.took),
+            "own_microseconds": micros(recorded.own()),
+            "ratio": outcome.time_ratio().map(rounded),
+        })),
+        "groups": groups,
         "doubts": outcome.doubts,
         "notes": outcome.notes,
         "differences": outcome.findings.iter().chain(&outcome.excused).flat_map(|one| finding(one, rules)).collect::<Vec<_>>(),
@@ -170,6 +235,7 @@ fn served(served: &Served) -> Value {
         "runner_up": by.and_then(|by| by.runner_up),
         "again": by.map(|by| by.again),
         "bound": by.map(|by| by.bound.iter().map(bound).collect::<Vec<_>>()),
+        "recorded_microseconds": by.and_then(|by| by.took).map(micros),
         "downstream": served.downstream,
         "destination": served.destination.to_string(),
         "request": served.request,

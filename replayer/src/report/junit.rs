@@ -1,6 +1,6 @@
 //! The report for CI servers: JUnit XML, one test case an entry.
 
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 
 use super::{Colour, text};
 use crate::{NotDriven, Outcome, Report, Verdict};
@@ -24,7 +24,7 @@ pub fn junit(report: &Report) -> String {
     let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
     for outcome in &report.outcomes {
         let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
-        let (class, name) = (class(&outcome.file), format!("{} {}", outcome.cassette, outcome.entry));
+        let (class, name) = (super::route(&outcome.file), format!("{} {}", outcome.cassette, outcome.entry));
         case(
             &mut out,
             &class,
@@ -49,7 +49,7 @@ pub fn junit(report: &Report) -> String {
     }
     for NotDriven { cassette, file } in &report.not_driven {
         let why = "not driven: the replay stopped at the first difference";
-        case(&mut out, &class(file), &cassette.0, 0.0, Some("skipped"), why, "");
+        case(&mut out, &super::route(file), &cassette.0, 0.0, Some("skipped"), why, "");
     }
     if startup == 1 {
         case(
@@ -64,12 +64,6 @@ pub fn junit(report: &Report) -> String {
     }
     out += "  </testsuite>\n</testsuites>\n";
     out
-}
-
-/// The folder of the cassette, which is the route's.
-fn class(file: &Path) -> String {
-    let folder = file.parent().and_then(|folder| folder.file_name());
-    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn result(verdict: Verdict) -> Option<&'static str> {

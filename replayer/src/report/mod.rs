@@ -1,12 +1,23 @@
-//! Renderers: a [`Report`](crate::Report) as text, JSON or JUnit XML. They decide nothing.
+//! Renderers: a [`Report`](crate::Report) as text, JSON, JUnit XML, HTML, Markdown or workflow commands of GitHub. They decide nothing.
 
+mod github;
+mod html;
 mod json;
 mod junit;
+mod locate;
+mod markdown;
+#[cfg(test)]
+mod samples;
 mod text;
 
+pub use github::github;
+pub use html::html;
 pub use json::{VERSION, json};
 pub use junit::junit;
+pub use markdown::markdown;
 pub use text::{Colour, line, text};
+
+use std::path::Path;
 
 /// Milliseconds as seconds, without needless digits.
 pub(crate) fn seconds(milliseconds: u128) -> String {
@@ -14,6 +25,25 @@ pub(crate) fn seconds(milliseconds: u128) -> String {
         0 => format!("{} s", milliseconds / 1000),
         _ => format!("{milliseconds} ms"),
     }
+}
+
+/// The folder of the cassette, which is the route's.
+fn route(file: &Path) -> String {
+    let folder = file.parent().and_then(|folder| folder.file_name());
+    folder.map_or_else(|| "entries".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A duration for reading, three digits of it.
+pub(crate) fn time(duration: std::time::Duration) -> String {
+    let micros = duration.as_secs_f64() * 1e6;
+    let (value, unit) = match micros {
+        ..1e3 => (micros, "µs"),
+        ..1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if unit == "µs" { 0 } else { digits };
+    format!("{value:.digits$} {unit}")
 }
 
 /// Text that came from outside, on one line: control characters, which a terminal would obey, are written out.
@@ -31,172 +61,27 @@ pub fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use regress_cassettes::{
-        CassetteId,
-        diff::{Difference, Kind, Noise},
+    use super::{
+        samples::{difference, outcome, report},
+        *,
     };
-
-    use regress_mockserver::mock::{Bound, Rung};
-
-    use super::*;
-    use crate::{
-        CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Served, ServedBy,
-        Unreadable, Verdict,
-    };
-
-    fn difference(path: &str, expected: &str, actual: Option<&str>) -> Difference {
-        let kind = if actual.is_some() { Kind::Changed } else { Kind::Removed };
-        Difference {
-            path: path.to_owned(),
-            kind,
-            expected: Some(expected.to_owned()),
-            actual: actual.map(str::to_owned),
-            noise: None,
-        }
-    }
-
-    fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
-        let id = format!("20261122T101502.123456Z-{number:04}");
-        Outcome {
-            excused: Vec::new(),
-            file: format!("cassettes/post-orders/{id}.cassette.json").into(),
-            cassette: CassetteId(id),
-            entry: entry.to_owned(),
-            verdict,
-            findings: Vec::new(),
-            if_answered: None,
-            doubts: Vec::new(),
-            notes: Vec::new(),
-            calls: Vec::new(),
-            last_output: None,
-            took: Some(Duration::from_micros(12_345)),
-            pending: None,
-        }
-    }
-
-    fn call(number: usize, downstream: &str, request: &str, change: CallChange) -> CallFinding {
-        CallFinding {
-            number,
-            downstream: downstream.to_owned(),
-            destination: Some("10.0.0.9:9000".parse().unwrap()),
-            request: request.to_owned(),
-            change,
-        }
-    }
-
-    /// One of everything.
-    fn rule(path: &str, effect: &str, why: Option<&str>, fired: usize, selected: usize) -> RuleUse {
-        RuleUse {
-            rule: format!("{path} as {effect}"),
-            path: path.to_owned(),
-            effect: effect.to_owned(),
-            why: why.map(str::to_owned),
-            fired,
-            selected,
-        }
-    }
-
-    fn report() -> Report {
-        let mut same = outcome(1, "GET /items", Verdict::Same);
-        same.calls.push(Served {
-            downstream: "prices".to_owned(),
-            destination: "10.0.0.9:80".parse().unwrap(),
-            request: "GET /sku/1".to_owned(),
-            by: Some(ServedBy {
-                cassette: same.cassette.clone(),
-                number: 0,
-                ambient: false,
-                rung: Rung::Bound,
-                runner_up: Some(1),
-                again: false,
-                bound: vec![Bound { recorded: "r-1".to_owned(), actual: "a-1".to_owned() }],
-            }),
-        });
-        let late = Difference { noise: Some(Noise::Rule(0)), ..difference("body/at", "\"10:00\"", Some("\"10:01\"")) };
-        let bound = Difference { noise: Some(Noise::Bound), ..difference("body/key", "\"a1\"", Some("\"b2\"")) };
-        same.excused = vec![
-            Finding::Response(late.clone()),
-            Finding::Call(call(0, "prices", "GET /sku/1", CallChange::Changed(vec![late, bound]))),
-        ];
-        let mut different = outcome(2, "POST /orders?a=<b>&c", Verdict::Different);
-        let id = different.cassette.clone();
-        let nearest =
-            Nearest { cassette: id, number: 1, differences: vec![difference("target", "/sku/1", Some("/sku/2"))] };
-        different.findings = vec![
-            Finding::Response(difference("status", "201", Some("502"))),
-            Finding::Response(difference("body/note", "\"a\u{1b}[31m\nb\"", None)),
-            Finding::Call(call(0, "inventory", "POST /reserve", CallChange::Omitted)),
-            Finding::Call(call(
-                1,
-                "prices:9000",
-                "POST /quote",
-                CallChange::Changed(vec![difference("body/qty", "2", Some("3"))]),
-            )),
-            Finding::Call(call(
-                2,
-                "10.0.0.9:9000",
-                "GET /sku/2",
-                CallChange::Novel { reason: "no recorded call says the same".to_owned(), nearest: Some(nearest) },
-            )),
-        ];
-        different.calls.push(Served {
-            downstream: "10.0.0.9:9000".to_owned(),
-            destination: "10.0.0.9:9000".parse().unwrap(),
-            request: "GET /sku/2".to_owned(),
-            by: None,
-        });
-        different.if_answered = Some(different.findings[3..].to_vec());
-        different.pending = Some("cassettes/post-orders/x.cassette.json.new".into());
-        let mut crashed = outcome(3, "POST /orders", Verdict::Different);
-        crashed.findings = vec![
-            Finding::Ended {
-                expected: "a response with status 201".to_owned(),
-                actual: "no response: the connection was reset".to_owned(),
-            },
-            Finding::Exited("was killed by signal 11".to_owned()),
-        ];
-        crashed.last_output = Some("starting\npanic: ]]> nil\x07\n".to_owned());
-        let mut unknown = outcome(4, "GET /items", Verdict::Inconclusive);
-        unknown.doubts.push("the recording is not complete: entry lacks 12 bytes".to_owned());
-        unknown.took = None;
-        let mut alike = unknown.clone();
-        alike.cassette = CassetteId("20261122T101502.123456Z-0005".to_owned());
-        Report {
-            outcomes: vec![same, different, crashed, unknown, alike],
-            unreadable: vec![Unreadable {
-                file: "cassettes/x/y.cassette.json".into(),
-                why: "line 3: expected `,`".to_owned(),
-                hint: Some("restore it from version control".to_owned()),
-            }],
-            rules: vec![
-                rule("response/body/at", "time", Some("the clock"), 2, 9),
-                rule("response/body/id", "ignore", None, 0, 4),
-                rule("request/body/x", "type", None, 0, 0),
-            ],
-            not_proposed: None,
-            selected: Some(Selected {
-                of: 40,
-                entries: 7,
-                by: vec!["filter \"a\u{7}\"".to_owned(), "shard 2/4".to_owned()],
-            }),
-            not_driven: vec![NotDriven {
-                cassette: CassetteId("20261122T101502.123456Z-0006".to_owned()),
-                file: "cassettes/get-items/20261122T101502.123456Z-0006.cassette.json".into(),
-            }],
-            startup: vec![call(
-                0,
-                "config",
-                "GET /flags",
-                CallChange::Novel { reason: "no recorded call went to this destination".to_owned(), nearest: None },
-            )],
-        }
-    }
+    use crate::{Finding, NotDriven, Outcome, Report, Selected, Verdict};
+    use regress_cassettes::CassetteId;
 
     #[test]
     fn as_text() {
         insta::assert_snapshot!(text(&report(), Colour::No));
+    }
+
+    #[test]
+    fn what_differs_in_the_same_way_is_told_once() {
+        let outcomes = (0..9).map(|number| {
+            let mut one = outcome(number, "GET /items", Verdict::Different);
+            let spot = difference("body/items/3/price", &format!("{number}.5"), Some(&format!("{number}")));
+            one.findings = vec![Finding::Response(spot)];
+            one
+        });
+        insta::assert_snapshot!(text(&Report { outcomes: outcomes.collect(), ..Report::default() }, Colour::No));
     }
 
     #[test]
@@ -211,7 +96,8 @@ mod tests {
 
     #[test]
     fn one_that_is_the_same_is_one_line() {
-        let report = Report { outcomes: vec![outcome(1, "GET /items", Verdict::Same)], ..Report::default() };
+        let untimed = Outcome { recorded: None, ..outcome(1, "GET /items", Verdict::Same) };
+        let report = Report { outcomes: vec![untimed], ..Report::default() };
         assert_eq!(text(&report, Colour::No), "same: 1 entry: 1 same, 0 different, 0 inconclusive\n");
         assert!(text(&report, Colour::Yes).starts_with("\x1b[32msame\x1b[0m: "));
     }
@@ -238,10 +124,13 @@ mod tests {
 
     #[test]
     fn what_is_likely_is_named_also_where_all_is_the_same() {
-        let mut likely = outcome(1, "GET /items", Verdict::Same);
+        let mut likely = Outcome { took: None, ..outcome(1, "GET /items", Verdict::Same) };
         likely.notes.push("downstream/0 (stock:9001) is likely this entry's, not certainly".to_owned());
         let report = |verdict| Report {
-            outcomes: vec![Outcome { verdict, ..likely.clone() }, outcome(2, "GET /", Verdict::Same)],
+            outcomes: vec![
+                Outcome { verdict, ..likely.clone() },
+                Outcome { took: None, ..outcome(2, "GET /", Verdict::Same) },
+            ],
             ..Report::default()
         };
         let note = "1 entry has calls that are likely theirs, not certainly\n";
@@ -249,6 +138,16 @@ mod tests {
         assert_eq!(same, format!("{note}same: 2 entries: 2 same, 0 different, 0 inconclusive\n"));
         let different = text(&report(Verdict::Different), Colour::No);
         assert!(different.contains("  note: downstream/0 (stock:9001) is likely") && different.contains(note));
+    }
+
+    #[test]
+    fn what_was_labelled_when_it_was_recorded_is_named_beside_its_verdict() {
+        let mut labelled = Outcome { recorded: None, ..outcome(1, "GET /items", Verdict::Same) };
+        labelled.notes.push("non-deterministic when it was recorded: response/body/id varies".to_owned());
+        assert!(line(&labelled, Colour::No).ends_with("GET /items  12 ms  (non-deterministic when it was recorded)"));
+        let report = Report { outcomes: vec![labelled], ..Report::default() };
+        let told = "1 entry was non-deterministic when it was recorded: see `regress noise`\n";
+        assert!(text(&report, Colour::No).starts_with(told), "{}", text(&report, Colour::No));
     }
 
     #[test]

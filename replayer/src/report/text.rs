@@ -1,16 +1,23 @@
 //! The report for people.
 
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeMap, fmt::Write, path::Path, time::Duration};
 
 use regress_cassettes::diff::Difference;
 
 use super::shown;
 use crate::{
-    CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Unreadable, Verdict,
+    CallChange, CallFinding, Finding, Latency, Nearest, NotDriven, Outcome, Report, RuleUse, Selected, Spread,
+    Unreadable, Verdict, groups::Group, judge::NONDETERMINISTIC,
 };
 
 /// How many lines of the service's output are shown.
 const OUTPUT_LINES: usize = 20;
+
+/// How many entries that differ in the same way are named.
+const MOST_ALIKE: usize = 5;
+
+/// How many causes are told.
+const MOST_GROUPS: usize = 50;
 
 /// How many entries that were not driven are named.
 const NOT_DRIVEN: usize = 20;
@@ -51,9 +58,9 @@ impl Colour {
 /// The report for people: every entry that is not the same, then one line that sums up.
 pub fn text(report: &Report, colour: Colour) -> String {
     let mut out = String::new();
-    let told: Vec<&Outcome> = report.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Same).collect();
-    for alike in told.chunk_by(|a, b| is_alike(a, b)) {
-        out += &entries(alike, colour);
+    let groups = report.groups();
+    for alike in alike(report, &groups) {
+        out += &entries(&alike, colour);
     }
     if !report.startup.is_empty() {
         out += &startup(&report.startup, colour);
@@ -61,10 +68,23 @@ pub fn text(report: &Report, colour: Colour) -> String {
     for cassette in &report.unreadable {
         out += &unreadable(cassette, colour);
     }
-    let likely = report.outcomes.iter().filter(|outcome| !outcome.notes.is_empty()).count();
+    out += &causes(&groups, colour);
+    if let Some(latency) = report.latency() {
+        out += &times(&latency);
+    }
+    let noted = |labelled: bool| {
+        let has = |outcome: &&Outcome| outcome.notes.iter().any(|note| note.starts_with(NONDETERMINISTIC) == labelled);
+        report.outcomes.iter().filter(has).count()
+    };
+    let likely = noted(false);
     if likely > 0 {
         let have = if likely == 1 { "entry has" } else { "entries have" };
         out += &format!("{likely} {have} calls that are likely theirs, not certainly\n");
+    }
+    let labelled = noted(true);
+    if labelled > 0 {
+        let were = if labelled == 1 { "entry was" } else { "entries were" };
+        out += &format!("{labelled} {were} {NONDETERMINISTIC}: see `regress noise`\n");
     }
     let waiting = report.outcomes.iter().filter(|outcome| outcome.pending.is_some()).count();
     if waiting > 0 {
@@ -75,6 +95,27 @@ pub fn text(report: &Report, colour: Colour) -> String {
     out += &not_driven(&report.not_driven);
     report.selected.iter().for_each(|selected| out += &selection(selected));
     out + &summary(report, colour) + "\n"
+}
+
+/// The entries that are not the same, those together of which the same is to be told.
+fn alike<'r>(report: &'r Report, groups: &[Group]) -> Vec<Vec<&'r Outcome>> {
+    let mut seen_in: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for group in groups {
+        for entry in group.entry_numbers() {
+            seen_in.entry(entry).or_default().push(&group.id);
+        }
+    }
+    let mut order: Vec<Vec<&Outcome>> = Vec::new();
+    let mut known: BTreeMap<_, usize> = BTreeMap::new();
+    for (number, outcome) in report.outcomes.iter().enumerate().filter(|(_, one)| one.verdict != Verdict::Same) {
+        let reason = (seen_in.remove(&number), &outcome.doubts, &outcome.notes, &outcome.last_output);
+        let place = *known.entry(reason).or_insert(order.len());
+        match order.get_mut(place) {
+            Some(together) => together.push(outcome),
+            None => order.push(vec![outcome]),
+        }
+    }
+    order
 }
 
 /// The first of the entries that were not driven.
@@ -115,21 +156,54 @@ pub(super) fn rule_use(RuleUse { rule, fired, selected, .. }: &RuleUse) -> Strin
     format!("rule  {}: {told}\n", shown(rule))
 }
 
-/// Whether two entries were not judged for the same reason, which is then told once.
-fn is_alike(a: &Outcome, b: &Outcome) -> bool {
-    let reason = |outcome: &Outcome| (outcome.doubts.clone(), outcome.last_output.clone());
-    [a, b].iter().all(|outcome| outcome.findings.is_empty()) && reason(a) == reason(b)
-}
-
 /// All there is to say about entries that are alike, ending in an empty line.
 pub(super) fn entries(alike: &[&Outcome], colour: Colour) -> String {
     let mut out = Text::default();
-    for outcome in alike {
+    for outcome in alike.iter().take(MOST_ALIKE) {
         let title = colour.bold(&shown(&outcome.entry));
         out.line(0, &format!("{}  {}  {title}", colour.verdict(outcome.verdict), outcome.cassette));
     }
-    alike.iter().take(1).for_each(|outcome| out.outcome(outcome));
+    if alike.len() > MOST_ALIKE {
+        let more = alike.len() - MOST_ALIKE;
+        out.line(0, &format!("and {more} more {} in the same way", if more == 1 { "entry" } else { "entries" }));
+    }
+    if let Some(first) = alike.first() {
+        if alike.len() > 1 && !first.findings.is_empty() {
+            out.line(1, "in the first of them:");
+        }
+        out.outcome(first);
+    }
     out.out
+}
+
+/// The causes, where there are several or one is seen in several entries, ending in an empty line.
+fn causes(groups: &[Group], colour: Colour) -> String {
+    let mut out = Text::default();
+    if groups.len() < 2 && groups.iter().all(|group| group.entries() < 2) {
+        return out.out;
+    }
+    out.line(0, &colour.bold("what differs, the worst first"));
+    for group in groups.iter().take(MOST_GROUPS) {
+        let entries = if group.entries() == 1 { "entry  " } else { "entries" };
+        let follows = if group.follows { " (follows from a call that missed)" } else { "" };
+        let (subject, what) = (shown(&group.subject()), shown(&group.what()));
+        out.line(1, &format!("{:>5} {entries}  {}  {subject}  {what}{follows}", group.entries(), group.id));
+    }
+    if groups.len() > MOST_GROUPS {
+        out.line(1, &format!("and {} more; the json report has them all", groups.len() - MOST_GROUPS));
+    }
+    out.line(0, "");
+    out.out
+}
+
+/// The times, on one line.
+fn times(latency: &Latency) -> String {
+    let line = |one: &Spread<Duration>| format!("median {}, p95 {}", super::time(one.median), super::time(one.p95));
+    format!(
+        "time (not judged): replayed {}; recorded, without waiting for calls, {}\n",
+        line(&latency.replayed),
+        line(&latency.own)
+    )
 }
 
 /// The calls at start-up that missed.
@@ -158,7 +232,9 @@ pub(super) fn unreadable(unreadable: &Unreadable, colour: Colour) -> String {
 /// One line about an outcome, for progress.
 pub fn line(outcome: &Outcome, colour: Colour) -> String {
     let took = outcome.took.map(|took| format!("  {} ms", took.as_millis())).unwrap_or_default();
-    format!("{}  {}  {}{took}", colour.verdict(outcome.verdict), outcome.cassette, shown(&outcome.entry))
+    let is_labelled = outcome.notes.iter().any(|note| note.starts_with(NONDETERMINISTIC));
+    let label = if is_labelled { format!("  ({NONDETERMINISTIC})") } else { String::new() };
+    format!("{}  {}  {}{took}{label}", colour.verdict(outcome.verdict), outcome.cassette, shown(&outcome.entry))
 }
 
 fn summary(report: &Report, colour: Colour) -> String {

@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{
+    Store,
+    diff::{Number, RuleText, Rules},
+};
 use regress_mockserver::sandbox;
 use regress_replayer::{Keep, Progress, Report, Selection, Settings, Verdict, replay, review::Proposal};
 
@@ -24,6 +27,7 @@ const NOBODY: u32 = 65534;
 
 const TESTS: &[(&str, fn())] = &[
     ("the_recorded_build_is_the_same", the_recorded_build_is_the_same),
+    ("what_a_rule_lets_pass_is_the_same_and_counted", what_a_rule_lets_pass_is_the_same_and_counted),
     ("a_replay_that_stops_names_what_it_did_not_drive", a_replay_that_stops_names_what_it_did_not_drive),
     ("an_interrupted_replay_goes_on_as_if_it_had_not_been", an_interrupted_replay_goes_on_as_if_it_had_not_been),
     ("changed_builds_are_different_where_they_changed", changed_builds_are_different_where_they_changed),
@@ -32,6 +36,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_service_that_takes_no_entry_is_inconclusive", a_service_that_takes_no_entry_is_inconclusive),
     ("what_cannot_be_told_is_never_the_same", what_cannot_be_told_is_never_the_same),
     ("a_proposal_that_no_longer_applies_is_removed", a_proposal_that_no_longer_applies_is_removed),
+    ("a_packed_folder_replays_like_the_folder", a_packed_folder_replays_like_the_folder),
     ("a_missing_command_is_an_error", a_missing_command_is_an_error),
 ];
 
@@ -107,6 +112,7 @@ impl Recorded {
             cwd: None,
             jobs: 1,
             selection: Selection::default(),
+            only: None,
             fail_fast: false,
             entry_port: None,
             ready_timeout: Duration::from_secs(if build == "elsewhere" { 1 } else { 60 }),
@@ -115,6 +121,7 @@ impl Recorded {
             policy: Default::default(),
             keep: Keep::Anew,
             propose: true,
+            answer_misses: false,
             helper: PathBuf::from("/proc/self/exe"),
         }
     }
@@ -157,6 +164,31 @@ fn the_recorded_build_is_the_same() {
     assert_eq!(recorded.proposals().len(), 0);
     let one = run_replay(Settings { selection: only("*-0003"), ..recorded.settings("recorded") }).unwrap();
     assert_eq!((one.summary().total, one.verdict()), (1, Verdict::Same));
+}
+
+fn what_a_rule_lets_pass_is_the_same_and_counted() {
+    let recorded = Recorded::new(false);
+    let rule = |path: &str, tolerance: &str| RuleText {
+        path: path.to_owned(),
+        effect: "tolerance".to_owned(),
+        tolerance: Some(Number::Text(tolerance.to_owned())),
+        ..RuleText::default()
+    };
+    let replay = |build: &str, rules: Vec<RuleText>| {
+        run_replay(Settings { rules: Rules::new(rules).unwrap(), ..recorded.settings(build) }).unwrap()
+    };
+    let under = |rules| replay("rounds", rules);
+    let report =
+        under(vec![rule("response/body/total", "1"), rule("response/body/gone", "1"), rule("request/end", "1")]);
+    assert_eq!((paths(&report), report.verdict()), (vec![], Verdict::Same), "{report:#?}");
+    let uses: Vec<_> = report.rules.iter().map(|rule| (rule.fired, rule.selected > 0, rule.is_stale())).collect();
+    assert_eq!(uses, [(1, true, false), (0, true, true), (0, true, true)]);
+    assert_eq!(recorded.proposals().len(), 0, "nothing is proposed where all is noise");
+    let report = replay("reserves-more", vec![rule("request/body/quantity", "1")]);
+    assert_eq!((paths(&report), report.verdict()), (vec![], Verdict::Same), "the mock plays under them: {report:#?}");
+    assert_eq!(report.rules[0].fired, 1);
+    let report = under(vec![rule("response/body/total", "0.5")]);
+    assert_eq!((paths(&report), report.verdict()), (strings(&["response/body/total"]), Verdict::Different));
 }
 
 fn only(filter: &str) -> Selection {
@@ -241,7 +273,10 @@ fn interrupted(settings: Settings, outcomes: usize) {
 
 /// The report without what no two replays have in common.
 fn timeless(mut report: Report) -> Report {
-    report.outcomes.iter_mut().for_each(|outcome| outcome.took = outcome.took.map(|_| Duration::ZERO));
+    report.outcomes.iter_mut().for_each(|outcome| {
+        outcome.took = outcome.took.map(|_| Duration::ZERO);
+        outcome.sides = None;
+    });
     report
 }
 
@@ -366,6 +401,19 @@ fn a_proposal_that_no_longer_applies_is_removed() {
     recorded.replay("rounds");
     recorded.replay("crashes");
     assert_eq!(recorded.proposals().len(), 0, "a crash proposes nothing");
+}
+
+fn a_packed_folder_replays_like_the_folder() {
+    let recorded = Recorded::new(false);
+    let file = recorded.folder.path().join("cassettes.cassettes.zst");
+    regress_cassettes::pack(recorded.store.root(), &file).unwrap();
+    for (build, jobs) in [("recorded", 1), ("recorded", 3), ("rounds", 1), ("asks-more", 1)] {
+        let folder = run_replay(Settings { propose: false, jobs, ..recorded.settings(build) }).unwrap();
+        let packed = run_replay(Settings { store: file.clone(), jobs, ..recorded.settings(build) }).unwrap();
+        assert_eq!((paths(&packed), packed.verdict()), (paths(&folder), folder.verdict()), "{build}");
+        let differs = packed.verdict() == Verdict::Different;
+        assert_eq!(packed.not_proposed.is_some_and(|why| why.contains("regress cassette unpack")), differs, "{build}");
+    }
 }
 
 fn a_missing_command_is_an_error() {

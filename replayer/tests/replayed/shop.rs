@@ -96,6 +96,7 @@ pub fn record(store: &Store, defect: bool) {
                 via: Via::Proxy,
                 kernel: "6.18.0".to_owned(),
             },
+            nondeterministic: Vec::new(),
             entry: Some(entry),
             downstream: vec![
                 exchange(2, Some("inventory"), "10.9.0.1:80", reserve(number, 2), inventory),

@@ -30,6 +30,9 @@ pub fn summary(cassette: &Cassette) -> String {
         line(&mut text, 3, format!("   {}", origin(exchange)));
         defects(&mut text, exchange);
     }
+    for reason in &cassette.nondeterministic {
+        line(&mut text, 1, format!("varies    {}", plain(reason)));
+    }
     for defect in &cassette.defects {
         line(&mut text, 1, format!("defect    {defect}"));
     }

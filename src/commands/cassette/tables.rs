@@ -11,7 +11,7 @@ use super::{
 
 /// One line a cassette.
 pub fn list(cassettes: &[Read]) -> String {
-    let mut table = Table::new(["ID", "ROUTE", "STATUS", "CALLS", "SIZE", "DEFECTS"]);
+    let mut table = Table::new(["ID", "ROUTE", "STATUS", "CALLS", "SIZE", "DEFECTS", "VARIES"]);
     for Read { cassette, size: bytes } in cassettes {
         table.row([
             cassette.id.to_string(),
@@ -20,9 +20,10 @@ pub fn list(cassettes: &[Read]) -> String {
             cassette.downstream.len().to_string(),
             size(*bytes),
             defects(cassette).count().to_string(),
+            cassette.nondeterministic.len().to_string(),
         ]);
     }
-    table.text(&[3, 4, 5])
+    table.text(&[3, 4, 5, 6])
 }
 
 /// Counts by route, by downstream and by defect.
@@ -35,6 +36,7 @@ pub fn stats(cassettes: &[Read]) -> String {
         route.cassettes += 1;
         route.calls += cassette.downstream.len();
         route.incomplete += u64::from(cassette.has_defects());
+        route.vary += u64::from(!cassette.nondeterministic.is_empty());
         route.bytes += file;
         for exchange in &cassette.downstream {
             let name = plain(exchange.downstream.as_deref().unwrap_or("-"));
@@ -45,13 +47,13 @@ pub fn stats(cassettes: &[Read]) -> String {
         }
     }
 
-    let mut table = Table::new(["ROUTE", "CASSETTES", "CALLS", "INCOMPLETE", "SIZE"]);
+    let mut table = Table::new(["ROUTE", "CASSETTES", "CALLS", "INCOMPLETE", "VARY", "SIZE"]);
     for (name, route) in &routes {
-        let counts = [route.cassettes.to_string(), route.calls.to_string(), route.incomplete.to_string()];
-        let [cassettes, calls, incomplete] = counts;
-        table.row([name.clone(), cassettes, calls, incomplete, size(route.bytes)]);
+        let counts = [route.cassettes, route.calls as u64, route.incomplete, route.vary];
+        let [cassettes, calls, incomplete, vary] = counts.map(|count| count.to_string());
+        table.row([name.clone(), cassettes, calls, incomplete, vary, size(route.bytes)]);
     }
-    let mut text = table.text(&[1, 2, 3, 4]);
+    let mut text = table.text(&[1, 2, 3, 4, 5]);
 
     if !downstreams.is_empty() {
         let mut table = Table::new(["DOWNSTREAM", "CERTAIN", "LIKELY", "AMBIGUOUS", "AMBIENT", "INCOMPLETE", "BYTES"]);
@@ -77,6 +79,7 @@ struct Route {
     cassettes: u64,
     calls: usize,
     incomplete: u64,
+    vary: u64,
     bytes: u64,
 }
 

@@ -1,14 +1,19 @@
 use std::path::{Path, PathBuf};
 
-use super::{Files, Read, read, report, show, tables};
+use super::{Files, Found, Read, report, show, tables};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.0")
 }
 
+/// With a cassette that has what format 1.1 added.
+fn golden_1_1() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.1")
+}
+
 fn cassettes() -> Vec<Read> {
-    let files = Files { paths: vec![golden(), golden()] };
-    files.all(false).unwrap().into_iter().map(|path| read(path).unwrap()).collect()
+    let files = Files { paths: vec![golden(), golden(), golden_1_1()] };
+    files.all(false).unwrap().into_iter().map(|found| found.read().unwrap()).collect()
 }
 
 #[test]
@@ -36,9 +41,22 @@ fn problems_are_reported_with_hints() {
     std::fs::write(folder.path().join("newer.cassette.json.new"), whole.replace("\"1.0\"", "\"2.0\"")).unwrap();
 
     let paths = Files { paths: vec![folder.path().to_owned()] }.all(true).unwrap();
-    let problems: Vec<_> = paths.iter().flat_map(|path| regress_cassettes::verify(path)).collect();
+    let problems: Vec<_> = paths.iter().flat_map(Found::verify).collect();
     let text = report(&problems).replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn packed_cassettes_are_shown_like_those_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("golden.cassettes.zst");
+    regress_cassettes::pack(&golden(), &file).unwrap();
+    let packed = Files { paths: vec![file] }.all(false).unwrap();
+    assert!(packed.iter().all(|found| found.verify().is_empty()));
+    let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
+    assert_eq!(tables::list(&packed), tables::list(&cassettes()));
+    let shown = |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette)).collect::<Vec<_>>();
+    assert_eq!(shown(&packed), shown(&cassettes()));
 }
 
 #[test]

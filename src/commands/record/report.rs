@@ -3,12 +3,13 @@
 use std::{fmt::Write, path::Path};
 
 use regress_recorder::{Lack, Summary};
+use regress_replayer::{noise::Checked, report::shown};
 use serde_json::{Map, Value, json};
 
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.3";
+const VERSION: &str = "1.4";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -113,16 +114,40 @@ fn describe(lack: Lack) -> &'static str {
     }
 }
 
+/// What the self-check found, for people.
+pub fn checked(checked: &Checked) -> String {
+    let mut text = format!(
+        "self-check: {} replayed as recorded, {} not, {} could not be checked",
+        plural(checked.same as u64, "entry", "entries"),
+        checked.varying.len(),
+        checked.unchecked.len()
+    );
+    for (id, reasons) in &checked.varying {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{id} is labelled non-deterministic:");
+        for reason in reasons {
+            let _ = write!(text, "\n  {}", shown(reason));
+        }
+    }
+    for (id, why) in &checked.unchecked {
+        let _ = write!(text, "\n{id} could not be checked: {}", shown(why));
+    }
+    if !checked.varying.is_empty() {
+        text += "\nhint: `regress noise` proposes rules for what varies";
+    }
+    text
+}
+
 /// Write the summary for programs; docs/summary-schema.md describes it.
-pub fn write_json(summary: &Summary, path: &Path) -> Result<(), Failure> {
-    let text = format!("{:#}\n", value(summary));
+pub fn write_json(summary: &Summary, checked: Option<&Checked>, path: &Path) -> Result<(), Failure> {
+    let text = format!("{:#}\n", value(summary, checked));
     std::fs::write(path, text).map_err(|error| {
         Failure::new(format_args!("cannot write the summary to {}: {error}", path.display()))
             .hint("the cassettes are written; name a file that can be written to")
     })
 }
 
-fn value(summary: &Summary) -> Value {
+fn value(summary: &Summary, checked: Option<&Checked>) -> Value {
     let downstream: Map<String, Value> = summary
         .downstream
         .iter()
@@ -160,6 +185,9 @@ fn value(summary: &Summary) -> Value {
         "opaque_connections": summary.opaque,
         "unix_not_http": summary.unix_not_http,
         "ended": summary.exit,
+        "self_check": checked.map(|checked| json!({
+            "same": checked.same, "nondeterministic": checked.varying.len(), "unchecked": checked.unchecked.len(),
+        })),
         "downstream": downstream,
         "ledger": ledger,
     })
@@ -209,7 +237,10 @@ mod tests {
 
     #[test]
     fn programs_read_the_same() {
-        let summary = value(&lossy());
+        let checked = Checked { same: 2, ..Checked::default() };
+        let summary = value(&lossy(), Some(&checked));
+        assert_eq!(summary["self_check"], json!({ "same": 2, "nondeterministic": 0, "unchecked": 0 }));
+        assert_eq!(value(&lossy(), None)["self_check"], Value::Null);
         assert_eq!((&summary["complete"], &summary["entries"]), (&json!(false), &json!(2)));
         assert_eq!(summary["downstream"]["stock:8081"]["ambient"], json!(12));
         let gap = json!({ "events": 2, "bytes": 70_000, "connections": 1, "cassettes": 1 });

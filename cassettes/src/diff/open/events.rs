@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::text_at;
+use super::{has_too_many, text_at};
 use crate::diff::tree::Tree;
 
 /// The events of a stream, each with its fields; the lines of its data are one text. Comments say nothing. `None` for
-/// what is not UTF-8.
+/// what is not UTF-8, or has too many lines.
 ///
 /// A field that stands before the end of the stream without the empty line that ends its event is told as a field of an
 /// event that is `unfinished`.
 pub(super) fn read(content: &[u8], depth: usize) -> Option<Tree<'static>> {
+    if has_too_many(b'\n', content) || has_too_many(b'\r', content) {
+        return None;
+    }
     let text = std::str::from_utf8(content).ok()?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut events = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::open_texts;
+use super::{has_too_many, open_texts};
 use crate::diff::{
     json,
     tree::{Form, Tree},
@@ -11,7 +11,7 @@ use crate::diff::{
 /// The lines of a text that has several: as JSON where each is a JSON object or array, else as they stand (with a
 /// carriage return that ends them, without the line feed).
 pub(super) fn read(content: &[u8], depth: usize) -> Option<(Form, Tree<'_>)> {
-    if !content.contains(&b'\n') || std::str::from_utf8(content).is_err() {
+    if !content.contains(&b'\n') || has_too_many(b'\n', content) || std::str::from_utf8(content).is_err() {
         return None;
     }
     let lines: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();

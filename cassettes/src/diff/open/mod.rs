@@ -21,6 +21,9 @@ pub(super) use parts::without_boundary;
 /// The longest body that is opened up; a longer one is compared as bytes.
 const LONGEST: usize = 64 << 20;
 
+/// The most lines, or fields of a form, that are told apart.
+const MOST: usize = 1_000_000;
+
 /// How deep texts are opened that were found in texts.
 const DEEPEST: usize = 4;
 
@@ -59,9 +62,14 @@ fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) ->
         multipart if multipart.starts_with("multipart/") => {
             parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))
         }
+        // Where white space between elements is seen.
+        "text/html" | "application/xhtml+xml" => None,
+        media_type if media_type.ends_with("xml") || content.starts_with(b"<?xml") => {
+            xml::read(content).map(|tree| (Form::Xml, tree))
+        }
         _ => None,
     };
-    opened.or_else(|| xml::read(content).map(|tree| (Form::Xml, tree))).or_else(|| lines::read(content, depth))
+    opened.or_else(|| lines::read(content, depth))
 }
 
 /// Whether a body was opened as parts.
@@ -150,6 +158,9 @@ pub(super) fn query(query: &[u8]) -> Tree<'_> {
 
 /// The fields of a form (WHATWG URL section 5.1), decoded.
 fn fields(content: &[u8], depth: usize) -> Option<Tree<'static>> {
+    if has_too_many(b'&', content) {
+        return None;
+    }
     let field = |pair: &[u8]| {
         let (name, value) = pair_of(pair);
         let name = String::from_utf8(percent_decoded(name)?).ok()?;
@@ -161,6 +172,11 @@ fn fields(content: &[u8], depth: usize) -> Option<Tree<'static>> {
     };
     let fields: Option<Vec<_>> = content.split(|byte| *byte == b'&').map(field).collect();
     Some(Tree::object(fields?))
+}
+
+/// Whether there is more of a separator than is told apart.
+fn has_too_many(separator: u8, content: &[u8]) -> bool {
+    content.iter().filter(|byte| **byte == separator).count() >= MOST
 }
 
 fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {

@@ -45,12 +45,13 @@ fn one(part: &[u8], number: usize, depth: usize) -> Option<(Cow<'static, str>, T
             (&part[..end], &part[end + 4..])
         }
     };
-    let lines: Vec<Line> = head
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.is_empty())
-        .map(|line| Line::new(Bytes::copy_from_slice(line)))
-        .collect();
+    let mut rest = head;
+    let mut lines = Vec::new();
+    while !rest.is_empty() {
+        let end = find(rest, b"\r\n").unwrap_or(rest.len());
+        lines.push(Line::new(Bytes::copy_from_slice(&rest[..end])));
+        rest = rest.get(end + 2..).unwrap_or_default();
+    }
     let value = |wanted: &str| {
         let mut fields = lines.iter().map(split);
         let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))?;

@@ -93,6 +93,26 @@ fn json_in_json() {
 }
 
 #[test]
+fn the_number_of_lines_and_fields_is_bounded() {
+    for (content_type, separator) in
+        [("text/plain", "\n"), ("application/x-www-form-urlencoded", "&"), ("text/event-stream", "\r")]
+    {
+        let text = separator.repeat(super::MOST);
+        let found = told_of_bodies(content_type, &text, &format!("{text}x"));
+        assert!(found.len() == 1 && found[0].starts_with("body Changed "), "{content_type}");
+    }
+}
+
+#[test]
+fn depth_in_depth_is_bounded() {
+    let wrapped = |inner: &str, depth: usize| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+    let nested =
+        |leaf: &str| (0..6).fold(wrapped(leaf, 190), |inner, _| wrapped(&serde_json::to_string(&inner).unwrap(), 190));
+    let found = told_of_bodies("application/json", &nested("1"), &nested("2"));
+    assert!(found.len() == 1 && found[0].starts_with("body/0/0/"), "{found:?}");
+}
+
+#[test]
 fn base64_and_tokens() {
     let encoded = |text: &str| json!({ "a": STANDARD.encode(text) }).to_string();
     let told = |a: &str, b: &str| told_of_bodies("", a, b);
@@ -186,6 +206,16 @@ fn xml() {
     assert_eq!(told("<a><!--x--></a>", "<a><!--y--></a>"), ["body/a/#/0/#comment Changed x -> y"]);
     assert_eq!(told("<a><b/><c/></a>", "<a><c/><b/></a>").len(), 1, "the order of elements counts");
     assert_eq!(told("<!DOCTYPE a><a/>", "<!DOCTYPE a><a />"), ["body Changed <!DOCTYPE a><a/> -> <!DOCTYPE a><a />"]);
+    assert_eq!(
+        told("<a xml:space='preserve'><b/> </a>", "<a xml:space='preserve'><b/></a>"),
+        ["body/a/#/1 Removed   -> -"]
+    );
+    let html = |text: &str| typed("text/html", text);
+    assert_eq!(requests(&html("<p><b/> <b/></p>"), &html("<p><b/><b/></p>"), &Lens::exact()).len(), 1);
+    assert_eq!(
+        told_of_bodies("", "<?xml version='1.0'?><a x='1'/>", "<?xml version='1.0'?><a x='2'/>"),
+        ["body/a/@x Changed 1 -> 2"]
+    );
     assert_eq!(told("<p>one<br>two", "<p>one<br>three"), ["body Changed <p>one<br>two -> <p>one<br>three"]);
 }
 

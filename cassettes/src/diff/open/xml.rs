@@ -9,6 +9,9 @@ use crate::diff::tree::{Member, Tree};
 /// The deepest nesting that is read; a deeper text is compared as text.
 const DEEPEST: usize = 200;
 
+/// The namespace of `xml:space`.
+const XML: &str = "http://www.w3.org/XML/1998/namespace";
+
 /// The most nodes that are read.
 const MOST: u32 = 1_000_000;
 
@@ -17,15 +20,12 @@ const MOST: u32 = 1_000_000;
 ///
 /// An element is an object: `@name` for each attribute (and `@xmlns` where the namespace is not the parent's), and
 /// `#text` where there is only text in it, else `#` with what is in it. White space between elements is left out where
-/// there is nothing else between them.
+/// there is nothing else between them, unless `xml:space` says that it is to be kept.
 pub(super) fn read(content: &[u8]) -> Option<Tree<'static>> {
     let text = std::str::from_utf8(content).ok()?;
-    if !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('<') {
-        return None;
-    }
     let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: MOST };
     let document = Document::parse_with_options(text, options).ok()?;
-    let mut nodes = document.root().children().map(|node| node_tree(node, None, 0));
+    let mut nodes = document.root().children().map(|node| node_tree(node, Outer::default()));
     match (nodes.next(), nodes.next()) {
         (Some(only), None) => only,
         (Some(first), Some(second)) => {
@@ -36,11 +36,19 @@ pub(super) fn read(content: &[u8]) -> Option<Tree<'static>> {
     }
 }
 
-fn node_tree(node: Node<'_, '_>, namespace: Option<&str>, depth: usize) -> Option<Tree<'static>> {
+/// What an element has from those around it.
+#[derive(Clone, Copy, Default)]
+struct Outer<'n> {
+    namespace: Option<&'n str>,
+    keeps_space: bool,
+    depth: usize,
+}
+
+fn node_tree(node: Node<'_, '_>, outer: Outer<'_>) -> Option<Tree<'static>> {
     let named = |name: &str, value: Tree<'static>| Tree::Object(vec![(Cow::Owned(name.to_owned()), value)]);
     Some(match node.node_type() {
-        NodeType::Element if depth < DEEPEST => {
-            let inside = element(node, namespace, depth)?;
+        NodeType::Element if outer.depth < DEEPEST => {
+            let inside = element(node, outer)?;
             named(node.tag_name().name(), inside)
         }
         NodeType::Text => raw(node.text().unwrap_or_default()),
@@ -53,10 +61,10 @@ fn node_tree(node: Node<'_, '_>, namespace: Option<&str>, depth: usize) -> Optio
     })
 }
 
-fn element(node: Node<'_, '_>, outer: Option<&str>, depth: usize) -> Option<Tree<'static>> {
+fn element(node: Node<'_, '_>, outer: Outer<'_>) -> Option<Tree<'static>> {
     let namespace = node.tag_name().namespace();
     let mut members: Vec<Member<'static>> = Vec::new();
-    if namespace != outer {
+    if namespace != outer.namespace {
         members.push((Cow::Borrowed("@xmlns"), raw(namespace.unwrap_or_default())));
     }
     members.extend(node.attributes().map(|attribute| {
@@ -66,12 +74,17 @@ fn element(node: Node<'_, '_>, outer: Option<&str>, depth: usize) -> Option<Tree
         };
         (Cow::Owned(name), raw(attribute.value()))
     }));
+    let keeps_space = match node.attribute((XML, "space")) {
+        Some(space) => space == "preserve",
+        None => outer.keeps_space,
+    };
     let is_space = |child: &Node<'_, '_>| child.is_text() && child.text().is_some_and(|text| text.trim().is_empty());
-    let has_text = node.children().any(|child| child.is_text() && !is_space(&child));
+    let has_text = keeps_space || node.children().any(|child| child.is_text() && !is_space(&child));
     let has_others = node.children().any(|child| !child.is_text());
     if has_others {
         let children = node.children().filter(|child| has_text || !is_space(child));
-        let children: Option<Vec<_>> = children.map(|child| node_tree(child, namespace, depth + 1)).collect();
+        let children: Option<Vec<_>> =
+            children.map(|child| node_tree(child, Outer { namespace, keeps_space, depth: outer.depth + 1 })).collect();
         members.push((Cow::Borrowed("#"), Tree::Array(children?)));
     } else if node.has_children() {
         let text: String = node.children().filter_map(|child| child.text()).collect();

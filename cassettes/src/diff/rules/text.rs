@@ -122,8 +122,8 @@ impl RuleText {
 
     fn read(&self) -> Result<(Side, Vec<Pattern>, Effect), Wrong> {
         let (side, steps) = path(&self.path)?;
-        let calls = [("downstream", &self.downstream), ("operation", &self.operation)];
-        for (key, _) in calls.iter().filter(|(_, value)| side == Side::Response && value.is_some()) {
+        let mut calls = [("downstream", &self.downstream), ("operation", &self.operation)].into_iter();
+        if let Some((key, _)) = calls.find(|(_, value)| side == Side::Response && value.is_some()) {
             let why = format!("`{key}` goes only with a path that begins with `request/`");
             return Err((why, "take it out, or use `route` to say which entries are meant"));
         }
@@ -133,7 +133,8 @@ impl RuleText {
             ("within", "time", self.within.is_some()),
             ("pattern", "pattern", self.pattern.is_some()),
         ];
-        for (key, effect, _) in belongings.iter().filter(|(_, effect, there)| *there && self.effect != *effect) {
+        let strays = |(_, effect, there): &&(&str, &str, bool)| *there && self.effect != *effect;
+        if let Some((key, effect, _)) = belongings.iter().find(strays) {
             let why = format!("`{key}` goes only with as = \"{effect}\", not with as = \"{}\"", self.effect);
             return Err((why, "take it out, or say what is meant with `as`"));
         }

@@ -1,0 +1,141 @@
+//! What a corpus as a whole tells: gathered one cassette after the other, so that none has to be kept for it.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use regress_cassettes::{Cassette, Content, Ended};
+
+use crate::{dns::RecordedNames, library::canonical};
+
+/// Which names the recordings called and where, and who refused them. It grows with the addresses of downstreams, not
+/// with the number of cassettes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Host (a name or an address, without the port) to the addresses that it had in the recordings.
+    addresses: HashMap<String, BTreeSet<IpAddr>>,
+    /// Where a connection was refused.
+    refused: BTreeSet<SocketAddr>,
+    /// Where anything else came of one.
+    others: HashSet<SocketAddr>,
+}
+
+impl Survey {
+    /// Takes in what a cassette tells.
+    pub fn add(&mut self, cassette: &Cassette) {
+        for exchange in &cassette.downstream {
+            let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
+            if let Some(name) = &exchange.downstream {
+                match self.addresses.get_mut(host(name)) {
+                    Some(known) => drop(known.insert(peer.ip())),
+                    None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
+                }
+            }
+            match (&exchange.content, exchange.ended) {
+                (Content::Nothing, Ended::Refused | Ended::Reset) => drop(self.refused.insert(peer)),
+                _ => drop(self.others.insert(peer)),
+            }
+        }
+    }
+
+    /// Takes in what a survey of other cassettes found.
+    pub fn merge(&mut self, other: Survey) {
+        for (host, addresses) in other.addresses {
+            self.addresses.entry(host).or_default().extend(addresses);
+        }
+        self.refused.extend(other.refused);
+        self.others.extend(other.others);
+    }
+
+    /// The names that the recordings called, with the addresses they had.
+    pub(crate) fn names(&self) -> RecordedNames {
+        let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+        self.addresses
+            .iter()
+            .filter(|(host, _)| is_name(host))
+            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)))
+            .collect()
+    }
+
+    /// Where connections were always refused: at least once, and none was ever established.
+    pub(crate) fn refused(&self) -> Vec<SocketAddr> {
+        self.refused.iter().filter(|peer| !self.others.contains(peer)).copied().collect()
+    }
+
+    /// Whether the host in `name` had that address in any recording. The addresses of the loopback are one: which of
+    /// them `localhost` is, a file of the host says and not the recording.
+    pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
+        let host = host(name);
+        self.addresses.get(host).is_some_and(|known| {
+            known.contains(&address)
+                || (host == "localhost" && address.is_loopback() && known.iter().any(IpAddr::is_loopback))
+        })
+    }
+}
+
+impl<'a> FromIterator<&'a Cassette> for Survey {
+    fn from_iter<T: IntoIterator<Item = &'a Cassette>>(cassettes: T) -> Survey {
+        let mut survey = Survey::default();
+        cassettes.into_iter().for_each(|cassette| survey.add(cassette));
+        survey
+    }
+}
+
+/// A downstream's name without its port.
+fn host(name: &str) -> &str {
+    if name.starts_with('[') {
+        return name.find(']').map_or(name, |end| &name[..=end]);
+    }
+    match name.split_once(':') {
+        // More than one colon without brackets is an IPv6 address.
+        Some((host, port)) if !port.contains(':') => host,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{answered, ask, at, cassette, exchange, library, ok, request};
+
+    #[test]
+    fn hosts_of_names() {
+        for (name, expected) in [
+            ("inventory", "inventory"),
+            ("inventory:8080", "inventory"),
+            ("10.0.0.1:80", "10.0.0.1"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("::1", "::1"),
+            ("", ""),
+        ] {
+            assert_eq!(host(name), expected);
+        }
+    }
+
+    #[test]
+    fn names_and_refusals_of_a_library() {
+        let entry = cassette(
+            "entry",
+            vec![
+                answered(ask("GET", "/a", ""), ok("")),
+                at("10.0.0.7:80", request("GET /a HTTP/1.0\r\n\r\n"), ok("")),
+                exchange("10.0.0.8:1", false, Content::Nothing, Ended::Refused),
+                exchange("10.0.0.8:2", false, Content::Nothing, Ended::Refused),
+                exchange("10.0.0.8:3", false, Content::Nothing, Ended::Timeout),
+            ],
+        );
+        let library = library(
+            &[entry],
+            Some(vec![
+                at("10.0.0.6:8080", ask("GET", "/b", ""), ok("")),
+                exchange("10.0.0.8:2", false, Content::Opaque(Vec::new()), Ended::Ok),
+            ]),
+        );
+        let addresses = ["10.0.0.5", "10.0.0.6"].map(|address| address.parse::<IpAddr>().unwrap());
+        assert_eq!(library.names().addresses("payments"), addresses);
+        assert!(library.names().addresses("10.0.0.7").is_empty());
+        assert_eq!(library.refused(), ["10.0.0.8:1".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,107 @@
+//! The regression matrix: one recording of each service, replayed against the same build, against builds that changed
+//! harmlessly and against builds with a seeded regression. A table for each says what replay must say of each change.
+
+pub mod expected;
+pub mod mutants;
+pub mod nginx;
+pub mod shop;
+pub mod verdaccio;
+
+use crate::{
+    harness::{Need, require},
+    services::{Change, Language, RecordedShop, Source, nginx::Nginx, source, verdaccio::Verdaccio},
+};
+
+#[test]
+fn shop_in_python() {
+    hold("matrix::python", Language::Python, Source::Proxy);
+}
+
+#[test]
+fn shop_in_node() {
+    hold("matrix::node", Language::Node, Source::Ebpf);
+}
+
+#[test]
+fn shop_in_go() {
+    hold("matrix::go", Language::Go, Source::Ebpf);
+}
+
+#[test]
+fn every_change_by_name_is_in_the_source_of_the_shop() {
+    for (language, file) in [(Language::Python, "shop.py"), (Language::Node, "shop.mjs"), (Language::Go, "shop.go")] {
+        let text = std::fs::read_to_string(source(file)).expect("the source is here");
+        for row in shop::rows(language) {
+            if let Change::Named(name) = row.change {
+                assert!(name == "none" || text.contains(&format!("\"{name}\"")), "{file} does not know {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nginx_in_front_of_httpbin() {
+    if !require("matrix::nginx", &[Need::Nginx, Need::Httpbin, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let nginx = Nginx::record();
+    let rows = nginx::ROWS.iter().map(|(name, server, expected)| {
+        let (finished, report) = nginx.service.replay(&nginx.build(server));
+        expected.hold(name, nginx::ENTRIES, &finished, report.as_ref())
+    });
+    all_hold(rows.collect());
+}
+
+#[test]
+fn verdaccio_in_front_of_verdaccio() {
+    if !require("matrix::verdaccio", &[Need::Node, Need::Verdaccio, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let verdaccio = Verdaccio::record();
+    let rows = verdaccio::ROWS.iter().map(|(name, settings, expected)| {
+        let (finished, report) = verdaccio.service.replay(&verdaccio.build(*settings));
+        expected.hold(name, verdaccio::ENTRIES, &finished, report.as_ref())
+    });
+    all_hold(rows.collect());
+}
+
+#[test]
+fn every_altered_call_is_seen_at_its_path() {
+    no_mutant_survives("matrix::calls", mutants::of_calls, 150);
+}
+
+#[test]
+fn every_altered_response_is_seen_at_its_path() {
+    no_mutant_survives("matrix::responses", mutants::of_response, 150);
+}
+
+fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mutants::Mutant>, at_least: usize) {
+    if !require(test, &[Need::Go, Need::Sandbox]) {
+        return;
+    }
+    let score = mutants::score(&RecordedShop::record(Language::Go, Source::Proxy), of);
+    assert!(score.of >= at_least, "only {} mutants", score.of);
+    let survived = score.survived;
+    assert!(survived.is_empty(), "{} of {} mutants survive\n{}", survived.len(), score.of, survived.join("\n"));
+}
+
+/// Record the shop once, replay it with every change, and report all rows that do not hold.
+fn hold(test: &str, language: Language, source: Source) {
+    let mut needs = vec![language.need(), Need::Sandbox];
+    if source == Source::Ebpf {
+        needs.push(Need::Ebpf);
+    }
+    if !require(test, &needs) {
+        return;
+    }
+    let regressions = shop::rows(language).filter(|row| row.expected.is_regression()).count();
+    assert!(regressions >= 100, "only {regressions} regressions");
+    let recorded = RecordedShop::record(language, source);
+    all_hold(shop::rows(language).map(|row| row.hold(&recorded)).collect());
+}
+
+fn all_hold(rows: Vec<Result<(), String>>) {
+    let count = rows.len();
+    let broken: Vec<String> = rows.into_iter().filter_map(Result::err).collect();
+    assert!(broken.is_empty(), "{} of {count} rows do not hold\n{}", broken.len(), broken.join("\n"));
+}
