@@ -17,7 +17,7 @@ use regress_cassettes::{Cassette, CassetteId, Located, Store};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{CallFinding, Outcome, plan::Plan, run::Settings};
+use crate::{CallFinding, Outcome, Settings, plan::Plan};
 
 /// The version of the file.
 const VERSION: u32 = 1;

@@ -19,6 +19,7 @@ pub mod review;
 mod rules;
 mod run;
 mod select;
+mod settings;
 mod sides;
 mod spot;
 mod target;
@@ -34,7 +35,8 @@ pub use outcome::{
 };
 pub use plan::Plan;
 pub use rules::RuleUse;
-pub use run::{Progress, Settings, replay};
+pub use run::replay;
 pub use select::{Changed, Extent, Selected, Selection, Shard};
+pub use settings::{Progress, Settings};
 pub use sides::{Side, Sides};
 pub use spot::{Called, Spot, SpotKind};
