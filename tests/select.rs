@@ -4,13 +4,15 @@ use std::{
     process::Command,
 };
 
+use nix::sys::signal::Signal;
+
 use crate::{
     harness::{Finished, Need, Process, Report, regress, require},
     services::{Language, PATIENT, RecordedShop, Source},
 };
 
 /// How many entries a tour through the shop has.
-const ENTRIES: usize = 6;
+const ENTRIES: usize = 9;
 
 #[test]
 fn the_shards_of_a_corpus_are_all_of_it() {
@@ -29,9 +31,9 @@ fn the_shards_of_a_corpus_are_all_of_it() {
     let empty = (1..=64)
         .map(|shard| replay(&recorded, "value", &["--shard", &format!("{shard}/64"), "--report", "text=-"]))
         .find(|(_, report)| report.summary.total == 0);
-    let (finished, _) = empty.expect("6 entries are not in 64 shards");
+    let (finished, _) = empty.expect("so few entries are not in 64 shards");
     finished.expect_code(0);
-    assert!(finished.stdout.starts_with("nothing to replay: none of the 6 is selected (shard "), "{}", finished.stdout);
+    assert!(finished.stdout.starts_with("nothing to replay: none of the 9 is selected (shard "), "{}", finished.stdout);
 }
 
 #[test]
@@ -75,6 +77,9 @@ fn a_replay_that_stops_at_the_first_difference_says_what_it_left_out() {
 
 #[test]
 fn only_what_changed_in_git_is_replayed() {
+    if !require("select::changed", &[Need::Git]) {
+        return;
+    }
     let Some(recorded) = recorded("select::changed") else { return };
     let folder = recorded.cassettes();
     let repository = Repository::of(folder.parent().expect("it is in a folder of its own"));
@@ -113,13 +118,86 @@ fn only_what_changed_in_git_is_replayed() {
     touch(&folder.join("ambient.cassette.json"));
     assert_eq!(changed(&["--changed-only=HEAD"]).len(), ENTRIES);
     // The replay writes its settings itself.
-    std::fs::write(folder.with_file_name("none.toml"), "# others\n").expect("a folder of our own");
+    std::fs::write(folder.with_file_name("replay.toml"), "# others\n").expect("a folder of our own");
     repository.commit();
     assert_eq!(changed(&["--changed-only=HEAD"]).len(), ENTRIES);
 
     let (finished, _) = recorded.replay("none", PATIENT, &["--changed-only=no-such-branch"]);
     finished.expect_code(2);
     assert!(finished.stderr.contains("no-such-branch") && finished.stderr.contains("hint:"), "{}", finished.stderr);
+}
+
+/// SIGKILL in the middle: what was known then is in the report, and everything else is driven.
+#[test]
+fn a_killed_replay_is_gone_on_with() {
+    let Some(recorded) = recorded("select::resume") else { return };
+    let kept = recorded.cassettes().join(".regress/replay.jsonl");
+    // It never answers the fourth entry.
+    let killed = recorded.begin_replay("hang", PATIENT, &[]);
+    killed.wait_for_line("GET /orders/7");
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.finish().code, -1, "a signal ended it");
+    let known = std::fs::read_to_string(&kept).expect("it kept what it knew").lines().count() - 1;
+    assert!((2..=3).contains(&known), "{known}");
+
+    let (finished, _) = recorded.replay("value", PATIENT, &["--resume", "--max-rung", "exact"]);
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("with other settings"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("hint: begin anew"), "{}", finished.stderr);
+
+    let (finished, report) = recorded.replay("value", PATIENT, &["--resume"]);
+    finished.expect_code(1);
+    let says = format!("going on: {known} known from before, {} left", ENTRIES - known);
+    assert!(finished.stderr.contains(&says), "{}", finished.stderr);
+    let report = report.expect("a replay that began has a report");
+    let verdicts: Vec<(&str, &str)> =
+        report.outcomes.iter().map(|outcome| (outcome.entry.as_str(), outcome.verdict.as_str())).collect();
+    let expected = [
+        ("GET /health", "same"),
+        // As the build that was killed answered it.
+        ("GET /orders/7", "same"),
+        ("POST /orders", "same"),
+        ("GET /report", "same"),
+        ("GET /broken", "same"),
+        ("GET /orders/9", "different"),
+    ];
+    assert_eq!(verdicts.len(), ENTRIES);
+    assert_eq!(verdicts[..expected.len()], expected);
+    assert!(!kept.exists(), "it is done");
+
+    // There is nothing to go on with: it begins anew.
+    let (finished, report) = recorded.replay("none", PATIENT, &["--resume"]);
+    finished.expect_code(0);
+    assert_eq!(report.expect("a replay that began has a report").summary.total, ENTRIES);
+}
+
+/// Without the history nobody knows what changed, and nothing must look as if nothing had.
+#[test]
+fn a_history_that_is_cut_off_is_told() {
+    if !require("select::history", &[Need::Git]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let whole = folder.path().join("whole");
+    std::fs::create_dir(&whole).expect("a folder of our own");
+    let repository = Repository::of(&whole);
+    repository.init();
+    for (branch, file) in [("main", "a"), ("work", "b")] {
+        std::fs::write(whole.join(file), file).expect("a folder of our own");
+        repository.git(&["checkout", "--quiet", "-B"], Path::new(branch));
+        repository.commit();
+    }
+    repository.git(&["checkout", "--quiet"], Path::new("main"));
+    let from = format!("file://{}", whole.display());
+    for (name, how) in [("one", "--single-branch"), ("all", "--no-single-branch")] {
+        let clone = folder.path().join(name);
+        Repository::of(folder.path()).git(&["clone", "--quiet", "--depth=1", how, "--branch=work", &from], &clone);
+        let mut command = regress();
+        let finished =
+            Process::start(command.arg("replay").arg(&clone).args(["--changed-only", "--", "true"])).finish();
+        finished.expect_code(2);
+        assert!(finished.stderr.contains("hint: fetch the whole history"), "{name}: {}", finished.stderr);
+    }
 }
 
 fn recorded(test: &str) -> Option<RecordedShop> {

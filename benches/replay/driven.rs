@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use regress_replayer::{Selection, Settings, Verdict, replay};
+use regress_replayer::{Keep, Progress, Selection, Settings, Verdict, replay};
 use tempfile::TempDir;
 
 use crate::{corpus, load, service};
@@ -82,13 +82,18 @@ impl Case {
             settle: Duration::from_secs(1),
             policy: Default::default(),
             rules: Default::default(),
+            keep: Keep::Anew,
             propose: false,
             helper: PathBuf::from("/proc/self/exe"),
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
         let times = RefCell::new(Vec::new());
-        let replayed = replay(settings, |_| times.borrow_mut().push(Instant::now()));
+        let replayed = replay(settings, |progress| {
+            if matches!(progress, Progress::Outcome(_)) {
+                times.borrow_mut().push(Instant::now());
+            }
+        });
         let before = load::cpu();
         let report = runtime.block_on(replayed).map_err(|error| in_full(&error))?;
         match report.verdict() {

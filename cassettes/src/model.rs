@@ -4,15 +4,16 @@ use std::fmt;
 
 use bytes::Bytes;
 use regress_protocols::{Side, http1::Message};
+use serde::{Deserialize, Serialize};
 
-use crate::Address;
+use crate::{Address, format};
 
 /// Microseconds.
 pub type Micros = u64;
 
 /// The name of a cassette: unique in its store, ordered by the time the entry began, safe as a file name
 /// (`[0-9A-Za-z.-]`, for example `20261122T101502.123456Z-0007`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CassetteId(pub String);
 
 impl CassetteId {
@@ -246,6 +247,11 @@ impl CassetteId {
 }
 
 impl Cassette {
+    /// A digest of all that it says: SHA-256, in lower-case hexadecimal, of its text in the present format.
+    pub fn digest(&self) -> String {
+        format::hash(format::encode(self).0.as_bytes())
+    }
+
     /// Whether anything is known to be missing or uncertain: in the cassette itself, its entry, or any downstream
     /// exchange.
     pub fn has_defects(&self) -> bool {

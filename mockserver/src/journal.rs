@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use regress_cassettes::{CassetteId, diff::Difference};
 use regress_protocols::http1::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::bound::Bound;
 
@@ -102,7 +103,7 @@ pub enum HitScope {
 }
 
 /// How well a recorded request fits the one that came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rung {
     /// `diff::requests` finds no difference.
     Exact,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use regress_cassettes::CassetteId;
 
+use crate::NotResumed;
+
 /// Why a replay or a review could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -29,6 +31,9 @@ pub enum Error {
     /// A folder for the run's own files.
     #[error("cannot make a temporary folder")]
     Folder(#[source] std::io::Error),
+    /// An interrupted replay cannot be gone on with.
+    #[error("cannot go on with the interrupted replay")]
+    NotResumed(#[source] NotResumed),
     /// A worker died.
     #[error("a replay worker ended early")]
     Worker(#[source] tokio::task::JoinError),
@@ -64,6 +69,8 @@ impl Error {
             }
             Error::Sandbox(error) => error.hint(),
             Error::Folder(_) => Some("check TMPDIR".to_owned()),
+            Error::NotResumed(NotResumed::InUse) => Some("wait for it, or replay another shard".to_owned()),
+            Error::NotResumed(_) => Some("begin anew: replay without --resume".to_owned()),
             Error::Worker(_) => None,
             Error::NoSuchChange { paths, .. } => Some(format!("what differs: {}", paths.join(", "))),
             Error::Stale(id) => {

@@ -10,7 +10,7 @@ use regress_cassettes::Cassette;
 use crate::{Outcome, Report};
 
 /// How long an entry took when it was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recorded {
     /// From the first request byte to the last response byte.
     pub took: Duration,

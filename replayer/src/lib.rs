@@ -5,6 +5,7 @@ mod error;
 pub mod groups;
 mod json_edit;
 mod judge;
+mod kept;
 mod latency;
 mod merge;
 pub mod noise;
@@ -18,6 +19,7 @@ pub mod review;
 mod rules;
 mod run;
 mod select;
+mod settings;
 mod sides;
 mod spot;
 mod target;
@@ -25,6 +27,7 @@ mod target;
 mod testing;
 
 pub use error::Error;
+pub use kept::{Keep, NotResumed};
 pub use latency::{Latency, Recorded, Spread};
 pub use outcome::{
     CallChange, CallFinding, Finding, Nearest, NotDriven, Outcome, Report, Served, ServedBy, Summary, Unreadable,
@@ -32,7 +35,8 @@ pub use outcome::{
 };
 pub use plan::Plan;
 pub use rules::RuleUse;
-pub use run::{Settings, replay};
+pub use run::replay;
 pub use select::{Changed, Extent, Selected, Selection, Shard};
+pub use settings::{Progress, Settings};
 pub use sides::{Side, Sides};
 pub use spot::{Called, Spot, SpotKind};

@@ -4,11 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use regress_cassettes::{CassetteId, diff::Difference};
 use regress_mockserver::mock::{Bound, Rung};
+use serde::{Deserialize, Serialize};
 
 use crate::{RuleUse, Selected, latency::Recorded, sides::Sides};
 
 /// What was found out about an entry or about a whole replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// The response and every call were what was recorded.
     Same,
@@ -30,11 +31,12 @@ impl Verdict {
 }
 
 /// The result of one entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The cassette's id.
     pub cassette: CassetteId,
     /// The cassette's file.
+    #[serde(skip)]
     pub file: PathBuf,
     /// The entry's method and target, or what kind of entry it is.
     pub entry: String,
@@ -60,14 +62,16 @@ pub struct Outcome {
     /// How long it took when it was recorded.
     pub recorded: Option<Recorded>,
     /// What was said, where the verdict is not *same*. `None` where nothing was, or where all of the replay's messages
-    /// would take too much space.
+    /// would take too much space, or an interrupted replay drove it.
+    #[serde(skip)]
     pub sides: Option<Vec<Sides>>,
     /// The proposal that waits for review.
+    #[serde(skip)]
     pub pending: Option<PathBuf>,
 }
 
 /// One thing that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finding {
     /// A field of the response; the path is relative to the response (`status`, `body/total`).
     Response(Difference),
@@ -92,7 +96,7 @@ impl Finding {
 }
 
 /// A call that was not made as recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallFinding {
     /// Its number: the index in the cassette; calls that are not recorded are numbered on after the last recorded one.
     pub number: usize,
@@ -114,7 +118,7 @@ impl CallFinding {
 }
 
 /// What is wrong with a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallChange {
     /// It was recorded and not made.
     Omitted,
@@ -130,7 +134,7 @@ pub enum CallChange {
 }
 
 /// The recorded call that is most like one that missed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
     /// The cassette it is in.
     pub cassette: CassetteId,
@@ -141,7 +145,7 @@ pub struct Nearest {
 }
 
 /// A call the service made, and what answered it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// The downstream's logical name.
     pub downstream: String,
@@ -154,7 +158,7 @@ pub struct Served {
 }
 
 /// The recorded exchange that answered a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedBy {
     /// The cassette it is in.
     pub cassette: CassetteId,

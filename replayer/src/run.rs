@@ -1,8 +1,8 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    collections::BTreeMap,
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{CassetteId, Located, Store, diff::Rules};
+use regress_cassettes::{Cassette, Located, Store};
 use regress_mockserver::{
     library::Library,
-    mock::{Bindings, Call, Match, Mode, Policy},
+    mock::{Bindings, Call, Match, Mode},
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -25,12 +25,13 @@ use crate::{
     Error,
     drive::drive,
     judge::{self, End, Judgement, Observed, Seen},
+    kept::{Before, Keep, Kept, Known, NotResumed},
     latency::Recorded,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
     review, rules,
-    select::Selection,
+    settings::{Progress, Settings},
     sides::Sides,
     target::{Launch, Target, Unready},
 };
@@ -38,52 +39,12 @@ use crate::{
 /// The most bytes of messages that are kept for reports.
 const MOST_SAID: usize = 64 << 20;
 
-/// What to replay, against what, and how long to wait.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The folder of cassettes.
-    pub store: PathBuf,
-    /// The command that starts the service.
-    pub command: Vec<OsString>,
-    /// Variables added to the environment.
-    pub env: Vec<(OsString, OsString)>,
-    /// The folder the service starts in; `None` = the current one.
-    pub cwd: Option<PathBuf>,
-    /// How many sandboxes work side by side.
-    pub jobs: usize,
-    /// Which entries.
-    pub selection: Selection,
-    /// Which of them, by id; `None` = all.
-    pub only: Option<BTreeSet<CassetteId>>,
-    /// Whether to stop at the first entry that is different. Those under way in other sandboxes are still judged.
-    pub fail_fast: bool,
-    /// The port the service takes entries on, where it is another one than in the recording.
-    pub entry_port: Option<u16>,
-    /// How long the service may take until it accepts connections.
-    pub ready_timeout: Duration,
-    /// How long an entry may take.
-    pub entry_timeout: Duration,
-    /// How long to wait, after an answer, for recorded calls that were not made yet.
-    pub settle: Duration,
-    /// How far a call may be from the recorded one that answers it.
-    pub policy: Policy,
-    /// What is noise.
-    pub rules: Rules,
-    /// Whether proposals (`*.new`) are written beside cassettes that differ.
-    pub propose: bool,
-    /// Whether a call that misses is answered by the nearest recorded exchange of its operation, where there is one. It
-    /// stays a finding.
-    pub answer_misses: bool,
-    /// The program whose `main` calls `sandbox::helper_main` first.
-    pub helper: PathBuf,
-}
-
-/// Replay a folder of cassettes. `progress` is told each outcome once, as soon as it is known.
+/// Replay a folder of cassettes.
 ///
 /// # Errors
-/// When nothing can be replayed at all: no cassettes, no sandbox, no such command. Whatever concerns single entries is
-/// in the report.
-pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<Report, Error> {
+/// When nothing can be replayed at all: no cassettes, no sandbox, no such command; or when what an interrupted replay
+/// kept is about something else. Whatever concerns single entries is in the report.
+pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Result<Report, Error> {
     let store = Store::open(&settings.store)?;
     let mut plan = Plan::read(&store, &settings.selection)?;
     if let Some(only) = &settings.only {
@@ -96,6 +57,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
             None
         }
     };
+    let (mut kept, before) = keep(&store, &settings, &plan, ambient.as_deref(), &progress)?;
     let authority = Arc::new(Authority::new()?);
     let folder = tempfile::Builder::new().prefix("regress-").tempdir().map_err(Error::Folder)?;
     let launch = Launch {
@@ -112,9 +74,25 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
     let proposes = run.settings.propose && !run.store.is_packed();
     let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
-    let stop = run.settings.fail_fast.then(Arc::default);
-    let mut strict = run.pass(&plan.entries, mode, stop, &wanted, &progress).await?;
-    let not_driven = leave_out(&mut plan.entries, &strict.numbers);
+    let stop = run.settings.fail_fast.then(Arc::<AtomicBool>::default);
+    let known = before.outcomes.len();
+    let mut strict = Pass::of(before);
+    let is_over = stop.is_some() && strict.played.values().any(Played::is_different);
+    let is_left = |number: &usize| !is_over && !strict.played.contains_key(number);
+    let left: Vec<usize> = (0..plan.entries.len()).filter(is_left).collect();
+    progress(Progress::Begun { entries: left.len(), known });
+    let mut heard = |told: &Told| {
+        if let Some(Err(error)) = kept.as_mut().map(|kept| told.keep(kept)) {
+            progress(Progress::NotKept(&error.to_string()));
+            kept = None;
+        }
+        if let Told::Played(_, played) = told {
+            progress(Progress::Outcome(&played.outcome));
+        }
+    };
+    run.pass(&plan.entries, &left, mode, stop, &wanted, &mut strict, &mut heard).await?;
+    let not_driven = leave_out(&mut plan.entries, &strict.played);
+    let mut strict = strict.in_order();
     let mut not_proposed = None;
     if run.settings.propose && run.store.is_packed() {
         let differs = strict.played.iter().any(|played| played.outcome.verdict == Verdict::Different);
@@ -123,22 +101,20 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
         not_proposed = differs.then(|| format!("{packed}; {}", packed.hint().unwrap_or_default()));
     }
     if proposes {
-        // What a missed call was answered with (502) is not what will answer it once it is accepted, so proposals are
-        // made from a second pass in which the nearest recorded answer is given.
-        let mut again = None;
-        if strict.played.iter().any(|played| played.missed) {
-            let wanted = |number: usize, _: &Outcome| strict.played[number].outcome.verdict == Verdict::Different;
-            let seen = run.pass(&plan.entries, Mode::Propose, None, &wanted, &|_| {}).await?;
-            for (strict, seen) in strict.played.iter_mut().zip(&seen.played).filter(|(strict, _)| strict.missed) {
-                strict.outcome.if_answered = Some(seen.outcome.findings.clone());
+        let again = run.again(&plan.entries, &strict.played, &progress).await?;
+        for (number, seen) in &again {
+            if strict.played[*number].missed {
+                strict.played[*number].outcome.if_answered = Some(seen.outcome.findings.clone());
             }
-            again = Some(seen.played);
         }
-        let proposed = run.propose(&plan.entries, &mut strict.played, again.as_deref());
+        let proposed = run.propose(&plan.entries, &mut strict.played, &again);
         not_proposed = proposed.err().map(|error| plan::in_full(&error));
     }
     let played = strict.played.iter().map(|played| (&*played.selected, &played.outcome));
     let rules = rules::uses(&run.settings.rules, played);
+    if let Some(kept) = kept {
+        kept.remove();
+    }
     let outcomes = strict.played.into_iter().map(|played| played.outcome).collect();
     Ok(Report {
         outcomes,
@@ -151,12 +127,33 @@ pub async fn replay(settings: Settings, progress: impl Fn(&Outcome)) -> Result<R
     })
 }
 
-/// Leave only the played entries in the plan, of which these are the numbers, and name the others.
-fn leave_out(entries: &mut Vec<Located>, played: &[usize]) -> Vec<NotDriven> {
+/// Begin to keep what is found out, where that is asked for and possible; what is known from before.
+fn keep(
+    store: &Store,
+    settings: &Settings,
+    plan: &Plan,
+    ambient: Option<&Cassette>,
+    progress: &impl Fn(Progress<'_>),
+) -> Result<(Option<Kept>, Before), Error> {
+    if settings.keep == Keep::No || plan.entries.is_empty() {
+        return Ok((None, Before::default()));
+    }
+    match Kept::begin(store, settings, plan, ambient) {
+        Ok((kept, before)) => Ok((Some(kept), before)),
+        Err(why @ (NotResumed::InUse | NotResumed::File(..))) if settings.keep == Keep::Anew => {
+            progress(Progress::NotKept(&plan::in_full(&why)));
+            Ok((None, Before::default()))
+        }
+        Err(why) => Err(Error::NotResumed(why)),
+    }
+}
+
+/// Leave only the played entries in the plan, and name the others.
+fn leave_out(entries: &mut Vec<Located>, played: &BTreeMap<usize, Played>) -> Vec<NotDriven> {
     let mut left_out = Vec::new();
     let mut number = 0;
     entries.retain(|located| {
-        let is_played = played.binary_search(&number).is_ok();
+        let is_played = played.contains_key(&number);
         if !is_played {
             left_out.push(NotDriven { cassette: located.id.clone(), file: located.path.clone() });
         }
@@ -172,12 +169,11 @@ struct Run {
     launch: Launch,
 }
 
-/// What a pass over the whole plan brought.
-struct Pass {
-    /// In the order of the plan.
-    played: Vec<Played>,
-    /// The places in the plan of those that were played.
-    numbers: Vec<usize>,
+/// What a pass over the plan brought.
+#[derive(Default)]
+struct Pass<P = BTreeMap<usize, Played>> {
+    /// By place in the plan.
+    played: P,
     /// Calls that missed before a first entry, each once.
     startup: Vec<CallFinding>,
 }
@@ -189,6 +185,10 @@ struct Played {
     selected: Vec<usize>,
     /// Whether nothing recorded answered one of its calls.
     missed: bool,
+    /// Whether an interrupted replay drove it. Of what was seen then no more is known.
+    is_from_before: bool,
+    /// The digest of its cassette, where outcomes are kept.
+    digest: Option<String>,
     /// Where a proposal may be made from it.
     seen: Option<SeenWhole>,
 }
@@ -200,21 +200,89 @@ struct SeenWhole {
     bindings: Bindings,
 }
 
-/// Worker to the pass that waits for it: the place in the plan, and what happened there.
-type Sender = mpsc::UnboundedSender<(usize, Played)>;
+/// Worker to the pass that waits for it.
+enum Told {
+    /// The place in the plan, and what happened there.
+    Played(usize, Box<Played>),
+    /// A call before a first entry missed.
+    Startup(CallFinding),
+}
+
+type Sender = mpsc::UnboundedSender<Told>;
+
+impl Played {
+    /// An entry that was not driven.
+    fn of(outcome: Outcome) -> Played {
+        Played { outcome, selected: Vec::new(), missed: false, is_from_before: false, digest: None, seen: None }
+    }
+
+    fn is_different(&self) -> bool {
+        self.outcome.verdict == Verdict::Different
+    }
+}
+
+impl Told {
+    /// Keep it for when the replay is interrupted. An entry that was not answered is driven again then: what ended the
+    /// replay may have ended the service a moment before.
+    fn keep(&self, kept: &mut Kept) -> io::Result<()> {
+        match self {
+            Told::Played(_, played) => match (&played.seen, &played.digest) {
+                (Some(_), Some(digest)) => kept.outcome(digest, &played.selected, played.missed, &played.outcome),
+                _ => Ok(()),
+            },
+            Told::Startup(call) => kept.startup(call),
+        }
+    }
+}
+
+impl Pass {
+    /// What is known from before.
+    fn of(before: Before) -> Pass {
+        let played = before.outcomes.into_iter().map(|(number, known)| {
+            let Known { outcome, selected, missed, cassette } = known;
+            let digest = Some(cassette);
+            (number, Played { outcome, selected, missed, is_from_before: true, digest, seen: None })
+        });
+        let mut pass = Pass { played: played.collect(), startup: Vec::new() };
+        before.startup.into_iter().for_each(|call| pass.add(Told::Startup(call)));
+        pass
+    }
+
+    fn add(&mut self, told: Told) {
+        match told {
+            Told::Played(number, played) => drop(self.played.insert(number, *played)),
+            Told::Startup(call) => {
+                let is_known =
+                    |known: &CallFinding| (&known.request, known.destination) == (&call.request, call.destination);
+                if !self.startup.iter().any(is_known) {
+                    self.startup.push(CallFinding { number: self.startup.len(), ..call });
+                }
+            }
+        }
+    }
+
+    /// Without the places of those that were not driven.
+    fn in_order(self) -> Pass<Vec<Played>> {
+        Pass { played: self.played.into_values().collect(), startup: self.startup }
+    }
+}
 
 impl Run {
-    /// Drive all entries, until `stop` is set: by the first that is different. What a proposal needs is kept of those that
-    /// are `wanted` only.
+    /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different. What a
+    /// proposal needs is kept of those that are `wanted` only.
+    #[allow(clippy::too_many_arguments, reason = "a pass is all of these")]
     async fn pass(
         self: &Arc<Run>,
         entries: &[Located],
+        numbers: &[usize],
         mode: Mode,
         stop: Option<Arc<AtomicBool>>,
         wanted: &impl Fn(usize, &Outcome) -> bool,
-        progress: &impl Fn(&Outcome),
-    ) -> Result<Pass, Error> {
-        let numbered: Vec<(usize, Located)> = entries.iter().cloned().enumerate().collect();
+        pass: &mut Pass,
+        heard: &mut impl FnMut(&Told),
+    ) -> Result<(), Error> {
+        let numbered: Vec<(usize, Located)> =
+            numbers.iter().map(|number| (*number, entries[*number].clone())).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let mut workers = JoinSet::new();
         for part in plan::split(&numbered, self.settings.jobs) {
@@ -228,36 +296,51 @@ impl Run {
                 lost: None,
                 deaf: BTreeMap::new(),
                 open: None,
-                startup: Vec::new(),
             };
             workers.spawn(worker.work(part));
         }
         drop(sender);
-        let mut played = BTreeMap::new();
         let mut room = MOST_SAID;
-        while let Some((number, mut one)) = receiver.recv().await {
-            progress(&one.outcome);
-            one.seen = one.seen.filter(|_| wanted(number, &one.outcome));
-            let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
-            match room.checked_sub(said) {
-                Some(left) if mode == Mode::Strict => room = left,
-                _ => one.outcome.sides = None,
-            }
-            played.insert(number, one);
-        }
-        let mut startup: Vec<CallFinding> = Vec::new();
-        while let Some(worker) = workers.join_next().await {
-            for finding in worker.map_err(Error::Worker)?? {
-                if !startup
-                    .iter()
-                    .any(|known| (&known.request, known.destination) == (&finding.request, finding.destination))
-                {
-                    startup.push(CallFinding { number: startup.len(), ..finding });
+        while let Some(mut told) = receiver.recv().await {
+            heard(&told);
+            if let Told::Played(number, one) = &mut told {
+                one.seen = one.seen.take().filter(|_| wanted(*number, &one.outcome));
+                let said = one.outcome.sides.iter().flatten().map(Sides::size).sum();
+                match room.checked_sub(said) {
+                    Some(left) if mode == Mode::Strict => room = left,
+                    _ => one.outcome.sides = None,
                 }
             }
+            pass.add(told);
         }
-        let (numbers, played) = played.into_iter().unzip();
-        Ok(Pass { played, numbers, startup })
+        while let Some(worker) = workers.join_next().await {
+            worker.map_err(Error::Worker)??;
+        }
+        Ok(())
+    }
+
+    /// Drive once more what proposals cannot be made of yet, and give what was seen, by place in the plan.
+    ///
+    /// What a missed call was answered with (502) is not what will answer it once it is accepted: where one missed, all
+    /// entries are driven with the nearest recorded answer given. Else only those of which no more is known than that
+    /// they are different.
+    async fn again(
+        self: &Arc<Run>,
+        entries: &[Located],
+        played: &[Played],
+        progress: &impl Fn(Progress<'_>),
+    ) -> Result<BTreeMap<usize, Played>, Error> {
+        let missed = played.iter().any(|played| played.missed);
+        let is_wanted = |played: &Played| missed || (played.is_from_before && played.is_different());
+        let wanted: Vec<usize> = (0..entries.len()).filter(|number| is_wanted(&played[*number])).collect();
+        if !wanted.is_empty() {
+            progress(Progress::Repeats(wanted.len()));
+        }
+        let mut again = Pass::default();
+        let mut heard = |_: &Told| progress(Progress::Repeated);
+        let is_proposed = |number: usize, _: &Outcome| played[number].is_different();
+        self.pass(entries, &wanted, Mode::Propose, None, &is_proposed, &mut again, &mut heard).await?;
+        Ok(again.played)
     }
 
     /// Write a proposal beside every cassette whose entry differs, made from what was seen `again` if anything was, and
@@ -266,7 +349,7 @@ impl Run {
         &self,
         plan: &[Located],
         played: &mut [Played],
-        again: Option<&[Played]>,
+        again: &BTreeMap<usize, Played>,
     ) -> Result<(), regress_cassettes::Error> {
         let mut stale: BTreeMap<PathBuf, regress_cassettes::Pending> =
             self.store.pending()?.into_iter().map(|pending| (pending.original.clone(), pending)).collect();
@@ -274,7 +357,7 @@ impl Run {
             if played[number].outcome.verdict == Verdict::Inconclusive {
                 continue;
             }
-            match self.proposal(located, &again.unwrap_or(played)[number])? {
+            match self.proposal(located, again.get(&number).unwrap_or(&played[number]))? {
                 Some(pending) => played[number].outcome.pending = Some(pending),
                 None => {
                     if let Some(stale) = stale.remove(&located.path) {
@@ -313,7 +396,6 @@ struct Worker {
     /// The entry driven last. It stays open until the next one begins, so that what the service does late still counts
     /// as its doing.
     open: Option<Driven>,
-    startup: Vec<CallFinding>,
 }
 
 /// An entry whose request was sent.
@@ -335,7 +417,7 @@ struct Death {
 }
 
 impl Worker {
-    async fn work(mut self, part: Vec<(usize, Located)>) -> Result<Vec<CallFinding>, Error> {
+    async fn work(mut self, part: Vec<(usize, Located)>) -> Result<(), Error> {
         for (number, located) in part {
             if self.is_stopped() {
                 break;
@@ -352,7 +434,7 @@ impl Worker {
         if let Some(target) = self.target.take() {
             target.stop().await;
         }
-        Ok(self.startup)
+        Ok(())
     }
 
     fn is_stopped(&self) -> bool {
@@ -480,7 +562,7 @@ impl Worker {
         let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
-            self.startup.extend(misses.map(|call| judge::novel(0, call)));
+            misses.for_each(|call| self.send(Told::Startup(judge::novel(0, call))));
             return None;
         };
         driven.journal.extend(late);
@@ -518,7 +600,9 @@ impl Worker {
         };
         let missed = driven.journal.iter().any(is_miss);
         let seen = response.map(|response| SeenWhole { response, journal: driven.journal, bindings: driven.bindings });
-        self.send(driven.number, Played { outcome, selected, missed, seen });
+        let is_kept = self.run.settings.keep != Keep::No && seen.is_some();
+        let digest = is_kept.then(|| driven.planned.cassette.digest());
+        self.played(driven.number, Played { outcome, selected, missed, is_from_before: false, digest, seen });
     }
 
     fn judgement(&self, driven: &Driven) -> Judgement {
@@ -550,7 +634,7 @@ impl Worker {
             sides: None,
             pending: None,
         };
-        self.send(number, Played { outcome, selected: Vec::new(), missed: false, seen: None });
+        self.played(number, Played::of(outcome));
     }
 
     /// An entry whose cassette is no longer what the plan saw.
@@ -572,12 +656,16 @@ impl Worker {
             sides: None,
             pending: None,
         };
-        self.send(number, Played { outcome, selected: Vec::new(), missed: false, seen: None });
+        self.played(number, Played::of(outcome));
     }
 
-    fn send(&self, number: usize, played: Played) {
+    fn played(&self, number: usize, played: Played) {
+        self.send(Told::Played(number, Box::new(played)));
+    }
+
+    fn send(&self, told: Told) {
         // The pass reads until every worker is done; it stops earlier only when it is itself given up.
-        let _ = self.sender.send((number, played));
+        let _ = self.sender.send(told);
     }
 
     async fn discard(&mut self) {
@@ -616,4 +704,44 @@ fn not_listening(port: u16, after: Duration, others: &[SocketAddr]) -> String {
 
 fn is_miss(call: &Call) -> bool {
     matches!(call.matched, Match::Miss { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use regress_cassettes::CassetteId;
+
+    use super::*;
+    use crate::{Selection, testing};
+
+    #[test]
+    fn what_was_answered_is_kept_and_called_before_an_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        for id in ["a", "b"] {
+            store.write(&Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
+        }
+        let plan = Plan::read(&store, &Selection::default()).unwrap();
+        let settings = testing::settings(folder.path());
+        let (mut kept, _) = Kept::begin(&store, &settings, &plan, None).unwrap();
+        let told = |number: usize, response: Option<Message>| {
+            let Located { id, path, .. } = &plan.entries[number];
+            let seen =
+                response.map(|response| SeenWhole { response, journal: Vec::new(), bindings: Bindings::default() });
+            let digest = Some(store.read(&plan.entries[number]).unwrap().digest());
+            let outcome = testing::outcome(id, path);
+            Told::Played(number, Box::new(Played { missed: true, digest, seen, ..Played::of(outcome) }))
+        };
+        let startup = || Told::Startup(testing::omitted());
+        for told in [told(0, None), told(1, Some(testing::created("1"))), startup(), startup()] {
+            told.keep(&mut kept).unwrap();
+        }
+        drop(kept);
+        let (_kept, before) = Kept::begin(&store, &settings, &plan, None).unwrap();
+        let pass = Pass::of(before);
+        let known: Vec<_> = pass.played.iter().map(|(number, played)| (*number, played.missed)).collect();
+        // What ended the replay may have ended the service a moment before.
+        assert_eq!(known, [(1, true)]);
+        assert_eq!(pass.startup, [testing::omitted()]);
+        assert!(pass.played[&1].is_from_before);
+    }
 }

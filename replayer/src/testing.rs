@@ -1,12 +1,68 @@
 //! Cassettes and calls for the unit tests.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use regress_cassettes::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Rule, Via,
 };
 use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Rung, Scope};
 use regress_protocols::http1::Message;
+
+use crate::{CallChange, CallFinding, Finding, Keep, Outcome, Selection, Settings, Verdict};
+
+/// A replay of a folder, of which an interrupted one may be gone on with.
+pub fn settings(folder: &Path) -> Settings {
+    Settings {
+        store: folder.to_owned(),
+        command: vec!["true".into()],
+        env: Vec::new(),
+        cwd: None,
+        jobs: 1,
+        selection: Selection::default(),
+        fail_fast: false,
+        entry_port: None,
+        ready_timeout: Duration::ZERO,
+        entry_timeout: Duration::ZERO,
+        settle: Duration::ZERO,
+        policy: Default::default(),
+        rules: Default::default(),
+        keep: Keep::GoOn,
+        only: None,
+        answer_misses: false,
+        propose: false,
+        helper: PathBuf::new(),
+    }
+}
+
+/// An entry that is different, for a call that was not made.
+pub fn outcome(cassette: &CassetteId, file: &Path) -> Outcome {
+    Outcome {
+        cassette: cassette.clone(),
+        file: file.to_owned(),
+        entry: "POST /orders".to_owned(),
+        verdict: Verdict::Different,
+        findings: vec![Finding::Call(omitted())],
+        excused: Vec::new(),
+        if_answered: None,
+        doubts: Vec::new(),
+        notes: Vec::new(),
+        calls: Vec::new(),
+        last_output: None,
+        took: Some(Duration::from_micros(1234)),
+        recorded: None,
+        sides: None,
+        pending: None,
+    }
+}
+
+pub fn omitted() -> CallFinding {
+    let (downstream, request) = ("config".to_owned(), "GET /flags".to_owned());
+    CallFinding { number: 0, downstream, destination: None, request, change: CallChange::Omitted }
+}
 
 /// The id of [`cassette`].
 pub fn id() -> CassetteId {

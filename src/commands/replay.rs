@@ -1,6 +1,7 @@
 //! `regress replay`.
 
 mod changed;
+mod progress;
 
 use std::{
     ffi::OsString,
@@ -14,13 +15,14 @@ use std::{
 use regress_cassettes::{Pack, Store};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
-    Outcome, Report, Selection, Settings, Shard, Verdict,
+    Keep, Report, Selection, Settings, Shard, Verdict,
     report::{self, Colour},
     review::Proposal,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::progress::Display;
 use crate::{
     commands::review,
     config::{Config, MaxRung, ReusePolicy},
@@ -53,6 +55,9 @@ pub struct Args {
     /// Stop at the first entry that is different
     #[arg(long)]
     fail_fast: bool,
+    /// Go on with the same replay where it was interrupted (a signal, a crash, a reboot)
+    #[arg(long)]
+    resume: bool,
     /// Accept every difference at once (the exit code still says what this replay found)
     #[arg(long, conflicts_with = "no_pending")]
     update: bool,
@@ -136,6 +141,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             max_rung: args.max_rung.map_or(of_file.policy.max_rung, Into::into),
             reuse: args.reuse.map_or(of_file.policy.reuse, Into::into),
         },
+        keep: if args.resume { Keep::GoOn } else { Keep::Anew },
         propose: !args.no_pending,
         ..of_file
     };
@@ -143,15 +149,17 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format_args!("cannot start the runtime: {error}")))?;
-    let colour = colour(&io::stderr());
-    let progress = |outcome: &Outcome| output::say(report::line(outcome, colour));
+    let display = Display::new();
     // Ended by dropping the replay, which takes its sandboxes and files with it.
-    let report = runtime.block_on(async {
+    let result = runtime.block_on(async {
         tokio::select! {
-            report = regress_replayer::replay(settings, progress) => report.map_err(review::failure),
-            signal = asked_to_end() => Err(Failure::new(format_args!("ended by {signal}"))),
+            report = regress_replayer::replay(settings, |progress| display.show(progress)) => report.map_err(review::failure),
+            signal = asked_to_end() => Err(Failure::new(format_args!("ended by {signal}"))
+                .hint("the same command with --resume goes on from here")),
         }
-    })?;
+    });
+    display.end();
+    let report = result?;
 
     let destinations = match args.reports.is_empty() {
         true => vec![Destination { format: Format::Text, path: None }],
@@ -207,6 +215,7 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
         },
         rules: config.rules.clone(),
         propose: false,
+        keep: Keep::No,
         answer_misses: false,
         helper: PathBuf::from("/proc/self/exe"),
     }

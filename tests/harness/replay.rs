@@ -1,6 +1,6 @@
 //! A replay, as a test asks for one.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use super::{
     process::{Finished, Process},
@@ -27,12 +27,21 @@ impl Replay<'_> {
     pub fn run(self) -> (Finished, Option<Report>) {
         let written = tempfile::tempdir().expect("there is a temporary folder");
         let report = written.path().join("report.json");
-        let mut command = regress();
-        command.arg("replay").arg(self.cassettes).arg("--config").arg(self.settings);
-        command.arg("--report").arg(format!("json={}", report.display())).args(self.arguments);
-        command.arg("--").args(self.command).envs(self.environment);
-        let finished = Process::start(&mut command).finish();
+        let finished = Process::start(&mut self.prepare(&["--report", &format!("json={}", report.display())])).finish();
         let report = report.exists().then(|| Report::read(&report));
         (finished, report)
+    }
+
+    /// Begin it.
+    pub fn start(self) -> Process {
+        Process::start(&mut self.prepare(&[]))
+    }
+
+    fn prepare(&self, arguments: &[&str]) -> Command {
+        let mut command = regress();
+        command.arg("replay").arg(self.cassettes).arg("--config").arg(self.settings);
+        command.args(arguments).args(self.arguments);
+        command.arg("--").args(self.command).envs(self.environment.iter().cloned());
+        command
     }
 }

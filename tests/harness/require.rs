@@ -19,6 +19,8 @@ pub enum Need {
     Cargo,
     /// curl.
     Curl,
+    /// git.
+    Git,
     /// Chromium.
     Browser,
     /// PHP for the command line, with its curl.
@@ -69,6 +71,7 @@ impl Need {
             Need::Go => runs("go", &["version"]),
             Need::Cargo => runs("cargo", &["--version"]),
             Need::Curl => runs("curl", &["--version"]),
+            Need::Git => runs("git", &["--version"]),
             Need::Browser => runs("chromium", &["--version"]),
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::{Change, LISTENS, Language, Shop, tour};
-use crate::harness::{Corpus, Finished, Recording, Replay, Report};
+use crate::harness::{Corpus, Finished, Process, Recording, Replay, Report};
 
 /// The capture source to record by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,13 @@ impl RecordedShop {
         let escaped = [self.shop.inventory.take_served(), self.shop.pricing.take_served()].concat();
         assert!(escaped.is_empty(), "{change:?}: a replay reached the real downstreams: {escaped:?}");
         result
+    }
+
+    /// Begin to replay them against the shop with a change.
+    pub fn begin_replay(&self, change: &'static str, waits: Waits, arguments: &[&str]) -> Process {
+        let (settings, command) = (self.settings("replay", waits), self.shop.language.command());
+        let (cassettes, environment) = (self.cassettes(), self.shop.environment(change));
+        Replay { cassettes: &cassettes, settings: &settings, command: &command, environment, arguments }.start()
     }
 
     /// Settings of that name, with which the shop is recorded and replayed.

@@ -1,11 +1,13 @@
 //! What a comparison found, in bounded space.
 
+use serde::{Deserialize, Serialize};
+
 /// How many differences of one comparison are told; one more says how many there were beyond them. So many that are
 /// noise are told as well, and of each rule at least one.
 pub const MOST_DIFFERENCES: usize = 200;
 
 /// One place where two messages differ.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Difference {
     /// Where: `method`, `target/path/<segment, from 1>`, `target/query/<name>`, `status`, `header/<lower-case name>`,
     /// `trailer/<lower-case name>`, `body`, or `end` (whether the message is whole), with a JSON Pointer after it into
@@ -23,7 +25,7 @@ pub struct Difference {
 }
 
 /// Why a difference does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Noise {
     /// The rule with this index in its [`Rules`](super::Rules) says so.
     Rule(usize),
@@ -39,7 +41,7 @@ impl Difference {
 }
 
 /// In which way two messages differ at a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Both have it, with another value.
     Changed,

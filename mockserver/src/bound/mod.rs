@@ -22,6 +22,7 @@ use std::{
 use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
 use regress_protocols::http1::{Line, Message, Operation};
+use serde::{Deserialize, Serialize};
 
 use tokens::{Token, Value, tokens};
 
@@ -42,7 +43,7 @@ pub(crate) struct Moment {
 }
 
 /// A recorded value and what the service said in its place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bound {
     /// What was recorded.
     pub recorded: String,

@@ -4,6 +4,7 @@
 mod shop;
 
 use std::{
+    cell::Cell,
     ffi::OsString,
     fs::Permissions,
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -18,7 +19,7 @@ use regress_cassettes::{
     diff::{Number, RuleText, Rules},
 };
 use regress_mockserver::sandbox;
-use regress_replayer::{Report, Selection, Settings, Verdict, replay, review::Proposal};
+use regress_replayer::{Keep, Progress, Report, Selection, Settings, Verdict, replay, review::Proposal};
 
 /// The first argument when this executable is the service.
 const SERVICE: &str = "--shop";
@@ -28,6 +29,7 @@ const TESTS: &[(&str, fn())] = &[
     ("the_recorded_build_is_the_same", the_recorded_build_is_the_same),
     ("what_a_rule_lets_pass_is_the_same_and_counted", what_a_rule_lets_pass_is_the_same_and_counted),
     ("a_replay_that_stops_names_what_it_did_not_drive", a_replay_that_stops_names_what_it_did_not_drive),
+    ("an_interrupted_replay_goes_on_as_if_it_had_not_been", an_interrupted_replay_goes_on_as_if_it_had_not_been),
     ("changed_builds_are_different_where_they_changed", changed_builds_are_different_where_they_changed),
     ("what_was_accepted_is_the_same_from_then_on", what_was_accepted_is_the_same_from_then_on),
     ("a_service_that_cannot_answer_hides_no_other_entry", a_service_that_cannot_answer_hides_no_other_entry),
@@ -117,6 +119,7 @@ impl Recorded {
             entry_timeout: Duration::from_secs(if build == "hangs" { 1 } else { 60 }),
             settle: Duration::from_millis(200),
             policy: Default::default(),
+            keep: Keep::Anew,
             propose: true,
             answer_misses: false,
             helper: PathBuf::from("/proc/self/exe"),
@@ -211,6 +214,70 @@ fn a_replay_that_stops_names_what_it_did_not_drive() {
         assert!(!report.not_driven.is_empty());
         assert_eq!(recorded.proposals().len(), 1, "proposed is what was driven");
     }
+}
+
+fn an_interrupted_replay_goes_on_as_if_it_had_not_been() {
+    for (build, verdict) in
+        [("recorded", Verdict::Same), ("rounds", Verdict::Different), ("reserves-more", Verdict::Different)]
+    {
+        let recorded = Recorded::new(false);
+        let whole = run_replay(recorded.settings(build)).unwrap();
+        assert_eq!(whole.verdict(), verdict, "{build}");
+        let expected = proposed(&recorded);
+        recorded.proposals().into_iter().for_each(|proposal| proposal.reject().unwrap());
+
+        interrupted(recorded.settings(build), 2);
+        let known = Cell::new(0);
+        let resumed = Settings { keep: Keep::GoOn, ..recorded.settings(build) };
+        let resumed = replay(resumed, |progress| match progress {
+            Progress::Begun { entries, known: from_before } => {
+                assert_eq!(entries + from_before, shop::ORDERS as usize);
+                known.set(from_before);
+            }
+            Progress::NotKept(why) => panic!("{why}"),
+            _ => {}
+        });
+        let resumed = tokio::runtime::Runtime::new().unwrap().block_on(resumed).unwrap();
+        assert!(known.get() >= 2, "{build}: {}", known.get());
+        assert_eq!(timeless(resumed), timeless(whole), "{build}");
+        assert_eq!(proposed(&recorded), expected, "{build}");
+        assert!(!recorded.store.root().join(".regress/replay.jsonl").exists(), "{build}: it is done");
+    }
+}
+
+/// What is proposed, in words.
+fn proposed(recorded: &Recorded) -> Vec<String> {
+    recorded.proposals().iter().map(|proposal| format!("{} {:?}", proposal.id(), proposal.changes())).collect()
+}
+
+/// Begin a replay, and give it up after some outcomes.
+fn interrupted(settings: Settings, outcomes: usize) {
+    let seen = Cell::new(0);
+    let enough = tokio::sync::Notify::new();
+    let replay = replay(settings, |progress| {
+        if matches!(progress, Progress::Outcome(_)) {
+            seen.set(seen.get() + 1);
+            if seen.get() == outcomes {
+                enough.notify_one();
+            }
+        }
+    });
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        tokio::select! {
+            biased;
+            () = enough.notified() => {}
+            report = replay => panic!("it was not interrupted: {report:#?}"),
+        }
+    });
+}
+
+/// The report without what no two replays have in common.
+fn timeless(mut report: Report) -> Report {
+    report.outcomes.iter_mut().for_each(|outcome| {
+        outcome.took = outcome.took.map(|_| Duration::ZERO);
+        outcome.sides = None;
+    });
+    report
 }
 
 /// A changed build.
