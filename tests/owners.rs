@@ -1,4 +1,4 @@
-use std::process::Command;
+use std::{os::unix::process::CommandExt as _, process::Command};
 
 use regress_cassettes::{Confidence, Rule};
 
@@ -103,8 +103,10 @@ fn what_php_calls_side_by_side_and_after_the_response_is_known_from_the_first_re
     const EACH: u32 = 2;
     let downstream = Downstream::start(|_, target, _| Answer(200, "text/plain", target.to_owned()));
     let port = free_port();
-    let mut command = Command::new("php");
-    command.args(["-S", &format!("127.0.0.1:{port}")]).arg(source("parallel.php")).env("PHP_CLI_SERVER_WORKERS", "4");
+    // Its workers do not end with it.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "trap - TERM; kill 0" TERM; php -S "$0" "$1" & wait"#, &format!("127.0.0.1:{port}")]);
+    command.arg(source("parallel.php")).env("PHP_CLI_SERVER_WORKERS", "4").process_group(0);
     let service = Process::start(command.env("DOWNSTREAM", downstream.address.to_string()));
     service.wait_for_line("started");
 

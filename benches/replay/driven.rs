@@ -14,7 +14,15 @@ use std::{
 use regress_replayer::{Keep, Progress, Selection, Settings, Verdict, replay};
 use tempfile::TempDir;
 
-use crate::{corpus, service};
+use crate::{corpus, load, service};
+
+/// What an entry takes in a replay, in microseconds.
+pub struct Replayed {
+    /// From one entry's end to the next one's.
+    pub time: f64,
+    /// Of regress's own CPU time, from the first read of a cassette to the report.
+    pub cpu: f64,
+}
 
 /// Entries with so many calls each.
 pub struct Case {
@@ -56,8 +64,8 @@ impl Case {
         Ok(times)
     }
 
-    /// Microseconds an entry in a replay.
-    pub fn replayed(&self) -> Result<f64, String> {
+    /// What an entry takes in a replay.
+    pub fn replayed(&self) -> Result<Replayed, String> {
         let settings = Settings {
             store: self.folder.path().to_owned(),
             command: self.command(&corpus::ENTRY_PORT.to_string(), corpus::DOWNSTREAM.parse().expect("an address")),
@@ -86,9 +94,13 @@ impl Case {
                 times.borrow_mut().push(Instant::now());
             }
         });
-        let report = runtime.block_on(replayed).map_err(|error| error.to_string())?;
+        let before = load::cpu();
+        let report = runtime.block_on(replayed).map_err(|error| in_full(&error))?;
         match report.verdict() {
-            Verdict::Same => Ok(per_entry(times.into_inner())),
+            Verdict::Same => Ok(Replayed {
+                time: per_entry(times.into_inner()),
+                cpu: (load::cpu() - before) * 1e6 / self.entries as f64,
+            }),
             _ => Err(format!("the replay is not the same: {:?}", report.outcomes.first())),
         }
     }
@@ -98,6 +110,11 @@ impl Case {
         let arguments = ["serve".to_owned(), port.to_owned(), downstream.to_string(), self.calls.to_string()];
         std::iter::once(program.into_os_string()).chain(arguments.map(OsString::from)).collect()
     }
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", in_full(cause)));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// What lies between the ends of entries, on average.

@@ -7,12 +7,18 @@ use std::{
     time::Instant,
 };
 
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
 use regress_cassettes::Store;
 use regress_replayer::{Plan, Selection};
 
 /// What loading took.
 pub struct Load {
     pub seconds: f64,
+    /// The CPU time of all threads.
+    pub cpu: f64,
     /// The most memory that the process ever had, in MiB.
     pub peak: f64,
 }
@@ -24,12 +30,12 @@ pub fn measure(corpus: &Path) -> Result<Load, String> {
     let printed = String::from_utf8_lossy(&output.stdout);
     let numbers: Option<Vec<f64>> = printed.split_whitespace().map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
-        Some(&[seconds, peak]) if output.status.success() => Ok(Load { seconds, peak }),
+        Some(&[seconds, cpu, peak]) if output.status.success() => Ok(Load { seconds, cpu, peak }),
         _ => Err(format!("the load failed: {}", String::from_utf8_lossy(&output.stderr).trim())),
     }
 }
 
-/// `load CORPUS`: prints seconds and peak MiB.
+/// `load CORPUS`: prints seconds, CPU seconds and peak MiB.
 pub fn run(arguments: &[String]) -> ExitCode {
     let [corpus] = arguments else { return ExitCode::from(2) };
     let began = Instant::now();
@@ -40,7 +46,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     match plan.and_then(|()| peak().ok_or_else(|| "no VmHWM in /proc/self/status".to_owned())) {
         Ok(peak) => {
-            println!("{seconds} {peak}");
+            println!("{seconds} {} {peak}", cpu());
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -48,6 +54,13 @@ pub fn run(arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The CPU time of all threads of this process so far, in seconds.
+pub fn cpu() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask how much it used");
+    let seconds = |spent: TimeVal| spent.tv_sec() as f64 + spent.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
 fn peak() -> Option<f64> {

@@ -57,37 +57,52 @@ fn main() -> ExitCode {
 fn measure(asked: &Asked) -> Result<Vec<Value>, String> {
     let mut rows = Vec::new();
     println!("{} entries a round, {} rounds, one worker\n", asked.entries, asked.rounds);
-    println!("{:<24} {:>12} {:>12} {:>12} {:>20}", "entries", "bare us", "replay us", "added us", "least..most");
+    println!(
+        "{:<24} {:>12} {:>12} {:>12} {:>20} {:>10}",
+        "entries", "bare us", "replay us", "added us", "least..most", "CPU us"
+    );
     for calls in [0, 1, 4] {
         let case = driven::Case::new(calls, asked.entries)?;
-        let (mut bare, mut replayed) = (Vec::new(), Vec::new());
+        let (mut bare, mut replayed, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..asked.rounds {
             bare.push(case.bare()?);
-            replayed.push(case.replayed()?);
+            let in_replay = case.replayed()?;
+            replayed.push(in_replay.time);
+            cpu.push(in_replay.cpu);
         }
         let added: Vec<f64> = replayed.iter().zip(&bare).map(|(replayed, bare)| replayed - bare).collect();
         let (least, most) =
-            added.iter().fold((f64::INFINITY, 0.0), |(least, most), one| (one.min(least), one.max(most)));
-        let (bare, replayed, added) = (median(bare), median(replayed), median(added));
+            added.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), one| (one.min(least), one.max(most)));
+        let (bare, replayed, added, cpu) = (median(bare), median(replayed), median(added), median(cpu));
         let name = format!("with {calls} calls");
-        println!("{name:<24} {bare:>12.0} {replayed:>12.0} {added:>12.0} {:>20}", format!("{least:.0}..{most:.0}"));
+        println!(
+            "{name:<24} {bare:>12.0} {replayed:>12.0} {added:>12.0} {:>20} {cpu:>10.0}",
+            format!("{least:.0}..{most:.0}")
+        );
         rows.push(row(&name, "added to an entry", added, "us", json!(bare), Some(MOST_ADDED)));
+        rows.push(row(&name, "CPU time of regress", cpu, "us", Value::Null, None));
     }
-    println!("\n{:<24} {:>12} {:>12} {:>12} {:>12}", "load", "files", "MiB", "s", "peak MiB");
+    println!("\n{:<24} {:>12} {:>12} {:>12} {:>12} {:>12}", "load", "cassettes", "MiB", "s", "CPU s", "peak MiB");
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let bytes = corpus::write(folder.path(), asked.cassettes, 1)?;
-    let mut loads = Vec::new();
-    for _ in 0..asked.rounds {
-        loads.push(load::measure(folder.path())?);
+    let plain = folder.path().join("corpus");
+    let packed = folder.path().join("corpus.cassettes.zst");
+    let bytes = corpus::write(&plain, asked.cassettes, 1)?;
+    let compressed = regress_cassettes::pack(&plain, &packed).map_err(|error| error.to_string())?.packed;
+    for (form, path, bytes) in [("folder", plain, bytes), ("packed", packed, compressed)] {
+        let mut loads = Vec::new();
+        for _ in 0..asked.rounds {
+            loads.push(load::measure(&path)?);
+        }
+        let middle = |of: fn(&load::Load) -> f64| median(loads.iter().map(of).collect());
+        let (seconds, cpu, peak) = (middle(|load| load.seconds), middle(|load| load.cpu), middle(|load| load.peak));
+        let megabytes = bytes as f64 / f64::from(1 << 20);
+        println!("{form:<24} {:>12} {megabytes:>12.0} {seconds:>12.2} {cpu:>12.2} {peak:>12.0}", asked.cassettes);
+        let case = format!("{} cassettes, {form}", asked.cassettes);
+        let of_target = |target| (asked.cassettes == TARGET_CASSETTES).then_some(target);
+        rows.push(row(&case, "load", seconds, "s", Value::Null, of_target(MOST_SECONDS)));
+        rows.push(row(&case, "load, CPU time", cpu, "s", Value::Null, None));
+        rows.push(row(&case, "load, peak memory", peak, "MiB", Value::Null, of_target(MOST_MEMORY)));
     }
-    let seconds = median(loads.iter().map(|load| load.seconds).collect());
-    let peak = median(loads.iter().map(|load| load.peak).collect());
-    let megabytes = bytes as f64 / f64::from(1 << 20);
-    println!("{:<24} {:>12} {megabytes:>12.0} {seconds:>12.2} {peak:>12.0}", "folder", asked.cassettes);
-    let case = format!("{} cassettes", asked.cassettes);
-    let of_target = |target| (asked.cassettes == TARGET_CASSETTES).then_some(target);
-    rows.push(row(&case, "load", seconds, "s", Value::Null, of_target(MOST_SECONDS)));
-    rows.push(row(&case, "load, peak memory", peak, "MiB", Value::Null, of_target(MOST_MEMORY)));
     Ok(rows)
 }
 

@@ -64,8 +64,11 @@ pub fn pack(folder: &Path, to: &Path) -> Result<Packed, Error> {
     Ok(packed)
 }
 
-/// The files to pack, by path in the folder and size, and those to leave out.
-fn files(folder: &Path) -> Result<(Vec<(String, u64)>, Vec<PathBuf>), Error> {
+/// A file to pack: its path in the folder, and its size in bytes.
+type Entry = (String, u64);
+
+/// The files to pack, and those to leave out.
+fn files(folder: &Path) -> Result<(Vec<Entry>, Vec<PathBuf>), Error> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     let is_visible =
         |found: &walkdir::DirEntry| found.depth() == 0 || !found.file_name().as_encoded_bytes().starts_with(b".");
@@ -94,7 +97,7 @@ fn files(folder: &Path) -> Result<(Vec<(String, u64)>, Vec<PathBuf>), Error> {
     Ok((files, left_out))
 }
 
-fn write(folder: &Path, files: &[(String, u64)], out: &mut File, bytes: &mut u64) -> Result<(), Error> {
+fn write(folder: &Path, files: &[Entry], out: &mut File, bytes: &mut u64) -> Result<(), Error> {
     let path = |path: &str| folder.join(path);
     let failed = |source| Error::Io { action: "pack", path: folder.to_owned(), source };
     let mut out = Counted { out: BufWriter::new(out), at: 0 };
@@ -131,7 +134,7 @@ fn write(folder: &Path, files: &[(String, u64)], out: &mut File, bytes: &mut u64
 }
 
 /// How many of the files go into one block: at least one.
-fn fitting(files: &[(String, u64)]) -> usize {
+fn fitting(files: &[Entry]) -> usize {
     let mut size = 0;
     let fitting = files.iter().take_while(|(_, bytes)| {
         size += bytes;
