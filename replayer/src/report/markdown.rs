@@ -42,6 +42,11 @@ fn within(report: &Report, limit: usize) -> String {
         summary.different,
         summary.inconclusive
     );
+    let part = report.selected.iter().map(super::text::selection).chain([super::text::not_driven(&report.not_driven)]);
+    for (number, line) in part.collect::<String>().lines().enumerate() {
+        out += if number == 0 { "\n" } else { "" };
+        let _ = writeln!(out, "- {}", code(line.trim()));
+    }
     let groups = report.groups();
     out += &causes(&groups);
     if let Some(latency) = report.latency() {

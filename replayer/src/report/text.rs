@@ -119,7 +119,7 @@ fn alike<'r>(report: &'r Report, groups: &[Group]) -> Vec<Vec<&'r Outcome>> {
 }
 
 /// The first of the entries that were not driven.
-fn not_driven(entries: &[NotDriven]) -> String {
+pub(super) fn not_driven(entries: &[NotDriven]) -> String {
     let mut out = Text::default();
     if entries.is_empty() {
         return out.out;
@@ -136,7 +136,7 @@ fn not_driven(entries: &[NotDriven]) -> String {
 }
 
 /// One line about which part of the corpus was replayed.
-fn selection(Selected { of, entries, by }: &Selected) -> String {
+pub(super) fn selection(Selected { of, entries, by }: &Selected) -> String {
     let by = shown(&by.join(", "));
     match entries {
         0 => format!("nothing to replay: none of the {of} is selected ({by})\n"),
