@@ -2,12 +2,15 @@
 
 use object::elf::{
     DF_1_PIE, DT_FLAGS_1, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PF_X, PT_INTERP, PT_LOAD, PT_TLS,
-    R_X86_64_RELATIVE, STT_FUNC, STT_OBJECT,
+    R_X86_64_RELATIVE, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_OBJECT,
 };
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Rela as _, SectionHeader as _, Sym as _};
 use object::{Endianness, ReadRef};
 
 use super::ProbePoint;
+
+/// What a file exports and imports, and all of its symbols, which most do not have.
+const TABLES: [u32; 2] = [SHT_DYNSYM, SHT_SYMTAB];
 
 /// A program or library for x86-64.
 pub(crate) struct Elf<'data, R: ReadRef<'data>> {
@@ -45,19 +48,25 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     /// The functions of these names, as addresses, in the order of the names: what the file exports, else what its full
     /// table of symbols has.
     pub(crate) fn functions<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
-        self.symbols(STT_FUNC, names)
+        self.symbols(&TABLES, STT_FUNC, names)
+    }
+
+    /// The functions of these names that other files may use, which is quick to tell: the other symbols of a program with
+    /// debug information are many.
+    pub(crate) fn exported_functions<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
+        self.symbols(&TABLES[..1], STT_FUNC, names)
     }
 
     /// The variables of these names, in the same way.
     pub(crate) fn variables<const N: usize>(&self, names: [&str; N]) -> [Option<u64>; N] {
-        self.symbols(STT_OBJECT, names)
+        self.symbols(&TABLES, STT_OBJECT, names)
     }
 
-    fn symbols<const N: usize>(&self, kind: u8, names: [&str; N]) -> [Option<u64>; N] {
+    fn symbols<const N: usize>(&self, tables: &[u32], kind: u8, names: [&str; N]) -> [Option<u64>; N] {
         let mut found = [None; N];
         let Ok(sections) = self.header.sections(self.endian, self.data) else { return found };
-        for table in [object::elf::SHT_DYNSYM, object::elf::SHT_SYMTAB] {
-            let Ok(symbols) = sections.symbols(self.endian, self.data, table) else { continue };
+        for table in tables {
+            let Ok(symbols) = sections.symbols(self.endian, self.data, *table) else { continue };
             for symbol in symbols.iter() {
                 if symbol.st_type() != kind || symbol.is_undefined(self.endian) {
                     continue;

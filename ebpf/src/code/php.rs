@@ -19,7 +19,7 @@ pub(crate) enum Php {
 
 /// `None` for what has no interpreter, one for threads, or one of which it is not known who uses it.
 pub(crate) fn of_file<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option<Php> {
-    let [Some(_), command_line] = elf.functions(["php_request_startup", "php_cli_get_shell_callbacks"]) else {
+    let [Some(_), command_line] = elf.exported_functions(["php_request_startup", "php_cli_get_shell_callbacks"]) else {
         return None;
     };
     // In builds for threads each thread has its own, and there are no such variables.

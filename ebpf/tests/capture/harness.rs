@@ -62,7 +62,7 @@ macro_rules! require_capture {
 }
 pub(crate) use require_capture;
 
-/// Room for a 64 MiB call of which both ends are recorded.
+/// Room for a 64 MiB call of which both ends are recorded, and for what goes on while the capture, unoptimised, attaches.
 pub const LARGE: u32 = 256 << 20;
 pub const MEDIUM: u32 = 32 << 20;
 pub const TINY: u32 = 64 << 10;

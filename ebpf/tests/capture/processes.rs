@@ -10,7 +10,7 @@ use nix::unistd::{ForkResult, fork};
 use regress_ebpf::{Capture, CloseCause, EventKind, Options, Role, Unit};
 
 use crate::harness::{
-    MEDIUM, Recorded, Recording, Socket, capture_self, id, pair, require_capture, scaled, source, turn,
+    LARGE, MEDIUM, Recorded, Recording, Socket, capture_self, id, pair, require_capture, scaled, source, turn,
 };
 use crate::shell::Shell;
 
@@ -89,7 +89,7 @@ fn root_attaching_under_load() {
         for _ in 0..5 {
             drop(capture_self(MEDIUM));
         }
-        let mut capture = capture_self(MEDIUM);
+        let mut capture = capture_self(LARGE);
         let mut events = Vec::new();
         while events.len() < scaled(20_000) {
             capture.next_batch(Duration::from_secs(5), &mut events).unwrap();
