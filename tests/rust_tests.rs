@@ -18,9 +18,8 @@ const SETTINGS: &str = "RUST_TESTS_SETTINGS";
 #[test]
 #[ignore = "what_differs_is_a_snapshot_of_insta runs it"]
 fn inside() {
-    let Some(cassettes) = env::var_os(CASSETTES) else { return };
-    let command = env::var(COMMAND).expect("both are set");
-    let settings = env::var(SETTINGS).expect("all are set");
+    let given = |name| env::var(name).unwrap_or_else(|_| panic!("{name} is not set: another test runs this one"));
+    let (cassettes, command, settings) = (given(CASSETTES), given(COMMAND), given(SETTINGS));
     regress_test::replay(cassettes)
         .regress(env!("CARGO_BIN_EXE_regress"))
         .arguments(["--config", settings.as_str(), "--no-pending"])

@@ -59,7 +59,7 @@ fn connection(address: SocketAddr, numbers: std::ops::Range<usize>, recorded: us
         // So that neighbours are not asked for one after the other.
         let item = number.wrapping_mul(7919) % recorded;
         stream.get_mut().write_all(request(item).as_bytes())?;
-        let mut length = 0;
+        let (mut length, mut is_chunked) = (0, false);
         line.clear();
         stream.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200") {
@@ -72,12 +72,30 @@ fn connection(address: SocketAddr, numbers: std::ops::Range<usize>, recorded: us
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                     length = value.trim().parse().map_err(io::Error::other)?;
                 }
+                Some((name, value)) if name.eq_ignore_ascii_case("transfer-encoding") => {
+                    is_chunked = value.trim().eq_ignore_ascii_case("chunked");
+                }
                 Some(_) => {}
                 None => break,
             }
         }
-        body.resize(length, 0);
-        stream.read_exact(&mut body)?;
+        loop {
+            if is_chunked {
+                line.clear();
+                stream.read_line(&mut line)?;
+                length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            }
+            body.resize(length, 0);
+            stream.read_exact(&mut body)?;
+            if is_chunked {
+                // The end of the chunk's line, or the empty line after the last one.
+                line.clear();
+                stream.read_line(&mut line)?;
+            }
+            if !is_chunked || length == 0 {
+                break;
+            }
+        }
     }
     Ok(())
 }

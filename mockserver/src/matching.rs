@@ -288,7 +288,11 @@ impl Stage<'_> {
         let free: Vec<usize> = self.usage.unplayed(rung, key, recorded).take(MOST_TRIED).collect();
         let again = free.is_empty();
         let tried = if again { self.usage.again(rung, key, recorded, reuse).into_iter().collect() } else { free };
-        let against = Against { rung, ..self.against() };
+        // What comes again and again for no entry makes its own value each time.
+        let nothing = Bindings::default();
+        let is_anew = again && self.scope == HitScope::Ambient;
+        let before = if is_anew { [&nothing, &nothing] } else { [&self.usage.bindings, self.ambient] };
+        let against = Against { library: self.library, shelf: self.shelf, before, rung };
         let mut fitting = tried.iter().filter_map(|number| {
             // Two requests with one key can still say different things.
             let (differences, fresh) = against.differences(*number, asked)?;
@@ -300,15 +304,6 @@ impl Stage<'_> {
         let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
         self.usage.play(number, true);
         Some(Claimed { number, rung, runner_up, again, bound })
-    }
-
-    fn against(&self) -> Against<'_> {
-        Against {
-            library: self.library,
-            shelf: self.shelf,
-            before: [&self.usage.bindings, self.ambient],
-            rung: self.policy.max_rung,
-        }
     }
 }
 

@@ -230,10 +230,10 @@ impl Attempt<'_> {
             return true;
         }
         let [own, ambient] = self.given;
-        let was_given = own.is_some_and(|given| given.has_before(recorded, self.at));
-        if was_given || [own, ambient].into_iter().flatten().any(|given| given.has(actual)) || {
-            ambient.is_some_and(|given| given.has(recorded))
-        } {
+        let was_given = own.is_some_and(|given| given.has_before(recorded, self.at))
+            || ambient.is_some_and(|given| given.has(recorded));
+        let is_given = [own, ambient].into_iter().flatten().any(|given| given.has(actual));
+        if was_given || is_given {
             return false;
         }
         let bound = Bound { recorded: recorded.to_owned(), actual: actual.to_owned() };

@@ -386,6 +386,15 @@ fn past_the_end_answers_what_the_policy_says() {
 }
 
 #[test]
+fn what_comes_again_for_no_entry_makes_its_own_value_each_time() {
+    let mock = mock(Vec::new(), vec![answered(order(RECORDED[0], 1), ok(""))], Mode::Strict);
+    for id in NEW {
+        assert_eq!(hit(&asked(&mock, &order(id, 1))), Some((HitScope::Ambient, 0)));
+    }
+    assert_eq!(hit(&asked(&mock, &order(NEW[0], 2))), None);
+}
+
+#[test]
 fn very_many_alike_are_told_apart_by_what_was_bound() {
     let id = |kind: u32, number: u32| format!("{kind:08x}-0000-4000-8000-{number:012x}");
     let recorded = (0..2000).map(|number| answered(order(&id(1, number), 1), ok(""))).collect();
