@@ -131,7 +131,7 @@ fn mountebank(folder: &Path, port: u16, recorded: usize) -> Result<Command, Stri
                 "method": "GET", "path": format!("/items/{item}"), "query": {"currency": "EUR"},
                 "headers": {"Accept": "application/json"},
             }}],
-            "responses": [{"is": {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": body(item)}}],
+            "responses": [{"is": {"statusCode": 200, "headers": {"Content-Type": "application/json", "Connection": "keep-alive"}, "body": body(item)}}],
         })
     };
     let stubs: Vec<Value> = (0..recorded).map(stub).collect();
