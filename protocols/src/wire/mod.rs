@@ -13,13 +13,15 @@ pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
 pub use fifo::Fifo;
 pub use server::{Server, Step};
 
-use crate::{Operation, Value, redis};
+use crate::{Operation, Value, dns, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Redis, RESP2 and RESP3.
     Redis,
+    /// DNS over TCP; over UDP its messages are read elsewhere.
+    Dns,
 }
 
 /// What the beginning of a connection looks like.
@@ -47,12 +49,13 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 1] = [Protocol::Redis];
+    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Dns];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
             Protocol::Redis => "redis",
+            Protocol::Dns => "dns",
         }
     }
 
@@ -72,6 +75,7 @@ impl Protocol {
     fn looks(self, opening: Opening<'_>) -> Detected {
         match self {
             Protocol::Redis => redis::detect(opening),
+            Protocol::Dns => dns::detect(opening),
         }
     }
 
@@ -85,6 +89,7 @@ impl Protocol {
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
             Protocol::Redis => Box::<redis::Conversation>::default(),
+            Protocol::Dns => Box::<dns::Conversation>::default(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Protocol {
     pub fn server(self, handshake: Option<&Value>) -> Box<dyn Server> {
         match self {
             Protocol::Redis => Box::new(redis::Player::new(handshake)),
+            Protocol::Dns => Box::<dns::Player>::default(),
         }
     }
 
@@ -99,6 +105,7 @@ impl Protocol {
     pub fn operation(self, request: &Value) -> Operation {
         match self {
             Protocol::Redis => redis::operation(request),
+            Protocol::Dns => dns::operation(request),
         }
     }
 
@@ -106,6 +113,7 @@ impl Protocol {
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_handshake(request),
+            Protocol::Dns => false,
         }
     }
 
@@ -113,6 +121,7 @@ impl Protocol {
     pub fn is_write(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_write(request),
+            Protocol::Dns => false,
         }
     }
 
@@ -120,6 +129,7 @@ impl Protocol {
     pub fn line(self, request: &Value) -> String {
         match self {
             Protocol::Redis => redis::line(request),
+            Protocol::Dns => dns::line(request),
         }
     }
 }
