@@ -15,5 +15,6 @@ mod samples;
 pub mod sandbox;
 pub mod survey;
 pub mod tls;
+mod turns;
 
 pub use error::Error;
