@@ -61,7 +61,8 @@ pub fn outcome(cassette: &CassetteId, file: &Path) -> Outcome {
 
 pub fn omitted() -> CallFinding {
     let (downstream, request) = ("config".to_owned(), "GET /flags".to_owned());
-    CallFinding { number: 0, downstream, destination: None, request, change: CallChange::Omitted }
+    let operation = request.clone();
+    CallFinding { number: 0, downstream, destination: None, request, operation, change: CallChange::Omitted }
 }
 
 /// The id of [`cassette`].
