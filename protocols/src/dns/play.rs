@@ -37,6 +37,10 @@ impl Server for Player {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.said.is_empty()
+    }
+
     fn step(&mut self) -> Option<Step> {
         if self.broken {
             return None;
