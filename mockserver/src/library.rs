@@ -120,11 +120,13 @@ pub(crate) struct Index {
     pub exact: ByKey,
     /// Addresses to which a connection was tried and not established.
     pub unreached: HashSet<SocketAddr>,
-    /// Addresses of servers that spoke first in no protocol we know. None of them also spoke one that we know.
-    pub server_first: HashSet<SocketAddr>,
+    /// Addresses of servers that spoke first in no protocol we know, with or without TLS. None of them also spoke one that we know.
+    pub server_first: HashSet<(SocketAddr, bool)>,
+    /// Whole conversations in no protocol we know, in recorded order, by port.
+    pub conversations: HashMap<u16, Vec<usize>>,
     /// Addresses with bytes of no protocol we know.
     pub opaque: HashSet<SocketAddr>,
-    /// How many exchanges with a request there are.
+    /// How many exchanges with a request there are, and conversations.
     pub playable: usize,
 }
 
@@ -148,7 +150,7 @@ impl Shelf {
             })
         };
         match rung {
-            Rung::Exact => &self.index().exact,
+            Rung::Exact | Rung::Turns => &self.index().exact,
             Rung::Noise => self.masked.get_or_init(made),
             Rung::Bound => self.shapes.get_or_init(made),
         }
@@ -210,20 +212,24 @@ impl Index {
         let playable = exact.values().map(|numbers| numbers.len()).sum();
         let mut index = Index { exact, playable, ..Index::default() };
         let mut spoke = HashSet::new();
-        for exchange in &cassette.downstream {
+        for (number, exchange) in cassette.downstream.iter().enumerate() {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
                 Content::Http1(_) | Content::Wire(_) => drop(spoke.insert(peer)),
                 Content::Opaque(turns) => {
                     index.opaque.insert(peer);
                     if turns.first().is_some_and(|turn| turn.from == Side::Server) {
-                        index.server_first.insert(peer);
+                        index.server_first.insert((peer, exchange.connection.tls));
+                    }
+                    if exchange.conversation().is_some() {
+                        index.conversations.entry(peer.port()).or_default().push(number);
+                        index.playable += 1;
                     }
                 }
                 Content::Nothing => drop(index.unreached.insert(peer)),
             }
         }
-        index.server_first.retain(|peer| !spoke.contains(peer));
+        index.server_first.retain(|(peer, _)| !spoke.contains(peer));
         index
     }
 }

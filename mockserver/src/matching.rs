@@ -137,7 +137,9 @@ pub(crate) struct Usage {
     seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
-    /// Exchanges with a request that were neither played nor lent.
+    /// How often a conversation was played.
+    times: HashMap<usize, usize>,
+    /// Exchanges with a request, and conversations, that were neither played nor lent.
     left: usize,
     pub bindings: Bindings,
 }
@@ -150,6 +152,7 @@ impl Usage {
             seen: HashMap::new(),
             played: vec![false; count],
             lent: vec![false; count],
+            times: HashMap::new(),
             left: shelf.index().playable,
             bindings: Bindings::default(),
         }
@@ -163,6 +166,21 @@ impl Usage {
         self.played[number] = true;
     }
 
+    /// Takes note that a conversation was played.
+    pub(crate) fn play_turns(&mut self, number: usize) {
+        self.play(number, true);
+        *self.times.entry(number).or_default() += 1;
+    }
+
+    pub(crate) fn is_played(&self, number: usize) -> bool {
+        self.played[number]
+    }
+
+    /// How often a conversation was played.
+    pub(crate) fn times(&self, number: usize) -> usize {
+        self.times.get(&number).copied().unwrap_or(0)
+    }
+
     /// Takes note that an exchange answers something else than it did; false when it is used already.
     pub(crate) fn lend(&mut self, number: usize) -> bool {
         let free = !self.played[number] && !self.lent[number];
@@ -173,7 +191,7 @@ impl Usage {
         free
     }
 
-    /// Whether every exchange with a request was played or lent.
+    /// Whether every exchange with a request, and every conversation, was played or lent.
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }

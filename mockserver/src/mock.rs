@@ -1,6 +1,9 @@
 //! The mock: what is played, to whom, and the journal of it.
 
+mod following;
+
 use std::{
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -61,8 +64,14 @@ impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
-        let state =
-            State { scope: Scope::Ambient, shelf: None, entry: Usage::default(), ambient, journal: Journal::default() };
+        let state = State {
+            scope: Scope::Ambient,
+            shelf: None,
+            entry: Usage::default(),
+            ambient,
+            held: HashSet::new(),
+            journal: Journal::default(),
+        };
         let shared = Shared {
             library,
             mode,
@@ -205,6 +214,8 @@ struct State {
     shelf: Option<Arc<Shelf>>,
     entry: Usage,
     ambient: Usage,
+    /// Conversations that a connection is having.
+    held: HashSet<following::Held>,
     journal: Journal,
 }
 
@@ -240,7 +251,7 @@ pub(crate) enum Opening {
     Reset,
     /// Silence that stands for a connection that was never established.
     Silence,
-    /// Its end: the server of the recording spoke first, in no protocol that can be played.
+    /// Its end: the server of the recording spoke first, in no protocol that is read, and what it said is not known.
     End,
 }
 
@@ -309,8 +320,10 @@ impl Shared {
             state.note(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
             return opening;
         }
-        if shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&destination)) {
-            let place = Place { destination, tls: false };
+        let place = Place { destination, tls: false };
+        let key = (canonical(destination), false);
+        let speaks_first = shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&key));
+        if speaks_first && self.candidates(&state, place).is_empty() {
             state.note(place, Attempted::Opaque(Bytes::new()), missed(MissReason::Opaque));
             return Opening::End;
         }
@@ -478,11 +491,16 @@ impl State {
 
     /// Takes note of something that named no downstream.
     fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        self.note_as(place, what, matched, None);
+    }
+
+    /// Takes note of something that was meant for that downstream, where it is known.
+    fn note_as(&mut self, place: Place, what: Attempted, matched: Match, downstream: Option<String>) {
         let destination = canonical(place.destination);
         self.journal.note(Call {
             scope: self.scope.clone(),
             destination,
-            downstream: destination.to_string(),
+            downstream: downstream.unwrap_or_else(|| destination.to_string()),
             tls: place.tls,
             what,
             matched,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use regress_cassettes::{
-    Cassette, CassetteId, Ended, Turn,
+    Cassette, Ended, Turn,
     diff::{Difference, Kind},
 };
 use regress_protocols::Side;
@@ -61,7 +61,7 @@ pub(crate) struct Following {
     /// Those that it may be having: what counts first comes first.
     candidates: Vec<Candidate>,
     strayed: Option<Strayed>,
-    /// Some conversation would have gone on like this, and another connection has it.
+    /// Some conversation would go on like this, and another connection is having or has had it.
     taken: bool,
     /// The client says no more.
     finished: bool,
@@ -70,8 +70,7 @@ pub(crate) struct Following {
 impl Candidate {
     /// The conversation with that index, at its beginning. It has to be one ([`regress_cassettes::Exchange::conversation`]).
     pub(crate) fn new(cassette: Arc<Cassette>, number: usize, whose: HitScope, again: bool) -> Candidate {
-        let mut candidate =
-            Candidate { cassette, number, whose, again, hearing: 0, offset: 0, saying: 0, heard: 0 };
+        let mut candidate = Candidate { cassette, number, whose, again, hearing: 0, offset: 0, saying: 0, heard: 0 };
         candidate.hearing = candidate.client_from(0);
         candidate
     }
@@ -87,7 +86,9 @@ impl Candidate {
     /// The first turn of the client from there on, else how many turns there are.
     fn client_from(&self, from: usize) -> usize {
         let turns = self.turns();
-        (from..turns.len()).find(|at| turns[*at].from == Side::Client && !turns[*at].bytes.is_empty()).unwrap_or(turns.len())
+        (from..turns.len())
+            .find(|at| turns[*at].from == Side::Client && !turns[*at].bytes.is_empty())
+            .unwrap_or(turns.len())
     }
 
     /// The client said this; gives where it differs from what was recorded.
@@ -167,6 +168,11 @@ impl Candidate {
         (self.whose == HitScope::Ambient, self.again)
     }
 
+    /// What a client said once it had all of the conversation.
+    pub(crate) fn beyond(&self, said: &[u8]) -> NearMiss {
+        self.near(difference(self.turns().len(), 0, &[], said)).near
+    }
+
     /// The exchange that the client strayed from.
     fn near(&self, difference: Difference) -> Strayed {
         let near =
@@ -207,16 +213,18 @@ impl Following {
         });
     }
 
-    /// What to do next. `is_free` says of a conversation whether no other connection is having it. What is to be said counts as said.
+    /// What to do next. `is_free` says of a conversation whether no other connection is having it, or has had it. What is to be said
+    /// counts as said.
     pub(crate) fn next(&mut self, is_free: impl Fn(&Candidate) -> bool) -> Next {
-        let before = self.candidates.len();
-        self.candidates.retain(|candidate| is_free(candidate));
-        self.taken |= self.candidates.len() < before;
-        let Some(first) = self.candidates.first() else { return Next::Stray };
-        let (rank, next) = (first.rank(), first.next());
-        let agree = self.candidates.iter().take_while(|other| other.rank() == rank).all(|other| other.goes_on(&next));
+        let free: Vec<&Candidate> = self.candidates.iter().filter(|candidate| is_free(candidate)).collect();
+        let Some(&first) = free.first() else {
+            self.taken = !self.candidates.is_empty();
+            return Next::Stray;
+        };
+        let next = first.next();
+        let agree = free.iter().filter(|other| other.rank() == first.rank()).all(|other| other.goes_on(&next));
         // At the very beginning a client may wait for a greeting that some have and others do not.
-        let may_tell = !self.finished && !first.is_new() && self.candidates.iter().any(Candidate::hears);
+        let may_tell = !self.finished && !first.is_new() && free.iter().any(|candidate| candidate.hears());
         if !agree && may_tell {
             return Next::Hear;
         }
@@ -226,14 +234,20 @@ impl Following {
                 self.candidates.retain(|candidate| candidate.says(said));
                 self.candidates.iter_mut().for_each(|candidate| candidate.saying = candidate.hearing);
             }
-            Next::End(_) => self.candidates.truncate(1),
+            Next::End(_) => self.candidates = vec![first.clone()],
         }
         next
     }
 
     /// The one conversation that it is having: none while that is not sure.
-    pub(crate) fn settled(&self) -> Option<&Candidate> {
-        if let [only] = &self.candidates[..] { Some(only) } else { None }
+    pub(crate) fn settled(&self, is_free: impl Fn(&Candidate) -> bool) -> Option<&Candidate> {
+        let mut free = self.candidates.iter().filter(|candidate| is_free(candidate));
+        free.next().filter(|_| free.next().is_none())
+    }
+
+    /// Whether the client has begun a turn and not ended it.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.candidates.iter().any(|candidate| candidate.offset > 0)
     }
 
     /// What was recorded that comes nearest to what the client said.
@@ -245,11 +259,6 @@ impl Following {
     pub(crate) fn is_exhausted(&self) -> bool {
         self.taken
     }
-}
-
-/// What a client said beyond a conversation that it had to its end.
-pub(crate) fn beyond(played: &Candidate, said: &[u8]) -> NearMiss {
-    played.near(difference(played.turns().len(), 0, &[], said)).near
 }
 
 /// Bytes that differ from those recorded in a turn, from the first that does.

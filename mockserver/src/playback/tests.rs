@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The service's side of a mock that serves loopback connections as if they had gone elsewhere.
-struct Service {
+pub(super) struct Service {
     mock: Option<Mock>,
     authority: Arc<Authority>,
     listener: TcpListener,
@@ -32,7 +32,7 @@ struct Service {
 }
 
 impl Service {
-    async fn of(mock: Mock) -> Service {
+    pub(super) async fn of(mock: Mock) -> Service {
         let (seen, sees) = unbounded_channel();
         let authority = Arc::new(Authority::new().unwrap());
         tokio::spawn(mock.serve_seen(sees, Arc::clone(&authority)));
@@ -41,15 +41,15 @@ impl Service {
     }
 
     /// One that replays an entry with these downstream exchanges.
-    async fn with(downstream: Vec<Exchange>) -> Service {
+    pub(super) async fn with(downstream: Vec<Exchange>) -> Service {
         Service::of(mock(downstream, Vec::new(), Mode::Strict)).await
     }
 
-    fn mock(&self) -> &Mock {
+    pub(super) fn mock(&self) -> &Mock {
         self.mock.as_ref().expect("the test still holds its mock")
     }
 
-    async fn connect(&self, destination: &str) -> TcpStream {
+    pub(super) async fn connect(&self, destination: &str) -> TcpStream {
         let (client, accepted) =
             tokio::join!(TcpStream::connect(self.listener.local_addr().unwrap()), self.listener.accept());
         let (stream, from) = accepted.unwrap();
@@ -60,7 +60,7 @@ impl Service {
 
     /// The journal once it holds `count` calls. Calls are noted before their effect is seen by the client, but for those
     /// whose client is gone.
-    async fn journal(&self, count: usize) -> Vec<Call> {
+    pub(super) async fn journal(&self, count: usize) -> Vec<Call> {
         let mut calls = Vec::new();
         while calls.len() < count {
             tokio::task::yield_now().await;
@@ -71,17 +71,17 @@ impl Service {
 }
 
 /// Bounds a test that would hang for ever if it failed.
-async fn bounded<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn bounded<T>(test: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(120), test).await.expect("nothing hangs")
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Bytes {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Bytes {
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes).await.unwrap();
     bytes.into()
 }
 
-async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<usize>) {
+pub(super) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<usize>) {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes).await;
     (bytes, end)
@@ -101,7 +101,7 @@ async fn call(stream: &mut TcpStream, request: &Message) -> Message {
     }
 }
 
-fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
+pub(super) fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
     let reason = |call: &Call| match &call.matched {
         Match::Hit { .. } => None,
         Match::Miss { reason, .. } => Some(*reason),
@@ -224,7 +224,7 @@ async fn what_is_not_http_is_journaled_with_its_first_bytes_and_closed() {
         let service = Service::with(vec![answered(ask("GET", "/a", ""), ok(""))]).await;
         bounded(async {
             for (destination, reason) in
-                [(PAYMENTS, MissReason::NotHttp), ("10.9.9.9:6379", MissReason::UnknownDestination)]
+                [(PAYMENTS, MissReason::OtherProtocol), ("10.9.9.9:6379", MissReason::UnknownDestination)]
             {
                 let mut stream = service.connect(destination).await;
                 stream.write_all(garbage).await.unwrap();
@@ -248,7 +248,7 @@ async fn garbage_behind_a_request_does_not_spoil_the_answer() {
         let wire = [ask("GET", "/a", "").wire(), b"\0\0garbage\r\n\r\n".to_vec()].concat();
         stream.write_all(&wire).await.unwrap();
         assert_eq!(read_to_end(&mut stream).await.0, ok("a").wire());
-        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::NotHttp)]);
+        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::OtherProtocol)]);
     })
     .await;
 }
@@ -501,7 +501,7 @@ async fn tls_is_found_by_its_first_byte() {
         let stranger = connector_of_strangers();
         assert!(stranger.connect(name, service.connect(peer).await).await.is_err());
         let calls = service.journal(1).await;
-        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::NotHttp)], true));
+        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::OtherProtocol)], true));
     })
     .await;
 }
@@ -535,16 +535,16 @@ async fn a_connection_without_a_word_counts_only_where_nobody_knows_the_destinat
 }
 
 #[tokio::test]
-async fn recorded_bytes_of_no_protocol_are_not_played() {
+async fn bytes_of_no_protocol_that_were_not_all_recorded_are_not_played() {
     let database = "10.0.0.8:3306";
     let opaque = exchange(
         database,
         false,
         Content::Opaque(vec![turn(Side::Server, b"5.7.16"), turn(Side::Client, b"auth")]),
-        Ended::Ok,
+        Ended::Unfinished,
     );
     let cache = "10.0.0.8:6379";
-    let redis = exchange(cache, false, Content::Opaque(vec![turn(Side::Client, b"PING\r\n")]), Ended::Ok);
+    let redis = exchange(cache, false, Content::Opaque(vec![turn(Side::Client, b"PING\r\n")]), Ended::Unfinished);
     let service = Service::with(vec![opaque, redis]).await;
     bounded(async {
         let mut stream = service.connect(database).await;
