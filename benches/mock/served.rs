@@ -160,7 +160,7 @@ fn ambient(recorded: usize) -> Cassette {
         let response = Some(Message::response(200, "OK", &headers, body(item)));
         let http = HttpExchange { request, interim: Vec::new(), response, streamed: Vec::new(), upgraded: Vec::new() };
         Exchange {
-            downstream: Some(downstream_name(Some("prices:8080"), peer, false)),
+            downstream: Some(downstream_name(Some("prices:8080"), None, peer, false)),
             connection: Connection { id: 1, local: None, peer: peer.into(), tls: false },
             at: item as i64,
             took: Some(1),

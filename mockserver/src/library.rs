@@ -62,6 +62,16 @@ impl Library {
         self.survey.speaker(peer)
     }
 
+    /// The addresses that a name had in the recordings.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        self.survey.addresses(name)
+    }
+
+    /// The downstreams at that address, without or inside TLS, that no request names.
+    pub(crate) fn unnamed_at(&self, peer: SocketAddr, tls: bool) -> impl Iterator<Item = &str> {
+        self.survey.unnamed_at(peer, tls)
+    }
+
     /// What is played in every scope.
     pub(crate) fn ambient(&self) -> Option<&Arc<Shelf>> {
         self.ambient.as_ref()

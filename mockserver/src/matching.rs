@@ -14,7 +14,7 @@ mod near_identical;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
     Content, Exchange,
@@ -115,8 +115,26 @@ impl<'a> Asked<'a> {
     /// A request that came for `destination`.
     pub(crate) fn new(request: impl Into<Request<'a>>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let (request, destination) = (request.into(), canonical(destination));
-        let host = request.http().and_then(|message| message.header_text("host"));
-        let name = downstream_name(host.as_deref(), destination, tls);
+        let name = downstream_name(host(request).as_deref(), None, destination, tls);
+        Asked::of(name, request, destination, tls, now)
+    }
+
+    /// A request that came for `destination`, under each of these names of downstreams that it may be meant for, unless it names one itself.
+    pub(crate) fn under(
+        names: Vec<String>,
+        request: Request<'a>,
+        destination: SocketAddr,
+        tls: bool,
+        now: i64,
+    ) -> Vec<Asked<'a>> {
+        if names.is_empty() || host(request).is_some_and(|host| !host.trim().is_empty()) {
+            return vec![Asked::new(request, destination, tls, now)];
+        }
+        let destination = canonical(destination);
+        names.into_iter().map(|name| Asked::of(name, request, destination, tls, now)).collect()
+    }
+
+    fn of(name: String, request: Request<'a>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let exact = Key::of(&name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
     }
@@ -127,6 +145,11 @@ impl<'a> Asked<'a> {
             && exchange.connection.peer.inet().is_some_and(|peer| peer.port() == self.destination.port())
             && exchange.connection.tls == self.tls
     }
+}
+
+/// What the `Host` field of a request says.
+fn host(request: Request<'_>) -> Option<Cow<'_, str>> {
+    request.http().and_then(|message| message.header_text("host"))
 }
 
 /// Which exchanges of one cassette were played, and what the service made anew meanwhile.

@@ -3,8 +3,8 @@
 mod following;
 
 use std::{
-    collections::HashSet,
-    net::{Ipv4Addr, SocketAddr},
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -33,6 +33,7 @@ use crate::{
     matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
+    survey,
     tls::Authority,
 };
 pub use crate::{
@@ -69,6 +70,7 @@ impl Mock {
             shelf: None,
             entry: Usage::default(),
             ambient,
+            resolved: HashMap::new(),
             held: HashSet::new(),
             journal: Journal::default(),
         };
@@ -121,7 +123,7 @@ impl Mock {
                         }
                         Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
                         Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
-                        Some(Intercepted::Query(_)) => {}
+                        Some(Intercepted::Query(query)) => shared.resolved(query.name),
                         None => more = false,
                     },
                     Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -214,6 +216,8 @@ struct State {
     shelf: Option<Arc<Shelf>>,
     entry: Usage,
     ambient: Usage,
+    /// The name that was last resolved to an address.
+    resolved: HashMap<IpAddr, String>,
     /// Conversations that a connection is having.
     held: HashSet<following::Held>,
     journal: Journal,
@@ -378,6 +382,24 @@ impl Shared {
         });
     }
 
+    /// Takes note of a name that was resolved to what was recorded of it.
+    pub(crate) fn resolved(&self, name: String) {
+        let mut state = self.state();
+        for address in self.library.addresses(&name) {
+            state.resolved.insert(address, name.clone());
+        }
+    }
+
+    /// Under which names of downstreams a connection may have been made that does not say so itself: that which the service resolved
+    /// last, else all that were recorded at this address.
+    fn names_at(&self, state: &State, place: Place) -> Vec<String> {
+        let peer = canonical(place.destination);
+        let names: Vec<&str> = self.library.unnamed_at(peer, place.tls).collect();
+        let resolved = state.resolved.get(&peer.ip());
+        let last = resolved.and_then(|last| names.iter().find(|name| survey::host(name) == last));
+        last.map_or_else(|| names.iter().map(|name| (*name).to_owned()).collect(), |last| vec![(*last).to_owned()])
+    }
+
     /// Why something that is no request missed.
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
@@ -394,21 +416,23 @@ impl Shared {
     /// Decides what is said to a request, and takes note of it.
     pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
-        let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
-        let (scope, shelves) = {
+        let (scope, shelves, mut asked) = {
             let mut state = self.state();
+            let names = self.names_at(&state, place);
+            let asked = Asked::under(names, request.into(), place.destination, place.tls, now);
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
-            for (whose, shelf) in &shelves {
+            let each = shelves.iter().flat_map(|shelf| asked.iter().map(move |asked| (shelf, asked)));
+            for ((whose, shelf), asked) in each {
                 let whose = *whose;
-                match self.claim(&mut state, whose, shelf, &asked) {
+                match self.claim(&mut state, whose, shelf, asked) {
                     Claim::Exchange(Claimed { number, rung, runner_up, again, bound }) => {
                         let recorded = Recorded { cassette: Arc::clone(&shelf.cassette), number };
                         let cassette = shelf.cassette.id.clone();
                         let matched =
                             Match::Hit { cassette, exchange: number, scope: whose, rung, runner_up, again, bound };
-                        state.journal.note(call(scope, &asked, matched, None));
+                        state.journal.note(call(scope, asked, matched, None));
                         drop(state);
                         self.changed.notify_waiters();
                         return Reply::Recorded(recorded);
@@ -417,9 +441,9 @@ impl Shared {
                     Claim::Unknown => {}
                 }
             }
-            (scope, shelves)
+            (scope, shelves, asked)
         };
-        self.miss(scope, &shelves, &asked, exhausted)
+        self.miss(scope, &shelves, &asked.swap_remove(0), exhausted)
     }
 
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {

@@ -5,11 +5,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use regress_cassettes::{Cassette, Content, Ended};
+use regress_cassettes::{Cassette, Content, Ended, Exchange};
+use regress_protocols::{Value, dns, wire::Protocol};
 
-use regress_protocols::{Value, wire::Protocol};
-
-use crate::{dns::RecordedNames, library::canonical};
+use crate::{
+    dns::{Answers, RecordedNames},
+    library::canonical,
+};
 
 /// Which names the recordings called and where, and who refused them. It grows with the addresses of downstreams, not
 /// with the number of cassettes.
@@ -23,6 +25,10 @@ pub struct Survey {
     others: HashSet<SocketAddr>,
     /// Who speaks a protocol other than HTTP.
     speakers: HashMap<SocketAddr, Speaker>,
+    /// Names of downstreams that no request names, by port and whether TLS is spoken there.
+    unnamed: HashMap<(u16, bool), BTreeSet<String>>,
+    /// What resolvers answered.
+    answers: Answers,
 }
 
 /// Who speaks a protocol other than HTTP.
@@ -38,7 +44,13 @@ impl Survey {
     pub fn add(&mut self, cassette: &Cassette) {
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
+            if let Some(wire) = exchange.wire().filter(|wire| wire.protocol == Protocol::Dns) {
+                self.resolved(&wire.request, wire.response.as_ref());
+            }
             if let Some(name) = &exchange.downstream {
+                if !names_its_downstream(exchange) {
+                    self.unnamed.entry((peer.port(), exchange.connection.tls)).or_default().insert(name.clone());
+                }
                 match self.addresses.get_mut(host(name)) {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
@@ -58,6 +70,16 @@ impl Survey {
         }
     }
 
+    /// Takes in what a resolver answered.
+    fn resolved(&mut self, question: &Value, response: Option<&Value>) {
+        let Some(response) = response else { return };
+        let addresses = dns::addresses(question, response);
+        if let (Some(name), false) = (question.get("name").and_then(Value::as_text), addresses.is_empty()) {
+            self.addresses.entry(name.to_owned()).or_default().extend(addresses.iter().map(IpAddr::to_canonical));
+        }
+        self.answers.add(question, response);
+    }
+
     /// Takes in what a survey of other cassettes found.
     pub fn merge(&mut self, other: Survey) {
         for (host, addresses) in other.addresses {
@@ -71,21 +93,40 @@ impl Survey {
                 known.handshake = speaker.handshake;
             }
         }
+        for (place, names) in other.unnamed {
+            self.unnamed.entry(place).or_default().extend(names);
+        }
+        self.answers.merge(other.answers);
     }
 
-    /// Who speaks a protocol other than HTTP there.
+    /// Who speaks a protocol other than HTTP there, or at another address that has a name in common with it.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
-        self.speakers.get(&canonical(peer))
+        let peer = canonical(peer);
+        let is_alike = |other: &SocketAddr| {
+            let both = |known: &BTreeSet<IpAddr>| known.contains(&peer.ip()) && known.contains(&other.ip());
+            other.port() == peer.port() && self.addresses.values().any(both)
+        };
+        let other = || self.speakers.iter().filter(|(other, _)| is_alike(other)).min_by_key(|(other, _)| **other);
+        self.speakers.get(&peer).or_else(|| other().map(|(_, speaker)| speaker))
+    }
+
+    /// The downstreams at that address, without or inside TLS, that no request names: in protocols that have no place for a name.
+    pub(crate) fn unnamed_at(&self, peer: SocketAddr, tls: bool) -> impl Iterator<Item = &str> {
+        let names = self.unnamed.get(&(peer.port(), tls)).into_iter().flatten();
+        names.map(String::as_str).filter(move |name| self.reaches(name, peer.ip()))
     }
 
     /// The names that the recordings called, with the addresses they had.
     pub(crate) fn names(&self) -> RecordedNames {
         let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
-        self.addresses
-            .iter()
-            .filter(|(host, _)| is_name(host))
-            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)))
-            .collect()
+        let named = self.addresses.iter().filter(|(host, _)| is_name(host));
+        let pairs = named.flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)));
+        pairs.collect::<RecordedNames>().with_answers(self.answers.clone())
+    }
+
+    /// The addresses that a name had.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        self.addresses.get(name).into_iter().flatten().copied().collect()
     }
 
     /// Where connections were always refused: at least once, and none was ever established.
@@ -112,8 +153,14 @@ impl<'a> FromIterator<&'a Cassette> for Survey {
     }
 }
 
+/// Whether the request itself says for whom it is.
+fn names_its_downstream(exchange: &Exchange) -> bool {
+    let host = exchange.http().and_then(|http| http.request.header_text("host"));
+    host.is_some_and(|host| !host.trim().is_empty())
+}
+
 /// A downstream's name without its port.
-fn host(name: &str) -> &str {
+pub(crate) fn host(name: &str) -> &str {
     if name.starts_with('[') {
         return name.find(']').map_or(name, |end| &name[..=end]);
     }

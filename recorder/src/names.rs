@@ -1,7 +1,8 @@
 //! Which name led a process to an address, by the DNS answers that it received. Pure: events in, names out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
     net::IpAddr,
 };
 
@@ -11,6 +12,8 @@ use regress_protocols::{Value, dns};
 const MOST_NAMES: usize = 16_384;
 /// Of more processes it is not known by whom they were born.
 const MOST_PROCESSES: usize = 16_384;
+/// Of more questions it is not known how they were last answered.
+const MOST_QUESTIONS: usize = 16_384;
 /// Births are followed so far.
 const MOST_ANCESTORS: usize = 16;
 
@@ -41,6 +44,9 @@ pub(crate) struct Names {
     by_use: BTreeMap<u64, (Process, IpAddr)>,
     births: HashMap<u32, Birth>,
     by_birth: BTreeMap<u64, u32>,
+    /// What was last answered to a question, both as hashes, and the questions in the order in which they came up.
+    answers: HashMap<u64, u64>,
+    questions: VecDeque<u64>,
 }
 
 impl Names {
@@ -61,6 +67,21 @@ impl Names {
                 self.known.remove(&least);
             }
         }
+    }
+
+    /// Whether the last answer to this question was another one; how long it may be kept, and the order of its records, make no other.
+    pub(crate) fn is_news(&mut self, question: &Value, response: &Value) -> bool {
+        let (question, answer) = (hash(question), said(response));
+        let before = self.answers.insert(question, answer);
+        if before.is_none() {
+            self.questions.push_back(question);
+            if self.questions.len() > MOST_QUESTIONS
+                && let Some(oldest) = self.questions.pop_front()
+            {
+                self.answers.remove(&oldest);
+            }
+        }
+        before != Some(answer)
     }
 
     /// A process was forked.
@@ -88,7 +109,9 @@ impl Names {
             let birth = process.and_then(|process| self.births.get(&process)).copied();
             // What was told before its birth was told to another process of that number.
             let since = birth.map_or(0, |birth| birth.at);
-            if let Some(known) = self.known.get_mut(&(process, address)).filter(|known| (since..before).contains(&known.told)) {
+            if let Some(known) =
+                self.known.get_mut(&(process, address)).filter(|known| (since..before).contains(&known.told))
+            {
                 self.now += 1;
                 self.by_use.remove(&known.used);
                 known.used = self.now;
@@ -100,6 +123,24 @@ impl Names {
         }
         None
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a response says of its code and in its records.
+fn said(response: &Value) -> u64 {
+    let record = |record: &Value| hash(&(record.get("name"), record.get("type"), record.get("data")));
+    let sections = ["answers", "authorities", "additionals"].map(|section| {
+        let records = response.get(section).and_then(Value::as_list).unwrap_or_default();
+        let mut records: Vec<u64> = records.iter().map(record).collect();
+        records.sort_unstable();
+        records
+    });
+    hash(&(response.get("code"), sections))
 }
 
 #[cfg(test)]
@@ -149,6 +190,24 @@ mod tests {
         let (question, response) = answer("AAAA", "db.internal", &records);
         names.told(None, &question, &response);
         assert_eq!(names.of(None, "2001:db8::5".parse().unwrap()).as_deref(), Some("db.internal"));
+    }
+
+    #[test]
+    fn an_answer_is_news_once() {
+        let mut names = Names::default();
+        let records = [("a.internal", "A", "10.0.0.5"), ("a.internal", "A", "10.0.0.6")];
+        let (question, response) = answer("A", "a.internal", &records);
+        assert!(names.is_news(&question, &response));
+        let (_, turned) = answer("A", "a.internal", &[records[1], records[0]]);
+        assert!(!names.is_news(&question, &turned));
+        let (other, less) = answer("AAAA", "a.internal", &records[..1]);
+        assert!(names.is_news(&question, &less) && names.is_news(&other, &less));
+        assert!(names.is_news(&question, &response), "it is another than the last one");
+        for number in 0..MOST_QUESTIONS {
+            let (question, response) = answer("A", &number.to_string(), &[]);
+            assert!(names.is_news(&question, &response));
+        }
+        assert_eq!((names.answers.len(), names.questions.len()), (MOST_QUESTIONS, MOST_QUESTIONS));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use regress_cassettes::{Cassette, Defect, Exchange};
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
-use regress_protocols::{Mark, PairEvent, Paired, PairedContent, Request, http1::Message};
+use regress_protocols::{Mark, PairEvent, Paired, PairedContent, Request, dns, http1::Message};
 
 use crate::{
     Lack, Ledger,
@@ -12,6 +12,7 @@ use crate::{
     connections::{Connection, Part},
     correlate::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
+    names::Names,
     owner_log::LogLine,
 };
 
@@ -91,6 +92,7 @@ pub(crate) struct Pipeline {
     /// Connections within the service, by their client's end.
     lines: HashMap<SocketId, Line>,
     tls: HashSet<SocketId>,
+    names: Names,
     next_connection: u64,
     next_entry: u64,
     next_call: u64,
@@ -125,6 +127,7 @@ impl Pipeline {
             ends: HashMap::new(),
             lines: HashMap::new(),
             tls: HashSet::new(),
+            names: Names::default(),
             next_connection: 1,
             next_entry: 1,
             next_call: 1,
@@ -184,6 +187,7 @@ impl Pipeline {
                 let number = self.number();
                 let mut connection = Connection::new(socket, number, peer.into(), now);
                 connection.tls = self.tls.remove(&socket);
+                connection.name = self.names.of(now.unit.map(|unit| unit.process), peer.ip());
                 self.connections.insert(socket, connection);
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
@@ -203,11 +207,15 @@ impl Pipeline {
             }
             EventKind::Close { socket, cause } => self.close(now, socket, cause),
             EventKind::Serves { one_by_one } => self.correlator.fact(now, Fact::Serves { one_by_one }),
-            EventKind::Born { child } => self.correlator.fact(now, Fact::Born { child }),
+            EventKind::Born { child } => {
+                if let Some(parent) = now.unit {
+                    self.names.born(parent.process, child.process);
+                }
+                self.correlator.fact(now, Fact::Born { child });
+            }
             EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
             EventKind::Gone => self.correlator.fact(now, Fact::Gone),
-            // Names come from the Host field; an answer of the resolver adds nothing to it.
-            EventKind::Name { .. } => {}
+            EventKind::Name { bytes } => self.named(now, &bytes),
             EventKind::Lost(loss) => {
                 self.ledger.add(loss.kind.into(), loss.events, loss.bytes);
                 self.lost.get_or_insert_default().add(event.at, loss);
@@ -351,6 +359,17 @@ impl Pipeline {
         self.rulings();
     }
 
+    /// A process was told the answer to a question for a name.
+    fn named(&mut self, now: Moment, reply: &[u8]) {
+        let Some((question, response)) = dns::read_reply(reply) else { return };
+        self.names.told(now.unit.map(|unit| unit.process), &question, &response);
+        if self.names.is_news(&question, &response) {
+            let number = self.number();
+            let timed = assemble::told_by_datagram(number, now.at, question, response);
+            self.outputs.push_back(self.as_ambient(timed));
+        }
+    }
+
     fn number(&mut self) -> u64 {
         let number = self.next_connection;
         self.next_connection += 1;
@@ -363,6 +382,9 @@ impl Pipeline {
             let number = self.number();
             let mut connection = Connection::new(socket, number, peer.clone(), now);
             connection.tls = self.tls.remove(&socket);
+            if let (Role::Client, false, Address::Inet(peer)) = (role, joined, &peer) {
+                connection.name = self.names.of(now.unit.map(|unit| unit.process), peer.ip());
+            }
             self.connections.insert(socket, connection);
         }
         if let Some(connection) = self.connections.get_mut(&socket) {

@@ -33,9 +33,11 @@ pub enum Outcome {
     Answered,
     /// The name is known, and has no record of this type.
     Empty,
-    /// No such name (NXDOMAIN).
+    /// No such name (NXDOMAIN), and nothing is known of it.
     Unknown,
-    /// The host's resolver could not tell.
+    /// No such name, as was recorded.
+    Absent,
+    /// The resolver could not tell.
     Failed,
 }
 

@@ -28,7 +28,7 @@ impl Names {
     pub(super) async fn answer(&self, query: &[u8], over_udp: bool) -> Option<(Vec<u8>, Query)> {
         let question = Question::parse(query)?;
         let (reply, outcome) = match self {
-            Self::Recorded(names) => question.answer_from(query, names.lookup(&question.name), over_udp),
+            Self::Recorded(names) => names.answer(query, &question, over_udp),
             Self::Forward(names) => names.answer(query, &question, over_udp).await,
         };
         let query = Query { name: question.name, kind: question.kind, outcome };

@@ -1,6 +1,6 @@
 //! Conversations in no recognised protocol: which connection is having which.
 
-use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use regress_cassettes::{Cassette, CassetteId};
 
@@ -148,6 +148,7 @@ impl Shared {
 
     pub(super) fn candidates(&self, state: &State, place: Place) -> Vec<Candidate> {
         let destination = canonical(place.destination);
+        let names = self.names_at(state, place);
         let mut candidates = Vec::new();
         for (whose, shelf) in self.shelves(state) {
             let (usage, reuse) = match whose {
@@ -155,7 +156,11 @@ impl Shared {
                 HitScope::Ambient => (&state.ambient, Reuse::Last),
             };
             let numbers = shelf.index().conversations.get(&destination.port()).map_or(&[][..], Vec::as_slice);
-            let is_there = |number: &usize| self.is_with(&shelf, *number, place.tls, destination);
+            let is_there = |number: &usize| {
+                let exchange = &shelf.cassette.downstream[*number];
+                exchange.connection.tls == place.tls
+                    && exchange.downstream.as_ref().is_some_and(|name| names.contains(name))
+            };
             let mut there: Vec<usize> = numbers.iter().copied().filter(is_there).collect();
             match reuse {
                 Reuse::Strict => {}
@@ -169,13 +174,6 @@ impl Shared {
             candidates.extend(there.into_iter().map(candidate));
         }
         candidates
-    }
-
-    /// Whether an exchange was with a downstream that has this address.
-    fn is_with(&self, shelf: &Shelf, number: usize, tls: bool, destination: SocketAddr) -> bool {
-        let exchange = &shelf.cassette.downstream[number];
-        let name = exchange.downstream.as_deref().unwrap_or_default();
-        exchange.connection.tls == tls && self.library.reaches(name, destination.ip())
     }
 
     fn cassette(&self, state: &State, id: &CassetteId) -> Option<Arc<Cassette>> {

@@ -43,8 +43,13 @@ fn is_transfer(kind: RecordType) -> bool {
     matches!(kind, RecordType::AXFR | RecordType::IXFR)
 }
 
+/// The question of a query; `None` for what is none.
+pub fn question(query: &[u8]) -> Option<Value> {
+    asked(&read_query(query)?)
+}
+
 /// The question of a message.
-pub(super) fn question(message: &Message) -> Option<Value> {
+pub(super) fn asked(message: &Message) -> Option<Value> {
     let query = message.queries.first()?;
     let mut members = vec![
         ("name".into(), Value::text(record::name(&query.name))),
@@ -96,7 +101,7 @@ fn response(message: &Message) -> Option<Value> {
 /// The question and the response of a reply that came as a datagram; `None` for what is none, and for one that repeats no question.
 pub fn read_reply(datagram: &[u8]) -> Option<(Value, Value)> {
     let (message, response) = read_response(datagram)?;
-    Some((question(&message)?, response))
+    Some((asked(&message)?, response))
 }
 
 /// The addresses that a response gives for the name that was asked for, itself or through aliases, in order.

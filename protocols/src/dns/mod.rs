@@ -18,6 +18,8 @@ mod record;
 mod samples;
 
 pub use detect::detect;
-pub use message::{NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, addresses, code, line, operation, read_reply, reply};
+pub use message::{
+    NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, addresses, code, line, operation, question, read_reply, reply,
+};
 pub use pair::Conversation;
 pub use play::Player;

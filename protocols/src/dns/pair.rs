@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::message::{question, read_query, read_response};
+use super::message::{asked, read_query, read_response};
 use crate::{
     Value,
     wire::{Ask, Cut, Detected, Dialect, Heard, Opening, Told, Unreadable},
@@ -44,7 +44,7 @@ impl Dialect for Conversation {
             Err(wanted) => return Ok(Cut::Partial(wanted)),
         };
         let query = read_query(bytes).ok_or(Unreadable::Garbage)?;
-        let value = question(&query).ok_or(Unreadable::Garbage)?;
+        let value = asked(&query).ok_or(Unreadable::Garbage)?;
         self.waiting.push_back((query.metadata.id, None));
         Ok(Cut::Whole(2 + bytes.len(), Heard::Request(Ask { value, setup: true, answered: true })))
     }

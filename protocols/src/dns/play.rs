@@ -47,7 +47,7 @@ impl Server for Player {
         }
         let query = pair::message(&self.said).ok()?.to_vec();
         self.said.drain(..2 + query.len());
-        let Some(asked) = message::read_query(&query).as_ref().and_then(message::question) else {
+        let Some(asked) = message::question(&query) else {
             self.broken = true;
             return Some(Step::Garbage);
         };

@@ -99,13 +99,13 @@ fn addresses_are_those_of_the_name_alone() {
 #[test]
 fn what_is_asked_otherwise_is_another_question() {
     let mut asked = Message::from_vec(&query(7, "a.test", "A")).unwrap();
-    let plain = question(&asked).unwrap();
+    let plain = super::asked(&asked).unwrap();
     asked.metadata.recursion_desired = false;
     let mut edns = Edns::new();
     edns.set_dnssec_ok(true);
     asked.edns = Some(edns);
     asked.queries[0].query_class = DNSClass::CH;
-    let other = question(&asked).unwrap();
+    let other = super::asked(&asked).unwrap();
     assert_ne!(plain, other);
     assert_eq!(other.get("class"), Some(&Value::text("CH")));
     assert_eq!((other.get("recursion"), other.get("dnssec")), (Some(&Value::Bool(false)), Some(&Value::Bool(true))));
