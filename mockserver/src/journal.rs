@@ -58,6 +58,13 @@ pub enum Told {
     Refusal,
 }
 
+impl Told {
+    /// The response, in HTTP.
+    pub fn http(&self) -> Option<&Message> {
+        if let Told::Http(message) = self { Some(message) } else { None }
+    }
+}
+
 /// What was attempted.
 #[expect(clippy::large_enum_variant, reason = "nearly all calls are the large one")]
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -357,6 +357,7 @@ mod tests {
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
     use bytes::Bytes;
     use regress_cassettes::diff::{Noise, RuleText};
+    use regress_mockserver::mock::Attempted;
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
         judge_under(&Rules::none(), cassette, seen, journal, exited)

@@ -124,6 +124,7 @@ fn binary(bytes: &[u8]) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     use regress_cassettes::diff::Rules;
+    use regress_mockserver::mock::Attempted;
 
     use super::*;
     use crate::rules::EntryRules;
