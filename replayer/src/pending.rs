@@ -38,11 +38,11 @@ pub fn propose(
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
         match (&mut exchange.content, changed.request) {
-            (Content::Http1(http), Request::Http(request)) => {
+            (Content::Http1(http), Some(Request::Http(request))) => {
                 let lens = lens(rules.call(&changed.call.downstream, &http.request));
                 http.request = whole(&http.request, request, &lens);
             }
-            (Content::Wire(wire), Request::Wire(_, request)) => wire.request = bindings.as_recorded_value(request),
+            (Content::Wire(wire), Some(Request::Wire(_, request))) => wire.request = bindings.as_recorded_value(request),
             _ => {}
         }
         match (&changed.call.answered, &mut exchange.content) {
