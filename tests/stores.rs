@@ -2,6 +2,8 @@
 
 /// Redis.
 mod redis;
+/// A protocol that nobody knows.
+mod turns;
 
 use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
 

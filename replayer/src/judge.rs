@@ -367,8 +367,11 @@ mod tests {
     use super::*;
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
     use bytes::Bytes;
-    use regress_cassettes::diff::{Noise, RuleText};
-    use regress_mockserver::mock::Attempted;
+    use regress_cassettes::{
+        Turn,
+        diff::{Difference, Kind, Noise, RuleText},
+    };
+    use regress_mockserver::mock::{Attempted, MissReason, NearMiss};
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
         judge_under(&Rules::none(), cassette, seen, journal, exited)
@@ -647,8 +650,7 @@ mod tests {
             actual: Some("from byte 4: 2\\n".to_owned()),
             noise: None,
         };
-        let nearest =
-            vec![NearMiss { cassette: cassette.id.clone(), exchange: 0, differences: vec![differs.clone()] }];
+        let nearest = vec![NearMiss { cassette: cassette.id.clone(), exchange: 0, differences: vec![differs.clone()] }];
         other.matched = Match::Miss { reason: MissReason::DifferentRequest, nearest };
         let changed = judge(&cassette, &ok(), &[other, hit(&cassette, 1)], None);
         let [Finding::Call(finding)] = &changed.findings[..] else { panic!("{:?}", changed.findings) };

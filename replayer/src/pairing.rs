@@ -149,9 +149,8 @@ fn likeness(
 
 /// Whether something was recorded there that cannot be played, so that the entry is inconclusive.
 fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
-    let is_unplayed = |exchange: &&Exchange| {
-        matches!(exchange.content, Content::Opaque(_)) && exchange.conversation().is_none()
-    };
+    let is_unplayed =
+        |exchange: &&Exchange| matches!(exchange.content, Content::Opaque(_)) && exchange.conversation().is_none();
     cassette
         .downstream
         .iter()
@@ -186,7 +185,9 @@ pub(crate) fn reason(reason: &MissReason) -> &'static str {
         MissReason::UnknownOperation => "no recorded call of this downstream is this operation",
         MissReason::DifferentRequest => "no recorded call says the same",
         MissReason::AllUsed => "it was made more often than recorded",
-        MissReason::Opaque => "what was recorded here is in no protocol that is read, and what came is not what was said then",
+        MissReason::Opaque => {
+            "what was recorded here is in no protocol that is read, and what came is not what was said then"
+        }
         MissReason::OtherProtocol => "it does not speak the protocol that was recorded here",
         MissReason::NotKept => "it was not judged",
     }

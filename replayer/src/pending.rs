@@ -42,7 +42,9 @@ pub fn propose(
                 let lens = lens(rules.call(&changed.call.downstream, &http.request));
                 http.request = whole(&http.request, request, &lens);
             }
-            (Content::Wire(wire), Some(Request::Wire(_, request))) => wire.request = bindings.as_recorded_value(request),
+            (Content::Wire(wire), Some(Request::Wire(_, request))) => {
+                wire.request = bindings.as_recorded_value(request)
+            }
             _ => {}
         }
         match (&changed.call.answered, &mut exchange.content) {
