@@ -136,14 +136,20 @@ impl Shared {
         Some(following.next(|candidate| state.is_free(candidate, None)))
     }
 
-    /// Whether the server speaks first there, in a conversation.
+    /// Whether the server speaks first there, in a conversation; also where all of them are over, so that no client is left waiting for it.
     pub(crate) fn greets(&self, place: Place) -> bool {
-        let key = (canonical(place.destination), place.tls);
-        let speaks_first = {
-            let state = self.state();
-            self.shelves(&state).iter().any(|(_, shelf)| shelf.index().server_first.contains(&key))
+        let state = self.state();
+        let candidates = self.candidates(&state, place);
+        let shelves = self.shelves(&state);
+        let speaks_first = |candidate: &Candidate| {
+            let peer = candidate.cassette.downstream[candidate.number].connection.peer.inet().map(canonical);
+            peer.is_some_and(|peer| {
+                shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&(peer, place.tls)))
+            })
         };
-        speaks_first && matches!(self.in_turns(place, &[]), Some(Next::Say(_)))
+        let greets = candidates.iter().any(speaks_first);
+        let next = Following::new(candidates).next(|candidate| state.is_free(candidate, None));
+        greets && matches!(next, Next::Say(_) | Next::Stray)
     }
 
     pub(super) fn candidates(&self, state: &State, place: Place) -> Vec<Candidate> {

@@ -117,6 +117,10 @@ async fn a_server_that_speaks_first_does_so_again() {
         assert_eq!(hits, [1, 0]);
         let mut third = service.connect(PEER).await;
         line(&mut third, "A", "y").await;
+        service.mock().take_journal();
+        let mut more = service.connect(PEER).await;
+        assert_eq!(read_to_end(&mut more).await.0, b"", "a client that waits for a greeting is not left waiting");
+        assert_eq!(reasons(&service.mock().take_journal()), [Some(MissReason::AllUsed)]);
     })
     .await;
 }
