@@ -1,5 +1,7 @@
 //! Services that keep things in a store which does not speak HTTP: recorded with the real store, replayed without it.
 
+/// Downstreams by the names that the service resolved, and what resolvers answered.
+mod names;
 /// Redis.
 mod redis;
 /// A protocol that nobody knows.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use regress_cassettes::{Cassette, Defect, Exchange};
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
-use regress_protocols::{Mark, PairEvent, Paired, PairedContent, Request, dns, http1::Message};
+use regress_protocols::{Mark, PairEvent, Paired, PairedContent, Request, http1::Message};
 
 use crate::{
     Lack, Ledger,
@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod hops;
+mod naming;
 mod scope;
 
 use hops::{Line, MOST_OF_A_HOP};
@@ -187,7 +188,7 @@ impl Pipeline {
                 let number = self.number();
                 let mut connection = Connection::new(socket, number, peer.into(), now);
                 connection.tls = self.tls.remove(&socket);
-                connection.name = self.names.of(now.unit.map(|unit| unit.process), peer.ip());
+                connection.name = self.name_of(now, peer);
                 self.connections.insert(socket, connection);
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
@@ -359,17 +360,6 @@ impl Pipeline {
         self.rulings();
     }
 
-    /// A process was told the answer to a question for a name.
-    fn named(&mut self, now: Moment, reply: &[u8]) {
-        let Some((question, response)) = dns::read_reply(reply) else { return };
-        self.names.told(now.unit.map(|unit| unit.process), &question, &response);
-        if self.names.is_news(&question, &response) {
-            let number = self.number();
-            let timed = assemble::told_by_datagram(number, now.at, question, response);
-            self.outputs.push_back(self.as_ambient(timed));
-        }
-    }
-
     fn number(&mut self) -> u64 {
         let number = self.next_connection;
         self.next_connection += 1;
@@ -383,7 +373,7 @@ impl Pipeline {
             let mut connection = Connection::new(socket, number, peer.clone(), now);
             connection.tls = self.tls.remove(&socket);
             if let (Role::Client, false, Address::Inet(peer)) = (role, joined, &peer) {
-                connection.name = self.names.of(now.unit.map(|unit| unit.process), peer.ip());
+                connection.name = self.name_of(now, *peer);
             }
             self.connections.insert(socket, connection);
         }
@@ -610,6 +600,7 @@ impl Pipeline {
         let part = connection.parts.remove(&paired.number).map_or(Part::Joined, |(part, _)| part);
         let is_http = matches!(paired.content, PairedContent::Http1 { .. });
         let downstream = connection.role != Some(Role::Server);
+        let process = connection.begun.unit.map(|unit| unit.process);
         let mut timed = assemble::exchange(connection, paired, downstream);
         if connection.reordered > 0 {
             timed.exchange.defects.push(Defect::LostEvents { events: connection.reordered, bytes: 0 });
@@ -622,6 +613,9 @@ impl Pipeline {
             self.touch(socket, lack);
         }
         self.has_said(now, part, &timed.exchange);
+        if downstream {
+            self.has_named(process, &timed.exchange);
+        }
         match part {
             Part::Entry(entry) if is_http => {
                 if let Some(draft) = self.entries.get_mut(&entry) {

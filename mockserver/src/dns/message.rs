@@ -31,6 +31,8 @@ const NAME_ERROR: u8 = 3;
 pub enum Outcome {
     /// Records.
     Answered,
+    /// Addresses that a file of the host has, and no resolver was asked for.
+    OfFile,
     /// The name is known, and has no record of this type.
     Empty,
     /// No such name (NXDOMAIN), and nothing is known of it.

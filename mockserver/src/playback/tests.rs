@@ -708,7 +708,10 @@ async fn datagrams_and_unknown_names_are_calls() {
     bounded(async {
         let destination = "10.0.0.1:514".parse().unwrap();
         let from = "10.0.0.2:9999".parse().unwrap();
-        let query = |name: &str, outcome| crate::dns::Query { name: name.to_owned(), kind: crate::dns::A, outcome };
+        let query = |name: &str, outcome| {
+            let (name, kind, told) = (name.to_owned(), crate::dns::A, Bytes::new());
+            crate::dns::Query { name, kind, outcome, told }
+        };
         for seen in [
             Intercepted::Datagram(Attempt { destination, from, protocol: Protocol::Udp, length: 3 }),
             Intercepted::Query(query("known.example", crate::dns::Outcome::Answered)),

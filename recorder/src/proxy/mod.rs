@@ -11,7 +11,7 @@ mod tap;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use regress_mockserver::{
-    dns::{Forward, Names},
+    dns::{Forward, Names, Outcome},
     intercept::{self, Intercepted},
     sandbox::{Sandbox, Spec},
     tls::Authority,
@@ -82,7 +82,9 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
                     let outbound = Arc::clone(&outbound);
                     tasks.spawn(async move { outbound.forward(arrival).await });
                 }
-                Intercepted::Query(query) => tracing::debug!(name = query.name, "name asked for"),
+                // A name of a file of the host is none that others resolve.
+                Intercepted::Query(query) if query.outcome == Outcome::OfFile => {}
+                Intercepted::Query(query) => taps.told(query.told).await,
                 Intercepted::Datagram(attempt) => {
                     tracing::warn!(destination = %attempt.destination, "a datagram was dropped: UDP is not forwarded");
                 }
