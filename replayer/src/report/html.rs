@@ -207,7 +207,7 @@ mod tests {
         let report = samples::report();
         let all = data(&report, ROOM);
         assert_eq!(all["left_out"], json!([]));
-        let room = Room { same: 0, others: 3, details: 3_000, groups: 2 };
+        let room = Room { same: 0, others: 3, details: 3_900, groups: 2 };
         let some = data(&report, room);
         let kept = some["outcomes"].as_array().unwrap();
         assert_eq!((kept.len(), some["groups"].as_array().unwrap().len()), (3, 2));
