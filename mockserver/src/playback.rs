@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     intercept::Arrival,
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
+    silence::Silence,
     tls::{self, Authority},
 };
 
@@ -43,8 +44,8 @@ pub(crate) enum Ending {
     Hold,
 }
 
-/// Plays to one connection until it ends.
-pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authority) {
+/// Plays to one connection until it ends. There is a `silence` where nobody knows its destination.
+pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &Shared, authority: &Authority) {
     let Arrival { stream, destination, .. } = arrival;
     let place = Place { destination, tls: false };
     // Small writes are sent at once, so that they are out before a reset.
@@ -61,8 +62,9 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
     if count == 0 {
-        return shared.silent(place);
+        return silence.map_or_else(|| shared.silent(place), Silence::closed);
     }
+    drop(silence);
     if !tls::is_client_hello(first[0]) {
         let mut stream = stream;
         let ending = Conversation::new(&mut stream, place, shared).play().await;
