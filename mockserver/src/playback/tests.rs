@@ -1,3 +1,5 @@
+mod silence;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
