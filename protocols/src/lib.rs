@@ -6,6 +6,7 @@
 
 pub mod fastcgi;
 pub mod http1;
+pub mod http2;
 
 /// A point of a recording: the number of the event that carried the bytes. Marks only ever grow, so they
 /// order things of one recording; what they mean in time is known to whoever handed them out.

@@ -1,8 +1,8 @@
 //! Both directions of a connection become exchanges.
 
 mod dialogue;
-mod open;
-mod raw;
+pub(crate) mod open;
+pub(crate) mod raw;
 mod seek;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use self::{
     seek::Seek,
 };
 use super::{Detected, Limits, Message, detect};
-use crate::{Mark, Side};
+use crate::{Mark, Side, http2::Reset};
 
 /// What a [`Pairer`] found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Paired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "it lives in a boxed `Paired`, and opaque exchanges are rare")]
 pub enum PairedContent {
-    /// A request, its response, and what followed a switch of protocols.
+    /// A request, its response, and what followed a switch of protocols. The start lines say which version of HTTP.
     Http1 {
         /// The request.
         request: Message,
@@ -94,8 +94,10 @@ pub enum PairedContent {
         /// After 101, or 2xx to CONNECT: everything else, in turns. Where such an answer did not come before the
         /// end: what the client said already behind its request.
         upgraded: Vec<(Side, Bytes)>,
+        /// What ended the stream of HTTP/2 before its time.
+        reset: Option<Reset>,
     },
-    /// Not HTTP/1: the bytes in turns.
+    /// Not HTTP: the bytes in turns.
     Opaque(Vec<(Side, Bytes)>),
 }
 
@@ -135,7 +137,7 @@ pub enum Problem {
 impl Problem {
     /// Adds it to others that are known. Gaps that follow each other are one, so that a stream of which nothing is seen
     /// has one gap.
-    fn join(self, problems: &mut Vec<Problem>) {
+    pub(crate) fn join(self, problems: &mut Vec<Problem>) {
         let Problem::Gap { from, position, bytes } = self else {
             if !problems.contains(&self) {
                 problems.push(self);
@@ -187,27 +189,27 @@ struct Piece {
 
 /// The events that wait to be taken, and the numbers of exchanges.
 #[derive(Debug, Default)]
-struct Out {
-    events: VecDeque<PairEvent>,
+pub(crate) struct Out {
+    pub events: VecDeque<PairEvent>,
     next_number: u64,
 }
 
 impl Out {
-    fn begin(&mut self, mark: Mark) -> u64 {
+    pub fn begin(&mut self, mark: Mark) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.events.push_back(PairEvent::RequestBegan { number, mark });
         number
     }
 
-    fn done(&mut self, paired: Paired) {
+    pub fn done(&mut self, paired: Paired) {
         self.events.push_back(PairEvent::Done(Box::new(paired)));
     }
 }
 
 /// Why nothing more will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     Closed,
     Reset,
     Stopped,
