@@ -5,15 +5,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
-    Side,
-    http1::{Limits, PairEvent},
+    Limits, PairEvent, Side,
     http2::{PREFACE, Pairer},
 };
 
 fuzz_target!(|input: &[u8]| {
     let [setting, script @ ..] = input else { return };
     let limits = if setting & 2 == 0 { Limits::default() } else { Limits { head: 64, body: 200 } };
-    let mut pairer = Pairer::new(setting & 1 == 1, limits);
+    let mut pairer = if setting & 1 == 1 { Pairer::joined(0, limits) } else { Pairer::new(limits) };
     if setting & 4 == 0 {
         pairer.data(0, Side::Client, PREFACE);
     }

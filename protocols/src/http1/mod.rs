@@ -16,8 +16,7 @@ mod properties;
 
 pub use detect::{Detected, detect};
 pub use error::{Fault, ParseError};
-pub use key::Operation;
 pub use message::{Chunk, Framing, Line, Message};
-pub use pair::{PairEnd, PairEvent, Paired, PairedContent, Pairer, Problem};
+pub use pair::Pairer;
 pub use parse::{Limits, RequestReader, ResponseReader};
 pub use play::{Answer, Then, answer, answer_after};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::Side;
+use crate::{PairEnd, PairEvent, Paired, PairedContent, Problem, Side};
 
 /// One message as bytes, with the body that is in it.
 #[derive(Clone, Debug)]
@@ -184,6 +184,7 @@ fn said(content: &PairedContent, side: Side) -> Vec<u8> {
         PairedContent::Http1 { interim, response, upgraded, .. } => {
             [wire(interim), wire(response.as_slice()), of(upgraded)].concat()
         }
+        PairedContent::Wire { .. } => Vec::new(),
     }
 }
 

@@ -8,10 +8,13 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The longest frame that is believed where the place in a connection is not known.
 const LONGEST_BELIEVED: u32 = 1 << 20;
 
-/// What the first bytes of a client look like.
+/// The longest SETTINGS that a server is believed to begin with.
+const MOST_SETTINGS: u32 = 6 * 64;
+
+/// What the first bytes of a side look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
-    /// The preface of HTTP/2.
+    /// The beginning of HTTP/2.
     Http2,
     /// Something else.
     Other,
@@ -29,12 +32,22 @@ pub fn detect(first: &[u8]) -> Detected {
     }
 }
 
-/// Whether a server that speaks before its client may begin HTTP/2 so: with SETTINGS, as every server does
-/// (RFC 9113 section 3.4), some of them at once.
-pub fn is_server_opening(first: &[u8]) -> bool {
-    let Some((header, _)) = first.split_first_chunk() else { return false };
-    let header = Header::parse(header);
-    header.kind == Kind::Settings && header.flags == 0 && header.is_sound() && header.length <= 6 * 64
+/// Tells by the first bytes of a server that speaks before its client whether it may begin HTTP/2 so: with SETTINGS, as
+/// every server does (RFC 9113 section 3.4), some of them at once. With nine bytes the answer is never
+/// [`Detected::NeedMore`].
+pub fn detect_server(first: &[u8]) -> Detected {
+    let mut header = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let known = first.len().min(header.len());
+    header[..known].copy_from_slice(&first[..known]);
+    let is_whole = known == header.len();
+    let header = Header::parse(&header);
+    let fits = header.kind == Kind::Settings && header.flags == 0 && header.length <= MOST_SETTINGS;
+    match fits && header.stream == 0 {
+        false => Detected::Other,
+        true if !is_whole => Detected::NeedMore,
+        true if header.is_sound() => Detected::Http2,
+        true => Detected::Other,
+    }
 }
 
 /// Whether bytes from the middle of a connection, which somebody sent in one piece, are nothing but whole frames. Told by
@@ -71,11 +84,12 @@ mod tests {
 
     #[test]
     fn openings_of_servers() {
-        assert!(is_server_opening(b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"));
-        assert!(is_server_opening(b"\0\0\0\x04\0\0\0\0\0"));
-        assert!(!is_server_opening(b"\0\0\0\x04\x01\0\0\0\0"));
-        assert!(!is_server_opening(b"J\0\0\0\n8.0.36\0"));
-        assert!(!is_server_opening(b"220 mail"));
+        assert_eq!(detect_server(b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"), Detected::Http2);
+        assert_eq!(detect_server(b"\0\0\0\x04\0\0\0\0\0"), Detected::Http2);
+        assert_eq!(detect_server(b"\0\0\x06\x04\0\0"), Detected::NeedMore);
+        for other in [&b"\0\0\0\x04\x01\0\0\0\0"[..], b"\0\0\x07\x04\0\0\0\0\0", b"J\0\0\0\n8.0.36\0", b"220 mail"] {
+            assert_eq!(detect_server(other), Detected::Other, "{other:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod pair;
 #[cfg(test)]
 mod properties;
 
-pub use detect::{Detected, PREFACE, begins_frames, detect, is_server_opening};
+pub use detect::{Detected, PREFACE, begins_frames, detect, detect_server};
 pub use message::{request, response};
 pub use pair::Pairer;
 

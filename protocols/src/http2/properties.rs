@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::{PREFACE, Pairer};
 use crate::{
     Side,
-    http1::{Limits, PairEvent, Paired},
+    http1::Limits,
+    pair::{PairEvent, Paired},
 };
 
 /// What happens on a connection of at most four streams.
@@ -89,8 +90,8 @@ proptest! {
     #[test]
     fn however_the_bytes_are_cut_the_same_is_found(acts in prop::collection::vec(act(), 0..24), cuts in prop::collection::vec(1_usize..40, 1..40)) {
         let said = wire(&acts);
-        let mut whole = Pairer::new(false, Limits::default());
-        let mut cut = Pairer::new(false, Limits::default());
+        let mut whole = Pairer::new(Limits::default());
+        let mut cut = Pairer::new(Limits::default());
         let mut lengths = cuts.iter().copied().cycle();
         let mut mark = 0;
         for (side, bytes) in &said {
@@ -130,7 +131,7 @@ proptest! {
             }
         }
         let limits = if small { Limits { head: 20, body: 100 } } else { Limits::default() };
-        let mut pairer = Pairer::new(joined, limits);
+        let mut pairer = if joined { Pairer::joined(0, limits) } else { Pairer::new(limits) };
         let mut mark = 0;
         for (side, bytes, missing) in &said {
             mark += 1;
@@ -143,7 +144,7 @@ proptest! {
 
     #[test]
     fn any_bytes_never_panic(pieces in prop::collection::vec((side(), prop::collection::vec(any::<u8>(), 0..60)), 0..20), joined in any::<bool>()) {
-        let mut pairer = Pairer::new(joined, Limits::default());
+        let mut pairer = if joined { Pairer::joined(0, Limits::default()) } else { Pairer::new(Limits::default()) };
         for (mark, (side, bytes)) in pieces.iter().enumerate() {
             pairer.data(mark as u64, *side, bytes);
         }

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Out, PairEnd, PairEvent, Paired, PairedContent, Problem, raw::Turns};
+use super::{Out, PairEnd, PairEvent, Paired, PairedContent, Problem};
 use crate::{
     Mark, Side,
     http1::{Message, framing::Answering},
     http2::Reset,
+    raw::Turns,
 };
 
 /// More arrivals of one body are not told apart.

@@ -5,7 +5,7 @@ use super::super::{
     frame::{self, Header, Kind},
     hpack::Decoder,
 };
-use crate::{Mark, http1::pair::Problem};
+use crate::{Mark, pair::Problem};
 
 /// Where in a direction the next byte stands.
 #[derive(Clone, Copy, Debug)]

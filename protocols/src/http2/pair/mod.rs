@@ -18,13 +18,9 @@ use super::{
 };
 use crate::{
     Mark, Side,
-    http1::{
-        Limits, Message, PairEnd, PairEvent, Problem,
-        pair::{
-            Ending, Out,
-            raw::{Raw, UNREADABLE},
-        },
-    },
+    http1::{Limits, Message, pair::Ending},
+    pair::{Out, PairEnd, PairEvent, Problem},
+    raw::{Raw, UNREADABLE},
 };
 
 /// Turns what both sides of one HTTP/2 connection said into exchanges, one for each stream that the client began,
@@ -47,13 +43,23 @@ pub struct Pairer {
 }
 
 impl Pairer {
-    /// A pairer for a connection whose client begins with the [`PREFACE`](super::PREFACE). One that was `joined` begins at
-    /// an unknown place of both directions.
-    pub fn new(joined: bool, limits: Limits) -> Pairer {
-        let mut directions = [Direction::new(Place::Preface(0)), Direction::new(Place::NEXT)];
-        if joined {
-            directions.iter_mut().for_each(|direction| direction.lose(Problem::JoinedMidStream));
-        }
+    /// A pairer for a connection whose client begins with the [`PREFACE`](super::PREFACE).
+    pub fn new(limits: Limits) -> Pairer {
+        Pairer::at([Direction::new(Place::Preface(0)), Direction::new(Place::NEXT)], 0, limits)
+    }
+
+    /// A pairer for a connection that was joined at an unknown place of both directions. Exchanges are numbered from
+    /// `first` on.
+    pub fn joined(first: u64, limits: Limits) -> Pairer {
+        let direction = || {
+            let mut direction = Direction::new(Place::NEXT);
+            direction.lose(Problem::JoinedMidStream);
+            direction
+        };
+        Pairer::at([direction(), direction()], first, limits)
+    }
+
+    fn at(directions: [Direction; 2], first: u64, limits: Limits) -> Pairer {
         Pairer {
             limits,
             directions,
@@ -61,7 +67,7 @@ impl Pairer {
             streams: Streams::default(),
             rest: None,
             is_over: false,
-            out: Out::default(),
+            out: Out { next_number: first, ..Out::default() },
         }
     }
 
@@ -157,9 +163,9 @@ impl Pairer {
         self.streams.open.values().find(|stream| stream.open.number == number)?.open.request.as_ref()
     }
 
-    /// Whether it is known where frames begin in what the client says.
-    pub fn is_followed(&self) -> bool {
-        !matches!(self.directions[Side::Client as usize].place, Place::Lost) && self.rest.is_none()
+    /// Whether what is said is cut into exchanges.
+    pub fn is_read(&self) -> bool {
+        self.rest.is_none()
     }
 
     fn advance(&mut self, from: Side, bytes: u64) -> u64 {

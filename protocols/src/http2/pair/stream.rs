@@ -13,10 +13,9 @@ use super::super::{
 };
 use crate::{
     Mark, Side,
-    http1::{
-        Framing, Line, Message,
-        pair::{Out, PairEnd, Problem, open::Open, raw::Turns},
-    },
+    http1::{Framing, Line, Message, pair::open::Open},
+    pair::{Out, PairEnd, Problem},
+    raw::Turns,
 };
 
 /// What a DATA frame counts against the body limit beside its bytes, so that a body of tiny frames is bounded as well.

@@ -1,7 +1,10 @@
 use loona_hpack::Encoder;
 
 use super::*;
-use crate::http1::{Framing, Line, Paired, PairedContent};
+use crate::{
+    http1::{Framing, Line},
+    pair::{Paired, PairedContent},
+};
 
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const DATA: u8 = 0;
@@ -25,7 +28,7 @@ struct Talk {
 
 impl Talk {
     fn new() -> Talk {
-        let mut talk = Talk::at(Pairer::new(false, Limits::default()));
+        let mut talk = Talk::at(Pairer::new(Limits::default()));
         talk.say(Side::Client, super::super::PREFACE);
         talk.say(Side::Client, SETTINGS);
         talk.say(Side::Server, SETTINGS);
@@ -78,7 +81,7 @@ impl Talk {
 fn http(paired: &Paired) -> (&Message, Option<&Message>, Option<Reset>) {
     match &paired.content {
         PairedContent::Http1 { request, response, reset, .. } => (request, response.as_ref(), *reset),
-        PairedContent::Opaque(turns) => panic!("{turns:?}"),
+        content => panic!("{content:?}"),
     }
 }
 
@@ -92,7 +95,7 @@ fn a_unary_call_with_trailers() {
     talk.headers(Side::Server, END_STREAM, 1, &[("grpc-status", "0")]);
     let events: Vec<PairEvent> = std::iter::from_fn(|| talk.pairer.next()).collect();
     let [
-        PairEvent::RequestBegan { number: 0, mark: 4 },
+        PairEvent::RequestBegan { number: 0, mark: 4, setup: false },
         PairEvent::RequestComplete { number: 0, mark: 5 },
         PairEvent::ResponseBegan { number: 0, mark: 6 },
         PairEvent::ResponseComplete { number: 0, mark: 8 },
@@ -255,12 +258,10 @@ fn a_lost_header_block_is_told_and_the_next_is_read_as_far_as_can_be() {
 fn joined_in_its_middle() {
     let mut before = Talk::new();
     before.ask(1, "/old", END_STREAM);
-    let mut talk = Talk { pairer: Pairer::new(true, Limits::default()), ..before };
+    let mut talk = Talk { pairer: Pairer::joined(0, Limits::default()), ..before };
     talk.say(Side::Server, b"the rest of something");
     talk.answer(1, 0);
-    assert!(!talk.pairer.is_followed());
     talk.ask(3, "/new", END_STREAM);
-    assert!(talk.pairer.is_followed());
     talk.body(Side::Server, END_STREAM, 1, b"old");
     talk.answer(3, END_STREAM);
     let done = talk.done();
@@ -302,7 +303,7 @@ fn a_head_that_is_cut_is_a_request_all_the_same() {
 
 #[test]
 fn limits() {
-    let mut talk = Talk::at(Pairer::new(false, Limits { head: 300, body: 200 }));
+    let mut talk = Talk::at(Pairer::new(Limits { head: 300, body: 200 }));
     talk.say(Side::Client, super::super::PREFACE);
     talk.ask(1, "/", 0);
     talk.body(Side::Client, END_STREAM, 1, &[b'x'; 300]);

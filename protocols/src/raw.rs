@@ -1,13 +1,13 @@
-//! Bytes of a connection that are kept as they came: no HTTP/1, or not to be told what they are.
+//! Bytes of a connection that are kept as they came: of no protocol that is read, or not to be told what they are.
 
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Out, PairEnd, Paired, PairedContent, Problem};
 use crate::{
     Mark, Side,
     http1::{Detected, detect},
+    pair::{Out, PairEnd, Paired, PairedContent, Problem},
 };
 
 /// How much is kept of bytes that nobody can read: ciphertext, or a stream joined in its middle.
