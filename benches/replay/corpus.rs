@@ -85,6 +85,7 @@ fn exchange(id: u64, peer: &str, request: Message, response: Message) -> Exchang
         response: Some(response),
         streamed: Vec::new(),
         upgraded: Vec::new(),
+        reset: None,
     };
     Exchange {
         downstream: None,

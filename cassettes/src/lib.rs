@@ -39,4 +39,5 @@ pub use verify::verify;
 ///
 /// * 1.0: the first.
 /// * 1.1: `nondeterministic`.
-pub const FORMAT: (u16, u16) = (1, 1);
+/// * 1.2: HTTP/2.
+pub const FORMAT: (u16, u16) = (1, 2);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use regress_protocols::{Side, http1::Message};
+use regress_protocols::{Side, http1::Message, http2::Reset};
 use serde::{Deserialize, Serialize};
 
 use crate::{Address, format};
@@ -115,7 +115,7 @@ pub struct Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "almost every exchange is HTTP; a box would save nothing")]
 pub enum Content {
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2: the start lines of its messages say which.
     Http1(HttpExchange),
     /// Bytes of no recognised protocol, in turns.
     Opaque(Vec<Turn>),
@@ -123,7 +123,7 @@ pub enum Content {
     Nothing,
 }
 
-/// An HTTP/1 exchange.
+/// An HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpExchange {
     /// The request.
@@ -137,6 +137,8 @@ pub struct HttpExchange {
     pub streamed: Vec<(Micros, u64)>,
     /// What followed a switch of protocols (101, or 2xx to CONNECT), in turns. Empty otherwise.
     pub upgraded: Vec<Turn>,
+    /// What ended the stream before its time (HTTP/2 only).
+    pub reset: Option<Reset>,
 }
 
 /// Bytes of one side until the other spoke.
@@ -264,8 +266,15 @@ impl Cassette {
     }
 }
 
+impl HttpExchange {
+    /// Whether it is HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.response.iter().chain([&self.request]).any(Message::is_http2)
+    }
+}
+
 impl Exchange {
-    /// What was said, if it was HTTP/1.
+    /// What was said, if it was HTTP.
     pub fn http(&self) -> Option<&HttpExchange> {
         match &self.content {
             Content::Http1(http) => Some(http),

@@ -11,10 +11,7 @@ use regress_cassettes::{
     Cassette, Content, Exchange,
     diff::{Applied, Rules},
 };
-use regress_protocols::{
-    Side,
-    http1::{Message, Operation},
-};
+use regress_protocols::{Operation, Side, http1::Message};
 
 use crate::{
     bound::{Given, Owners},

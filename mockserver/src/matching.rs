@@ -1,6 +1,6 @@
 //! Which recorded exchange answers a request. Pure: no I/O, no clock, no state of its own.
 //!
-//! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
+//! Gates that nothing relaxes: the version of HTTP (1 or 2), the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
 //! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
 //! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
@@ -72,7 +72,7 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key of a request to the downstream with that name and port.
     pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
-        Key::new(name, port, tls, &diff::canonical_request(request, &Applied::none()))
+        Key::new(name, port, tls, request, &diff::canonical_request(request, &Applied::none()))
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
@@ -82,15 +82,15 @@ impl Key {
         if rung == Rung::Bound {
             masked.classed(&bound::class);
         }
-        Key::new(name, port, tls, &masked.canonical())
+        Key::new(name, port, tls, request, &masked.canonical())
     }
 
-    fn new(name: &str, port: u16, tls: bool, canonical: &[u8]) -> Key {
+    fn new(name: &str, port: u16, tls: bool, request: &Message, canonical: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update((name.len() as u64).to_be_bytes());
         hash.update(name);
         hash.update(port.to_be_bytes());
-        hash.update([u8::from(tls)]);
+        hash.update([u8::from(tls), u8::from(request.is_http2())]);
         hash.update(canonical);
         Key(hash.finalize().into())
     }

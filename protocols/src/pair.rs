@@ -18,6 +18,13 @@ pub enum PairEvent {
         /// It concerns the connection alone, and so none of the work that the connection is used for.
         setup: bool,
     },
+    /// A part of a request moved after its head, on a connection that is multiplexed: whoever sends it need not be who began.
+    RequestContinued {
+        /// The number of the exchange.
+        number: u64,
+        /// When.
+        mark: Mark,
+    },
     /// The last byte of a request moved.
     RequestComplete {
         /// The number of the exchange.

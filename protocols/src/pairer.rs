@@ -213,6 +213,11 @@ impl Pairer {
         }
     }
 
+    /// Whether an exchange of a multiplexed connection was under way before anything was seen of it.
+    pub fn is_unseen(&self, number: u64) -> bool {
+        matches!(&self.state, State::Http2(http, _) if http.is_unseen(number))
+    }
+
     /// Whether several exchanges may be under way at once, written by whoever writes for all of them.
     pub fn is_multiplexed(&self) -> bool {
         matches!(self.state, State::Http2(..))

@@ -11,8 +11,8 @@ use regress_cassettes::{
 };
 use regress_ebpf::{Address, CloseCause};
 use regress_protocols::{
-    Side,
-    http1::{Framing, Message, Operation, PairEnd, Paired, PairedContent, Problem},
+    Operation, PairEnd, Paired, PairedContent, Problem, Side,
+    http1::{Framing, Message},
 };
 
 use crate::{connections::Connection, correlate::OperationHash};
@@ -66,9 +66,11 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         defects.push(Defect::Unfinished);
     }
     defects.dedup();
+    let is_reset = matches!(paired.content, PairedContent::Http1 { reset: Some(_), .. });
     let ended = match (paired.end, connection.cause) {
         (PairEnd::Complete, _) => Ended::Ok,
         (PairEnd::Unfinished, _) => Ended::Unfinished,
+        (PairEnd::ClosedEarly, _) if is_reset => Ended::Reset,
         (PairEnd::ClosedEarly, Some(CloseCause::Reset)) => Ended::Reset,
         (PairEnd::ClosedEarly, Some(CloseCause::TimedOut)) => Ended::Timeout,
         (PairEnd::ClosedEarly, Some(CloseCause::Refused)) => Ended::Refused,
@@ -81,9 +83,10 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         _ => Vec::new(),
     };
     let content = match paired.content {
-        PairedContent::Http1 { request, interim, response, upgraded } => {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded) })
+        PairedContent::Http1 { request, interim, response, upgraded, reset } => {
+            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded), reset })
         }
+        PairedContent::Wire { .. } => Content::Opaque(Vec::new()),
         PairedContent::Opaque(said) => Content::Opaque(turns(said)),
     };
     let downstream = downstream.then(|| name(connection, &content));

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
-    Mark, Side,
+    Limits, Mark, PairEvent, Pairer, Request, Side,
     fastcgi::{self, Cutter},
-    http1::{Detected, Limits, Message, PairEvent, Pairer, detect},
+    http1::Message,
 };
 
 use crate::{
@@ -15,8 +15,6 @@ use crate::{
     hold::Hold,
 };
 
-/// With these many bytes [`detect`] always knows.
-const ENOUGH_TO_DETECT: usize = 24;
 /// Moments of a connection beyond these are thinned out.
 const MOST_MOMENTS: usize = 40_000;
 /// Moments that are kept while no exchange is under way: bytes that do not tell their protocol yet.
@@ -82,8 +80,8 @@ pub(crate) struct Connection {
     pairer: Pairer,
     expected: [u64; 2],
     moments: VecDeque<Moment>,
-    /// The client's first bytes, until they tell the protocol.
-    opening: Vec<u8>,
+    /// The client has said something.
+    has_asked: bool,
     /// Whether the content is not cut into exchanges; `None` while that is not known.
     opaque: Option<bool>,
     /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
@@ -114,7 +112,7 @@ impl Connection {
             pairer: Pairer::new(false, Limits::default()),
             expected: [0; 2],
             moments: VecDeque::new(),
-            opening: Vec::new(),
+            has_asked: false,
             opaque: None,
             cutter: None,
         }
@@ -166,6 +164,9 @@ impl Connection {
         }
         if missing > 0 {
             self.pairer.gap(now.mark, side, missing);
+        }
+        if self.opaque.is_none() {
+            self.opaque = self.pairer.is_read().map(|is_read| !is_read);
         }
         skipped + missing
     }
@@ -237,7 +238,10 @@ impl Connection {
 
     /// The request of an exchange that is under way, where it is complete.
     pub(crate) fn request(&self, number: u64) -> Option<&Message> {
-        self.pairer.request(number)
+        match self.pairer.request(number)? {
+            Request::Http(request) => Some(request),
+            Request::Wire(..) => None,
+        }
     }
 
     /// Whether the content is known not to be cut into exchanges.
@@ -249,10 +253,16 @@ impl Connection {
     pub(crate) fn moment(&self, mark: Mark) -> Moment {
         let after = self.moments.partition_point(|moment| moment.mark <= mark);
         match after.checked_sub(1).and_then(|at| self.moments.get(at)) {
-            Some(moment) if moment.mark == mark => *moment,
+            Some(moment) if moment.mark == mark => self.seen(*moment),
             Some(moment) => Moment { mark, at: moment.at, unit: None },
             None => Moment { mark, at: self.begun.at, unit: None },
         }
+    }
+
+    /// A moment as far as it says who works. On a multiplexed connection one unit writes and reads for all, so that nothing
+    /// follows from who moved the bytes.
+    pub(crate) fn seen(&self, moment: Moment) -> Moment {
+        if self.pairer.is_multiplexed() { Moment { unit: None, ..moment } } else { moment }
     }
 
     /// Forget moments that no exchange can ask for.
@@ -279,32 +289,29 @@ impl Connection {
         }
     }
 
-    /// Tell early whether this will be exchanges or one long conversation.
+    /// Tell FastCGI by what the client says first.
     fn look(&mut self, side: Side, bytes: &[u8]) {
         if self.opaque.is_some() {
             return;
         }
-        if side == Side::Server && self.opening.is_empty() && !self.joined {
-            // A request/response protocol that is understood never begins with the server.
-            self.opaque = Some(true);
-            return;
-        }
         if side == Side::Client {
-            if self.opening.is_empty() && fastcgi::is_opening(bytes) {
+            if !self.has_asked && fastcgi::is_opening(bytes) {
                 self.cutter = Some(Cutter::default());
                 self.opaque = Some(true);
                 return;
             }
-            let wanted = ENOUGH_TO_DETECT - self.opening.len();
-            self.opening.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
-            match detect(&self.opening) {
-                Detected::Http1 => self.opaque = Some(false),
-                Detected::NeedMore => {}
-                // A joined connection may be in the middle of a request: the next one may tell.
-                Detected::Tls | Detected::Other if self.joined => self.opening.clear(),
-                Detected::Tls | Detected::Other => self.opaque = Some(true),
-            }
+            self.has_asked = true;
         }
+    }
+
+    /// Whether an exchange was under way when the recording joined, and is not the first thing that is understood.
+    pub(crate) fn was_under_way(&self, number: u64) -> bool {
+        (self.joined && !self.is_understood()) || self.pairer.is_unseen(number)
+    }
+
+    /// Whether exchanges that were under way when the recording joined may still show themselves.
+    pub(crate) fn may_hide_exchanges(&self) -> bool {
+        self.joined && self.pairer.is_multiplexed()
     }
 
     /// A request in a protocol that is understood began on it.

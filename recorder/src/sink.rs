@@ -285,6 +285,7 @@ mod tests {
                 response,
                 streamed: vec![],
                 upgraded: vec![],
+                reset: None,
             }),
             ended: Ended::Ok,
             cause: None,

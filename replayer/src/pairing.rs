@@ -7,7 +7,7 @@ use regress_cassettes::{
     diff::{self, Difference},
 };
 use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, is_same_operation};
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::{Operation, http1::Message};
 
 use crate::rules::EntryRules;
 

@@ -74,6 +74,7 @@ pub fn propose(
                 response: Some(answered.clone()),
                 streamed: Vec::new(),
                 upgraded: Vec::new(),
+                reset: None,
             }),
             ended: Ended::Ok,
             cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),

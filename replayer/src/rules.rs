@@ -4,7 +4,7 @@ use regress_cassettes::{
     Cassette, Exchange,
     diff::{Difference, Lens, Noise, Rule, Rules},
 };
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::{Operation, http1::Message};
 
 use crate::{CallChange, CallFinding, Finding, Outcome, judge};
 

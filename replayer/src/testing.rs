@@ -128,6 +128,7 @@ pub fn exchange(number: u64, downstream: Option<&str>, peer: &str, request: Mess
             response: Some(response),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
         }),
         ended: Ended::Ok,
         cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),

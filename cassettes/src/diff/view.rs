@@ -22,7 +22,14 @@ impl<'a> View<'a> {
     pub fn of_request(request: &'a Message) -> View<'a> {
         let line = request_line(request);
         let line = [("method", raw(line.method)), ("target", target(line.target))];
-        View::of(request, line, VOLATILE_REQUEST_HEADERS)
+        let View(mut tree) = View::of(request, line, VOLATILE_REQUEST_HEADERS);
+        // A client that changed to another version is told so.
+        if let Tree::Object(members) = &mut tree
+            && request.is_http2()
+        {
+            members.push((Cow::Borrowed("version"), raw(b"HTTP/2")));
+        }
+        View(tree)
     }
 
     /// What counts of a response.

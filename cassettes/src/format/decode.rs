@@ -4,6 +4,7 @@ use bytes::Bytes;
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    http2::Reset,
 };
 
 use super::{
@@ -155,10 +156,16 @@ impl Reader<'_, '_> {
         let mut fields = Fields::of(node)?;
         let protocol = fields.required("protocol")?;
         let content = match protocol.text()?.as_ref() {
-            "http1" => Content::Http1(self.http(&mut fields)?),
+            version @ ("http1" | "http2") => {
+                let http = self.http(&mut fields)?;
+                if http.is_http2() != (version == "http2") {
+                    return Err(protocol.fault("the start lines are of another version of HTTP").into());
+                }
+                Content::Http1(http)
+            }
             "opaque" => Content::Opaque(self.each(fields.required("turns")?, Self::turn)?),
             "none" => Content::Nothing,
-            _ => return Err(protocol.fault("expected one of `http1`, `opaque`, `none`").into()),
+            _ => return Err(protocol.fault("expected one of `http1`, `http2`, `opaque`, `none`").into()),
         };
         let exchange = Exchange {
             downstream: fields.optional("downstream").map(|name| name.string()).transpose()?,
@@ -207,7 +214,15 @@ impl Reader<'_, '_> {
                 _ => Err(pair.fault("expected two numbers: microseconds, bytes").into()),
             })?,
             upgraded: self.optional_list(fields.optional("upgraded"), Self::turn)?,
+            reset: fields.optional("reset").map(|reset| self.reset(reset)).transpose()?,
         })
+    }
+
+    fn reset(&mut self, node: Node<'_>) -> Result<Reset, Flaw> {
+        let mut fields = Fields::of(node)?;
+        let reset = Reset { from: Side::read(fields.required("from")?)?, code: number(fields.required("code")?)? };
+        fields.finish(&mut self.unknown);
+        Ok(reset)
     }
 
     fn turn(&mut self, node: Node<'_>) -> Result<Turn, Flaw> {

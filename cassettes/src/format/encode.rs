@@ -21,8 +21,7 @@ pub fn encode(cassette: &Cassette) -> (String, BodyFiles) {
 }
 
 fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut BodyFiles) {
-    let (major, minor) = lowest(cassette);
-    object.string("regress", &format!("{major}.{minor}"));
+    object.string("regress", &version(lowest(cassette)));
     object.string("id", &cassette.id.0);
     object.object("recorded", |object| {
         object.string("at", &cassette.recorded.at);
@@ -43,10 +42,20 @@ fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut Body
     object.list("defects", &cassette.defects, write_defect);
 }
 
+/// A format version as cassettes have it.
+pub fn version((major, minor): (u16, u16)) -> String {
+    format!("{major}.{minor}")
+}
+
 /// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
 /// the file that it was.
-fn lowest(cassette: &Cassette) -> (u16, u16) {
-    if cassette.nondeterministic.is_empty() { (1, 0) } else { (1, 1) }
+pub fn lowest(cassette: &Cassette) -> (u16, u16) {
+    let has_http2 = cassette.exchanges().filter_map(Exchange::http).any(|http| http.is_http2() || http.reset.is_some());
+    match (has_http2, cassette.nondeterministic.is_empty()) {
+        (true, _) => (1, 2),
+        (false, false) => (1, 1),
+        (false, true) => (1, 0),
+    }
 }
 
 fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut BodyFiles) {
@@ -60,7 +69,7 @@ fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut Body
     }
     match &exchange.content {
         Content::Http1(http) => {
-            object.string("protocol", "http1");
+            object.string("protocol", if http.is_http2() { "http2" } else { "http1" });
             write_http(object, http, files);
         }
         Content::Opaque(turns) => {
@@ -108,6 +117,12 @@ fn write_http(object: &mut Object<'_>, http: &HttpExchange, files: &mut BodyFile
     }
     if !http.upgraded.is_empty() {
         object.list("upgraded", &http.upgraded, |out, turn| write_turn(out, turn, files));
+    }
+    if let Some(reset) = http.reset {
+        object.object("reset", |object| {
+            object.string("from", reset.from.word());
+            object.number("code", reset.code);
+        });
     }
 }
 

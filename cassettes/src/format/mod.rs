@@ -11,7 +11,7 @@ mod words;
 mod writer;
 
 pub use decode::{Decoded, decode};
-pub use encode::encode;
+pub use encode::{encode, lowest, version};
 pub use json::Fault;
 pub use payload::{BodyFiles, hash, is_hash};
 

@@ -18,6 +18,7 @@ use regress_cassettes::{
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    http2::Reset,
 };
 
 fn raw() -> BoxedStrategy<Bytes> {
@@ -215,9 +216,10 @@ fn connection() -> BoxedStrategy<Connection> {
 
 fn content() -> BoxedStrategy<Content> {
     let streamed = vec((any::<u64>(), any::<u64>()), 0..4);
-    let http = (message(), vec(message(), 0..2), option::of(message()), streamed, turns()).prop_map(
-        |(request, interim, response, streamed, upgraded)| {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded })
+    let reset = option::of((side(), any::<u32>()).prop_map(|(from, code)| Reset { from, code }));
+    let http = (message(), vec(message(), 0..2), option::of(message()), streamed, turns(), reset).prop_map(
+        |(request, interim, response, streamed, upgraded, reset)| {
+            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded, reset })
         },
     );
     prop_oneof![4 => http, 1 => turns().prop_map(Content::Opaque), 1 => Just(Content::Nothing)].boxed()

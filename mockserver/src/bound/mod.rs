@@ -21,7 +21,10 @@ use std::{
 
 use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
-use regress_protocols::http1::{Line, Message, Operation};
+use regress_protocols::{
+    Operation,
+    http1::{Line, Message},
+};
 use serde::{Deserialize, Serialize};
 
 use tokens::{Token, Value, tokens};

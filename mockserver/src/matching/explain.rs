@@ -4,7 +4,7 @@ use regress_cassettes::{
     Address, CassetteId, Exchange,
     diff::{Difference, Kind},
 };
-use regress_protocols::http1::Operation;
+use regress_protocols::Operation;
 
 use crate::{
     bound::{self, Bindings},

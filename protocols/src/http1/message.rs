@@ -192,6 +192,11 @@ impl Message {
         of_request.or(grammar::status_line(text).map(|line| line.version)).unwrap_or_default()
     }
 
+    /// Whether the message came in HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.version().0 == 2
+    }
+
     /// The header fields in order: name, and value without the white space around it. Obsolete line folding is left
     /// in the value as written.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

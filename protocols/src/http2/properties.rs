@@ -69,13 +69,14 @@ fn told(pairer: &mut Pairer) -> Vec<String> {
     let without_marks =
         |paired: Paired| format!("{} {:?} {:?} {:?}", paired.number, paired.content, paired.end, paired.problems);
     let tell = |event| match event {
+        PairEvent::RequestContinued { .. } => String::new(),
         PairEvent::RequestBegan { number, .. } => format!("began {number}"),
         PairEvent::RequestComplete { number, .. } => format!("asked {number}"),
         PairEvent::ResponseBegan { number, .. } => format!("answers {number}"),
         PairEvent::ResponseComplete { number, .. } => format!("answered {number}"),
         PairEvent::Done(paired) => without_marks(*paired),
     };
-    std::iter::from_fn(|| pairer.next()).map(tell).collect()
+    std::iter::from_fn(|| pairer.next()).map(tell).filter(|told| !told.is_empty()).collect()
 }
 
 fn check_numbers(told: &[String]) {

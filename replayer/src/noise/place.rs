@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::{Operation, http1::Message};
 
 /// A path in the responses or calls of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -131,6 +131,7 @@ fn exchange(id: u64, downstream: Option<&str>, peer: &str, request: Message, res
             response: Some(response),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
         }),
         ended: Ended::Ok,
         cause: downstream.map(|_| cause),

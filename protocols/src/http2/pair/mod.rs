@@ -163,6 +163,11 @@ impl Pairer {
         self.streams.open.values().find(|stream| stream.open.number == number)?.open.request.as_ref()
     }
 
+    /// Whether an exchange was under way before anything was seen of it. Known while its events are taken.
+    pub fn is_unseen(&self, number: u64) -> bool {
+        self.streams.is_unseen(number)
+    }
+
     /// Whether what is said is cut into exchanges.
     pub fn is_read(&self) -> bool {
         self.rest.is_none()
@@ -195,7 +200,7 @@ impl Pairer {
                 }
                 let lost = self.directions[Side::Client as usize].lost;
                 if let Some(stream) = self.streams.find(header.stream, mark, lost, &mut self.out) {
-                    stream.content(mark, from, content, self.limits.body);
+                    stream.content(mark, from, content, self.limits.body, &mut self.out);
                 }
             }
             Kind::Headers | Kind::Continuation | Kind::PushPromise | Kind::ResetStream | Kind::GoAway => {

@@ -14,7 +14,7 @@ use super::super::{
 use crate::{
     Mark, Side,
     http1::{Framing, Line, Message, pair::open::Open},
-    pair::{Out, PairEnd, Problem},
+    pair::{Out, PairEnd, PairEvent, Problem},
     raw::Turns,
 };
 
@@ -23,7 +23,7 @@ const FRAME_COST: u64 = 64;
 /// More streams at once, or interim responses to one request, are not followed.
 pub(super) const MOST_STREAMS: usize = 4096;
 const MOST_INTERIM: usize = 1024;
-/// How many streams that are over are remembered.
+/// How many streams that are over, or were not seen to begin, are remembered.
 const MOST_REMEMBERED: usize = 256;
 
 /// A stream that is not done.
@@ -44,6 +44,8 @@ pub(super) struct Streams {
     pub highest: u32,
     /// Some that are over: what still comes of them begins nothing.
     over: VecDeque<u32>,
+    /// The exchanges whose beginning was not seen, the latest ones.
+    unseen: VecDeque<u64>,
 }
 
 impl Streams {
@@ -57,7 +59,9 @@ impl Streams {
             && self.open.len() < MOST_STREAMS
         {
             self.highest = self.highest.max(id);
-            self.open.insert(id, Stream::unseen(Open::new(out.begin(mark), mark), reason));
+            let number = out.begin(mark);
+            remember(&mut self.unseen, number);
+            self.open.insert(id, Stream::unseen(Open::new(number, mark), reason));
         }
         self.open.get_mut(&id)
     }
@@ -71,12 +75,21 @@ impl Streams {
     /// Ends a stream: gives it for its exchange to be given.
     pub fn take(&mut self, id: u32) -> Option<Stream> {
         let stream = self.open.remove(&id)?;
-        if self.over.len() == MOST_REMEMBERED {
-            self.over.pop_front();
-        }
-        self.over.push_back(id);
+        remember(&mut self.over, id);
         Some(stream)
     }
+
+    /// Whether the beginning of an exchange was not seen.
+    pub fn is_unseen(&self, number: u64) -> bool {
+        self.unseen.contains(&number)
+    }
+}
+
+fn remember<T>(latest: &mut VecDeque<T>, one: T) {
+    if latest.len() == MOST_REMEMBERED {
+        latest.pop_front();
+    }
+    latest.push_back(one);
 }
 
 /// One direction of a stream.
@@ -180,7 +193,10 @@ impl Stream {
     }
 
     /// Content of a DATA frame.
-    pub fn content(&mut self, mark: Mark, from: Side, content: &[u8], limit: u64) {
+    pub fn content(&mut self, mark: Mark, from: Side, content: &[u8], limit: u64, out: &mut Out) {
+        if from == Side::Client && mark != self.open.request_began {
+            out.events.push_back(PairEvent::RequestContinued { number: self.open.number, mark });
+        }
         let half = self.half(from);
         half.passed = half.passed.saturating_add(content.len() as u64);
         if !half.has_hole {

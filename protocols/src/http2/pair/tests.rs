@@ -96,6 +96,7 @@ fn a_unary_call_with_trailers() {
     let events: Vec<PairEvent> = std::iter::from_fn(|| talk.pairer.next()).collect();
     let [
         PairEvent::RequestBegan { number: 0, mark: 4, setup: false },
+        PairEvent::RequestContinued { number: 0, mark: 5 },
         PairEvent::RequestComplete { number: 0, mark: 5 },
         PairEvent::ResponseBegan { number: 0, mark: 6 },
         PairEvent::ResponseComplete { number: 0, mark: 8 },
