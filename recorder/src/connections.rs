@@ -6,7 +6,6 @@ use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
     Limits, Mark, PairEvent, Pairer, Request, Side,
     fastcgi::{self, Cutter},
-    http1::Message,
 };
 
 use crate::{
@@ -43,7 +42,7 @@ pub(crate) enum Part {
     Entry(EntryKey),
     /// A call.
     Call(CallKey),
-    /// Something that was under way when the recording joined.
+    /// Something that was under way when the recording joined, or concerns the connection alone: nobody's.
     Joined,
 }
 
@@ -80,10 +79,10 @@ pub(crate) struct Connection {
     pairer: Pairer,
     expected: [u64; 2],
     moments: VecDeque<Moment>,
-    /// The client has said something.
-    has_asked: bool,
-    /// Whether the content is not cut into exchanges; `None` while that is not known.
-    opaque: Option<bool>,
+    /// The client said something.
+    spoken: bool,
+    /// The content is not cut into exchanges any more.
+    left: bool,
     /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
     pub cutter: Option<Cutter>,
 }
@@ -112,8 +111,8 @@ impl Connection {
             pairer: Pairer::new(false, Limits::default()),
             expected: [0; 2],
             moments: VecDeque::new(),
-            has_asked: false,
-            opaque: None,
+            spoken: false,
+            left: false,
             cutter: None,
         }
     }
@@ -148,8 +147,8 @@ impl Connection {
         *expected = (*expected).max(position + bytes.len() as u64 + missing);
         let bytes = &bytes[known..];
         self.remember(now);
-        if !bytes.is_empty() {
-            self.look(side, bytes);
+        if side == Side::Client && !bytes.is_empty() && !std::mem::replace(&mut self.spoken, true) {
+            self.look(bytes);
         }
         self.cut(now.mark, side, bytes, skipped, missing);
         if self.internal.is_some() && self.is_cut() {
@@ -164,9 +163,6 @@ impl Connection {
         }
         if missing > 0 {
             self.pairer.gap(now.mark, side, missing);
-        }
-        if self.opaque.is_none() {
-            self.opaque = self.pairer.is_read().map(|is_read| !is_read);
         }
         skipped + missing
     }
@@ -223,7 +219,7 @@ impl Connection {
     pub(crate) fn leave(&mut self) {
         self.pairer = Pairer::new(true, Limits::default());
         self.cutter = None;
-        self.opaque = Some(true);
+        self.left = true;
     }
 
     /// Whether it is FastCGI.
@@ -237,16 +233,13 @@ impl Connection {
     }
 
     /// The request of an exchange that is under way, where it is complete.
-    pub(crate) fn request(&self, number: u64) -> Option<&Message> {
-        match self.pairer.request(number)? {
-            Request::Http(request) => Some(request),
-            Request::Wire(..) => None,
-        }
+    pub(crate) fn request(&self, number: u64) -> Option<Request<'_>> {
+        self.pairer.request(number)
     }
 
     /// Whether the content is known not to be cut into exchanges.
     pub(crate) fn is_opaque(&self) -> bool {
-        self.opaque == Some(true)
+        self.left || self.pairer.is_read() == Some(false)
     }
 
     /// The moment of a mark, or of the last one before it where it is not remembered.
@@ -289,18 +282,11 @@ impl Connection {
         }
     }
 
-    /// Tell FastCGI by what the client says first.
-    fn look(&mut self, side: Side, bytes: &[u8]) {
-        if self.opaque.is_some() {
-            return;
-        }
-        if side == Side::Client {
-            if !self.has_asked && fastcgi::is_opening(bytes) {
-                self.cutter = Some(Cutter::default());
-                self.opaque = Some(true);
-                return;
-            }
-            self.has_asked = true;
+    /// Look at the first bytes of the client for what is no protocol of exchanges, and passed on all the same.
+    fn look(&mut self, bytes: &[u8]) {
+        if fastcgi::is_opening(bytes) {
+            self.cutter = Some(Cutter::default());
+            self.left = true;
         }
     }
 
@@ -316,6 +302,6 @@ impl Connection {
 
     /// A request in a protocol that is understood began on it.
     pub(crate) fn is_understood(&self) -> bool {
-        self.opaque == Some(false)
+        !self.left && self.pairer.is_read() == Some(true)
     }
 }

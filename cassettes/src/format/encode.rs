@@ -6,6 +6,7 @@ use super::{
     coding,
     json::{self, Document},
     payload::{self, BodyFiles},
+    value,
     words::Word,
     writer::{self, Object},
 };
@@ -50,11 +51,15 @@ pub fn version((major, minor): (u16, u16)) -> String {
 /// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
 /// the file that it was.
 pub fn lowest(cassette: &Cassette) -> (u16, u16) {
-    let has_http2 = cassette.exchanges().filter_map(Exchange::http).any(|http| http.is_http2() || http.reset.is_some());
-    match (has_http2, cassette.nondeterministic.is_empty()) {
-        (true, _) => (1, 2),
-        (false, false) => (1, 1),
-        (false, true) => (1, 0),
+    let has_more = |exchange: &Exchange| {
+        exchange.wire().is_some() || exchange.http().is_some_and(|http| http.is_http2() || http.reset.is_some())
+    };
+    if cassette.exchanges().any(has_more) {
+        (1, 2)
+    } else if !cassette.nondeterministic.is_empty() {
+        (1, 1)
+    } else {
+        (1, 0)
     }
 }
 
@@ -71,6 +76,13 @@ fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut Body
         Content::Http1(http) => {
             object.string("protocol", if http.is_http2() { "http2" } else { "http1" });
             write_http(object, http, files);
+        }
+        Content::Wire(wire) => {
+            object.string("protocol", wire.protocol.word());
+            value::write(object.field("request"), &wire.request, files);
+            if let Some(response) = &wire.response {
+                value::write(object.field("response"), response, files);
+            }
         }
         Content::Opaque(turns) => {
             object.string("protocol", "opaque");

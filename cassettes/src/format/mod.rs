@@ -7,6 +7,7 @@ mod fields;
 mod json;
 mod layout;
 mod payload;
+mod value;
 mod words;
 mod writer;
 
@@ -14,6 +15,7 @@ pub use decode::{Decoded, decode};
 pub use encode::{encode, lowest, version};
 pub use json::Fault;
 pub use payload::{BodyFiles, hash, is_hash};
+pub use value::shown;
 
 /// Why a text is not a cassette that can be read.
 #[derive(Debug)]

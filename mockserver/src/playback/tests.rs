@@ -230,7 +230,7 @@ async fn what_is_not_http_is_journaled_with_its_first_bytes_and_closed() {
         let service = Service::with(vec![answered(ask("GET", "/a", ""), ok(""))]).await;
         bounded(async {
             for (destination, reason) in
-                [(PAYMENTS, MissReason::NotHttp), ("10.9.9.9:6379", MissReason::UnknownDestination)]
+                [(PAYMENTS, MissReason::OtherProtocol), ("10.9.9.9:6379", MissReason::UnknownDestination)]
             {
                 let mut stream = service.connect(destination).await;
                 stream.write_all(garbage).await.unwrap();
@@ -254,7 +254,7 @@ async fn garbage_behind_a_request_does_not_spoil_the_answer() {
         let wire = [ask("GET", "/a", "").wire(), b"\0\0garbage\r\n\r\n".to_vec()].concat();
         stream.write_all(&wire).await.unwrap();
         assert_eq!(read_to_end(&mut stream).await.0, ok("a").wire());
-        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::NotHttp)]);
+        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::OtherProtocol)]);
     })
     .await;
 }
@@ -507,7 +507,7 @@ async fn tls_is_found_by_its_first_byte() {
         let stranger = connector_of_strangers();
         assert!(stranger.connect(name, service.connect(peer).await).await.is_err());
         let calls = service.journal(1).await;
-        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::NotHttp)], true));
+        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::OtherProtocol)], true));
     })
     .await;
 }

@@ -42,7 +42,7 @@ fn response(path: &str, expected: &str, actual: &str) -> Finding {
 
 fn call(request: &str, change: CallChange) -> Finding {
     let (downstream, request) = ("stock".to_owned(), request.to_owned());
-    Finding::Call(CallFinding { number: 0, downstream, destination: None, request, change })
+    Finding::Call(CallFinding { number: 0, downstream, destination: None, operation: request.clone(), request, change })
 }
 
 fn outcome(number: usize, entry: &str, findings: Vec<Finding>) -> Outcome {
