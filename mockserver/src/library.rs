@@ -62,6 +62,11 @@ impl Library {
         self.survey.speaker(peer)
     }
 
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
+        self.survey.speaks_http2(peer)
+    }
+
     /// What is played in every scope.
     pub(crate) fn ambient(&self) -> Option<&Arc<Shelf>> {
         self.ambient.as_ref()

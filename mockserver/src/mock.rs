@@ -332,6 +332,11 @@ impl Shared {
         Some((speaker.protocol, speaker.protocol.server(speaker.handshake.as_ref())))
     }
 
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, destination: SocketAddr) -> bool {
+        self.library.speaks_http2(destination)
+    }
+
     /// Takes note of something that is no request in a protocol that is read.
     pub(crate) fn unreadable(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
@@ -441,7 +446,7 @@ impl Shared {
         let why = miss::text(asked.request, &asked.name, reason, &nearest);
         let answered = match (&recorded, asked.request) {
             (Some(recorded), _) => recorded_response(recorded),
-            (None, Request::Http(_)) => Some(Told::Http(miss::answer(why.clone()))),
+            (None, Request::Http(request)) => Some(Told::Http(miss::answer(request, &why))),
             (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));

@@ -43,6 +43,31 @@ fn compose(start: String, headers: &[(&str, &str)], body: Bytes, trailers: &[(&s
     message
 }
 
+/// Gives a message the body that came in DATA frames of these sizes, and the trailers, if there were any. One that is not
+/// whole was cut behind them.
+pub fn with_body(
+    mut head: Message,
+    body: Bytes,
+    frames: &[u64],
+    trailers: Option<Vec<Line>>,
+    is_whole: bool,
+) -> Message {
+    head.body = body;
+    head.framing = match (frames, trailers) {
+        ([], None) if is_whole => Framing::Empty,
+        ([_], None) if is_whole => Framing::Length,
+        // Of a head that is not known nothing is told.
+        _ if head.start.0.is_empty() => Framing::Empty,
+        (frames, trailers) => Framing::Chunked {
+            chunks: frames.iter().map(|size| chunk(*size)).collect(),
+            trailers: trailers.unwrap_or_default(),
+            end: Line::default(),
+        },
+    };
+    head.truncated = (!is_whole || head.start.0.is_empty()).then(Bytes::new);
+    head
+}
+
 /// A message of which nothing is known.
 pub(super) fn blank() -> Message {
     Message {
@@ -57,7 +82,7 @@ pub(super) fn blank() -> Message {
 }
 
 /// The chunk that a DATA frame with so many bytes of content is.
-pub(super) fn chunk(size: u64) -> Chunk {
+fn chunk(size: u64) -> Chunk {
     Chunk { line: Line::new(format!("{size:x}")), size }
 }
 

@@ -15,7 +15,7 @@ mod pair;
 mod properties;
 
 pub use detect::{Detected, PREFACE, begins_frames, detect, detect_server};
-pub use message::{request, response};
+pub use message::{request, response, with_body};
 pub use pair::Pairer;
 
 use crate::Side;
@@ -30,6 +30,11 @@ pub struct Reset {
 }
 
 impl Reset {
+    /// The server did nothing with the request (RFC 9113 section 8.7).
+    pub const REFUSED_STREAM: u32 = 7;
+    /// The stream is not wanted any more.
+    pub const CANCEL: u32 = 8;
+
     /// The name of the code as the standard has it; `None` for one that it does not have.
     pub fn name(self) -> Option<&'static str> {
         const NAMES: [&str; 14] = [

@@ -347,11 +347,12 @@ impl Pairer {
         }
     }
 
-    /// The server answers no stream beyond `last` (RFC 9113 section 6.8).
+    /// The server answers no stream beyond `last`: they are refused (RFC 9113 sections 6.8 and 8.7).
     fn went_away(&mut self, last: u32) {
         let beyond: Vec<u32> = self.streams.open.range(last.saturating_add(1)..).map(|(id, _)| *id).collect();
+        let refused = Reset { from: Side::Server, code: Reset::REFUSED_STREAM };
         for stream in beyond.into_iter().filter_map(|id| self.streams.take(id)) {
-            stream.done(PairEnd::ClosedEarly, None, &mut self.out);
+            stream.done(PairEnd::ClosedEarly, Some(refused), &mut self.out);
         }
     }
 

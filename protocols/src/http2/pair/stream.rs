@@ -13,7 +13,7 @@ use super::super::{
 };
 use crate::{
     Mark, Side,
-    http1::{Framing, Line, Message, pair::open::Open},
+    http1::{Line, Message, pair::open::Open},
     pair::{Out, PairEnd, PairEvent, Problem},
     raw::Turns,
 };
@@ -111,23 +111,10 @@ struct Half {
 impl Half {
     /// The message, whole or as far as it came.
     fn take(&mut self, is_whole: bool) -> Option<Message> {
-        let mut message = self.head.take()?;
-        message.body = mem::take(&mut self.body).freeze();
-        let frames = mem::take(&mut self.frames);
-        let is_whole = is_whole && !self.has_hole;
-        message.framing = match &frames[..] {
-            [] if is_whole && !self.has_trailers => Framing::Empty,
-            [_] if is_whole && !self.has_trailers => Framing::Length,
-            // A head that came in whole is never told without framing where the body is cut.
-            _ if message.start.0.is_empty() => Framing::Empty,
-            frames => Framing::Chunked {
-                chunks: frames.iter().map(|size| message::chunk(*size)).collect(),
-                trailers: mem::take(&mut self.trailers),
-                end: Line::default(),
-            },
-        };
-        message.truncated = (!is_whole || message.start.0.is_empty()).then(Default::default);
-        Some(message)
+        let head = self.head.take()?;
+        let (body, frames) = (mem::take(&mut self.body).freeze(), mem::take(&mut self.frames));
+        let trailers = self.has_trailers.then(|| mem::take(&mut self.trailers));
+        Some(message::with_body(head, body, &frames, trailers, is_whole && !self.has_hole))
     }
 }
 

@@ -178,10 +178,15 @@ fn resets_and_a_server_that_goes_away() {
     let done = talk.done();
     let told: Vec<_> = done.iter().map(|paired| (paired.number, paired.end, http(paired).2)).collect();
     let cancel = Reset { from: Side::Client, code: 8 };
-    assert_eq!(cancel.name(), Some("CANCEL"));
+    let refused = Reset { from: Side::Server, code: 7 };
+    assert_eq!((cancel.name(), refused.name()), (Some("CANCEL"), Some("REFUSED_STREAM")));
     assert_eq!(
         told,
-        [(0, PairEnd::ClosedEarly, Some(cancel)), (2, PairEnd::ClosedEarly, None), (1, PairEnd::Complete, None)]
+        [
+            (0, PairEnd::ClosedEarly, Some(cancel)),
+            (2, PairEnd::ClosedEarly, Some(refused)),
+            (1, PairEnd::Complete, None)
+        ]
     );
     let response = http(&done[0]).1.unwrap();
     assert_eq!((&response.body[..], response.is_complete(), response.has_whole_head()), (&b"part"[..], false, true));
