@@ -12,11 +12,11 @@ use h2::{
     Reason, RecvStream, SendStream,
     server::{Builder, SendResponse},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
+use http::{Request, request::Parts};
 use regress_cassettes::{Ended, HttpExchange};
 use regress_protocols::{
     Side,
-    http1::{Framing, Limits, Line, Message},
+    http1::{Framing, Limits, Message},
     http2,
 };
 use tokio::{
@@ -119,7 +119,7 @@ struct Played {
 
 async fn play_recorded(respond: &mut SendResponse<Bytes>, http: &HttpExchange, ended: Ended) -> Played {
     for interim in &http.interim {
-        if let Some(head) = head_of(interim) {
+        if let Some(head) = http2::response_head(interim) {
             // A client that is gone shows in what follows.
             let _ = respond.send_informational(head);
         }
@@ -149,7 +149,7 @@ async fn play_recorded(respond: &mut SendResponse<Bytes>, http: &HttpExchange, e
 
 /// Sends a response; gives the stream where it is not over then. The client's errors are its own affair.
 async fn send(respond: &mut SendResponse<Bytes>, response: &Message) -> Option<SendStream<Bytes>> {
-    let head = head_of(response)?;
+    let head = http2::response_head(response)?;
     let whole = response.is_complete();
     let bare = whole && response.framing == Framing::Empty;
     let mut sending = respond.send_response(head, bare).ok()?;
@@ -157,10 +157,10 @@ async fn send(respond: &mut SendResponse<Bytes>, response: &Message) -> Option<S
         return None;
     }
     let trailers = match &response.framing {
-        Framing::Chunked { trailers, .. } if whole && !trailers.is_empty() => Some(fields(trailers)),
+        Framing::Chunked { trailers, .. } if whole && !trailers.is_empty() => Some(http2::fields(trailers)),
         _ => None,
     };
-    let frames = frames(response);
+    let frames = http2::frames(response);
     let last = frames.len().saturating_sub(1);
     let mut rest = response.body.clone();
     for (index, size) in frames.into_iter().enumerate() {
@@ -189,46 +189,6 @@ async fn write(sending: &mut SendStream<Bytes>, mut content: Bytes, ends: bool) 
     sending.send_data(content, ends).ok()
 }
 
-/// The sizes of the frames that a body came in.
-fn frames(message: &Message) -> Vec<usize> {
-    match &message.framing {
-        Framing::Chunked { chunks, .. } => {
-            let mut rest = message.body.len();
-            let mut frames: Vec<usize> = Vec::with_capacity(chunks.len() + 1);
-            for chunk in chunks {
-                let size = usize::try_from(chunk.size).unwrap_or(usize::MAX).min(rest);
-                rest -= size;
-                frames.push(size);
-            }
-            // A frame that was cut is none of them.
-            frames.extend((rest > 0).then_some(rest));
-            frames
-        }
-        Framing::Empty | Framing::Length | Framing::Close => vec![message.body.len()],
-    }
-}
-
-/// The head of a response; `None` where it has no status.
-fn head_of(response: &Message) -> Option<Response<()>> {
-    let mut head = Response::builder().status(response.status()).body(()).ok()?;
-    *head.headers_mut() = fields(&response.headers);
-    Some(head)
-}
-
-/// Header lines as fields, but for what cannot be one.
-fn fields(lines: &[Line]) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(lines.len());
-    for line in lines {
-        let text = line.text();
-        let colon = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-        let value = text.get(colon + 1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&text[..colon]), HeaderValue::from_bytes(value)) {
-            fields.append(name, value);
-        }
-    }
-    fields
-}
-
 /// Receives a request, as far as it comes.
 async fn receive(head: Parts, body: &mut RecvStream) -> Message {
     let limit = Limits::default().body;
@@ -247,27 +207,10 @@ async fn receive(head: Parts, body: &mut RecvStream) -> Message {
         }
         if is_whole {
             match body.trailers().await {
-                Ok(found) => trailers = found.map(|found| lines(&found)),
+                Ok(found) => trailers = found.map(|found| http2::lines(&found)),
                 Err(_) => is_whole = false,
             }
         }
     }
-    http2::with_body(request_head(&head), content.freeze(), &sizes, trailers, is_whole)
-}
-
-fn request_head(head: &Parts) -> Message {
-    let authority = head.uri.authority().map(http::uri::Authority::as_str);
-    let target = match (head.uri.path_and_query(), authority) {
-        (Some(target), _) if head.method != http::Method::CONNECT => target.as_str(),
-        (_, Some(authority)) => authority,
-        _ => "/",
-    };
-    let mut request = http2::request(head.method.as_str(), target, &[], "");
-    request.headers.extend(authority.map(|authority| Line::new(format!("host: {authority}"))));
-    request.headers.extend(lines(&head.headers));
-    request
-}
-
-fn lines(fields: &HeaderMap) -> Vec<Line> {
-    fields.iter().map(|(name, value)| Line::new([name.as_str().as_bytes(), b": ", value.as_bytes()].concat())).collect()
+    http2::with_body(http2::request_of(&head), content.freeze(), &sizes, trailers, is_whole)
 }

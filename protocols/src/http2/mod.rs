@@ -13,10 +13,12 @@ mod message;
 mod pair;
 #[cfg(test)]
 mod properties;
+mod typed;
 
 pub use detect::{Detected, PREFACE, begins_frames, detect, detect_server};
 pub use message::{request, response, with_body};
 pub use pair::Pairer;
+pub use typed::{fields, frames, lines, request_head, request_of, response_head, response_of};
 
 use crate::Side;
 
