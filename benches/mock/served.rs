@@ -165,6 +165,7 @@ fn ambient(recorded: usize) -> Cassette {
             streamed: Vec::new(),
             upgraded: Vec::new(),
             reset: None,
+            interleaved: Vec::new(),
         };
         Exchange {
             downstream: Some(downstream_name(Some("prices:8080"), peer, false)),

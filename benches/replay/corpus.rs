@@ -86,6 +86,7 @@ fn exchange(id: u64, peer: &str, request: Message, response: Message) -> Exchang
         streamed: Vec::new(),
         upgraded: Vec::new(),
         reset: None,
+        interleaved: Vec::new(),
     };
     Exchange {
         downstream: None,

@@ -141,6 +141,9 @@ pub struct HttpExchange {
     pub upgraded: Vec<Turn>,
     /// What ended the stream before its time (HTTP/2 only).
     pub reset: Option<Reset>,
+    /// Where the response began before the request was over (HTTP/2 only), the turns that the sides took: (bytes of the
+    /// request's body so far, bytes of the response's body before more of the request came). Empty otherwise.
+    pub interleaved: Vec<(u64, u64)>,
 }
 
 /// An exchange in a protocol other than HTTP.

@@ -85,6 +85,7 @@ pub(crate) fn http(request: Message, response: Option<Message>) -> Content {
         streamed: Vec::new(),
         upgraded: Vec::new(),
         reset: None,
+        interleaved: Vec::new(),
     })
 }
 

@@ -91,6 +91,9 @@ pub enum PairedContent {
         upgraded: Vec<(Side, Bytes)>,
         /// What ended the stream of HTTP/2 before its time.
         reset: Option<Reset>,
+        /// Where the response of HTTP/2 began before the request was over: how many bytes of the request's body had come,
+        /// and of the response's body before more of the request did.
+        interleaved: Vec<(u64, u64)>,
     },
     /// A request in another protocol that is read, and its response.
     Wire {

@@ -83,8 +83,16 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         _ => Vec::new(),
     };
     let content = match paired.content {
-        PairedContent::Http1 { request, interim, response, upgraded, reset } => {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded), reset })
+        PairedContent::Http1 { request, interim, response, upgraded, reset, interleaved } => {
+            Content::Http1(HttpExchange {
+                request,
+                interim,
+                response,
+                streamed,
+                upgraded: turns(upgraded),
+                reset,
+                interleaved,
+            })
         }
         PairedContent::Wire { protocol, request, response, .. } => {
             Content::Wire(WireExchange { protocol, request, response })

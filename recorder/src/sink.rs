@@ -286,6 +286,7 @@ mod tests {
                 streamed: vec![],
                 upgraded: vec![],
                 reset: None,
+                interleaved: Vec::new(),
             }),
             ended: Ended::Ok,
             cause: None,

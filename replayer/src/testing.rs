@@ -130,6 +130,7 @@ pub fn exchange(number: u64, downstream: Option<&str>, peer: &str, request: Mess
             streamed: Vec::new(),
             upgraded: Vec::new(),
             reset: None,
+            interleaved: Vec::new(),
         }),
         ended: Ended::Ok,
         cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),

@@ -87,6 +87,14 @@ fn flag(node: Option<Node<'_>>) -> Result<bool, Fault> {
     }
 }
 
+/// A list of two numbers.
+fn pair(node: Node<'_>, what: &str) -> Result<(u64, u64), Flaw> {
+    match node.items()?.as_slice() {
+        [first, second] => Ok((number(*first)?, number(*second)?)),
+        _ => Err(node.fault(format!("expected two numbers: {what}")).into()),
+    }
+}
+
 fn address(node: Node<'_>) -> Result<Address, Fault> {
     node.string()?.parse().map_err(|_| node.fault("not an address: expected IP:PORT or unix:NAME"))
 }
@@ -214,11 +222,11 @@ impl Reader<'_, '_> {
             request: self.message(fields.required("request")?)?,
             interim: self.optional_list(fields.optional("interim"), Self::message)?,
             response: fields.optional("response").map(|response| self.message(response)).transpose()?,
-            streamed: self.optional_list(fields.optional("streamed"), |_, pair| match pair.items()?.as_slice() {
-                [after, bytes] => Ok((number(*after)?, number(*bytes)?)),
-                _ => Err(pair.fault("expected two numbers: microseconds, bytes").into()),
-            })?,
+            streamed: self.optional_list(fields.optional("streamed"), |_, node| pair(node, "microseconds, bytes"))?,
             upgraded: self.optional_list(fields.optional("upgraded"), Self::turn)?,
+            interleaved: self.optional_list(fields.optional("interleaved"), |_, node| {
+                pair(node, "bytes of the request, bytes of the response")
+            })?,
             reset: fields.optional("reset").map(|reset| self.reset(reset)).transpose()?,
         })
     }

@@ -52,7 +52,8 @@ pub fn version((major, minor): (u16, u16)) -> String {
 /// the file that it was.
 pub fn lowest(cassette: &Cassette) -> (u16, u16) {
     let has_more = |exchange: &Exchange| {
-        exchange.wire().is_some() || exchange.http().is_some_and(|http| http.is_http2() || http.reset.is_some())
+        let has_more = |http: &HttpExchange| http.is_http2() || http.reset.is_some() || !http.interleaved.is_empty();
+        exchange.wire().is_some() || exchange.http().is_some_and(has_more)
     };
     if cassette.exchanges().any(has_more) {
         (1, 2)
@@ -129,6 +130,11 @@ fn write_http(object: &mut Object<'_>, http: &HttpExchange, files: &mut BodyFile
     }
     if !http.upgraded.is_empty() {
         object.list("upgraded", &http.upgraded, |out, turn| write_turn(out, turn, files));
+    }
+    if !http.interleaved.is_empty() {
+        object.list("interleaved", &http.interleaved, |out, (asked, said)| {
+            writer::list(out, [*asked, *said], writer::number);
+        });
     }
     if let Some(reset) = http.reset {
         object.object("reset", |object| {

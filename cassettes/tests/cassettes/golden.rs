@@ -73,6 +73,7 @@ fn http2() -> Cassette {
     streaming.truncated = Some(Bytes::new());
     let content = HttpExchange {
         reset: Some(Reset { from: Side::Client, code: 8 }),
+        interleaved: vec![(5, 5)],
         ..http(grpc("/shop.Inventory/Watch", b"\0\0\0\0\0"), streaming)
     };
     let cancelled = Exchange { ended: Ended::Reset, took: None, ..call(Content::Http1(content)) };

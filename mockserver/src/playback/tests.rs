@@ -120,6 +120,7 @@ fn upgrade(turns: Vec<Turn>, ended: Ended) -> Exchange {
         streamed: Vec::new(),
         upgraded: turns,
         reset: None,
+        interleaved: Vec::new(),
     };
     exchange(PAYMENTS, false, Content::Http1(http), ended)
 }

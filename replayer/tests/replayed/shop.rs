@@ -132,6 +132,7 @@ fn exchange(id: u64, downstream: Option<&str>, peer: &str, request: Message, res
             streamed: Vec::new(),
             upgraded: Vec::new(),
             reset: None,
+            interleaved: Vec::new(),
         }),
         ended: Ended::Ok,
         cause: downstream.map(|_| cause),

@@ -31,6 +31,8 @@ pub(crate) struct Open {
     pub response_complete: Option<Mark>,
     /// What ended the stream, where it is one.
     pub reset: Option<Reset>,
+    /// Body bytes of the request and of the response, as the sides took turns.
+    pub interleaved: Vec<(u64, u64)>,
     arrivals: Vec<(Mark, u64)>,
     problems: Vec<Problem>,
 }
@@ -49,6 +51,7 @@ impl Open {
             response_began: None,
             response_complete: None,
             reset: None,
+            interleaved: Vec::new(),
             arrivals: Vec::new(),
             problems: Vec::new(),
         }
@@ -122,6 +125,7 @@ impl Open {
                 response: self.response,
                 upgraded,
                 reset: self.reset,
+                interleaved: self.interleaved,
             },
             request_began: self.request_began,
             request_complete: self.request_complete,

@@ -23,6 +23,8 @@ const FRAME_COST: u64 = 64;
 /// More streams at once, or interim responses to one request, are not followed.
 pub(super) const MOST_STREAMS: usize = 4096;
 const MOST_INTERIM: usize = 1024;
+/// More turns of one stream are not told apart.
+const MOST_TURNS: usize = 16_384;
 /// How many streams that are over, or were not seen to begin, are remembered.
 const MOST_REMEMBERED: usize = 256;
 
@@ -171,6 +173,7 @@ impl Stream {
         }
         self.response.head = Some(head.message);
         self.open.begin_response(began, out);
+        self.takes_turn();
     }
 
     fn note(&mut self, is_whole: bool, lost: Problem) {
@@ -211,6 +214,19 @@ impl Stream {
     fn arrived(&mut self, mark: Mark, from: Side) {
         if from == Side::Server && self.open.response_began.is_some() {
             self.open.arrived(mark, self.response.passed);
+            self.takes_turn();
+        }
+    }
+
+    /// The server said something. While the request is not over, it may have been an answer to what has come of it.
+    fn takes_turn(&mut self) {
+        let (asked, said) = (self.request.passed, self.response.passed);
+        let turns = &mut self.open.interleaved;
+        let is_full = turns.len() == MOST_TURNS;
+        match turns.last_mut() {
+            _ if self.request.is_over || self.is_unseen => {}
+            Some(last) if last.0 == asked || is_full => *last = (asked, said),
+            _ => turns.push((asked, said)),
         }
     }
 

@@ -194,6 +194,23 @@ fn resets_and_a_server_that_goes_away() {
 }
 
 #[test]
+fn sides_that_take_turns() {
+    let mut talk = Talk::new();
+    talk.ask(1, "/", 0);
+    talk.body(Side::Client, 0, 1, b"one");
+    talk.answer(1, 0);
+    talk.body(Side::Server, 0, 1, b"1");
+    talk.body(Side::Client, 0, 1, b"two");
+    talk.body(Side::Server, 0, 1, b"2a");
+    talk.body(Side::Server, 0, 1, b"2b");
+    talk.body(Side::Client, END_STREAM, 1, b"end");
+    talk.body(Side::Server, END_STREAM, 1, b"bye");
+    let done = talk.done();
+    let PairedContent::Http1 { interleaved, .. } = &done[0].content else { panic!() };
+    assert_eq!(interleaved, &[(3, 1), (6, 5)]);
+}
+
+#[test]
 fn a_response_before_the_request_is_over_waits_for_it() {
     let mut talk = Talk::new();
     talk.ask(1, "/", 0);
