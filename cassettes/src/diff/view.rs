@@ -33,14 +33,7 @@ impl<'a> View<'a> {
     fn of_http(request: &'a Message) -> View<'a> {
         let line = request_line(request);
         let line = [("method", raw(line.method)), ("target", target(line.target))];
-        let View(mut tree) = View::of(request, line, VOLATILE_REQUEST_HEADERS);
-        // A client that changed to another version is told so.
-        if let Tree::Object(members) = &mut tree
-            && request.is_http2()
-        {
-            members.push((Cow::Borrowed("version"), raw(b"HTTP/2")));
-        }
-        View(tree)
+        View::of(request, line, VOLATILE_REQUEST_HEADERS)
     }
 
     /// What counts of a response.
