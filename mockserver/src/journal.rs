@@ -48,6 +48,7 @@ pub struct Call {
 }
 
 /// What a call was told.
+#[expect(clippy::large_enum_variant, reason = "nearly all calls are the large one")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A response in HTTP.
