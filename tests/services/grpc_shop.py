@@ -1,12 +1,13 @@
-"""A shop whose stock is a gRPC service: entries by HTTP on PORT, and by gRPC on GRPC_PORT.
+"""A shop whose stock is a gRPC service.
 
-Environment: STOCK (host:port), STOCK_AUTHORITY (a file, where the stock is behind TLS), and SHOP_CHANGE, the name of what
-the new build does differently.
+Environment: PORT, SHOP_ENTRY (`grpc` for entries by gRPC, else they come by HTTP/1.1), STOCK (host:port), STOCK_TLS
+(where the stock is behind TLS), and SHOP_CHANGE, the name of what the new build does differently.
 """
 
 import json
 import os
 import queue
+import sys
 import threading
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,15 +17,13 @@ from stock import fields, number, text
 
 CHANGE = os.environ.get("SHOP_CHANGE", "none")
 STOCK = os.environ["STOCK"]
-AUTHORITY = os.environ.get("STOCK_AUTHORITY")
 
 
 def connect():
     # A channel of its own, not one of those that are shared by address.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-    if AUTHORITY:
-        credentials = grpc.ssl_channel_credentials(open(AUTHORITY, "rb").read())
-        return grpc.secure_channel(STOCK, credentials, options)
+    if "STOCK_TLS" in os.environ:
+        return grpc.secure_channel(STOCK, grpc.ssl_channel_credentials(), options)
     return grpc.insecure_channel(STOCK, options)
 
 
@@ -110,17 +109,42 @@ class Entry(BaseHTTPRequestHandler):
 
 def price(request, context):
     item = one(fields(request)[1])
-    return number(1, item["id"]) + number(2, item["quantity"] * 3)
+    return number(1, item["id"]) + number(2, item["quantity"] * (4 if CHANGE == "other-price" else 3))
+
+
+def prices(request, context):
+    for item in all_items():
+        yield number(1, item["id"]) + number(2, item["quantity"] * 3)
+
+
+def total(requests, context):
+    return number(1, sum(one(fields(request)[1])["quantity"] for request in requests))
+
+
+def chat(requests, context):
+    for request in requests:
+        yield price(request, context)
+
+
+METHODS = {
+    "Price": grpc.unary_unary_rpc_method_handler(price),
+    "Prices": grpc.unary_stream_rpc_method_handler(prices),
+    "Total": grpc.stream_unary_rpc_method_handler(total),
+    "Chat": grpc.stream_stream_rpc_method_handler(chat),
+}
 
 
 def main():
-    methods = {"Price": grpc.unary_unary_rpc_method_handler(price)}
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Shop", methods),))
-    server.add_insecure_port(f"127.0.0.1:{os.environ['GRPC_PORT']}")
-    server.start()
-    entries = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Entry)
-    print("shop listens", flush=True)
+    address = ("127.0.0.1", int(os.environ["PORT"]))
+    if os.environ.get("SHOP_ENTRY") == "grpc":
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Shop", METHODS),))
+        server.add_insecure_port("%s:%d" % address)
+        server.start()
+        print("shop listens", file=sys.stderr, flush=True)
+        threading.Event().wait()
+    entries = ThreadingHTTPServer(address, Entry)
+    print("shop listens", file=sys.stderr, flush=True)
     entries.serve_forever()
 
 

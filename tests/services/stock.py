@@ -4,6 +4,7 @@ Messages are written by hand, so that no generated code is needed: stock.proto b
 """
 
 import os
+import sys
 import threading
 from concurrent import futures
 
@@ -107,7 +108,7 @@ def main():
     else:
         server.add_insecure_port(address)
     server.start()
-    print("stock listens", flush=True)
+    print("stock listens", file=sys.stderr, flush=True)
     threading.Event().wait()
 
 
