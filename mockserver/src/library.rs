@@ -67,6 +67,11 @@ impl Library {
         self.survey.speaker(peer)
     }
 
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
+        self.survey.speaks_http2(peer)
+    }
+
     /// What is played in every scope.
     pub(crate) fn ambient(&self) -> Option<&Arc<Shelf>> {
         self.ambient.as_ref()
@@ -131,6 +136,8 @@ pub(crate) struct Index {
     pub opaque: HashSet<SocketAddr>,
     /// How many exchanges with a request there are.
     pub playable: usize,
+    /// Exchanges whose response began before their request was over.
+    pub interleaved: Vec<usize>,
 }
 
 impl Shelf {
@@ -213,7 +220,10 @@ impl Index {
     fn of(cassette: &Cassette) -> Index {
         let exact = by_key(cassette, Key::of);
         let playable = exact.values().map(|numbers| numbers.len()).sum();
-        let mut index = Index { exact, playable, ..Index::default() };
+        let is_interleaved = |exchange: &Exchange| exchange.http().is_some_and(|http| !http.interleaved.is_empty());
+        let numbers = 0..cassette.downstream.len();
+        let interleaved = numbers.filter(|number| is_interleaved(&cassette.downstream[*number])).collect();
+        let mut index = Index { exact, playable, interleaved, ..Index::default() };
         let mut spoke = HashSet::new();
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
 use regress_protocols::{
     Request,
+    http1::Message,
     wire::{Protocol, Server},
 };
 use tokio::{
@@ -392,6 +393,11 @@ impl Shared {
         Some((speaker.protocol, speaker.protocol.server(speaker.handshake.as_ref())))
     }
 
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, destination: SocketAddr) -> bool {
+        self.library.speaks_http2(destination)
+    }
+
     /// Takes note of something that is no request in a protocol that is read.
     pub(crate) fn unreadable(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
@@ -469,13 +475,69 @@ impl Shared {
         self.miss(scope, &shelves, &asked, exhausted)
     }
 
+    /// Whether any request may be answered before it is over, as far as is known now.
+    pub(crate) fn may_begin(&self) -> bool {
+        let state = self.state();
+        self.shelves(&state).iter().any(|(_, shelf)| !shelf.index().interleaved.is_empty())
+    }
+
+    /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
+    /// is told by [`Shared::conclude`].
+    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Option<(HitScope, Recorded)> {
+        let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let mut state = self.state();
+        for (whose, shelf) in self.shelves(&state) {
+            if let Some(number) = self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
+                return Some((whose, Recorded { cassette: Arc::clone(&shelf.cassette), number }));
+            }
+        }
+        None
+    }
+
+    /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
+    pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
+        let asked = Asked::new(request, place.destination, place.tls, 0);
+        let (scope, shelves) = {
+            let mut state = self.state();
+            let scope = state.scope.clone();
+            let shelves = self.shelves(&state);
+            let expected = recorded.exchange().http().map(|http| &http.request);
+            if expected.is_some_and(|expected| asked.is_exactly(expected)) {
+                let matched = Match::Hit {
+                    cassette: recorded.cassette.id.clone(),
+                    exchange: recorded.number,
+                    scope: whose,
+                    rung: Rung::Exact,
+                    runner_up: None,
+                    again: false,
+                    bound: Vec::new(),
+                };
+                state.journal.note(call(scope, &asked, matched, None));
+                drop(state);
+                self.changed.notify_waiters();
+                return true;
+            }
+            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
+            if shelves.iter().any(|(found, shelf)| *found == whose && is_there(shelf)) {
+                state.usage(whose).take_back(recorded.number);
+            }
+            (scope, shelves)
+        };
+        drop(self.miss(scope, &shelves, &asked, false));
+        false
+    }
+
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
+        self.stage(state, scope, shelf, |stage| stage.claim(asked))
+    }
+
+    fn stage<T>(&self, state: &mut State, scope: HitScope, shelf: &Shelf, then: impl FnOnce(Stage<'_>) -> T) -> T {
         let nothing = Bindings::default();
         let (usage, ambient) = match scope {
             HitScope::Entry => (&mut state.entry, &state.ambient.bindings),
             HitScope::Ambient => (&mut state.ambient, &nothing),
         };
-        Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy }.claim(asked)
+        then(Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy })
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
@@ -501,7 +563,7 @@ impl Shared {
         let why = miss::text(asked.request, &asked.name, reason, &nearest);
         let answered = match (&recorded, asked.request) {
             (Some(recorded), _) => recorded_response(recorded),
-            (None, Request::Http(_)) => Some(Told::Http(miss::answer(why.clone()))),
+            (None, Request::Http(request)) => Some(Told::Http(miss::answer(request, &why))),
             (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));

@@ -1,5 +1,6 @@
 //! One connection of the service, played.
 
+mod http2;
 mod wire;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use regress_cassettes::{Ended, HttpExchange, Turn};
 use regress_protocols::{
     Side,
     http1::{self, Detected, Limits, Message, RequestReader, Then, detect},
+    http2 as preface,
     wire::{self as wires, Opening as First, Protocol},
 };
 use tokio::{
@@ -80,6 +82,10 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
         let mut stream = stream;
         return match Conversation::new(&mut stream, place, shared).play().await {
             Played::End(ending) => finish(stream, |stream| stream, ending).await,
+            Played::Http2(seen) => {
+                let ending = http2::play(&mut stream, seen, place, shared).await;
+                finish(stream, |stream| stream, ending).await;
+            }
             Played::Other(protocol, seen) => {
                 let conversation = shared.conversation(place, protocol);
                 wire(stream, conversation, Vec::new(), seen, authority).await;
@@ -87,10 +93,11 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
         };
     }
     let place = Place { tls: true, ..place };
-    match authority.acceptor(destination).accept(stream).await {
+    match authority.acceptor(destination, shared.speaks_http2(destination)).accept(stream).await {
         Ok(mut stream) => {
             let ending = match Conversation::new(&mut stream, place, shared).play().await {
                 Played::End(ending) => ending,
+                Played::Http2(seen) => http2::play(&mut stream, seen, place, shared).await,
                 Played::Other(protocol, seen) => {
                     match shared.conversation(place, protocol).play(&mut stream, seen).await {
                         wire::Next::End(ending) => ending,
@@ -121,7 +128,7 @@ async fn wire(
     }
     match conversation.play(&mut stream, seen).await {
         wire::Next::End(ending) => finish(stream, |stream| stream, ending).await,
-        wire::Next::Secure => match authority.acceptor(conversation.destination()).accept(stream).await {
+        wire::Next::Secure => match authority.acceptor(conversation.destination(), false).accept(stream).await {
             Ok(mut stream) => {
                 conversation.secured();
                 let ending = match conversation.play(&mut stream, Vec::new()).await {
@@ -179,6 +186,8 @@ pub(crate) enum Played {
     End(Ending),
     /// It is in another protocol: this was said.
     Other(Protocol, Vec<u8>),
+    /// It is in HTTP/2: this was said.
+    Http2(Vec<u8>),
 }
 
 /// What follows an answer.
@@ -213,6 +222,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
                     seen.extend_from_slice(&buffer[..count]);
                     let more = match (detect(&seen), other(&seen)) {
                         (Detected::Http1, _) => false,
+                        _ if preface::detect(&seen) == preface::Detected::Http2 => return Played::Http2(seen),
+                        (Detected::Other, _) if preface::detect(&seen) == preface::Detected::NeedMore => true,
                         (_, Some((protocol, wires::Detected::Yes))) => return Played::Other(protocol, seen),
                         (Detected::NeedMore, _) | (_, Some((_, wires::Detected::NeedMore))) => true,
                         // What is no protocol by its first bytes may still be understood by whoever speaks there.
@@ -287,7 +298,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         let told = std::mem::take(&mut self.told);
         match self.shared.judge(self.place, request) {
             Reply::Miss(why) => {
-                let answer = http1::answer(request, &[], &miss::answer(why));
+                let answer = http1::answer(request, &[], &miss::answer(request, &why));
                 match (self.stream.write_all(&answer.bytes).await, answer.then) {
                     (Ok(()), Then::KeepOpen) => Next::Request,
                     _ => Next::End(Ending::Close),

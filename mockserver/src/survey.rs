@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use regress_cassettes::{Cassette, Content, Ended};
+use regress_cassettes::{Cassette, Content, Ended, HttpExchange};
 
 use regress_protocols::{Value, wire::Protocol};
 
@@ -23,6 +23,8 @@ pub struct Survey {
     others: HashSet<SocketAddr>,
     /// Who speaks a protocol other than HTTP.
     speakers: HashMap<SocketAddr, Speaker>,
+    /// Who speaks HTTP/2.
+    http2: HashSet<SocketAddr>,
 }
 
 /// Who speaks a protocol other than HTTP.
@@ -43,6 +45,9 @@ impl Survey {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
                 }
+            }
+            if exchange.http().is_some_and(HttpExchange::is_http2) {
+                self.http2.insert(peer);
             }
             if let Some(wire) = exchange.wire() {
                 let unknown = || Speaker { protocol: wire.protocol, handshake: None };
@@ -65,6 +70,7 @@ impl Survey {
         }
         self.refused.extend(other.refused);
         self.others.extend(other.others);
+        self.http2.extend(other.http2);
         for (peer, speaker) in other.speakers {
             let known = self.speakers.entry(peer).or_insert_with(|| speaker.clone());
             if known.handshake.is_none() {
@@ -76,6 +82,11 @@ impl Survey {
     /// Who speaks a protocol other than HTTP there.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
         self.speakers.get(&canonical(peer))
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
+        self.http2.contains(&canonical(peer))
     }
 
     /// The names that the recordings called, with the addresses they had.

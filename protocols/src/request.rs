@@ -24,6 +24,7 @@ impl<'a> Request<'a> {
     /// The word for its protocol, as cassettes have it.
     pub fn protocol(self) -> &'static str {
         match self {
+            Request::Http(message) if message.is_http2() => "http2",
             Request::Http(_) => "http1",
             Request::Wire(protocol, _) => protocol.word(),
         }

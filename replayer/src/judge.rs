@@ -7,7 +7,7 @@ use regress_cassettes::{
     diff::{self, Difference, Lens, Rules},
 };
 use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
-use regress_protocols::{Request, http1::Message};
+use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
@@ -39,7 +39,9 @@ pub enum End {
     Reset,
     /// The service closed the connection.
     Closed,
-    /// What came is not an HTTP/1 response.
+    /// The service reset the stream of HTTP/2, with this error code.
+    StreamReset(u32),
+    /// What came is not an HTTP response.
     Garbage,
     /// Nothing, for this many milliseconds.
     Hung(u128),
@@ -119,8 +121,11 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
             doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
         }
+        Some((Content::Http1(http), false)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
+            doubts.push("the entry was cancelled by its client, which is not done again".to_owned());
+        }
         Some((Content::Http1(_), false)) => {}
-        Some(_) => doubts.push("the entry is not HTTP/1".to_owned()),
+        Some(_) => doubts.push("the entry is not HTTP".to_owned()),
     }
     match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
         Some(None) => doubts.push("the recording does not say on which port the entry came".to_owned()),
@@ -228,7 +233,7 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
         (Some(expected), Seen::Response(actual)) => {
             diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
         }
-        (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
+        (None, Seen::Nothing { end, part }) if ended_alike(recorded, ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
                 diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
@@ -240,7 +245,11 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
 }
 
 /// Whether a wait that ended without a whole response ended as the recorded one did.
-fn ended_alike(recorded: Option<Ended>, seen: End) -> bool {
+fn ended_alike(exchange: &HttpExchange, recorded: Option<Ended>, seen: End) -> bool {
+    let reset = if let End::StreamReset(code) = seen { Some(Reset { from: Side::Server, code }) } else { None };
+    if reset.is_some() || exchange.reset.is_some() {
+        return reset == exchange.reset;
+    }
     matches!(
         (recorded, seen),
         (Some(Ended::Reset | Ended::Closed), End::Reset | End::Closed) | (Some(Ended::Timeout), End::Hung(_))
@@ -272,7 +281,11 @@ fn seen_end(seen: &Seen) -> String {
                 End::Refused => "no response: the connection was refused".to_owned(),
                 End::Reset => format!("{what}: the connection was reset"),
                 End::Closed => format!("{what}: the connection was closed"),
-                End::Garbage => "something that is not an HTTP/1 response".to_owned(),
+                End::StreamReset(code) => {
+                    let name = Reset { from: Side::Server, code: *code }.name();
+                    format!("{what}: the stream was reset ({})", name.map_or_else(|| code.to_string(), str::to_owned))
+                }
+                End::Garbage => "something that is not an HTTP response".to_owned(),
                 End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
             }
         }
@@ -596,7 +609,7 @@ mod tests {
             (End::Refused, "no response: the connection was refused"),
             (End::Reset, "no response: the connection was reset"),
             (End::Closed, "no response: the connection was closed"),
-            (End::Garbage, "something that is not an HTTP/1 response"),
+            (End::Garbage, "something that is not an HTTP response"),
             (End::Hung(30_000), "no response within 30 s"),
         ] {
             let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);

@@ -91,6 +91,8 @@ fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
             response: Some(answered.clone()),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
         })),
         (Attempted::Wire(protocol, request), Some(told)) => {
             let response = if let Told::Wire(response) = told { Some(response.clone()) } else { None };

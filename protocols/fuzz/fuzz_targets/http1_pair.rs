@@ -68,7 +68,7 @@ fn size(content: &PairedContent) -> usize {
     let turns = |turns: &[(Side, Bytes)]| turns.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     match content {
         PairedContent::Opaque(opaque) => turns(opaque),
-        PairedContent::Http1 { request, interim, response, upgraded } => {
+        PairedContent::Http1 { request, interim, response, upgraded, .. } => {
             let messages = interim.iter().chain(response).chain([request]);
             messages.map(|message: &Message| message.wire().len()).sum::<usize>() + turns(upgraded)
         }
