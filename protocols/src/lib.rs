@@ -12,6 +12,7 @@ mod pair;
 mod pairer;
 mod raw;
 pub mod redis;
+pub mod sql;
 mod value;
 pub mod wire;
 
