@@ -7,11 +7,15 @@
 
 mod dialect;
 mod fifo;
+mod handshakes;
 mod server;
 
 pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
 pub use fifo::Fifo;
+pub use handshakes::Handshakes;
 pub use server::{Server, Step};
+
+use std::sync::Arc;
 
 use crate::{Operation, Value, redis};
 
@@ -88,10 +92,10 @@ impl Protocol {
         }
     }
 
-    /// A server for one connection. `handshake` is the response that a recorded server gave to [`Protocol::is_handshake`].
-    pub fn server(self, handshake: Option<&Value>) -> Box<dyn Server> {
+    /// A server for one connection, which knows what the recorded one said to [`Protocol::is_handshake`] requests.
+    pub fn server(self, known: &Arc<Handshakes>) -> Box<dyn Server> {
         match self {
-            Protocol::Redis => Box::new(redis::Player::new(handshake)),
+            Protocol::Redis => Box::new(redis::Player::new(known.iter().next().map(|(_, hello)| hello))),
         }
     }
 
@@ -102,7 +106,8 @@ impl Protocol {
         }
     }
 
-    /// Whether the response to a request tells what the server is, as far as clients are told when they connect.
+    /// Whether a [`Server`] answers a request by itself with what was recorded: what the server is, as far as clients are told when they
+    /// connect, or what a prepared statement looks like.
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_handshake(request),
