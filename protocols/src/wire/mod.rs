@@ -17,11 +17,13 @@ pub use server::{Server, Step};
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, redis};
+use crate::{Operation, Value, mysql, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
+    /// MySQL and MariaDB.
+    Mysql,
     /// Redis, RESP2 and RESP3.
     Redis,
 }
@@ -51,11 +53,12 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 1] = [Protocol::Redis];
+    pub const ALL: [Protocol; 2] = [Protocol::Mysql, Protocol::Redis];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
+            Protocol::Mysql => "mysql",
             Protocol::Redis => "redis",
         }
     }
@@ -75,6 +78,7 @@ impl Protocol {
 
     fn looks(self, opening: Opening<'_>) -> Detected {
         match self {
+            Protocol::Mysql => mysql::detect(opening),
             Protocol::Redis => redis::detect(opening),
         }
     }
@@ -88,6 +92,7 @@ impl Protocol {
     /// How it is cut into requests and responses.
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
+            Protocol::Mysql => Box::<mysql::Conversation>::default(),
             Protocol::Redis => Box::<redis::Conversation>::default(),
         }
     }
@@ -95,6 +100,7 @@ impl Protocol {
     /// A server for one connection, which knows what the recorded one said to [`Protocol::is_handshake`] requests.
     pub fn server(self, known: &Arc<Handshakes>) -> Box<dyn Server> {
         match self {
+            Protocol::Mysql => Box::new(mysql::Player::new(known)),
             Protocol::Redis => Box::new(redis::Player::new(known.iter().next().map(|(_, hello)| hello))),
         }
     }
@@ -102,6 +108,7 @@ impl Protocol {
     /// What identifies the operation of a request.
     pub fn operation(self, request: &Value) -> Operation {
         match self {
+            Protocol::Mysql => mysql::operation(request),
             Protocol::Redis => redis::operation(request),
         }
     }
@@ -110,6 +117,7 @@ impl Protocol {
     /// connect, or what a prepared statement looks like.
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
+            Protocol::Mysql => mysql::is_handshake(request),
             Protocol::Redis => redis::is_handshake(request),
         }
     }
@@ -117,6 +125,7 @@ impl Protocol {
     /// Whether a request may change something.
     pub fn is_write(self, request: &Value) -> bool {
         match self {
+            Protocol::Mysql => mysql::is_write(request),
             Protocol::Redis => redis::is_write(request),
         }
     }
@@ -124,6 +133,7 @@ impl Protocol {
     /// A request in one line, for people.
     pub fn line(self, request: &Value) -> String {
         match self {
+            Protocol::Mysql => mysql::line(request),
             Protocol::Redis => redis::line(request),
         }
     }
