@@ -7,6 +7,8 @@ use std::{
 
 use regress_cassettes::{Cassette, Content, Ended};
 
+use regress_protocols::{Value, wire::Protocol};
+
 use crate::{dns::RecordedNames, library::canonical};
 
 /// Which names the recordings called and where, and who refused them. It grows with the addresses of downstreams, not
@@ -19,6 +21,16 @@ pub struct Survey {
     refused: BTreeSet<SocketAddr>,
     /// Where anything else came of one.
     others: HashSet<SocketAddr>,
+    /// Who speaks a protocol other than HTTP.
+    speakers: HashMap<SocketAddr, Speaker>,
+}
+
+/// Who speaks a protocol other than HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Speaker {
+    pub protocol: Protocol,
+    /// What it said of itself when a client connected, where that was recorded.
+    pub handshake: Option<Value>,
 }
 
 impl Survey {
@@ -30,6 +42,13 @@ impl Survey {
                 match self.addresses.get_mut(host(name)) {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
+                }
+            }
+            if let Some(wire) = exchange.wire() {
+                let unknown = || Speaker { protocol: wire.protocol, handshake: None };
+                let speaker = self.speakers.entry(peer).or_insert_with(unknown);
+                if speaker.handshake.is_none() && wire.protocol.is_handshake(&wire.request) {
+                    speaker.handshake.clone_from(&wire.response);
                 }
             }
             match (&exchange.content, exchange.ended) {
@@ -46,6 +65,17 @@ impl Survey {
         }
         self.refused.extend(other.refused);
         self.others.extend(other.others);
+        for (peer, speaker) in other.speakers {
+            let known = self.speakers.entry(peer).or_insert_with(|| speaker.clone());
+            if known.handshake.is_none() {
+                known.handshake = speaker.handshake;
+            }
+        }
+    }
+
+    /// Who speaks a protocol other than HTTP there.
+    pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
+        self.speakers.get(&canonical(peer))
     }
 
     /// The names that the recordings called, with the addresses they had.

@@ -33,6 +33,12 @@ pub enum Need {
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
     Httpbin,
+    /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
+    Redis,
+    /// webdis.
+    Webdis,
+    /// Prometheus' exporter for Redis.
+    RedisExporter,
     /// verdaccio, as `tests/install.sh` puts it.
     Verdaccio,
     /// The rights to load and attach kernel programs.
@@ -78,6 +84,11 @@ impl Need {
             Need::Java => runs("java", &["--version"]),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
+            Need::Redis => runs("redis-server", &["--version"])
+                .and(installed("node_modules/ioredis"))
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Webdis => runs("sh", &["-c", "command -v webdis"]),
+            Need::RedisExporter => runs("prometheus-redis-exporter", &["-version"]),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),
             Need::Ebpf if !nix::unistd::geteuid().is_root() => Err("not root".into()),
             Need::Ebpf => std::fs::metadata("/sys/kernel/btf/vmlinux")
