@@ -1,13 +1,14 @@
 //! What a corpus as a whole tells: gathered one cassette after the other, so that none has to be kept for it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use regress_cassettes::{Cassette, Content, Ended};
 
-use regress_protocols::{Value, wire::Protocol};
+use regress_protocols::wire::{Handshakes, Protocol};
 
 use crate::{dns::RecordedNames, library::canonical};
 
@@ -29,8 +30,8 @@ pub struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Speaker {
     pub protocol: Protocol,
-    /// What it said of itself when a client connected, where that was recorded.
-    pub handshake: Option<Value>,
+    /// What it said to requests that its player answers by itself.
+    pub handshakes: Arc<Handshakes>,
 }
 
 impl Survey {
@@ -45,10 +46,12 @@ impl Survey {
                 }
             }
             if let Some(wire) = exchange.wire() {
-                let unknown = || Speaker { protocol: wire.protocol, handshake: None };
+                let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
                 let speaker = self.speakers.entry(peer).or_insert_with(unknown);
-                if speaker.handshake.is_none() && wire.protocol.is_handshake(&wire.request) {
-                    speaker.handshake.clone_from(&wire.response);
+                if let Some(response) = &wire.response
+                    && wire.protocol.is_handshake(&wire.request)
+                {
+                    Arc::make_mut(&mut speaker.handshakes).learn(&wire.request, response);
                 }
             }
             match (&exchange.content, exchange.ended) {
@@ -66,9 +69,9 @@ impl Survey {
         self.refused.extend(other.refused);
         self.others.extend(other.others);
         for (peer, speaker) in other.speakers {
-            let known = self.speakers.entry(peer).or_insert_with(|| speaker.clone());
-            if known.handshake.is_none() {
-                known.handshake = speaker.handshake;
+            match self.speakers.entry(peer) {
+                Entry::Vacant(entry) => drop(entry.insert(speaker)),
+                Entry::Occupied(mut known) => Arc::make_mut(&mut known.get_mut().handshakes).merge(&speaker.handshakes),
             }
         }
     }

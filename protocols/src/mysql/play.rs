@@ -184,7 +184,7 @@ impl Player {
     /// What concerns the connection is answered, all else is to be judged. `None` if there are too many statements.
     fn decide(&mut self, asked: Asked) -> Option<()> {
         let Asked { ask, then, .. } = asked;
-        let recorded = self.known.answer(&ask.value).cloned();
+        let recorded = self.known.response(&ask.value).cloned();
         let word = ask.value.get("command").and_then(Value::as_text).unwrap_or_default();
         match word {
             _ if !ask.setup => self.judge(ask.value, then),
@@ -345,7 +345,7 @@ fn introduction(known: &Handshakes) -> (Greeting, bool) {
 fn welcome(known: &Handshakes, login: &Value) -> End {
     let is_in = |told: &&Value| told.get("error").is_none();
     let others = || known.iter().filter(|(request, _)| key::is_login(request)).map(|(_, told)| told);
-    let told = known.answer(login).filter(is_in).or_else(|| others().find(is_in));
+    let told = known.response(login).filter(is_in).or_else(|| others().find(is_in));
     told.map_or_else(|| End::with_status(status::AUTOCOMMIT), End::of_value)
 }
 
@@ -408,6 +408,10 @@ impl Server for Player {
             self.said.drain(..end);
             self.wanted = 0;
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.said.is_empty()
     }
 
     fn answer(&mut self, request: &Value, response: &Value) -> Vec<u8> {

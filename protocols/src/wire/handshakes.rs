@@ -1,38 +1,36 @@
-//! What a recorded server said to what concerns the connection alone.
+//! What recorded servers said that their players say again without being judged.
 
 use std::collections::HashMap;
 
-use super::Protocol;
 use crate::Value;
 
-/// Requests that [`Protocol::is_handshake`] tells, each with the first response that was recorded to it. A [`Server`](super::Server)
-/// answers clients with them.
+/// Requests that [`Protocol::is_handshake`](super::Protocol::is_handshake) tells, each with the response that it had first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handshakes {
     all: Vec<(Value, Value)>,
-    numbers: HashMap<Value, usize>,
+    by_request: HashMap<Value, usize>,
 }
 
 impl Handshakes {
-    /// Takes in an exchange, if it is one of these.
-    pub fn add(&mut self, protocol: Protocol, request: &Value, response: &Value) {
-        if protocol.is_handshake(request) && !self.numbers.contains_key(request) {
-            self.numbers.insert(request.clone(), self.all.len());
+    /// Takes in an exchange, unless its request is known.
+    pub fn learn(&mut self, request: &Value, response: &Value) {
+        if !self.by_request.contains_key(request) {
+            self.by_request.insert(request.clone(), self.all.len());
             self.all.push((request.clone(), response.clone()));
         }
     }
 
-    /// Takes in what others know.
-    pub fn merge(&mut self, protocol: Protocol, other: &Handshakes) {
-        other.iter().for_each(|(request, response)| self.add(protocol, request, response));
+    /// Takes in what others learned.
+    pub fn merge(&mut self, other: &Handshakes) {
+        other.all.iter().for_each(|(request, response)| self.learn(request, response));
     }
 
-    /// What was answered to that request.
-    pub fn answer(&self, request: &Value) -> Option<&Value> {
-        self.numbers.get(request).map(|number| &self.all[*number].1)
+    /// What a request was answered.
+    pub fn response(&self, request: &Value) -> Option<&Value> {
+        self.by_request.get(request).map(|at| &self.all[*at].1)
     }
 
-    /// All requests and their responses, in the order of the recording.
+    /// All requests with their responses, in the order learned.
     pub fn iter(&self) -> impl Iterator<Item = (&Value, &Value)> {
         self.all.iter().map(|(request, response)| (request, response))
     }
@@ -43,21 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_response_to_each_request_is_known() {
-        let hello = |version: &str| {
-            Value::map([("command", Value::text("HELLO")), ("args", Value::List(vec![Value::text(version)]))])
-        };
-        let get = Value::map([("command", Value::text("GET")), ("args", Value::List(Vec::new()))]);
-        let mut known = Handshakes::default();
-        for (request, response) in [(&hello("3"), "a"), (&hello("3"), "b"), (&hello("2"), "c"), (&get, "d")] {
-            known.add(Protocol::Redis, request, &Value::text(response));
-        }
-        let mut merged = Handshakes::default();
-        merged.merge(Protocol::Redis, &known);
-        assert_eq!(merged, known);
-        assert_eq!(known.answer(&hello("3")), Some(&Value::text("a")));
-        assert_eq!(known.answer(&get), None);
-        let told: Vec<&Value> = known.iter().map(|(_, response)| response).collect();
-        assert_eq!(told, [&Value::text("a"), &Value::text("c")]);
+    fn the_first_response_is_the_one() {
+        let [a, b, one, two] = ["a", "b", "1", "2"].map(Value::text);
+        let mut some = Handshakes::default();
+        some.learn(&a, &one);
+        let mut others = Handshakes::default();
+        others.learn(&a, &two);
+        others.learn(&b, &two);
+        some.merge(&others);
+        assert_eq!((some.response(&a), some.response(&b), some.response(&one)), (Some(&one), Some(&two), None));
+        assert_eq!(some.iter().collect::<Vec<_>>(), [(&a, &one), (&b, &two)]);
     }
 }

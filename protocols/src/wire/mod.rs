@@ -22,10 +22,10 @@ use crate::{Operation, Value, mysql, redis};
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// MySQL and MariaDB.
-    Mysql,
     /// Redis, RESP2 and RESP3.
     Redis,
+    /// MySQL and MariaDB.
+    Mysql,
 }
 
 /// What the beginning of a connection looks like.
@@ -53,13 +53,13 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 2] = [Protocol::Mysql, Protocol::Redis];
+    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Mysql];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
-            Protocol::Mysql => "mysql",
             Protocol::Redis => "redis",
+            Protocol::Mysql => "mysql",
         }
     }
 
@@ -78,8 +78,8 @@ impl Protocol {
 
     fn looks(self, opening: Opening<'_>) -> Detected {
         match self {
-            Protocol::Mysql => mysql::detect(opening),
             Protocol::Redis => redis::detect(opening),
+            Protocol::Mysql => mysql::detect(opening),
         }
     }
 
@@ -92,49 +92,49 @@ impl Protocol {
     /// How it is cut into requests and responses.
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
-            Protocol::Mysql => Box::<mysql::Conversation>::default(),
             Protocol::Redis => Box::<redis::Conversation>::default(),
+            Protocol::Mysql => Box::<mysql::Conversation>::default(),
         }
     }
 
-    /// A server for one connection, which knows what the recorded one said to [`Protocol::is_handshake`] requests.
-    pub fn server(self, known: &Arc<Handshakes>) -> Box<dyn Server> {
+    /// A server for one connection, which knows what recorded servers answered to [`Protocol::is_handshake`].
+    pub fn server(self, handshakes: &Arc<Handshakes>) -> Box<dyn Server> {
         match self {
-            Protocol::Mysql => Box::new(mysql::Player::new(known)),
-            Protocol::Redis => Box::new(redis::Player::new(known.iter().next().map(|(_, hello)| hello))),
+            Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
+            Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
         }
     }
 
     /// What identifies the operation of a request.
     pub fn operation(self, request: &Value) -> Operation {
         match self {
-            Protocol::Mysql => mysql::operation(request),
             Protocol::Redis => redis::operation(request),
+            Protocol::Mysql => mysql::operation(request),
         }
     }
 
-    /// Whether a [`Server`] answers a request by itself with what was recorded: what the server is, as far as clients are told when they
-    /// connect, or what a prepared statement looks like.
+    /// Whether the response to a request is one that players tell by themselves: what the server is, as clients are told when they connect;
+    /// what a statement looks like that is prepared.
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
-            Protocol::Mysql => mysql::is_handshake(request),
             Protocol::Redis => redis::is_handshake(request),
+            Protocol::Mysql => mysql::is_handshake(request),
         }
     }
 
     /// Whether a request may change something.
     pub fn is_write(self, request: &Value) -> bool {
         match self {
-            Protocol::Mysql => mysql::is_write(request),
             Protocol::Redis => redis::is_write(request),
+            Protocol::Mysql => mysql::is_write(request),
         }
     }
 
     /// A request in one line, for people.
     pub fn line(self, request: &Value) -> String {
         match self {
-            Protocol::Mysql => mysql::line(request),
             Protocol::Redis => redis::line(request),
+            Protocol::Mysql => mysql::line(request),
         }
     }
 }

@@ -17,7 +17,10 @@ fn talk(known: Handshakes, capabilities: u64) -> Talk {
 
 fn known(exchanges: &[(Value, Value)]) -> Handshakes {
     let mut known = Handshakes::default();
-    exchanges.iter().for_each(|(request, response)| known.add(Protocol::Mysql, request, response));
+    for (request, response) in exchanges {
+        assert!(Protocol::Mysql.is_handshake(request));
+        known.learn(request, response);
+    }
     known
 }
 
