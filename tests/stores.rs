@@ -1,5 +1,7 @@
 //! Services that keep things in a store which does not speak HTTP: recorded with the real store, replayed without it.
 
+/// MySQL and MariaDB.
+mod mysql;
 /// Redis.
 mod redis;
 
