@@ -1,5 +1,6 @@
 //! One connection of the service, played.
 
+mod http2;
 mod turns;
 mod wire;
 
@@ -9,6 +10,7 @@ use regress_cassettes::{Ended, HttpExchange, Turn};
 use regress_protocols::{
     Side,
     http1::{self, Detected, Limits, Message, RequestReader, Then, detect},
+    http2 as preface,
     wire::{self as wires, Opening as First, Protocol},
 };
 use tokio::{
@@ -21,6 +23,7 @@ use crate::{
     intercept::Arrival,
     miss,
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
+    silence::Silence,
     tls::{self, Authority},
     turns as conversations,
 };
@@ -49,8 +52,8 @@ pub(crate) enum Ending {
     Hold,
 }
 
-/// Plays to one connection until it ends.
-pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authority) {
+/// Plays to one connection until it ends. There is a `silence` where nobody knows its destination.
+pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &Shared, authority: &Authority) {
     let Arrival { stream, destination, .. } = arrival;
     let place = Place { destination, tls: false };
     // Small writes are sent at once, so that they are out before a reset.
@@ -79,12 +82,17 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
     if count == 0 {
-        return shared.silent(place);
+        return silence.map_or_else(|| shared.silent(place), Silence::closed);
     }
+    drop(silence);
     if !tls::is_client_hello(first[0]) {
         let mut stream = stream;
         return match Conversation::new(&mut stream, place, shared).play().await {
             Played::End(ending) => finish(stream, |stream| stream, ending).await,
+            Played::Http2(seen) => {
+                let ending = http2::play(&mut stream, seen, place, shared).await;
+                finish(stream, |stream| stream, ending).await;
+            }
             Played::Other(protocol, seen) => {
                 let conversation = shared.conversation(place, protocol);
                 wire(stream, conversation, Vec::new(), seen, authority).await;
@@ -96,7 +104,7 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
         };
     }
     let place = Place { tls: true, ..place };
-    match authority.acceptor(destination).accept(stream).await {
+    match authority.acceptor(destination, shared.speaks_http2(destination)).accept(stream).await {
         Ok(mut stream) => {
             let played = match shared.greets(place) {
                 true => Played::Turns(Vec::new()),
@@ -104,6 +112,7 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
             };
             let ending = match played {
                 Played::End(ending) => ending,
+                Played::Http2(seen) => http2::play(&mut stream, seen, place, shared).await,
                 Played::Turns(seen) => turns::converse(&mut stream, place, shared, seen).await,
                 Played::Other(protocol, seen) => {
                     match shared.conversation(place, protocol).play(&mut stream, seen).await {
@@ -135,7 +144,7 @@ async fn wire(
     }
     match conversation.play(&mut stream, seen).await {
         wire::Next::End(ending) => finish(stream, |stream| stream, ending).await,
-        wire::Next::Secure => match authority.acceptor(conversation.destination()).accept(stream).await {
+        wire::Next::Secure => match authority.acceptor(conversation.destination(), false).accept(stream).await {
             Ok(mut stream) => {
                 conversation.secured();
                 let ending = match conversation.play(&mut stream, Vec::new()).await {
@@ -193,6 +202,8 @@ pub(crate) enum Played {
     End(Ending),
     /// It is in another protocol: this was said.
     Other(Protocol, Vec<u8>),
+    /// It is in HTTP/2: this was said.
+    Http2(Vec<u8>),
     /// It is in none that is read, as one that was recorded: this was said.
     Turns(Vec<u8>),
 }
@@ -200,6 +211,7 @@ pub(crate) enum Played {
 /// What a client speaks.
 enum Spoken {
     Http,
+    Http2,
     /// Another protocol.
     Other(Protocol),
     /// None that is read, where such conversations were recorded.
@@ -240,6 +252,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
                     seen.extend_from_slice(&buffer[..count]);
                     match self.told(&seen) {
                         Some(Spoken::Http) => self.answer_all(&seen).await,
+                        Some(Spoken::Http2) => return Played::Http2(seen),
                         Some(Spoken::Other(protocol)) => return Played::Other(protocol, seen),
                         Some(Spoken::Turns) => return Played::Turns(seen),
                         Some(Spoken::Unreadable) => {
@@ -294,9 +307,11 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
     /// What a client speaks that said this first; `None` where it has to say more. A protocol that is recognised comes first, and what was
     /// recorded there before what may be.
     fn told(&self, seen: &[u8]) -> Option<Spoken> {
-        let (http, other) = (detect(seen), other(seen));
+        let (http, other, preface) = (detect(seen), other(seen), preface::detect(seen));
         match other {
             _ if http == Detected::Http1 => return Some(Spoken::Http),
+            _ if preface == preface::Detected::Http2 => return Some(Spoken::Http2),
+            _ if http == Detected::Other && preface == preface::Detected::NeedMore => return None,
             Some((protocol, wires::Detected::Yes)) => return Some(Spoken::Other(protocol)),
             _ => {}
         }
@@ -335,7 +350,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         let told = std::mem::take(&mut self.told);
         match self.shared.judge(self.place, request) {
             Reply::Miss(why) => {
-                let answer = http1::answer(request, &[], &miss::answer(why));
+                let answer = http1::answer(request, &[], &miss::answer(request, &why));
                 match (self.stream.write_all(&answer.bytes).await, answer.then) {
                     (Ok(()), Then::KeepOpen) => Next::Request,
                     _ => Next::End(Ending::Close),

@@ -82,6 +82,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
                     let outbound = Arc::clone(&outbound);
                     tasks.spawn(async move { outbound.forward(arrival).await });
                 }
+                Intercepted::Mark(_) => {}
                 // A name of a file of the host is none that others resolve.
                 Intercepted::Query(query) if query.outcome == Outcome::OfFile => {}
                 Intercepted::Query(query) => taps.told(query.told).await,
