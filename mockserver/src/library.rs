@@ -52,6 +52,11 @@ impl Library {
         self.survey.refused()
     }
 
+    /// Whether a connection to that address was tried in any recording.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.survey.knows(address)
+    }
+
     /// Whether the host in `name` had that address in any recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
         self.survey.reaches(name, address)

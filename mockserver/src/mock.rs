@@ -25,12 +25,13 @@ use tokio::{
 use crate::{
     Error,
     dns::Names,
-    intercept::{self, Intercepted},
+    intercept::{self, CatchUp, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
     matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
+    silence::{Silence, Silent},
     tls::Authority,
 };
 pub use crate::{
@@ -62,8 +63,15 @@ impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
-        let state =
-            State { scope: Scope::Ambient, shelf: None, entry: Usage::default(), ambient, journal: Journal::default() };
+        let state = State {
+            scope: Scope::Ambient,
+            shelf: None,
+            entry: Usage::default(),
+            ambient,
+            journal: Journal::default(),
+            silent: Silent::default(),
+            served: Vec::new(),
+        };
         let shared = Shared {
             library,
             mode,
@@ -83,6 +91,7 @@ impl Mock {
         let names = Names::Recorded(Arc::new(self.shared.library.names()));
         let (interception, seen) =
             intercept::spawn(listeners, names).map_err(|source| Error::Sandbox { step: Step::Listeners, source })?;
+        self.shared.state().served.push(interception.catch_up());
         let serving = self.serve_seen(seen, authority);
         tokio::spawn(async move {
             serving.await;
@@ -109,11 +118,14 @@ impl Mock {
                     what = seen.recv(), if more => match what {
                         Some(Intercepted::Connection(arrival)) => {
                             let (shared, authority) = (Arc::clone(&shared), Arc::clone(&authority));
-                            connections.spawn(async move { playback::serve(arrival, &shared, &authority).await });
+                            let silence = Shared::arrives(&shared, arrival.destination);
+                            connections.spawn(async move {
+                                playback::serve(arrival, silence, &shared, &authority).await;
+                            });
                         }
                         Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
                         Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
-                        Some(Intercepted::Query(_)) => {}
+                        Some(Intercepted::Query(_) | Intercepted::Mark(_)) => {}
                         None => more = false,
                     },
                     Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -146,6 +158,26 @@ impl Mock {
     /// The calls since this was last asked, in the order in which they were judged.
     pub fn take_journal(&self) -> Vec<Call> {
         self.shared.state().journal.take()
+    }
+
+    /// Waits until every connection that the service had established by now is known here.
+    pub async fn catch_up(&self) {
+        let served = self.shared.state().served.clone();
+        for one in &served {
+            one.wait().await;
+        }
+    }
+
+    /// Whether [`Mock::tell_silent`] has anything to tell.
+    pub fn is_silent(&self) -> bool {
+        self.shared.state().silent.is_untold()
+    }
+
+    /// The connections that are open, that were opened while an entry was played, to addresses that no recording knows,
+    /// and on which nothing was said: each once, in order. What is said on one later is a call of its own. Connections
+    /// to addresses that are known are none, as pools open them in advance.
+    pub fn tell_silent(&self) -> Vec<Call> {
+        self.shared.state().silent.tell()
     }
 
     /// What the service made anew since the scope was entered, and in the ambient scope.
@@ -207,6 +239,9 @@ struct State {
     entry: Usage,
     ambient: Usage,
     journal: Journal,
+    silent: Silent,
+    /// What is served.
+    served: Vec<CatchUp>,
 }
 
 /// What is said to a request.
@@ -327,6 +362,31 @@ impl Shared {
             return Opening::End;
         }
         Opening::Client
+    }
+
+    /// Takes note of a connection that was opened. While an entry is played, one to an address that nobody knows is a
+    /// call, whatever comes of it.
+    pub(crate) fn arrives(shared: &Arc<Shared>, destination: SocketAddr) -> Option<Silence> {
+        let mut state = shared.state();
+        if state.scope == Scope::Ambient || shared.library.knows(destination) {
+            return None;
+        }
+        let matched = missed(MissReason::UnknownDestination);
+        let call = state.nameless(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
+        Some(Silence::new(Arc::clone(shared), state.silent.open(call)))
+    }
+
+    /// Takes note that something was said on such a connection.
+    pub(crate) fn broke_silence(&self, number: u64) {
+        self.state().silent.end(number);
+    }
+
+    /// Takes note that such a connection was closed before.
+    pub(crate) fn closed_in_silence(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(call) = state.silent.end(number) {
+            state.journal.note(call);
+        }
     }
 
     /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
@@ -556,8 +616,14 @@ impl State {
 
     /// Takes note of something that named no downstream.
     fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        let call = self.nameless(place, what, matched);
+        self.journal.note(call);
+    }
+
+    /// A call that named no downstream.
+    fn nameless(&self, place: Place, what: Attempted, matched: Match) -> Call {
         let destination = canonical(place.destination);
-        self.journal.note(Call {
+        Call {
             scope: self.scope.clone(),
             destination,
             downstream: destination.to_string(),
@@ -565,7 +631,7 @@ impl State {
             what,
             matched,
             answered: None,
-        });
+        }
     }
 }
 

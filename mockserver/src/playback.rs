@@ -22,6 +22,7 @@ use crate::{
     intercept::Arrival,
     miss,
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
+    silence::Silence,
     tls::{self, Authority},
 };
 
@@ -49,8 +50,8 @@ pub(crate) enum Ending {
     Hold,
 }
 
-/// Plays to one connection until it ends.
-pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authority) {
+/// Plays to one connection until it ends. There is a `silence` where nobody knows its destination.
+pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &Shared, authority: &Authority) {
     let Arrival { stream, destination, .. } = arrival;
     let place = Place { destination, tls: false };
     // Small writes are sent at once, so that they are out before a reset.
@@ -74,8 +75,9 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
     if count == 0 {
-        return shared.silent(place);
+        return silence.map_or_else(|| shared.silent(place), Silence::closed);
     }
+    drop(silence);
     if !tls::is_client_hello(first[0]) {
         let mut stream = stream;
         return match Conversation::new(&mut stream, place, shared).play().await {

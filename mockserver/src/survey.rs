@@ -104,6 +104,12 @@ impl Survey {
         self.refused.iter().filter(|peer| !self.others.contains(peer)).copied().collect()
     }
 
+    /// Whether a connection to that address was ever tried.
+    pub fn knows(&self, address: SocketAddr) -> bool {
+        let address = canonical(address);
+        self.others.contains(&address) || self.refused.contains(&address)
+    }
+
     /// Whether the host in `name` had that address in any recording. The addresses of the loopback are one: which of
     /// them `localhost` is, a file of the host says and not the recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
@@ -178,5 +184,16 @@ mod tests {
         assert_eq!(library.names().addresses("payments"), addresses);
         assert!(library.names().addresses("10.0.0.7").is_empty());
         assert_eq!(library.refused(), ["10.0.0.8:1".parse().unwrap()]);
+        for (address, is_known) in [
+            ("10.0.0.7:80", true),
+            ("10.0.0.6:8080", true),
+            ("[::ffff:10.0.0.6]:8080", true),
+            ("10.0.0.8:1", true),
+            ("10.0.0.8:3", true),
+            ("10.0.0.6:8081", false),
+            ("10.0.0.9:80", false),
+        ] {
+            assert_eq!(library.knows(address.parse().unwrap()), is_known, "{address}");
+        }
     }
 }
