@@ -17,6 +17,7 @@ use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
 /// Owners by what messages say.
 mod clues;
 mod hops;
+mod http2;
 mod naming;
 
 const MILLISECOND: u64 = 1_000_000;
