@@ -196,6 +196,8 @@ pub(crate) fn host(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::WireExchange;
+
     use super::*;
     use crate::samples::{answered, ask, at, cassette, exchange, library, ok, request};
 
@@ -212,6 +214,57 @@ mod tests {
         ] {
             assert_eq!(host(name), expected);
         }
+    }
+
+    #[test]
+    fn downstreams_that_no_request_names() {
+        let opaque = |name: &str, peer: &str| Exchange {
+            downstream: Some(name.to_owned()),
+            ..exchange(peer, false, Content::Opaque(Vec::new()), Ended::Ok)
+        };
+        let redis = |name: &str, peer: &str| Exchange {
+            content: Content::Wire(WireExchange {
+                protocol: Protocol::Redis,
+                request: Value::map([("command", Value::text("PING"))]),
+                response: None,
+            }),
+            ..opaque(name, peer)
+        };
+        let answers = Value::List(vec![Value::map([
+            ("name", Value::text("cache.test")),
+            ("type", Value::text("A")),
+            ("ttl", Value::number(5)),
+            ("data", Value::text("10.0.0.2")),
+        ])]);
+        let question = Value::map([("name", Value::text("cache.test")), ("type", Value::text("A"))]);
+        let response = Some(Value::map([("code", Value::text("NOERROR")), ("answers", answers)]));
+        let resolved = Exchange {
+            content: Content::Wire(WireExchange { protocol: Protocol::Dns, request: question, response }),
+            ..opaque("0.0.0.0:53", "0.0.0.0:53")
+        };
+        let recorded = cassette(
+            "entry",
+            vec![
+                answered(ask("GET", "/a", ""), ok("")),
+                redis("cache.test:6379", "10.0.0.1:6379"),
+                opaque("lines.test:7000", "10.0.0.1:7000"),
+                opaque("10.0.0.1:7000", "10.0.0.1:7000"),
+                resolved,
+            ],
+        );
+        let mut survey = Survey::default();
+        survey.merge([&*recorded].into_iter().collect());
+        let at = |peer: &str, tls| survey.unnamed_at(peer.parse().unwrap(), tls).collect::<Vec<_>>();
+        assert_eq!(at("10.0.0.1:7000", false), ["10.0.0.1:7000", "lines.test:7000"]);
+        assert_eq!(at("10.0.0.1:6379", false), ["cache.test:6379"]);
+        // The other address that the resolver gave.
+        assert_eq!(at("10.0.0.2:6379", false), ["cache.test:6379"]);
+        assert!(at("10.0.0.3:6379", false).is_empty() && at("10.0.0.1:6379", true).is_empty());
+        assert!(at("10.0.0.5:8080", false).is_empty(), "requests to it say for whom they are");
+        let speaker = |peer: &str| survey.speaker(peer.parse().unwrap()).map(|speaker| speaker.protocol);
+        assert_eq!(speaker("10.0.0.2:6379"), Some(Protocol::Redis));
+        assert_eq!((speaker("10.0.0.2:6380"), speaker("10.0.0.3:6379")), (None, None));
+        assert_eq!(survey.names().addresses("cache.test").len(), 2);
     }
 
     #[test]

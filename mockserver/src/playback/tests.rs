@@ -61,6 +61,13 @@ impl Service {
         client.unwrap()
     }
 
+    /// The service has asked for a name that was recorded.
+    pub(super) fn resolve(&self, name: &str) {
+        let (name, kind, told) = (name.to_owned(), crate::dns::A, Bytes::new());
+        let query = crate::dns::Query { name, kind, outcome: crate::dns::Outcome::Answered, told };
+        self.seen.send(Intercepted::Query(query)).unwrap();
+    }
+
     /// The journal once it holds `count` calls. Calls are noted before their effect is seen by the client, but for those
     /// whose client is gone.
     pub(super) async fn journal(&self, count: usize) -> Vec<Call> {

@@ -203,3 +203,49 @@ async fn connections_side_by_side_do_not_have_the_same_conversation() {
     })
     .await;
 }
+
+/// One with the downstream of that name.
+fn named(name: &str, script: &str) -> Exchange {
+    Exchange { downstream: Some(format!("{name}:7000")), ..whole(script) }
+}
+
+#[tokio::test]
+async fn the_name_that_was_resolved_last_says_whose_conversation_it_is() {
+    let recorded = vec![named("tea.test", ">A <tea"), named("milk.test", ">A <milk"), named("tea.test", ">B <tea")];
+    let service = Service::with(recorded).await;
+    bounded(async {
+        for (name, said, answer) in
+            [("milk.test", "A", Some("milk")), ("tea.test", "A", Some("tea")), ("milk.test", "B", None)]
+        {
+            service.resolve(name);
+            let mut stream = service.connect(PEER).await;
+            match answer {
+                Some(answer) => line(&mut stream, said, answer).await,
+                None => {
+                    stream.write_all(b"B\n").await.unwrap();
+                    assert_eq!(read_to_end(&mut stream).await.0, b"");
+                }
+            }
+        }
+        let calls = service.mock().take_journal();
+        let names: Vec<&str> = calls.iter().map(|call| call.downstream.as_str()).collect();
+        assert_eq!(names[..2], ["milk.test:7000", "tea.test:7000"]);
+        assert_eq!(reasons(&calls)[..2], [None, None]);
+        assert!(reasons(&calls)[2].is_some());
+    })
+    .await;
+    // Where nothing was resolved, whatever was recorded at the address counts.
+    let service = Service::with(vec![named("tea.test", ">A <tea"), named("milk.test", ">B <milk")]).await;
+    bounded(async {
+        for (said, answer) in [("B", "milk"), ("A", "tea")] {
+            let mut stream = service.connect(PEER).await;
+            line(&mut stream, said, answer).await;
+        }
+        let mut other = service.connect("10.0.0.10:7000").await;
+        other.write_all(b"A\n").await.unwrap();
+        assert_eq!(read_to_end(&mut other).await.0, b"");
+        let calls = service.mock().take_journal();
+        assert_eq!(reasons(&calls), [None, None, Some(MissReason::UnknownDestination)]);
+    })
+    .await;
+}
