@@ -54,6 +54,8 @@ mod select;
 mod silence;
 /// A recorded build is the same as itself, every time.
 mod stable;
+/// Services that keep things in Redis and databases.
+mod stores;
 /// Downstreams behind TLS: recorded and replayed.
 mod tls;
 /// Entries and downstreams over Unix sockets.

@@ -10,8 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Exchange};
-use regress_protocols::http1::Message;
+use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
+use regress_protocols::{
+    Request,
+    http1::Message,
+    wire::{Protocol, Server},
+};
 use tokio::{
     sync::{Notify, mpsc::UnboundedReceiver, watch},
     task::JoinSet,
@@ -24,7 +28,7 @@ use crate::{
     intercept::{self, CatchUp, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
-    matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
+    matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
     silence::{Silence, Silent},
@@ -32,14 +36,14 @@ use crate::{
 };
 pub use crate::{
     bound::{Bindings, Bound, is_same_operation},
-    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope},
+    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope, Told},
     matching::{Policy, Reuse},
 };
 
 /// What is done with a request that nothing recorded answers. The journal calls it a miss in either mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// It is answered `502 Bad Gateway` with the reason.
+    /// It is answered `502 Bad Gateway` with the reason, in other protocols than HTTP by an error that says it.
     #[default]
     Strict,
     /// It is answered by the nearest recorded exchange of the same downstream, method and path that answered nothing
@@ -196,7 +200,7 @@ impl Mock {
         }
     }
 
-    /// Waits until every HTTP/1 exchange of the entered cassette was played and no call is in flight, or until
+    /// Waits until every exchange with a request of the entered cassette was played and no call is in flight, or until
     /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight.
     pub async fn wait_quiet(&self, id: &CassetteId, at_most: Duration) {
         let quiet = async {
@@ -245,8 +249,19 @@ struct State {
 pub(crate) enum Reply {
     /// What was recorded.
     Recorded(Recorded),
-    /// That nothing was.
-    Miss(Box<Message>),
+    /// Why nothing was.
+    Miss(String),
+}
+
+/// What is said to a request that is not over.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// What was recorded, as far as it was said by then.
+    Recorded(HitScope, Recorded),
+    /// Nothing yet.
+    Open,
+    /// Nothing: it cannot go on as anything that was recorded.
+    Deviates,
 }
 
 /// An exchange of a cassette that somebody keeps.
@@ -383,8 +398,19 @@ impl Shared {
         }
     }
 
-    /// Takes note of something that is not HTTP/1.
-    pub(crate) fn not_http(&self, place: Place, first: &[u8]) {
+    /// Who is played there, if that speaks a protocol other than HTTP: the protocol, and a server for one connection.
+    pub(crate) fn speaker(&self, destination: SocketAddr) -> Option<(Protocol, Box<dyn Server>)> {
+        let speaker = self.library.speaker(destination)?;
+        Some((speaker.protocol, speaker.protocol.server(&speaker.handshakes)))
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, destination: SocketAddr) -> bool {
+        self.library.speaks_http2(destination)
+    }
+
+    /// Takes note of something that is no request in a protocol that is read.
+    pub(crate) fn unreadable(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
         let reason = self.reason(&state, place);
         state.note(place, Attempted::Opaque(prefix(first)), missed(reason));
@@ -416,21 +442,21 @@ impl Shared {
         });
     }
 
-    /// Why something that is not HTTP/1 missed.
+    /// Why something that is no request missed.
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
         let peer = canonical(place.destination);
         if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
             MissReason::Opaque
         } else if shelves.iter().any(|(_, shelf)| shelf.with_peer(peer).next().is_some()) {
-            MissReason::NotHttp
+            MissReason::OtherProtocol
         } else {
             MissReason::UnknownDestination
         }
     }
 
     /// Decides what is said to a request, and takes note of it.
-    pub(crate) fn judge(&self, place: Place, request: &Message) -> Reply {
+    pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
         let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
@@ -460,13 +486,74 @@ impl Shared {
         self.miss(scope, &shelves, &asked, exhausted)
     }
 
+    /// Whether any request may be answered before it is over, as far as is known now.
+    pub(crate) fn may_begin(&self) -> bool {
+        let state = self.state();
+        self.shelves(&state).iter().any(|(_, shelf)| !shelf.index().interleaved.is_empty())
+    }
+
+    /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
+    /// is told by [`Shared::conclude`].
+    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Begin {
+        let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let mut deviates = false;
+        let mut state = self.state();
+        for (whose, shelf) in self.shelves(&state) {
+            match self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
+                Beginning::Of(number) => {
+                    return Begin::Recorded(whose, Recorded { cassette: Arc::clone(&shelf.cassette), number });
+                }
+                Beginning::Open => {}
+                Beginning::Deviates => deviates = true,
+            }
+        }
+        if deviates { Begin::Deviates } else { Begin::Open }
+    }
+
+    /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
+    pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
+        let asked = Asked::new(request, place.destination, place.tls, 0);
+        let (scope, shelves) = {
+            let mut state = self.state();
+            let scope = state.scope.clone();
+            let shelves = self.shelves(&state);
+            let expected = recorded.exchange().http().map(|http| &http.request);
+            if expected.is_some_and(|expected| asked.is_exactly(expected)) {
+                let matched = Match::Hit {
+                    cassette: recorded.cassette.id.clone(),
+                    exchange: recorded.number,
+                    scope: whose,
+                    rung: Rung::Exact,
+                    runner_up: None,
+                    again: false,
+                    bound: Vec::new(),
+                };
+                state.journal.note(call(scope, &asked, matched, None));
+                drop(state);
+                self.changed.notify_waiters();
+                return true;
+            }
+            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
+            if shelves.iter().any(|(found, shelf)| *found == whose && is_there(shelf)) {
+                state.usage(whose).take_back(recorded.number);
+            }
+            (scope, shelves)
+        };
+        drop(self.miss(scope, &shelves, &asked, false));
+        false
+    }
+
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
+        self.stage(state, scope, shelf, |stage| stage.claim(asked))
+    }
+
+    fn stage<T>(&self, state: &mut State, scope: HitScope, shelf: &Shelf, then: impl FnOnce(Stage<'_>) -> T) -> T {
         let nothing = Bindings::default();
         let (usage, ambient) = match scope {
             HitScope::Entry => (&mut state.entry, &state.ambient.bindings),
             HitScope::Ambient => (&mut state.ambient, &nothing),
         };
-        Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy }.claim(asked)
+        then(Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy })
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
@@ -489,14 +576,15 @@ impl Shared {
         let recorded = lent
             .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
         let nearest = nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
-        let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
-        let answered = match &recorded {
-            Some(recorded) => recorded_response(recorded),
-            None => Some(refusal.clone()),
+        let why = miss::text(asked.request, &asked.name, reason, &nearest);
+        let answered = match (&recorded, asked.request) {
+            (Some(recorded), _) => recorded_response(recorded),
+            (None, Request::Http(request)) => Some(Told::Http(miss::answer(request, &why))),
+            (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
         self.changed.notify_waiters();
-        recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
+        recorded.map_or(Reply::Miss(why), Reply::Recorded)
     }
 
     /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
@@ -547,13 +635,16 @@ impl State {
     }
 }
 
-fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
+fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Told>) -> Call {
     Call {
         scope,
         destination: asked.destination,
         downstream: asked.name.clone(),
         tls: asked.tls,
-        what: Attempted::Http(asked.request.clone()),
+        what: match asked.request {
+            Request::Http(message) => Attempted::Http(message.clone()),
+            Request::Wire(protocol, value) => Attempted::Wire(protocol, value.clone()),
+        },
         matched,
         answered,
     }
@@ -563,8 +654,12 @@ fn missed(reason: MissReason) -> Match {
     Match::Miss { reason, nearest: Vec::new() }
 }
 
-fn recorded_response(recorded: &Recorded) -> Option<Message> {
-    recorded.exchange().http()?.response.clone()
+fn recorded_response(recorded: &Recorded) -> Option<Told> {
+    match &recorded.exchange().content {
+        Content::Http1(http) => http.response.clone().map(Told::Http),
+        Content::Wire(wire) => wire.response.clone().map(Told::Wire),
+        Content::Opaque(_) | Content::Nothing => None,
+    }
 }
 
 fn prefix(bytes: &[u8]) -> Bytes {

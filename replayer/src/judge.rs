@@ -6,8 +6,8 @@ use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
     diff::{self, Difference, Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Bindings, Call, HitScope, Match, Rung};
-use regress_protocols::http1::Message;
+use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
+use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
@@ -39,7 +39,9 @@ pub enum End {
     Reset,
     /// The service closed the connection.
     Closed,
-    /// What came is not an HTTP/1 response.
+    /// The service reset the stream of HTTP/2, with this error code.
+    StreamReset(u32),
+    /// What came is not an HTTP response.
     Garbage,
     /// Nothing, for this many milliseconds.
     Hung(u128),
@@ -119,8 +121,11 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
             doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
         }
+        Some((Content::Http1(http), false)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
+            doubts.push("the entry was cancelled by its client, which is not done again".to_owned());
+        }
         Some((Content::Http1(_), false)) => {}
-        Some(_) => doubts.push("the entry is not HTTP/1".to_owned()),
+        Some(_) => doubts.push("the entry is not HTTP".to_owned()),
     }
     match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
         Some(None) => doubts.push("the recording does not say on which port the entry came".to_owned()),
@@ -134,7 +139,10 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
             let name = downstream(call);
             doubts.push(format!("downstream/{number} ({name}) went over a Unix socket, which cannot be played"));
         } else if matches!(call.content, Content::Opaque(_)) {
-            doubts.push(format!("downstream/{number} ({}) is not HTTP/1, which cannot be played", downstream(call)));
+            doubts.push(format!(
+                "downstream/{number} ({}) is in no protocol that is read, which cannot be played",
+                downstream(call)
+            ));
         }
     }
     doubts
@@ -174,7 +182,7 @@ fn words(defect: &Defect) -> String {
         Defect::JoinedMidStream => "began before the recording".to_owned(),
         Defect::Unfinished => "had not ended when the recording did".to_owned(),
         Defect::LostEvents { events, .. } => format!("{events} events were lost"),
-        Defect::Garbage => "could not be read as HTTP".to_owned(),
+        Defect::Garbage => "could not be read".to_owned(),
         Defect::Encrypted => "is encrypted".to_owned(),
         Defect::AmbiguousOwner => "may belong to another entry".to_owned(),
     }
@@ -188,17 +196,16 @@ fn excused_calls(
     same: &dyn Fn(&str, &str) -> bool,
 ) -> Vec<Finding> {
     let excused = |call: &Call| {
-        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. }, Attempted::Http(request)) =
-            (&call.matched, &call.what)
-        else {
+        let Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. } = &call.matched else {
             return None;
         };
+        let request = call.what.request()?;
         if *rung == Rung::Exact {
             return None;
         }
         let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
         let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
-        let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
+        let mut differences = diff::requests(exchange.request()?, request, &lens);
         differences.retain(|difference| !difference.counts());
         let change = CallChange::Changed(differences);
         matches!(&change, CallChange::Changed(all) if !all.is_empty())
@@ -226,7 +233,7 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
         (Some(expected), Seen::Response(actual)) => {
             diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
         }
-        (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
+        (None, Seen::Nothing { end, part }) if ended_alike(recorded, ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
                 diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
@@ -238,7 +245,11 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
 }
 
 /// Whether a wait that ended without a whole response ended as the recorded one did.
-fn ended_alike(recorded: Option<Ended>, seen: End) -> bool {
+fn ended_alike(exchange: &HttpExchange, recorded: Option<Ended>, seen: End) -> bool {
+    let reset = if let End::StreamReset(code) = seen { Some(Reset { from: Side::Server, code }) } else { None };
+    if reset.is_some() || exchange.reset.is_some() {
+        return reset == exchange.reset;
+    }
     matches!(
         (recorded, seen),
         (Some(Ended::Reset | Ended::Closed), End::Reset | End::Closed) | (Some(Ended::Timeout), End::Hung(_))
@@ -270,7 +281,11 @@ fn seen_end(seen: &Seen) -> String {
                 End::Refused => "no response: the connection was refused".to_owned(),
                 End::Reset => format!("{what}: the connection was reset"),
                 End::Closed => format!("{what}: the connection was closed"),
-                End::Garbage => "something that is not an HTTP/1 response".to_owned(),
+                End::StreamReset(code) => {
+                    let name = Reset { from: Side::Server, code: *code }.name();
+                    format!("{what}: the stream was reset ({})", name.map_or_else(|| code.to_string(), str::to_owned))
+                }
+                End::Garbage => "something that is not an HTTP response".to_owned(),
                 End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
             }
         }
@@ -303,6 +318,7 @@ fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> Call
         downstream: downstream(exchange),
         destination: exchange.connection.peer.inet(),
         request: request_line(exchange),
+        operation: exchange.request().map(|request| request.operation().to_string()).unwrap_or_default(),
         change,
     }
 }
@@ -319,6 +335,7 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
         // Whichever resolver was asked, it was the sandbox's.
         destination: Some(call.destination).filter(|address| !address.ip().is_unspecified()),
         request: pairing::attempt(&call.what),
+        operation: call.what.request().map(|request| request.operation().to_string()).unwrap_or_default(),
         change: CallChange::Novel {
             reason,
             nearest: nearest.map(|near| Nearest {
@@ -362,7 +379,8 @@ pub(crate) fn downstream(exchange: &Exchange) -> String {
 /// What an exchange asked, in one line.
 pub(crate) fn request_line(exchange: &Exchange) -> String {
     match &exchange.content {
-        Content::Http1(http) => format!("{} {}", http.request.method(), http.request.target()),
+        Content::Http1(http) => Request::Http(&http.request).line(),
+        Content::Wire(wire) => Request::Wire(wire.protocol, &wire.request).line(),
         Content::Opaque(_) => "bytes of no recognised protocol".to_owned(),
         Content::Nothing => "a connection that was never established".to_owned(),
     }
@@ -374,6 +392,7 @@ mod tests {
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
     use bytes::Bytes;
     use regress_cassettes::diff::{Noise, RuleText};
+    use regress_mockserver::mock::Attempted;
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
         judge_under(&Rules::none(), cassette, seen, journal, exited)
@@ -590,7 +609,7 @@ mod tests {
             (End::Refused, "no response: the connection was refused"),
             (End::Reset, "no response: the connection was reset"),
             (End::Closed, "no response: the connection was closed"),
-            (End::Garbage, "something that is not an HTTP/1 response"),
+            (End::Garbage, "something that is not an HTTP response"),
             (End::Hung(30_000), "no response within 30 s"),
         ] {
             let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);

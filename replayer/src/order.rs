@@ -8,18 +8,16 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use regress_cassettes::{
-    Cassette, Content, Exchange,
+    Cassette, Exchange,
     diff::{Difference, Kind, Noise, canonical_request},
 };
+use regress_protocols::Request;
 use similar::{Algorithm, DiffOp};
 
 use crate::{judge, rules::EntryRules};
 
 /// The field of a call that its place among the others is told as: `downstream/1/request/order`.
 pub(crate) const FIELD: &str = "order";
-
-/// Methods that ask for nothing to be changed (RFC 9110 section 9.2.1, and the registry of methods at IANA).
-const SAFE: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"];
 
 /// A recorded write that was made, among the others in the order in which they were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +35,9 @@ impl Made {
     }
 }
 
-/// Whether a call changes something where it goes, as far as its protocol says.
+/// Whether a call may change something where it goes, as far as its protocol says.
 fn is_write(exchange: &Exchange) -> bool {
-    match &exchange.content {
-        Content::Http1(http) => !SAFE.contains(&http.request.method()),
-        Content::Opaque(_) | Content::Nothing => false,
-    }
+    exchange.request().is_some_and(Request::is_write)
 }
 
 /// The writes of an entry in the order in which they were `made`: the numbers of the recorded calls that the calls of a
@@ -172,9 +167,9 @@ impl Said {
         let mut said = Said { words: Vec::new(), free: Vec::new() };
         for call in calls {
             let name = judge::downstream(call);
-            let rules = call.http().map(|http| rules.call(&name, &http.request).rules).unwrap_or_default();
+            let rules = call.request().map(|request| rules.call(&name, request).rules).unwrap_or_default();
             said.free.push(rules.of_order());
-            let request = call.http().map(|http| canonical_request(&http.request, &rules));
+            let request = call.request().map(|request| canonical_request(request, &rules));
             let to = (name, call.connection.peer.inet().map(|peer| peer.port()), call.connection.tls);
             let next = known.len();
             said.words.push(*known.entry((to, request)).or_insert(next));

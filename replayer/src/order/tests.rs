@@ -60,7 +60,7 @@ fn as_few_as_can_be_have_moved() {
 
 #[test]
 fn reads_have_no_order() {
-    for method in SAFE {
+    for method in ["GET", "HEAD", "OPTIONS", "SEARCH"] {
         let read = cassette(&[(method, 0, 0, Some(5)), ("POST", 1, 10, Some(5)), (method, 2, 20, Some(5))]);
         assert_eq!(order(&read, &[2, 1, 0]).len(), 1, "{method}");
     }

@@ -148,6 +148,8 @@ fn exchange(id: u64, downstream: Option<&str>, peer: &str, request: Message, res
             response: Some(response),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
         }),
         ended: Ended::Ok,
         cause: downstream.map(|_| cause),
