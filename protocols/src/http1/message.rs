@@ -188,7 +188,7 @@ impl Message {
     pub fn version(&self) -> (u8, u8) {
         let text = self.start.text();
         let minor =
-            grammar::request_line(text).map(|line| line.minor).or(grammar::status_line(text).map(|line| line.minor));
+            grammar::request_line(text).map(|line| line.minor).or_else(|| Some(grammar::status_line(text)?.minor));
         minor.map_or((0, 0), |minor| (1, minor))
     }
 
