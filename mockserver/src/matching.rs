@@ -18,7 +18,7 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use regress_cassettes::{
     Content, Exchange,
-    diff::{self, Applied, Difference, View},
+    diff::{Applied, Difference, View},
     downstream_name,
 };
 use regress_protocols::http1::Message;
@@ -72,7 +72,7 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key of a request to the downstream with that name and port.
     pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
-        Key::new(name, port, tls, &diff::canonical_request(request, &Applied::none()))
+        Key::new(name, port, tls, &View::of_request(request).canonical())
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.

@@ -191,7 +191,7 @@ pub(crate) struct Shared {
     policy: Policy,
     state: Mutex<State>,
     in_flight: AtomicUsize,
-    /// Told when an exchange was played or a call is no longer in flight.
+    /// Told when a call is no longer in flight: whatever was played is played in flight.
     changed: Notify,
 }
 
@@ -386,9 +386,7 @@ impl Shared {
                         let cassette = shelf.cassette.id.clone();
                         let matched =
                             Match::Hit { cassette, exchange: number, scope: whose, rung, runner_up, again, bound };
-                        state.journal.note(call(scope, &asked, matched, None));
-                        drop(state);
-                        self.changed.notify_waiters();
+                        state.journal.note(call(scope, asked, matched, None));
                         return Reply::Recorded(recorded);
                     }
                     Claim::Exhausted => exhausted = true,
@@ -397,7 +395,7 @@ impl Shared {
             }
             (scope, shelves)
         };
-        self.miss(scope, &shelves, &asked, exhausted)
+        self.miss(scope, &shelves, asked, exhausted)
     }
 
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
@@ -410,7 +408,7 @@ impl Shared {
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
-    fn miss(&self, scope: Scope, shelves: &[(HitScope, Arc<Shelf>)], asked: &Asked<'_>, exhausted: bool) -> Reply {
+    fn miss(&self, scope: Scope, shelves: &[(HitScope, Arc<Shelf>)], asked: Asked<'_>, exhausted: bool) -> Reply {
         let (entry, ambient) = {
             let state = self.state();
             (state.entry.bindings.clone(), state.ambient.bindings.clone())
@@ -420,7 +418,7 @@ impl Shared {
             let before = if *whose == HitScope::Entry { [&entry, &ambient] } else { [&ambient, &ambient] };
             against.push((*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung }));
         }
-        let (reason, candidates) = explain(&against, asked, exhausted);
+        let (reason, candidates) = explain(&against, &asked, exhausted);
         let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| shelf);
         let lent = match self.mode {
             Mode::Strict => None,
@@ -435,7 +433,6 @@ impl Shared {
             None => Some(refusal.clone()),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
-        self.changed.notify_waiters();
         recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
     }
 
@@ -481,11 +478,11 @@ impl State {
     }
 }
 
-fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
+fn call(scope: Scope, asked: Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
     Call {
         scope,
         destination: asked.destination,
-        downstream: asked.name.clone(),
+        downstream: asked.name,
         tls: asked.tls,
         what: Attempted::Http(asked.request.clone()),
         matched,

@@ -201,7 +201,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
     }
 
     /// The client sends no more: what it leaves unfinished is a call too, though nobody waits for its answer.
-    fn gone(self, undecided: Vec<u8>) -> Ending {
+    fn gone(mut self, undecided: Vec<u8>) -> Ending {
+        self.flight.get_or_insert_with(|| self.shared.flight());
         if !undecided.is_empty() {
             self.shared.not_http(self.place, &undecided);
             return Ending::Close;
