@@ -1,6 +1,6 @@
 //! Which recorded exchange answers a request. Pure: no I/O, no clock, no state of its own.
 //!
-//! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
+//! Gates that nothing relaxes: the protocol, the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
 //! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
 //! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
@@ -16,12 +16,13 @@ mod tests;
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use bytes::Bytes;
 use regress_cassettes::{
-    Content, Exchange,
-    diff::{Applied, Difference, View},
+    Content, Exchange, HttpExchange,
+    diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, http1::Message, http2};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -32,7 +33,7 @@ pub(crate) use self::{
 use crate::{
     bound::{self, Bindings, Bound},
     journal::{HitScope, Rung},
-    library::{Library, Shelf, canonical},
+    library::{self, Library, Shelf, canonical},
 };
 
 /// How many recorded requests that are alike but for what was made anew are tried for one that came.
@@ -71,26 +72,28 @@ pub(crate) struct Key([u8; 32]);
 
 impl Key {
     /// The key of a request to the downstream with that name and port.
-    pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
-        Key::new(name, port, tls, &View::of_request(request).canonical())
+    pub(crate) fn of(name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
+        Key::new(name, port, tls, request, &diff::canonical_request(request, &Applied::none()))
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
-    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: &Message) -> Key {
+    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
         let view = View::of_request(request);
         let mut masked = view.masked(rules);
         if rung == Rung::Bound {
             masked.classed(&bound::class);
         }
-        Key::new(name, port, tls, &masked.canonical())
+        Key::new(name, port, tls, request, &masked.canonical())
     }
 
-    fn new(name: &str, port: u16, tls: bool, canonical: &[u8]) -> Key {
+    fn new(name: &str, port: u16, tls: bool, request: Request<'_>, canonical: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update((name.len() as u64).to_be_bytes());
         hash.update(name);
         hash.update(port.to_be_bytes());
         hash.update([u8::from(tls)]);
+        hash.update(request.protocol());
+        hash.update([0]);
         hash.update(canonical);
         Key(hash.finalize().into())
     }
@@ -99,7 +102,7 @@ impl Key {
 /// A request that came, with what the gates look at.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
-    pub request: &'a Message,
+    pub request: Request<'a>,
     pub destination: SocketAddr,
     pub tls: bool,
     /// The logical name of the downstream.
@@ -111,11 +114,17 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// A request that came for `destination`.
-    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
-        let destination = canonical(destination);
-        let name = downstream_name(request.header_text("host").as_deref(), destination, tls);
+    pub(crate) fn new(request: impl Into<Request<'a>>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
+        let (request, destination) = (request.into(), canonical(destination));
+        let host = request.http().and_then(|message| message.header_text("host"));
+        let name = downstream_name(host.as_deref(), destination, tls);
         let exact = Key::of(&name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
+    }
+
+    /// Whether it says what a request to the same downstream said.
+    pub(crate) fn is_exactly(&self, recorded: &Message) -> bool {
+        Key::of(&self.name, self.destination.port(), self.tls, recorded.into()) == self.exact
     }
 
     /// Whether an exchange was with this downstream, its address aside.
@@ -134,7 +143,7 @@ pub(crate) struct Usage {
     seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
-    /// HTTP/1 exchanges that were neither played nor lent.
+    /// Exchanges with a request that were neither played nor lent.
     left: usize,
     pub bindings: Bindings,
 }
@@ -153,14 +162,22 @@ impl Usage {
     }
 
     /// Takes note that an exchange was played because it was asked for.
-    fn play(&mut self, number: usize, is_http: bool) {
-        if is_http && !self.played[number] && !self.lent[number] {
+    fn play(&mut self, number: usize, is_asked: bool) {
+        if is_asked && !self.played[number] && !self.lent[number] {
             self.left -= 1;
         }
         self.played[number] = true;
     }
 
-    /// Takes note that an HTTP/1 exchange answers something else than it did; false when it is used already.
+    /// Takes back that an exchange was played.
+    pub(crate) fn take_back(&mut self, number: usize) {
+        if self.played[number] && !self.lent[number] {
+            self.left += 1;
+        }
+        self.played[number] = false;
+    }
+
+    /// Takes note that an exchange answers something else than it did; false when it is used already.
     pub(crate) fn lend(&mut self, number: usize) -> bool {
         let free = !self.played[number] && !self.lent[number];
         if free {
@@ -170,15 +187,18 @@ impl Usage {
         free
     }
 
-    /// Whether every HTTP/1 exchange was played or lent.
+    /// Whether every exchange with a request was played or lent.
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }
 
     /// Exchanges that were not played. Connections that were never established are left out: whether they were tried
-    /// again cannot be seen.
+    /// again cannot be seen; and what a server said unasked.
     pub(crate) fn unused(&self, shelf: &Shelf) -> Vec<usize> {
-        let is_seen = |number: &usize| !matches!(shelf.cassette.downstream[*number].content, Content::Nothing);
+        let is_seen = |number: &usize| match &shelf.cassette.downstream[*number] {
+            Exchange { content: Content::Nothing, .. } => false,
+            exchange => exchange.wire().is_none() || library::asked(exchange).is_some(),
+        };
         (0..self.played.len()).filter(|number| !self.played[*number]).filter(is_seen).collect()
     }
 
@@ -210,6 +230,12 @@ impl Usage {
             }
         }
     }
+}
+
+/// What counts of a request besides its body.
+fn canonical_head(request: &Message) -> Vec<u8> {
+    let head = http2::with_body(Message { body: Bytes::new(), ..request.clone() }, Bytes::new(), &[], None, true);
+    diff::canonical_request(&head, &Applied::none())
 }
 
 /// What a cassette has for a request.
@@ -279,6 +305,35 @@ impl Stage<'_> {
             }
         }
         if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
+    }
+
+    /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
+    /// several that go on in the same way it is the first; where it is not clear how the request goes on, none.
+    pub(crate) fn begin(self, asked: &Asked<'_>) -> Option<usize> {
+        let request = asked.request.http()?;
+        let index = self.shelf.index();
+        if index.interleaved.is_empty() || !self.library.reaches(&asked.name, asked.destination.ip()) {
+            return None;
+        }
+        let head = canonical_head(request);
+        let recorded = |number: usize| self.shelf.cassette.downstream[number].http();
+        let fits = |number: &usize| {
+            let exchange = &self.shelf.cassette.downstream[*number];
+            let begins = |http: &HttpExchange| {
+                let turn = http.interleaved.first().is_some_and(|(asked, _)| *asked <= request.body.len() as u64);
+                turn && http.request.body.starts_with(&request.body) && canonical_head(&http.request) == head
+            };
+            asked.is_for(exchange) && exchange.http().is_some_and(begins)
+        };
+        let fitting: Vec<usize> = index.interleaved.iter().copied().filter(fits).collect();
+        let again = fitting.last().filter(|_| self.scope == HitScope::Ambient).copied();
+        let number = fitting.iter().copied().find(|number| !self.usage.played[*number]).or(again)?;
+        let same = |other: usize| recorded(other).map(|http| &http.request.body);
+        if fitting.iter().any(|other| !self.usage.played[*other] && same(*other) != same(number)) {
+            return None;
+        }
+        self.usage.play(number, true);
+        Some(number)
     }
 
     /// Takes the first exchange that fits on a rung below the highest.

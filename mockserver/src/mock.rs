@@ -10,8 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Exchange};
-use regress_protocols::http1::Message;
+use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
+use regress_protocols::{
+    Request,
+    http1::Message,
+    wire::{Protocol, Server},
+};
 use tokio::{
     sync::{Notify, mpsc::UnboundedReceiver, watch},
     task::JoinSet,
@@ -21,24 +25,25 @@ use tokio::{
 use crate::{
     Error,
     dns::Names,
-    intercept::{self, Intercepted},
+    intercept::{self, CatchUp, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
     matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
+    silence::{Silence, Silent},
     tls::Authority,
 };
 pub use crate::{
     bound::{Bindings, Bound, is_same_operation},
-    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope},
+    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope, Told},
     matching::{Policy, Reuse},
 };
 
 /// What is done with a request that nothing recorded answers. The journal calls it a miss in either mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// It is answered `502 Bad Gateway` with the reason.
+    /// It is answered `502 Bad Gateway` with the reason, in other protocols than HTTP by an error that says it.
     #[default]
     Strict,
     /// It is answered by the nearest recorded exchange of the same downstream, method and path that answered nothing
@@ -61,8 +66,15 @@ impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
-        let state =
-            State { scope: Scope::Ambient, shelf: None, entry: Usage::default(), ambient, journal: Journal::default() };
+        let state = State {
+            scope: Scope::Ambient,
+            shelf: None,
+            entry: Usage::default(),
+            ambient,
+            journal: Journal::default(),
+            silent: Silent::default(),
+            served: Vec::new(),
+        };
         let shared = Shared {
             library,
             mode,
@@ -82,6 +94,7 @@ impl Mock {
         let names = Names::Recorded(Arc::new(self.shared.library.names()));
         let (interception, seen) =
             intercept::spawn(listeners, names).map_err(|source| Error::Sandbox { step: Step::Listeners, source })?;
+        self.shared.state().served.push(interception.catch_up());
         let serving = self.serve_seen(seen, authority);
         tokio::spawn(async move {
             serving.await;
@@ -108,11 +121,14 @@ impl Mock {
                     what = seen.recv(), if more => match what {
                         Some(Intercepted::Connection(arrival)) => {
                             let (shared, authority) = (Arc::clone(&shared), Arc::clone(&authority));
-                            connections.spawn(async move { playback::serve(arrival, &shared, &authority).await });
+                            let silence = Shared::arrives(&shared, arrival.destination);
+                            connections.spawn(async move {
+                                playback::serve(arrival, silence, &shared, &authority).await;
+                            });
                         }
                         Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
                         Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
-                        Some(Intercepted::Query(_)) => {}
+                        Some(Intercepted::Query(_) | Intercepted::Mark(_)) => {}
                         None => more = false,
                     },
                     Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -147,6 +163,26 @@ impl Mock {
         self.shared.state().journal.take()
     }
 
+    /// Waits until every connection that the service had established by now is known here.
+    pub async fn catch_up(&self) {
+        let served = self.shared.state().served.clone();
+        for one in &served {
+            one.wait().await;
+        }
+    }
+
+    /// Whether [`Mock::tell_silent`] has anything to tell.
+    pub fn is_silent(&self) -> bool {
+        self.shared.state().silent.is_untold()
+    }
+
+    /// The connections that are open, that were opened while an entry was played, to addresses that no recording knows,
+    /// and on which nothing was said: each once, in order. What is said on one later is a call of its own. Connections
+    /// to addresses that are known are none, as pools open them in advance.
+    pub fn tell_silent(&self) -> Vec<Call> {
+        self.shared.state().silent.tell()
+    }
+
     /// What the service made anew since the scope was entered, and in the ambient scope.
     pub fn bindings(&self) -> Bindings {
         let state = self.shared.state();
@@ -167,7 +203,7 @@ impl Mock {
         }
     }
 
-    /// Waits until every HTTP/1 exchange of the entered cassette was played and no call is in flight, or until
+    /// Waits until every exchange with a request of the entered cassette was played and no call is in flight, or until
     /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight. What arrived before is
     /// seen first, where the mock serves on the thread that waits.
     pub async fn wait_quiet(&self, id: &CassetteId, at_most: Duration) {
@@ -198,7 +234,7 @@ pub(crate) struct Shared {
     policy: Policy,
     state: Mutex<State>,
     in_flight: AtomicUsize,
-    /// Told when a call is no longer in flight: whatever was played is played in flight.
+    /// Told when an exchange was played or a call is no longer in flight.
     changed: Notify,
 }
 
@@ -210,6 +246,9 @@ struct State {
     entry: Usage,
     ambient: Usage,
     journal: Journal,
+    silent: Silent,
+    /// What is served.
+    served: Vec<CatchUp>,
 }
 
 /// What is said to a request.
@@ -217,8 +256,8 @@ struct State {
 pub(crate) enum Reply {
     /// What was recorded.
     Recorded(Recorded),
-    /// That nothing was.
-    Miss(Box<Message>),
+    /// Why nothing was.
+    Miss(String),
 }
 
 /// An exchange of a cassette that somebody keeps.
@@ -321,6 +360,31 @@ impl Shared {
         Opening::Client
     }
 
+    /// Takes note of a connection that was opened. While an entry is played, one to an address that nobody knows is a
+    /// call, whatever comes of it.
+    pub(crate) fn arrives(shared: &Arc<Shared>, destination: SocketAddr) -> Option<Silence> {
+        let mut state = shared.state();
+        if state.scope == Scope::Ambient || shared.library.knows(destination) {
+            return None;
+        }
+        let matched = missed(MissReason::UnknownDestination);
+        let call = state.nameless(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
+        Some(Silence::new(Arc::clone(shared), state.silent.open(call)))
+    }
+
+    /// Takes note that something was said on such a connection.
+    pub(crate) fn broke_silence(&self, number: u64) {
+        self.state().silent.end(number);
+    }
+
+    /// Takes note that such a connection was closed before.
+    pub(crate) fn closed_in_silence(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(call) = state.silent.end(number) {
+            state.journal.note(call);
+        }
+    }
+
     /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
     pub(crate) fn silent(&self, place: Place) {
         let mut state = self.state();
@@ -330,8 +394,19 @@ impl Shared {
         }
     }
 
-    /// Takes note of something that is not HTTP/1.
-    pub(crate) fn not_http(&self, place: Place, first: &[u8]) {
+    /// Who is played there, if that speaks a protocol other than HTTP: the protocol, and a server for one connection.
+    pub(crate) fn speaker(&self, destination: SocketAddr) -> Option<(Protocol, Box<dyn Server>)> {
+        let speaker = self.library.speaker(destination)?;
+        Some((speaker.protocol, speaker.protocol.server(&speaker.handshakes)))
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, destination: SocketAddr) -> bool {
+        self.library.speaks_http2(destination)
+    }
+
+    /// Takes note of something that is no request in a protocol that is read.
+    pub(crate) fn unreadable(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
         let reason = self.reason(&state, place);
         state.note(place, Attempted::Opaque(prefix(first)), missed(reason));
@@ -363,21 +438,21 @@ impl Shared {
         });
     }
 
-    /// Why something that is not HTTP/1 missed.
+    /// Why something that is no request missed.
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
         let peer = canonical(place.destination);
         if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
             MissReason::Opaque
         } else if shelves.iter().any(|(_, shelf)| shelf.with_peer(peer).next().is_some()) {
-            MissReason::NotHttp
+            MissReason::OtherProtocol
         } else {
             MissReason::UnknownDestination
         }
     }
 
     /// Decides what is said to a request, and takes note of it.
-    pub(crate) fn judge(&self, place: Place, request: &Message) -> Reply {
+    pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
         let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
@@ -393,7 +468,9 @@ impl Shared {
                         let cassette = shelf.cassette.id.clone();
                         let matched =
                             Match::Hit { cassette, exchange: number, scope: whose, rung, runner_up, again, bound };
-                        state.journal.note(call(scope, asked, matched, None));
+                        state.journal.note(call(scope, &asked, matched, None));
+                        drop(state);
+                        self.changed.notify_waiters();
                         return Reply::Recorded(recorded);
                     }
                     Claim::Exhausted => exhausted = true,
@@ -402,20 +479,76 @@ impl Shared {
             }
             (scope, shelves)
         };
-        self.miss(scope, &shelves, asked, exhausted)
+        self.miss(scope, &shelves, &asked, exhausted)
+    }
+
+    /// Whether any request may be answered before it is over, as far as is known now.
+    pub(crate) fn may_begin(&self) -> bool {
+        let state = self.state();
+        self.shelves(&state).iter().any(|(_, shelf)| !shelf.index().interleaved.is_empty())
+    }
+
+    /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
+    /// is told by [`Shared::conclude`].
+    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Option<(HitScope, Recorded)> {
+        let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let mut state = self.state();
+        for (whose, shelf) in self.shelves(&state) {
+            if let Some(number) = self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
+                return Some((whose, Recorded { cassette: Arc::clone(&shelf.cassette), number }));
+            }
+        }
+        None
+    }
+
+    /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
+    pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
+        let asked = Asked::new(request, place.destination, place.tls, 0);
+        let (scope, shelves) = {
+            let mut state = self.state();
+            let scope = state.scope.clone();
+            let shelves = self.shelves(&state);
+            let expected = recorded.exchange().http().map(|http| &http.request);
+            if expected.is_some_and(|expected| asked.is_exactly(expected)) {
+                let matched = Match::Hit {
+                    cassette: recorded.cassette.id.clone(),
+                    exchange: recorded.number,
+                    scope: whose,
+                    rung: Rung::Exact,
+                    runner_up: None,
+                    again: false,
+                    bound: Vec::new(),
+                };
+                state.journal.note(call(scope, &asked, matched, None));
+                drop(state);
+                self.changed.notify_waiters();
+                return true;
+            }
+            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
+            if shelves.iter().any(|(found, shelf)| *found == whose && is_there(shelf)) {
+                state.usage(whose).take_back(recorded.number);
+            }
+            (scope, shelves)
+        };
+        drop(self.miss(scope, &shelves, &asked, false));
+        false
     }
 
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
+        self.stage(state, scope, shelf, |stage| stage.claim(asked))
+    }
+
+    fn stage<T>(&self, state: &mut State, scope: HitScope, shelf: &Shelf, then: impl FnOnce(Stage<'_>) -> T) -> T {
         let nothing = Bindings::default();
         let (usage, ambient) = match scope {
             HitScope::Entry => (&mut state.entry, &state.ambient.bindings),
             HitScope::Ambient => (&mut state.ambient, &nothing),
         };
-        Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy }.claim(asked)
+        then(Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy })
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
-    fn miss(&self, scope: Scope, shelves: &[(HitScope, Arc<Shelf>)], asked: Asked<'_>, exhausted: bool) -> Reply {
+    fn miss(&self, scope: Scope, shelves: &[(HitScope, Arc<Shelf>)], asked: &Asked<'_>, exhausted: bool) -> Reply {
         let (entry, ambient) = {
             let state = self.state();
             (state.entry.bindings.clone(), state.ambient.bindings.clone())
@@ -425,7 +558,7 @@ impl Shared {
             let before = if *whose == HitScope::Entry { [&entry, &ambient] } else { [&ambient, &ambient] };
             against.push((*whose, Against { library: &self.library, shelf, before, rung: self.policy.max_rung }));
         }
-        let (reason, candidates) = explain(&against, &asked, exhausted);
+        let (reason, candidates) = explain(&against, asked, exhausted);
         let shelf_of = |whose: HitScope| shelves.iter().find(|(found, _)| *found == whose).map(|(_, shelf)| shelf);
         let lent = match self.mode {
             Mode::Strict => None,
@@ -434,13 +567,15 @@ impl Shared {
         let recorded = lent
             .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
         let nearest = nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
-        let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
-        let answered = match &recorded {
-            Some(recorded) => recorded_response(recorded),
-            None => Some(refusal.clone()),
+        let why = miss::text(asked.request, &asked.name, reason, &nearest);
+        let answered = match (&recorded, asked.request) {
+            (Some(recorded), _) => recorded_response(recorded),
+            (None, Request::Http(request)) => Some(Told::Http(miss::answer(request, &why))),
+            (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
-        recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
+        self.changed.notify_waiters();
+        recorded.map_or(Reply::Miss(why), Reply::Recorded)
     }
 
     /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
@@ -472,8 +607,14 @@ impl State {
 
     /// Takes note of something that named no downstream.
     fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        let call = self.nameless(place, what, matched);
+        self.journal.note(call);
+    }
+
+    /// A call that named no downstream.
+    fn nameless(&self, place: Place, what: Attempted, matched: Match) -> Call {
         let destination = canonical(place.destination);
-        self.journal.note(Call {
+        Call {
             scope: self.scope.clone(),
             destination,
             downstream: destination.to_string(),
@@ -481,17 +622,20 @@ impl State {
             what,
             matched,
             answered: None,
-        });
+        }
     }
 }
 
-fn call(scope: Scope, asked: Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
+fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Told>) -> Call {
     Call {
         scope,
         destination: asked.destination,
-        downstream: asked.name,
+        downstream: asked.name.clone(),
         tls: asked.tls,
-        what: Attempted::Http(asked.request.clone()),
+        what: match asked.request {
+            Request::Http(message) => Attempted::Http(message.clone()),
+            Request::Wire(protocol, value) => Attempted::Wire(protocol, value.clone()),
+        },
         matched,
         answered,
     }
@@ -501,8 +645,12 @@ fn missed(reason: MissReason) -> Match {
     Match::Miss { reason, nearest: Vec::new() }
 }
 
-fn recorded_response(recorded: &Recorded) -> Option<Message> {
-    recorded.exchange().http()?.response.clone()
+fn recorded_response(recorded: &Recorded) -> Option<Told> {
+    match &recorded.exchange().content {
+        Content::Http1(http) => http.response.clone().map(Told::Http),
+        Content::Wire(wire) => wire.response.clone().map(Told::Wire),
+        Content::Opaque(_) | Content::Nothing => None,
+    }
 }
 
 fn prefix(bytes: &[u8]) -> Bytes {

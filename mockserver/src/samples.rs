@@ -53,7 +53,7 @@ pub(crate) fn exchange(peer: &str, tls: bool, content: Content, ended: Ended) ->
     let peer = peer.parse().unwrap();
     let host = match &content {
         Content::Http1(http) => http.request.header_text("host").map(|host| host.into_owned()),
-        Content::Opaque(_) | Content::Nothing => None,
+        Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
     };
     Exchange {
         downstream: Some(downstream_name(host.as_deref(), peer, tls)),
@@ -78,7 +78,15 @@ pub(crate) fn answered(request: Message, response: Message) -> Exchange {
 }
 
 pub(crate) fn http(request: Message, response: Option<Message>) -> Content {
-    Content::Http1(HttpExchange { request, interim: Vec::new(), response, streamed: Vec::new(), upgraded: Vec::new() })
+    Content::Http1(HttpExchange {
+        request,
+        interim: Vec::new(),
+        response,
+        streamed: Vec::new(),
+        upgraded: Vec::new(),
+        reset: None,
+        interleaved: Vec::new(),
+    })
 }
 
 pub(crate) fn turn(from: Side, bytes: &'static [u8]) -> Turn {

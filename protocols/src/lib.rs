@@ -1,11 +1,29 @@
 //! Wire protocols without I/O: bytes become messages, messages become the same bytes again.
 //!
 //! A leaf of the workspace: nothing here knows about sockets, clocks, files or the rest of regress.
-//! One folder a protocol, each with the same files: `message` (what it says), `parse` (bytes to messages),
-//! `pair` (two directions to exchanges), `key` (what identifies an operation), `play` (answering as a server).
+//! One folder a protocol. HTTP/1 has `message` (what it says), `parse` (bytes to messages), `pair` (two directions to
+//! exchanges), `key` (what identifies an operation), `play` (answering as a server). The others say [`Value`]s and implement what
+//! [`wire`] asks for.
 
 pub mod fastcgi;
 pub mod http1;
+pub mod http2;
+pub mod mysql;
+mod operation;
+mod pair;
+mod pairer;
+mod raw;
+pub mod redis;
+mod request;
+pub mod sql;
+mod value;
+pub mod wire;
+
+pub use operation::Operation;
+pub use pair::{PairEnd, PairEvent, Paired, PairedContent, Problem};
+pub use pairer::{Limits, Pairer};
+pub use request::Request;
+pub use value::Value;
 
 /// A point of a recording: the number of the event that carried the bytes. Marks only ever grow, so they
 /// order things of one recording; what they mean in time is known to whoever handed them out.

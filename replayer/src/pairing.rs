@@ -6,22 +6,24 @@ use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange,
     diff::{self, Difference},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, is_same_operation};
-use regress_protocols::http1::{Message, Operation};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, NearMiss, Told, is_same_operation};
+use regress_protocols::{Request, Value};
 
-use crate::rules::EntryRules;
+use crate::{order, rules::EntryRules};
 
 /// The calls made while an entry was open, set against the calls recorded for it.
 #[derive(Debug, Default)]
 pub(crate) struct Pairing<'a> {
-    /// Recorded calls that were made as recorded.
-    pub hit: BTreeSet<usize>,
     /// Calls that stand for a recorded one with other content.
     pub changed: Vec<Changed<'a>>,
     /// Recorded calls that were not made.
     pub omitted: Vec<usize>,
     /// Calls that stand for no recorded one, in the order they were made.
     pub novel: Vec<&'a Call>,
+    /// The recorded calls that calls stand for, or say the same as, in the order in which these were made.
+    pub made: Vec<usize>,
+    /// In which order the recorded writes were made.
+    pub order: Vec<order::Made>,
 }
 
 /// A call with other content than the recorded one.
@@ -30,7 +32,7 @@ pub(crate) struct Changed<'a> {
     /// The call.
     pub call: &'a Call,
     /// What it said.
-    pub request: &'a Message,
+    pub request: Request<'a>,
     /// The recorded call it stands for.
     pub number: usize,
     /// What differs in the request.
@@ -42,30 +44,28 @@ impl<'a> Pairing<'a> {
     /// operation that nobody made and that is most like it; what the mock answered with decides between equals.
     pub(crate) fn of(cassette: &Cassette, journal: &'a [Call], rules: &EntryRules<'_>) -> Pairing<'a> {
         let mut pairing = Pairing::default();
-        for call in journal {
-            if let Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } = &call.matched
-                && *id == cassette.id
-            {
-                pairing.hit.insert(*exchange);
-            }
-        }
+        let hits: BTreeSet<usize> = journal
+            .iter()
+            .filter(|call| matches!(call.matched, Match::Hit { .. }))
+            .filter_map(|call| pairing.stands_for(cassette, call))
+            .collect();
         let mut free: BTreeSet<usize> = BTreeSet::new();
-        // What is not HTTP or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
+        // What is in no protocol that is read or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
         // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
-            let playable = exchange.http().is_some() && exchange.connection.peer.inet().is_some();
-            if playable && !pairing.hit.contains(&number) {
+            let playable = asked(exchange).is_some() && exchange.connection.peer.inet().is_some();
+            if playable && !hits.contains(&number) {
                 free.insert(number);
             }
         }
         let misses: Vec<&'a Call> = journal.iter().filter(|call| matches!(call.matched, Match::Miss { .. })).collect();
         let mut candidates = Vec::new();
         for (order, call) in misses.iter().enumerate() {
-            let Attempted::Http(request) = &call.what else { continue };
+            let Some(request) = call.what.request() else { continue };
             for &number in &free {
                 let recorded = &cassette.downstream[number];
                 if let Some(differences) = likeness(call, request, (&cassette.id, number, recorded), rules) {
-                    let other_answer = call.answered != recorded.http().and_then(|http| http.response.clone());
+                    let other_answer = !is_answer(call.answered.as_ref(), recorded);
                     let count = differences.iter().filter(|difference| difference.counts()).count();
                     candidates.push((other_answer, count, order, number, request, differences));
                 }
@@ -81,6 +81,8 @@ impl<'a> Pairing<'a> {
         }
         pairing.changed.sort_by_key(|changed| changed.number);
         pairing.omitted = free.into_iter().collect();
+        pairing.made = journal.iter().filter_map(|call| pairing.stands_for(cassette, call)).collect();
+        pairing.order = order::of(cassette, &pairing.made, rules);
         for (order, call) in misses.into_iter().enumerate() {
             if paired.contains(&order) {
                 continue;
@@ -93,19 +95,51 @@ impl<'a> Pairing<'a> {
         }
         pairing
     }
+
+    /// The recorded call that a call stands for, or that it says the same as where it was made more often.
+    fn stands_for(&self, cassette: &Cassette, call: &Call) -> Option<usize> {
+        match &call.matched {
+            Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } => {
+                (*id == cassette.id).then_some(*exchange)
+            }
+            Match::Hit { scope: HitScope::Ambient, .. } => None,
+            Match::Miss { nearest, .. } => {
+                let changed = self.changed.iter().find(|changed| std::ptr::eq(changed.call, call));
+                let says_the_same =
+                    |near: &&NearMiss| near.cassette == cassette.id && !near.differences.iter().any(Difference::counts);
+                changed
+                    .map(|changed| changed.number)
+                    .or_else(|| nearest.iter().find(says_the_same).map(|near| near.exchange))
+            }
+        }
+    }
+}
+
+/// What was asked in an exchange; `None` where nothing was that could be asked again.
+fn asked(exchange: &Exchange) -> Option<Request<'_>> {
+    exchange.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
+}
+
+/// Whether a call was told what was recorded.
+fn is_answer(told: Option<&Told>, recorded: &Exchange) -> bool {
+    match &recorded.content {
+        Content::Http1(http) => told == http.response.clone().map(Told::Http).as_ref(),
+        Content::Wire(wire) => told == wire.response.clone().map(Told::Wire).as_ref(),
+        Content::Opaque(_) | Content::Nothing => told.is_none(),
+    }
 }
 
 /// What differs between a call and a recorded one, when both are the same operation of the same downstream.
 fn likeness(
     call: &Call,
-    request: &Message,
+    request: Request<'_>,
     (cassette, number, recorded): (&CassetteId, usize, &Exchange),
     rules: &EntryRules<'_>,
 ) -> Option<Vec<Difference>> {
-    let http = recorded.http()?;
+    let asked = asked(recorded).filter(|asked| asked.protocol() == request.protocol())?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
-        && is_same_operation(&Operation::of(&http.request), &Operation::of(request));
+        && is_same_operation(&asked.operation(), &request.operation());
     // The mock knows what the service made anew.
     let nearest = match &call.matched {
         Match::Miss { nearest, .. } => &nearest[..],
@@ -114,7 +148,7 @@ fn likeness(
     let compared = nearest.iter().find(|near| near.cassette == *cassette && near.exchange == number);
     same.then(|| match compared {
         Some(near) => near.differences.clone(),
-        None => diff::requests(&http.request, request, &rules.call(&call.downstream, request)),
+        None => diff::requests(asked, request, &rules.call(&call.downstream, request)),
     })
 }
 
@@ -129,9 +163,10 @@ fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
 /// What was attempted, in one line.
 pub(crate) fn attempt(what: &Attempted) -> String {
     match what {
-        Attempted::Http(request) => format!("{} {}", request.method(), request.target()),
+        Attempted::Http(request) => Request::Http(request).line(),
+        Attempted::Wire(protocol, request) => Request::Wire(*protocol, request).line(),
         Attempted::Opaque(said) if said.is_empty() => "a connection on which nothing was said".to_owned(),
-        Attempted::Opaque(_) => "a connection that does not speak HTTP".to_owned(),
+        Attempted::Opaque(_) => "a connection that speaks no protocol that is read".to_owned(),
         Attempted::Datagram => "a UDP datagram".to_owned(),
         Attempted::Name(name) => format!("a DNS query for {name}"),
         Attempted::Unkept(count) => format!("{count} calls more, too many to keep"),
@@ -145,8 +180,8 @@ pub(crate) fn reason(reason: &MissReason) -> &'static str {
         MissReason::UnknownOperation => "no recorded call of this downstream is this operation",
         MissReason::DifferentRequest => "no recorded call says the same",
         MissReason::AllUsed => "it was made more often than recorded",
-        MissReason::Opaque => "what was recorded here is not HTTP and cannot be played",
-        MissReason::NotHttp => "it does not speak HTTP/1, and what was recorded here does",
+        MissReason::Opaque => "what was recorded here is in no protocol that is read and cannot be played",
+        MissReason::OtherProtocol => "it does not speak the protocol that was recorded here",
         MissReason::NotKept => "it was not judged",
     }
 }

@@ -1,20 +1,26 @@
 //! Accepting and rejecting proposals, whole or by path.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use regress_cassettes::{
-    Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store,
-    diff::{self, Difference, Kind, Lens},
+    Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store, WireExchange,
+    diff::{self, Difference, Kind, Lens, Rules},
+    shown,
 };
-use regress_protocols::http1::Message;
-use similar::{Algorithm, DiffOp};
+use regress_protocols::{Request, Value, http1::Message};
 
 use crate::{
     Error,
+    alignment::{self, Aligned},
     groups::{self, Group, Place as At},
     judge,
     merge::merge,
-    pending::is_unanswered,
+    order,
+    pending::{add_novel, is_unanswered},
+    rules::EntryRules,
     spot::{Called, Spot, SpotKind},
 };
 
@@ -179,7 +185,9 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
     if let (Some(old), Some(new)) = (entry_http(original), entry_http(proposed)) {
         response_changes("response", None, old, new, &mut changes);
     }
-    for place in align(original, proposed) {
+    let places = alignment::align(original, proposed);
+    let moved: BTreeMap<usize, Difference> = moved(original, &places).collect();
+    for place in &places {
         let path = format!("downstream/{}", place.number);
         let title = |exchange: &Exchange| Called {
             downstream: judge::downstream(exchange),
@@ -195,14 +203,33 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
         };
         match (place.old, place.new) {
             (Some(old), None) => changes.push(whole(Kind::Removed, old)),
-            (None, Some(new)) => changes.push(whole(Kind::Added, new)),
-            (Some(old), Some(new)) => {
+            (None, Some((_, new))) => changes.push(whole(Kind::Added, new)),
+            (Some(old), Some((_, new))) => {
                 let call = Some(title(old));
-                if let (Some(old), Some(new)) = (old.http(), new.http()) {
-                    let request = diff::requests(&old.request, &new.request, &Lens::exact());
+                if let (Some(old), Some(new)) = (old.request(), new.request()) {
+                    let moved = moved.get(&place.number).cloned();
+                    let request = diff::requests(old, new, &Lens::exact());
                     changes.extend(
-                        request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
+                        request
+                            .into_iter()
+                            .chain(moved)
+                            .map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
                     );
+                }
+                if let (Some(old), Some(new)) = (old.wire(), new.wire())
+                    && old.response != new.response
+                {
+                    let response = |wire: &WireExchange| wire.response.as_ref().map(excerpt);
+                    changes.push(Change {
+                        path: format!("{path}/response"),
+                        kind: if old.response.is_none() { Kind::Added } else { Kind::Changed },
+                        expected: response(old),
+                        actual: response(new),
+                        call: call.clone(),
+                        unanswered: false,
+                    });
+                }
+                if let (Some(old), Some(new)) = (old.http(), new.http()) {
                     response_changes(&format!("{path}/response"), call, old, new, &mut changes);
                 }
             }
@@ -210,6 +237,13 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// The calls that a proposal has in another order, with their numbers.
+fn moved(original: &Cassette, places: &[Aligned<'_>]) -> impl Iterator<Item = (usize, Difference)> + use<> {
+    let rules = Rules::none();
+    let order = order::of(original, &alignment::kept(places), &EntryRules::of(&rules, original));
+    order.into_iter().filter_map(|made| Some((made.number, made.moved?)))
 }
 
 fn response_changes(path: &str, call: Option<Called>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
@@ -237,7 +271,7 @@ fn change(path: String, difference: Difference, call: Option<Called>) -> Change 
 }
 
 /// The original with those changes whose path `accept` says yes to.
-fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
+pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
     let together = |prefix: String| {
         move |paths: Vec<String>| Error::NotAlone {
             paths: paths.into_iter().map(|path| format!("{prefix}/{path}")).collect(),
@@ -248,13 +282,16 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
         take_response(old, new, "response", &accept).map_err(together("response".to_owned()))?;
     }
     taken.downstream.clear();
-    for place in align(original, proposed) {
+    let mut numbers: Vec<usize> = Vec::new();
+    let places = alignment::align(original, proposed);
+    for place in &places {
         let path = format!("downstream/{}", place.number);
-        match (place.old, place.new) {
-            (Some(old), None) if !accept(&path) => taken.downstream.push(old.clone()),
-            (None, Some(new)) if accept(&path) => taken.downstream.push(new.clone()),
-            (Some(old), Some(new)) => {
-                let mut exchange = old.clone();
+        let Some(old) = place.old else { continue };
+        let mut exchange = old.clone();
+        match place.new {
+            None if accept(&path) => continue,
+            None => {}
+            Some((_, new)) => {
                 if let (Content::Http1(old), Some(new)) = (&mut exchange.content, new.http()) {
                     let request = format!("{path}/request");
                     old.request = merge(&old.request, &new.request, &Lens::exact(), |field| {
@@ -262,14 +299,64 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
                     })
                     .map_err(together(request))?;
                 }
+                if let (Content::Wire(old), Some(new)) = (&mut exchange.content, new.wire()) {
+                    take_wire(old, new, &path, &accept).map_err(together(format!("{path}/request")))?;
+                }
                 let response = format!("{path}/response");
                 take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
-                taken.downstream.push(exchange);
             }
-            _ => {}
+        }
+        numbers.push(place.number);
+        taken.downstream.push(exchange);
+    }
+    let made: Vec<usize> =
+        alignment::kept(&places).iter().filter_map(|number| numbers.binary_search(number).ok()).collect();
+    let rules = Rules::none();
+    let order = order::of(&taken, &made, &EntryRules::of(&rules, &taken));
+    let told: BTreeSet<usize> = moved(original, &places).map(|(number, _)| number).collect();
+    order::arrange(&mut taken.downstream, &order, |made| {
+        let number = numbers[made.number];
+        // Where a call that is left out was all that it was made beside, that it is left out says so.
+        !told.contains(&number) || accept(&format!("downstream/{number}/request/{}", order::FIELD))
+    });
+    for place in places.iter().filter(|place| place.old.is_none()) {
+        if let Some((_, new)) = place.new.filter(|_| accept(&format!("downstream/{}", place.number))) {
+            add_novel(&mut taken.downstream, new.clone());
         }
     }
     Ok(taken)
+}
+
+/// A request that is no text is taken whole or not at all, a response likewise.
+fn take_wire(
+    old: &mut WireExchange,
+    new: &WireExchange,
+    path: &str,
+    accept: impl Fn(&str) -> bool,
+) -> Result<(), Vec<String>> {
+    let requests = [&*old, new].map(|wire| Request::Wire(wire.protocol, &wire.request));
+    let all = diff::requests(requests[0], requests[1], &Lens::exact());
+    let (taken, left): (Vec<_>, Vec<_>) =
+        all.into_iter().map(|d| d.path).partition(|field| accept(&format!("{path}/request/{field}")));
+    match (taken.is_empty(), left.is_empty()) {
+        (true, _) => {}
+        (false, true) => old.request = new.request.clone(),
+        (false, false) => return Err(taken),
+    }
+    if accept(&format!("{path}/response")) {
+        old.response.clone_from(&new.response);
+    }
+    Ok(())
+}
+
+/// The beginning of a value, for reading.
+fn excerpt(value: &Value) -> String {
+    const LONGEST: usize = 200;
+    let shown = shown(value);
+    match shown.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}\u{2026}", &shown[..end]),
+        None => shown,
+    }
 }
 
 fn take_response(
@@ -300,43 +387,6 @@ fn take_response(
 
 fn entry_http(cassette: &Cassette) -> Option<&HttpExchange> {
     cassette.entry.as_ref().and_then(Exchange::http)
-}
-
-/// A call of the original, of the proposal, or of both.
-struct Place<'a> {
-    number: usize,
-    old: Option<&'a Exchange>,
-    new: Option<&'a Exchange>,
-}
-
-/// Set the calls of a proposal against those of the original. A proposal keeps time, connection and operation of the
-/// calls it keeps, and their order, so that these say which is which.
-fn align<'a>(original: &'a Cassette, proposed: &'a Cassette) -> Vec<Place<'a>> {
-    let identity = |exchange: &Exchange| {
-        let operation = judge::request_line(exchange).split('?').next().unwrap_or_default().to_owned();
-        (exchange.connection.id, exchange.at, judge::downstream(exchange), operation)
-    };
-    let olds: Vec<_> = original.downstream.iter().map(identity).collect();
-    let news: Vec<_> = proposed.downstream.iter().map(identity).collect();
-    let mut places = Vec::new();
-    let mut novel = olds.len();
-    for op in similar::capture_diff_slices(Algorithm::Myers, &olds, &news) {
-        if let DiffOp::Equal { old_index, new_index, len } = op {
-            places.extend((0..len).map(|i| Place {
-                number: old_index + i,
-                old: original.downstream.get(old_index + i),
-                new: proposed.downstream.get(new_index + i),
-            }));
-            continue;
-        }
-        let (_, old, new) = op.as_tag_tuple();
-        places.extend(old.map(|n| Place { number: n, old: original.downstream.get(n), new: None }));
-        for n in new {
-            places.push(Place { number: novel, old: None, new: proposed.downstream.get(n) });
-            novel += 1;
-        }
-    }
-    places
 }
 
 #[cfg(test)]

@@ -33,6 +33,20 @@ pub enum Need {
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
     Httpbin,
+    /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
+    Redis,
+    /// grpcio and grpc-js, as `tests/install.sh` puts them.
+    Grpc,
+    /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
+    Mysql,
+    /// PHP with its clients of MySQL.
+    PhpMysql,
+    /// Adminer.
+    Adminer,
+    /// webdis.
+    Webdis,
+    /// Prometheus' exporter for Redis.
+    RedisExporter,
     /// verdaccio, as `tests/install.sh` puts it.
     Verdaccio,
     /// The rights to load and attach kernel programs.
@@ -78,6 +92,20 @@ impl Need {
             Need::Java => runs("java", &["--version"]),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
+            Need::Redis => runs("redis-server", &["--version"])
+                .and(installed("node_modules/ioredis"))
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Grpc => installed("node_modules/@grpc/grpc-js")
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
+            Need::Mysql => runs("mariadbd", &["--version"])
+                .and(installed("node_modules/mysql2"))
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),
+            Need::PhpMysql => {
+                runs("php", &["-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"])
+            }
+            Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
+            Need::Webdis => runs("sh", &["-c", "command -v webdis"]),
+            Need::RedisExporter => runs("prometheus-redis-exporter", &["-version"]),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),
             Need::Ebpf if !nix::unistd::geteuid().is_root() => Err("not root".into()),
             Need::Ebpf => std::fs::metadata("/sys/kernel/btf/vmlinux")

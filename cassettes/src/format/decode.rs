@@ -4,6 +4,8 @@ use bytes::Bytes;
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    http2::Reset,
+    wire::Protocol,
 };
 
 use super::{
@@ -12,13 +14,14 @@ use super::{
     fields::Fields,
     json::{Document, Fault, Kind, Node},
     payload::{self, ReadBody},
+    value,
     words::Word,
 };
 use crate::{
     Address, FORMAT,
     model::{
         Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Recorded,
-        Rule, Turn, Via,
+        Rule, Turn, Via, WireExchange,
     },
 };
 
@@ -81,6 +84,14 @@ fn flag(node: Option<Node<'_>>) -> Result<bool, Fault> {
         None | Some((_, "false")) => Ok(false),
         Some((_, "true")) => Ok(true),
         Some((node, _)) => Err(node.fault("expected true or false")),
+    }
+}
+
+/// A list of two numbers.
+fn pair(node: Node<'_>, what: &str) -> Result<(u64, u64), Flaw> {
+    match node.items()?.as_slice() {
+        [first, second] => Ok((number(*first)?, number(*second)?)),
+        _ => Err(node.fault(format!("expected two numbers: {what}")).into()),
     }
 }
 
@@ -155,10 +166,19 @@ impl Reader<'_, '_> {
         let mut fields = Fields::of(node)?;
         let protocol = fields.required("protocol")?;
         let content = match protocol.text()?.as_ref() {
-            "http1" => Content::Http1(self.http(&mut fields)?),
+            version @ ("http1" | "http2") => {
+                let http = self.http(&mut fields)?;
+                if http.is_http2() != (version == "http2") {
+                    return Err(protocol.fault("the start lines are of another version of HTTP").into());
+                }
+                Content::Http1(http)
+            }
             "opaque" => Content::Opaque(self.each(fields.required("turns")?, Self::turn)?),
             "none" => Content::Nothing,
-            _ => return Err(protocol.fault("expected one of `http1`, `opaque`, `none`").into()),
+            word => match Protocol::of_word(word) {
+                Some(protocol) => Content::Wire(self.wire(protocol, &mut fields)?),
+                None => return Err(protocol.fault("a protocol that this format does not have").into()),
+            },
         };
         let exchange = Exchange {
             downstream: fields.optional("downstream").map(|name| name.string()).transpose()?,
@@ -202,12 +222,26 @@ impl Reader<'_, '_> {
             request: self.message(fields.required("request")?)?,
             interim: self.optional_list(fields.optional("interim"), Self::message)?,
             response: fields.optional("response").map(|response| self.message(response)).transpose()?,
-            streamed: self.optional_list(fields.optional("streamed"), |_, pair| match pair.items()?.as_slice() {
-                [after, bytes] => Ok((number(*after)?, number(*bytes)?)),
-                _ => Err(pair.fault("expected two numbers: microseconds, bytes").into()),
-            })?,
+            streamed: self.optional_list(fields.optional("streamed"), |_, node| pair(node, "microseconds, bytes"))?,
             upgraded: self.optional_list(fields.optional("upgraded"), Self::turn)?,
+            interleaved: self.optional_list(fields.optional("interleaved"), |_, node| {
+                pair(node, "bytes of the request, bytes of the response")
+            })?,
+            reset: fields.optional("reset").map(|reset| self.reset(reset)).transpose()?,
         })
+    }
+
+    fn reset(&mut self, node: Node<'_>) -> Result<Reset, Flaw> {
+        let mut fields = Fields::of(node)?;
+        let reset = Reset { from: Side::read(fields.required("from")?)?, code: number(fields.required("code")?)? };
+        fields.finish(&mut self.unknown);
+        Ok(reset)
+    }
+
+    fn wire(&mut self, protocol: Protocol, fields: &mut Fields<'_>) -> Result<WireExchange, Flaw> {
+        let request = value::read(fields.required("request")?, self.read_body)?;
+        let response = fields.optional("response").map(|response| value::read(response, self.read_body)).transpose()?;
+        Ok(WireExchange { protocol, request, response })
     }
 
     fn turn(&mut self, node: Node<'_>) -> Result<Turn, Flaw> {

@@ -1,29 +1,12 @@
 //! What identifies an operation.
 
-use std::fmt;
-
 use super::Message;
-
-/// What a request asks for, without the data that it brings.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Operation {
-    /// The method.
-    pub method: String,
-    /// The path of the target as written: no query, no authority (but the whole target of a CONNECT).
-    pub path: String,
-}
+use crate::Operation;
 
 impl Operation {
     /// The operation of a request.
     pub fn of(request: &Message) -> Operation {
         Operation { method: request.method().to_owned(), path: request.path().into_owned() }
-    }
-}
-
-/// `POST /orders`
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.path)
     }
 }
 

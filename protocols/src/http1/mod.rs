@@ -8,7 +8,7 @@ mod framing;
 mod grammar;
 mod key;
 mod message;
-mod pair;
+pub(crate) mod pair;
 mod parse;
 mod play;
 #[cfg(test)]
@@ -16,8 +16,7 @@ mod properties;
 
 pub use detect::{Detected, detect};
 pub use error::{Fault, ParseError};
-pub use key::Operation;
 pub use message::{Chunk, Framing, Line, Message};
-pub use pair::{PairEnd, PairEvent, Paired, PairedContent, Pairer, Problem};
+pub use pair::Pairer;
 pub use parse::{Limits, RequestReader, ResponseReader};
 pub use play::{Answer, Then, answer, answer_after};

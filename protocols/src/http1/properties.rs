@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::Side;
+use crate::{PairEnd, PairEvent, Paired, PairedContent, Problem, Side};
 
 /// One message as bytes, with the body that is in it.
 #[derive(Clone, Debug)]
@@ -159,7 +159,8 @@ fn done(pairer: &mut Pairer) -> Vec<Paired> {
                 assert_eq!(number, began);
                 began += 1;
             }
-            PairEvent::RequestComplete { number, .. }
+            PairEvent::RequestContinued { number, .. }
+            | PairEvent::RequestComplete { number, .. }
             | PairEvent::ResponseBegan { number, .. }
             | PairEvent::ResponseComplete { number, .. } => assert!(number < began),
             PairEvent::Done(paired) => done.push(*paired),
@@ -184,6 +185,7 @@ fn said(content: &PairedContent, side: Side) -> Vec<u8> {
         PairedContent::Http1 { interim, response, upgraded, .. } => {
             [wire(interim), wire(response.as_slice()), of(upgraded)].concat()
         }
+        PairedContent::Wire { .. } => Vec::new(),
     }
 }
 

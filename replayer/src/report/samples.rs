@@ -47,6 +47,7 @@ pub fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
 
 pub fn call(number: usize, downstream: &str, request: &str, change: CallChange) -> CallFinding {
     CallFinding {
+        operation: request.split('?').next().unwrap_or_default().to_owned(),
         number,
         downstream: downstream.to_owned(),
         destination: Some("10.0.0.9:9000".parse().unwrap()),
@@ -102,7 +103,17 @@ pub fn report() -> Report {
             1,
             "prices:9000",
             "POST /quote",
-            CallChange::Changed(vec![difference("body/qty", "2", Some("3"))]),
+            CallChange::Changed(vec![
+                difference("body/qty", "2", Some("3")),
+                Difference {
+                    kind: Kind::Moved,
+                    ..difference(
+                        "order",
+                        "after downstream/3 (audit POST /log)",
+                        Some("before downstream/3 (audit POST /log)"),
+                    )
+                },
+            ]),
         )),
         Finding::Call(call(
             2,

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::{
     Ending, Out, PairEnd, Piece, Problem,
     open::{Open, Tail, Upgraded},
-    raw::{CONVERSATION, Raw, Turns, UNREADABLE},
 };
 use crate::{
     Mark, Side,
@@ -17,6 +16,7 @@ use crate::{
         framing::Answering,
         parse::is_interim,
     },
+    raw::{CONVERSATION, Raw, Turns, UNREADABLE},
 };
 
 /// More requests without a response, or interim responses to one request, are not followed.

@@ -1,158 +1,26 @@
 //! Both directions of a connection become exchanges.
 
 mod dialogue;
-mod open;
-mod raw;
+pub(crate) mod open;
 mod seek;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 use bytes::Bytes;
 
 use self::{
     dialogue::{Dialogue, Shift, Unsure},
     open::Upgraded,
-    raw::{CONVERSATION, Raw, UNREADABLE},
     seek::Seek,
 };
 use super::{Detected, Limits, Message, detect};
-use crate::{Mark, Side};
-
-/// What a [`Pairer`] found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PairEvent {
-    /// The first byte of an exchange moved.
-    RequestBegan {
-        /// The number of the exchange on its connection, from 0 in order of beginning.
-        number: u64,
-        /// When.
-        mark: Mark,
-    },
-    /// The last byte of a request moved.
-    RequestComplete {
-        /// The number of the exchange.
-        number: u64,
-        /// When.
-        mark: Mark,
-    },
-    /// The head of a final response moved; the mark is that of its first byte.
-    ResponseBegan {
-        /// The number of the exchange.
-        number: u64,
-        /// When.
-        mark: Mark,
-    },
-    /// The last byte of a final response moved.
-    ResponseComplete {
-        /// The number of the exchange.
-        number: u64,
-        /// When.
-        mark: Mark,
-    },
-    /// Nothing more will be known of an exchange.
-    Done(Box<Paired>),
-}
-
-/// An exchange, with the marks of the bytes that began and ended its parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paired {
-    /// The number of the exchange on its connection, from 0 in order of beginning.
-    pub number: u64,
-    /// What was said.
-    pub content: PairedContent,
-    /// The first byte.
-    pub request_began: Mark,
-    /// The last byte of the request.
-    pub request_complete: Option<Mark>,
-    /// The first byte of the final response.
-    pub response_began: Option<Mark>,
-    /// The last byte of the final response.
-    pub response_complete: Option<Mark>,
-    /// How the response's body came: mark, and body bytes (transfer coding removed) so far. Beyond 16,384 pieces the
-    /// last entry stands for all further ones.
-    pub arrivals: Vec<(Mark, u64)>,
-    /// How it ended.
-    pub end: PairEnd,
-    /// What is missing or uncertain.
-    pub problems: Vec<Problem>,
-}
-
-/// What was said in an exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "it lives in a boxed `Paired`, and opaque exchanges are rare")]
-pub enum PairedContent {
-    /// A request, its response, and what followed a switch of protocols.
-    Http1 {
-        /// The request.
-        request: Message,
-        /// The 1xx responses before the final one.
-        interim: Vec<Message>,
-        /// The final response, also where it was cut.
-        response: Option<Message>,
-        /// After 101, or 2xx to CONNECT: everything else, in turns. Where such an answer did not come before the
-        /// end: what the client said already behind its request.
-        upgraded: Vec<(Side, Bytes)>,
-    },
-    /// Not HTTP/1: the bytes in turns.
-    Opaque(Vec<(Side, Bytes)>),
-}
-
-/// How an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PairEnd {
-    /// The whole response moved (or all of an opaque connection).
-    Complete,
-    /// The connection ended first.
-    ClosedEarly,
-    /// The recording ended first, or bytes were lost so that the end was not seen.
-    Unfinished,
-}
-
-/// What is missing from an exchange or uncertain in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// Bytes that were not seen, or not kept.
-    Gap {
-        /// Whose.
-        from: Side,
-        /// Offset in that side's stream, counted from the first byte given to the pairer.
-        position: u64,
-        /// How many.
-        bytes: u64,
-    },
-    /// The exchange was under way when the recording joined the connection.
-    JoinedMidStream,
-    /// Bytes that could not be read as the protocol of the connection.
-    Garbage,
-    /// TLS: the content could not be read.
-    Encrypted,
-    /// A head, a body or a pipeline beyond the limits, so that not all of it was kept.
-    TooLarge,
-}
-
-impl Problem {
-    /// Adds it to others that are known. Gaps that follow each other are one, so that a stream of which nothing is seen
-    /// has one gap.
-    fn join(self, problems: &mut Vec<Problem>) {
-        let Problem::Gap { from, position, bytes } = self else {
-            if !problems.contains(&self) {
-                problems.push(self);
-            }
-            return;
-        };
-        let last = problems.iter_mut().rev().find_map(|known| match known {
-            Problem::Gap { from: side, position, bytes } if *side == from => Some((*position, bytes)),
-            _ => None,
-        });
-        match last {
-            Some((first, known)) if first.saturating_add(*known) == position => *known = known.saturating_add(bytes),
-            Some((first, known)) if first == position && *known == bytes => {}
-            _ => problems.push(self),
-        }
-    }
-}
+use crate::{
+    Mark, Side,
+    pair::{Out, PairEnd, PairEvent, Paired, PairedContent, Problem},
+    raw::{CONVERSATION, Raw, UNREADABLE},
+};
 
 /// Turns what both sides of one connection said into exchanges. It never fails: what it cannot read becomes an
 /// opaque exchange or a [`Problem`] of one.
@@ -185,29 +53,9 @@ struct Piece {
     missing: u64,
 }
 
-/// The events that wait to be taken, and the numbers of exchanges.
-#[derive(Debug, Default)]
-struct Out {
-    events: VecDeque<PairEvent>,
-    next_number: u64,
-}
-
-impl Out {
-    fn begin(&mut self, mark: Mark) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.events.push_back(PairEvent::RequestBegan { number, mark });
-        number
-    }
-
-    fn done(&mut self, paired: Paired) {
-        self.events.push_back(PairEvent::Done(Box::new(paired)));
-    }
-}
-
 /// Why nothing more will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     Closed,
     Reset,
     Stopped,
@@ -312,6 +160,21 @@ impl Pairer {
             State::Upgraded(upgraded) => upgraded.request(number),
             State::Fresh(_) | State::Seeking(_) | State::Opaque(_) | State::Over => None,
         }
+    }
+
+    /// Whether the next request is looked for, as its place in the conversation is not known.
+    pub(crate) fn is_seeking(&self) -> bool {
+        matches!(self.state, State::Seeking(_))
+    }
+
+    /// Whether it is cut into exchanges, if anything was said.
+    pub(crate) fn is_read(&self) -> bool {
+        !matches!(self.state, State::Opaque(_))
+    }
+
+    /// The number of the next exchange.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.out.next_number
     }
 
     fn advance(&mut self, from: Side, bytes: u64) -> u64 {

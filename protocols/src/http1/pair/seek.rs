@@ -4,10 +4,11 @@ use std::mem;
 
 use bytes::BytesMut;
 
-use super::{Out, PairEnd, Piece, Problem, dialogue::Unsure, raw::Raw};
+use super::{Out, PairEnd, Piece, Problem, dialogue::Unsure};
 use crate::{
     Side,
     http1::{Detected, detect, grammar},
+    raw::Raw,
 };
 
 /// Waits for bytes of the client that begin with a whole request line. Nothing else is taken for a message, so that
@@ -88,5 +89,5 @@ impl Seek {
 }
 
 fn is_request_line(line: &[u8]) -> bool {
-    grammar::request_line(line.strip_suffix(b"\r").unwrap_or(line)).is_some()
+    grammar::request_line(line.strip_suffix(b"\r").unwrap_or(line)).is_some_and(|line| line.version.0 == 1)
 }

@@ -70,10 +70,11 @@ fn line(paired: &Paired) -> String {
     };
     let what = match &paired.content {
         PairedContent::Opaque(bytes) => format!("opaque{}", turns(bytes)),
-        PairedContent::Http1 { request, interim, response, upgraded } => {
+        PairedContent::Http1 { request, interim, response, upgraded, .. } => {
             let responses: Vec<_> = interim.iter().chain(response).map(message).collect();
             format!("{} -> {}{}", message(request), responses.join(" "), turns(upgraded))
         }
+        PairedContent::Wire { protocol, .. } => format!("{protocol:?}"),
     };
     let problems = paired.problems.iter().map(|problem| match problem {
         Problem::Gap { from, position, bytes } => format!(" Gap({from:?} {position}+{bytes})"),
@@ -107,7 +108,7 @@ fn events_carry_the_marks_of_first_and_last_bytes() {
     assert_eq!(
         events[..4],
         [
-            PairEvent::RequestBegan { number: 0, mark: 1 },
+            PairEvent::RequestBegan { number: 0, mark: 1, setup: false },
             PairEvent::RequestComplete { number: 0, mark: 4 },
             PairEvent::ResponseBegan { number: 0, mark: 5 },
             PairEvent::ResponseComplete { number: 0, mark: 8 },

@@ -1,25 +1,25 @@
-//! Bytes of a connection that are kept as they came: no HTTP/1, or not to be told what they are.
+//! Bytes of a connection that are kept as they came: of no protocol that is read, or not to be told what they are.
 
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Out, PairEnd, Paired, PairedContent, Problem};
 use crate::{
     Mark, Side,
     http1::{Detected, detect},
+    pair::{Out, PairEnd, Paired, PairedContent, Problem},
 };
 
 /// How much is kept of bytes that nobody can read: ciphertext, or a stream joined in its middle.
-pub(super) const UNREADABLE: u64 = 64 << 10;
+pub(crate) const UNREADABLE: u64 = 64 << 10;
 /// How much is kept of a conversation that is not cut into exchanges, which may last as long as the service.
-pub(super) const CONVERSATION: u64 = 16 << 20;
+pub(crate) const CONVERSATION: u64 = 16 << 20;
 /// What a turn counts beside its bytes.
 const TURN_COST: u64 = 64;
 
 /// What both sides said, in turns, up to a limit; beyond it bytes are only counted.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     turns: Vec<(Side, BytesMut)>,
     room: u64,
     /// For each side that went beyond the limit: where, and how many bytes were dropped since.
@@ -72,7 +72,7 @@ impl Turns {
 
 /// An opaque exchange in the making. It gets its number with its first byte.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     started: Option<(u64, Mark)>,
     turns: Turns,
     pub problems: Vec<Problem>,

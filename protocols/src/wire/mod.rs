@@ -1,0 +1,140 @@
+//! What protocols other than HTTP have in common: requests and responses are [`Value`]s, and responses come in the order of
+//! the requests.
+//!
+//! A protocol is a folder with a [`Dialect`] (`pair`: how both directions are cut into requests and responses), a
+//! [`Server`] (`play`: how recorded responses are told to a client), the [`Operation`] of a request (`key`), and the first bytes
+//! that tell it (`detect`). [`Protocol`] lists them; nothing outside of it and of the folders knows one protocol from another.
+
+mod dialect;
+mod fifo;
+mod handshakes;
+mod server;
+
+pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
+pub use fifo::Fifo;
+pub use handshakes::Handshakes;
+pub use server::{Server, Step};
+
+use std::sync::Arc;
+
+use crate::{Operation, Value, mysql, redis};
+
+/// A protocol whose messages are values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Redis, RESP2 and RESP3.
+    Redis,
+    /// MySQL and MariaDB.
+    Mysql,
+}
+
+/// What the beginning of a connection looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// This protocol.
+    Yes,
+    /// Another one.
+    No,
+    /// Too few bytes to tell; never with [`ENOUGH`] bytes of the side that speaks first.
+    NeedMore,
+}
+
+/// With so many bytes of the side that speaks first every protocol is told.
+pub const ENOUGH: usize = 64;
+
+/// The first bytes of a connection. Both are empty only where nothing was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening<'a> {
+    /// Of the client; empty where the server speaks first.
+    pub client: &'a [u8],
+    /// Of the server, where it speaks first.
+    pub server: &'a [u8],
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Mysql];
+
+    /// The word for it in cassettes and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Redis => "redis",
+            Protocol::Mysql => "mysql",
+        }
+    }
+
+    /// The protocol of that word.
+    pub fn of_word(word: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.word() == word)
+    }
+
+    /// Tells the protocol of a connection from its beginning: `None` if it is none of these, [`Detected::NeedMore`] beside the
+    /// first that it may still be.
+    pub fn detect(opening: Opening<'_>) -> Option<(Protocol, Detected)> {
+        let looks = Protocol::ALL.map(|protocol| (protocol, protocol.looks(opening)));
+        let find = |wanted| looks.into_iter().find(|(_, detected)| *detected == wanted);
+        find(Detected::Yes).or_else(|| find(Detected::NeedMore))
+    }
+
+    fn looks(self, opening: Opening<'_>) -> Detected {
+        match self {
+            Protocol::Redis => redis::detect(opening),
+            Protocol::Mysql => mysql::detect(opening),
+        }
+    }
+
+    /// Tells the protocol of a connection that is under way from what its client said at once, which begins with a request;
+    /// `None` unless it can be nothing else.
+    pub fn detect_joined(said: &[u8]) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.dialect().resumes(said))
+    }
+
+    /// How it is cut into requests and responses.
+    pub fn dialect(self) -> Box<dyn Dialect> {
+        match self {
+            Protocol::Redis => Box::<redis::Conversation>::default(),
+            Protocol::Mysql => Box::<mysql::Conversation>::default(),
+        }
+    }
+
+    /// A server for one connection, which knows what recorded servers answered to [`Protocol::is_handshake`].
+    pub fn server(self, handshakes: &Arc<Handshakes>) -> Box<dyn Server> {
+        match self {
+            Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
+            Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
+        }
+    }
+
+    /// What identifies the operation of a request.
+    pub fn operation(self, request: &Value) -> Operation {
+        match self {
+            Protocol::Redis => redis::operation(request),
+            Protocol::Mysql => mysql::operation(request),
+        }
+    }
+
+    /// Whether the response to a request is one that players tell by themselves: what the server is, as clients are told when they connect;
+    /// what a statement looks like that is prepared.
+    pub fn is_handshake(self, request: &Value) -> bool {
+        match self {
+            Protocol::Redis => redis::is_handshake(request),
+            Protocol::Mysql => mysql::is_handshake(request),
+        }
+    }
+
+    /// Whether a request may change something.
+    pub fn is_write(self, request: &Value) -> bool {
+        match self {
+            Protocol::Redis => redis::is_write(request),
+            Protocol::Mysql => mysql::is_write(request),
+        }
+    }
+
+    /// A request in one line, for people.
+    pub fn line(self, request: &Value) -> String {
+        match self {
+            Protocol::Redis => redis::line(request),
+            Protocol::Mysql => mysql::line(request),
+        }
+    }
+}
