@@ -189,7 +189,7 @@ impl Message {
     pub fn version(&self) -> (u8, u8) {
         let text = self.start.text();
         let of_request = grammar::request_line(text).map(|line| line.version);
-        of_request.or(grammar::status_line(text).map(|line| line.version)).unwrap_or_default()
+        of_request.or_else(|| Some(grammar::status_line(text)?.version)).unwrap_or_default()
     }
 
     /// Whether the message came in HTTP/2.
