@@ -10,6 +10,7 @@ pub mod http1;
 mod operation;
 mod pair;
 mod pairer;
+pub mod postgres;
 mod raw;
 pub mod redis;
 pub mod sql;
