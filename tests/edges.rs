@@ -447,7 +447,7 @@ fn said_by_client(exchange: &Exchange) -> String {
     let bytes = match &exchange.content {
         Content::Http1(http) => http.request.wire(),
         Content::Opaque(turns) => turns.first().map(|turn| turn.bytes.to_vec()).unwrap_or_default(),
-        Content::Nothing => Vec::new(),
+        Content::Wire(_) | Content::Nothing => Vec::new(),
     };
     String::from_utf8_lossy(&bytes).into_owned()
 }

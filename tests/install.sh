@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
-# HTTP clients into a Python virtual environment; verdaccio by npm. Can be run again: what is there is left alone.
+# clients into a Python virtual environment; verdaccio and clients by npm. Can be run again: what is there is left alone.
 #
 # Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-tests in the user's cache folder; the tests look there, too).
@@ -8,9 +8,11 @@ set -euo pipefail
 
 tools=${REGRESS_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-tests}
 packages=(nginx-light php-cli php-curl php-fpm clang-14 llvm-14 libbpf-dev curl python3 python3-venv util-linux procps iproute2 openssl
-    qemu-system-x86 busybox-static cpio kmod xz-utils chromium)
-httpbin=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1)
-verdaccio=6.1.6
+    qemu-system-x86 busybox-static cpio kmod xz-utils chromium redis-server webdis prometheus-redis-exporter
+    postgresql prometheus-postgres-exporter)
+python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1
+    'psycopg[binary,pool]==3.2.9')
+node=(verdaccio@6.1.6 ioredis@5.4.1 pg@8.16.0)
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -56,27 +58,26 @@ fi
 mkdir -p "$tools"
 
 # A note of what was asked for makes a second run quick, and a changed version a new install.
-if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "${httpbin[*]}" ]; then
-    say "Python packages ${httpbin[*]} into $tools/venv"
+if [ "$(cat "$tools/venv/asked-for" 2>/dev/null)" != "${python[*]}" ]; then
+    say "Python packages ${python[*]} into $tools/venv"
     rm -rf "$tools/venv"
     # The system's Python: every user may run it, unlike one that lives in somebody's home.
     /usr/bin/python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${httpbin[@]}"
-    printf '%s' "${httpbin[*]}" >"$tools/venv/asked-for"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${python[@]}"
+    printf '%s' "${python[*]}" >"$tools/venv/asked-for"
 else
     say "Python packages are in $tools/venv"
 fi
 
-if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "verdaccio $verdaccio" ]; then
-    say "npm package verdaccio $verdaccio into $tools/node_modules"
+if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "${node[*]}" ]; then
+    say "npm packages ${node[*]} into $tools/node_modules"
     rm -rf "$tools/node_modules" "$tools/package-lock.json"
     # One of its dependencies asks for node-fetch by a tag that not every registry mirror has.
-    printf '{"private":true,"dependencies":{"verdaccio":"%s"},"overrides":{"node-fetch":"^2.7.0"}}\n' "$verdaccio" \
-        >"$tools/package.json"
-    (cd "$tools" && npm install --silent --no-audit --no-fund --ignore-scripts)
-    printf 'verdaccio %s' "$verdaccio" >"$tools/node_modules/asked-for"
+    printf '{"private":true,"overrides":{"node-fetch":"^2.7.0"}}\n' >"$tools/package.json"
+    (cd "$tools" && npm install --silent --no-audit --no-fund --ignore-scripts "${node[@]}")
+    printf '%s' "${node[*]}" >"$tools/node_modules/asked-for"
 else
-    say "npm package verdaccio is in $tools/node_modules"
+    say "npm packages are in $tools/node_modules"
 fi
 
 say "done"

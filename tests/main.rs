@@ -52,6 +52,8 @@ mod sealed;
 mod select;
 /// A recorded build is the same as itself, every time.
 mod stable;
+/// Services that keep things in Redis and databases.
+mod stores;
 /// Downstreams behind TLS: recorded and replayed.
 mod tls;
 /// Entries and downstreams over Unix sockets.

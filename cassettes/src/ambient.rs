@@ -13,6 +13,7 @@ use std::{
 use crate::{
     AMBIENT_FILE, Error, FORMAT, Store,
     file::{self, LIMIT, Source},
+    format,
     model::{Cassette, CassetteId, Defect, Exchange, Recorded},
 };
 
@@ -33,6 +34,8 @@ pub struct Ambient<'s> {
     /// The exchanges' text.
     text: BufWriter<File>,
     bytes: u64,
+    /// The lowest format that has all of them.
+    format: (u16, u16),
     pub(crate) defects: Vec<Defect>,
     /// What is added to times and connection numbers of this recording.
     shift: i64,
@@ -51,6 +54,7 @@ impl<'s> Ambient<'s> {
             recorded: recorded.clone(),
             text: BufWriter::new(text),
             bytes: 0,
+            format: (1, 0),
             defects: Vec::new(),
             shift: 0,
             connections: 0,
@@ -85,7 +89,8 @@ impl<'s> Ambient<'s> {
     pub fn push(&mut self, mut exchange: Exchange) -> Result<bool, Error> {
         exchange.connection.id = exchange.connection.id.saturating_add(self.connections);
         exchange.at = exchange.at.saturating_add(self.shift);
-        let text = self.store.ambient_element(&self.cassette(vec![exchange], Vec::new()))?;
+        let alone = self.cassette(vec![exchange], Vec::new());
+        let text = self.store.ambient_element(&alone)?;
         let element = &text[frame(&text)];
         let added = (element.len() + BETWEEN.len()) as u64;
         if self.bytes + added + FRAME > LIMIT {
@@ -95,6 +100,7 @@ impl<'s> Ambient<'s> {
         let written = self.text.write_all(between).and_then(|()| self.text.write_all(element.as_bytes()));
         written.map_err(|source| failed(&self.path, source))?;
         self.bytes += added;
+        self.format = self.format.max(format::lowest(&alone));
         Ok(true)
     }
 
@@ -124,7 +130,10 @@ impl<'s> Ambient<'s> {
     /// Write the cassette as it is now, atomically, and give its path. More may be appended, and published again.
     pub fn publish(&mut self) -> Result<PathBuf, Error> {
         self.text.flush().map_err(|source| failed(&self.path, source))?;
-        let (empty, _) = self.store.proven(&self.path, &self.cassette(Vec::new(), self.defects.clone()))?;
+        let empty = self.cassette(Vec::new(), self.defects.clone());
+        let (text, _) = self.store.proven(&self.path, &empty)?;
+        let version = |format| format!("\"regress\": \"{}\"", format::version(format));
+        let empty = text.replacen(&version(format::lowest(&empty)), &version(self.format), 1);
         let written = |out: &mut File| {
             if self.bytes == 0 {
                 return out.write_all(empty.as_bytes());

@@ -22,10 +22,11 @@ pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;
 pub use file::{BODIES, read, render};
+pub use format::shown;
 pub use glob::glob;
 pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
-    Recorded, Rule, Turn, Via,
+    Recorded, Rule, Turn, Via, WireExchange,
 };
 pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
 pub use route::{is_id, route_slug};
@@ -39,4 +40,5 @@ pub use verify::verify;
 ///
 /// * 1.0: the first.
 /// * 1.1: `nondeterministic`.
-pub const FORMAT: (u16, u16) = (1, 1);
+/// * 1.2: protocols other than HTTP.
+pub const FORMAT: (u16, u16) = (1, 2);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use regress_protocols::{Side, http1::Message};
+use regress_protocols::{Request, Side, Value, http1::Message, wire::Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{Address, format};
@@ -117,6 +117,8 @@ pub struct Connection {
 pub enum Content {
     /// HTTP/1.0 or HTTP/1.1.
     Http1(HttpExchange),
+    /// Another protocol that is read.
+    Wire(WireExchange),
     /// Bytes of no recognised protocol, in turns.
     Opaque(Vec<Turn>),
     /// The connection was never established, so that nothing was said.
@@ -137,6 +139,17 @@ pub struct HttpExchange {
     pub streamed: Vec<(Micros, u64)>,
     /// What followed a switch of protocols (101, or 2xx to CONNECT), in turns. Empty otherwise.
     pub upgraded: Vec<Turn>,
+}
+
+/// An exchange in a protocol other than HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireExchange {
+    /// Which protocol.
+    pub protocol: Protocol,
+    /// The request; [`Value::Null`] where the server said something on its own.
+    pub request: Value,
+    /// The response; `None` where there is none, or the connection ended before it.
+    pub response: Option<Value>,
 }
 
 /// Bytes of one side until the other spoke.
@@ -269,6 +282,23 @@ impl Exchange {
     pub fn http(&self) -> Option<&HttpExchange> {
         match &self.content {
             Content::Http1(http) => Some(http),
+            Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
+        }
+    }
+
+    /// What was said, if it was in another protocol that is read.
+    pub fn wire(&self) -> Option<&WireExchange> {
+        match &self.content {
+            Content::Wire(wire) => Some(wire),
+            Content::Http1(_) | Content::Opaque(_) | Content::Nothing => None,
+        }
+    }
+
+    /// The request, in whatever protocol that is read.
+    pub fn request(&self) -> Option<Request<'_>> {
+        match &self.content {
+            Content::Http1(http) => Some(Request::Http(&http.request)),
+            Content::Wire(wire) => Some(Request::Wire(wire.protocol, &wire.request)),
             Content::Opaque(_) | Content::Nothing => None,
         }
     }

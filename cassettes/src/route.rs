@@ -10,6 +10,7 @@ const LENGTH: usize = 80;
 pub fn route_slug(entry: &Exchange) -> String {
     let http = match &entry.content {
         Content::Http1(http) => http,
+        Content::Wire(wire) => return wire.protocol.word().to_owned(),
         Content::Opaque(_) => return "opaque".to_owned(),
         Content::Nothing => return "nothing".to_owned(),
     };

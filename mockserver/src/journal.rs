@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use regress_cassettes::{CassetteId, diff::Difference};
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, Value, http1::Message, wire::Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::bound::Bound;
@@ -15,7 +15,7 @@ const MOST_CALLS: usize = 20_000;
 /// How many payload bytes the kept calls may hold.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// How many bytes of an attempt that is not HTTP are kept.
+/// How many bytes of an attempt in no protocol that is read are kept.
 pub const PREFIX: usize = 256;
 
 /// Whose recorded exchanges are played.
@@ -44,7 +44,26 @@ pub struct Call {
     pub matched: Match,
     /// What a call that missed was told; `None` where that was nothing (the nearest exchange was a reset, a hang or an
     /// early close, or the attempt cannot be answered). For a hit `None` too: its exchange has the response.
-    pub answered: Option<Message>,
+    pub answered: Option<Told>,
+}
+
+/// What a call was told.
+#[expect(clippy::large_enum_variant, reason = "nearly all calls are the large one")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A response in HTTP.
+    Http(Message),
+    /// A response in another protocol.
+    Wire(Value),
+    /// An error of that other protocol that says why there is no response.
+    Refusal,
+}
+
+impl Told {
+    /// The response, in HTTP.
+    pub fn http(&self) -> Option<&Message> {
+        if let Told::Http(message) = self { Some(message) } else { None }
+    }
 }
 
 /// What was attempted.
@@ -53,6 +72,8 @@ pub struct Call {
 pub enum Attempted {
     /// An HTTP/1 request.
     Http(Message),
+    /// A request in another protocol.
+    Wire(Protocol, Value),
     /// A connection that said something else, with its first bytes (at most [`PREFIX`]; empty when nothing was
     /// said on a connection to an unknown destination).
     Opaque(Bytes),
@@ -62,6 +83,17 @@ pub enum Attempted {
     Name(String),
     /// This many calls more, of which nothing was kept because the journal was full.
     Unkept(u64),
+}
+
+impl Attempted {
+    /// The request, if it was one in a protocol that is read.
+    pub fn request(&self) -> Option<Request<'_>> {
+        match self {
+            Attempted::Http(message) => Some(Request::Http(message)),
+            Attempted::Wire(protocol, value) => Some(Request::Wire(*protocol, value)),
+            Attempted::Opaque(_) | Attempted::Datagram | Attempted::Name(_) | Attempted::Unkept(_) => None,
+        }
+    }
 }
 
 /// What the mock decided about a call.
@@ -130,17 +162,17 @@ impl Rung {
 pub enum MissReason {
     /// Nothing recorded in this scope went to this downstream, at this port, address and with or without TLS.
     UnknownDestination,
-    /// The downstream was never asked with this method and path.
+    /// The downstream was never asked for this operation.
     UnknownOperation,
-    /// It was, but not with this query, these headers or this body.
+    /// It was, but what the request says differs.
     DifferentRequest,
     /// The same was asked, but fewer times.
     AllUsed,
     /// The recording has bytes of no known protocol here, which cannot be played; or bytes that followed a switch of
     /// protocols were not the recorded ones.
     Opaque,
-    /// The recording has HTTP/1 here and something else came.
-    NotHttp,
+    /// The recording has another protocol here than what came.
+    OtherProtocol,
     /// It was not judged, because the journal was full ([`Attempted::Unkept`]).
     NotKept,
 }
@@ -202,6 +234,7 @@ fn weight(call: &Call) -> u64 {
         Attempted::Http(request) => {
             request.body.len() + request.headers.iter().map(|line| line.0.len()).sum::<usize>() + request.start.0.len()
         }
+        Attempted::Wire(_, value) => value.weight(),
         Attempted::Opaque(prefix) => prefix.len(),
         Attempted::Name(name) => name.len(),
         Attempted::Datagram | Attempted::Unkept(_) => 0,

@@ -11,17 +11,14 @@ use regress_cassettes::{
     Cassette, Content, Exchange,
     diff::{Applied, Rules},
 };
-use regress_protocols::{
-    Side,
-    http1::{Message, Operation},
-};
+use regress_protocols::{Request, Side, Value};
 
 use crate::{
     bound::{Given, Owners},
     dns::RecordedNames,
     journal::Rung,
     matching::Key,
-    survey::Survey,
+    survey::{Speaker, Survey},
 };
 
 /// What can be played besides the entry that a mock is given, and what is true of all entries. It never changes and is
@@ -58,6 +55,11 @@ impl Library {
     /// Whether the host in `name` had that address in any recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
         self.survey.reaches(name, address)
+    }
+
+    /// Who speaks a protocol other than HTTP there.
+    pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
+        self.survey.speaker(peer)
     }
 
     /// What is played in every scope.
@@ -114,15 +116,15 @@ impl std::ops::Deref for Numbers {
 /// Where things stand in `Cassette::downstream`.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// HTTP/1 exchanges by what identifies their request, in recorded order.
+    /// Exchanges by what identifies their request, in recorded order.
     pub exact: ByKey,
     /// Addresses to which a connection was tried and not established.
     pub unreached: HashSet<SocketAddr>,
-    /// Addresses of servers that spoke first in no protocol we know. None of them was also spoken to in HTTP/1.
+    /// Addresses of servers that spoke first in no protocol we know. None of them also spoke one that we know.
     pub server_first: HashSet<SocketAddr>,
     /// Addresses with bytes of no protocol we know.
     pub opaque: HashSet<SocketAddr>,
-    /// How many HTTP/1 exchanges there are.
+    /// How many exchanges with a request there are.
     pub playable: usize,
 }
 
@@ -138,7 +140,7 @@ impl Shelf {
         }
     }
 
-    /// HTTP/1 exchanges by what identifies their request on that rung.
+    /// Exchanges by what identifies their request on that rung.
     pub(crate) fn on(&self, rung: Rung, library: &Library) -> &ByKey {
         let made = || {
             by_key(&self.cassette, |name, port, tls, request| {
@@ -153,13 +155,13 @@ impl Shelf {
     }
 
     /// The rules for a request to the downstream of that name while this cassette is played.
-    pub(crate) fn rules(&self, library: &Library, downstream: &str, request: &Message) -> Applied {
+    pub(crate) fn rules(&self, library: &Library, downstream: &str, request: Request<'_>) -> Applied {
         if library.rules.is_empty() {
             return Applied::none();
         }
-        let route =
-            self.cassette.entry.as_ref().and_then(Exchange::http).map(|http| Operation::of(&http.request).to_string());
-        library.rules.for_request(route.as_deref(), downstream, &Operation::of(request).to_string())
+        let route = self.cassette.entry.as_ref().and_then(Exchange::request);
+        let route = route.map(|request| request.operation().to_string());
+        library.rules.for_request(route.as_deref(), downstream, &request.operation().to_string())
     }
 
     /// What the service was given.
@@ -184,17 +186,22 @@ impl Shelf {
     }
 }
 
-/// The HTTP/1 exchanges of a cassette by the key that is made of downstream, port, TLS and request, in recorded order.
-fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, &Message) -> Key) -> ByKey {
+/// The exchanges of a cassette by the key that is made of downstream, port, TLS and request, in recorded order.
+fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, Request<'_>) -> Key) -> ByKey {
     let mut by_key = ByKey::new();
     for (number, exchange) in cassette.downstream.iter().enumerate() {
         // A Unix socket is not impersonated.
-        let (Some(peer), Some(http)) = (exchange.connection.peer.inet(), exchange.http()) else { continue };
+        let (Some(peer), Some(request)) = (exchange.connection.peer.inet(), asked(exchange)) else { continue };
         let name = exchange.downstream.as_deref().unwrap_or_default();
-        let key = made(name, peer.port(), exchange.connection.tls, &http.request);
+        let key = made(name, peer.port(), exchange.connection.tls, request);
         by_key.entry(key).and_modify(|numbers| numbers.push(number)).or_insert(Numbers::One([number]));
     }
     by_key
+}
+
+/// What was asked in an exchange; `None` where nothing was that could be asked again.
+pub(crate) fn asked(exchange: &Exchange) -> Option<Request<'_>> {
+    exchange.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
 }
 
 impl Index {
@@ -202,11 +209,11 @@ impl Index {
         let exact = by_key(cassette, Key::of);
         let playable = exact.values().map(|numbers| numbers.len()).sum();
         let mut index = Index { exact, playable, ..Index::default() };
-        let mut spoke_http = HashSet::new();
+        let mut spoke = HashSet::new();
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
-                Content::Http1(_) => drop(spoke_http.insert(peer)),
+                Content::Http1(_) | Content::Wire(_) => drop(spoke.insert(peer)),
                 Content::Opaque(turns) => {
                     index.opaque.insert(peer);
                     if turns.first().is_some_and(|turn| turn.from == Side::Server) {
@@ -216,7 +223,7 @@ impl Index {
                 Content::Nothing => drop(index.unreached.insert(peer)),
             }
         }
-        index.server_first.retain(|peer| !spoke_http.contains(peer));
+        index.server_first.retain(|peer| !spoke.contains(peer));
         index
     }
 }

@@ -1,6 +1,6 @@
 //! Which recorded exchange answers a request. Pure: no I/O, no clock, no state of its own.
 //!
-//! Gates that nothing relaxes: HTTP/1, the downstream (logical name, port, with or without TLS, and an address that the
+//! Gates that nothing relaxes: the protocol, the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
 //! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
 //! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
@@ -21,7 +21,7 @@ use regress_cassettes::{
     diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::http1::Message;
+use regress_protocols::Request;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -32,7 +32,7 @@ pub(crate) use self::{
 use crate::{
     bound::{self, Bindings, Bound},
     journal::{HitScope, Rung},
-    library::{Library, Shelf, canonical},
+    library::{self, Library, Shelf, canonical},
 };
 
 /// How many recorded requests that are alike but for what was made anew are tried for one that came.
@@ -71,26 +71,28 @@ pub(crate) struct Key([u8; 32]);
 
 impl Key {
     /// The key of a request to the downstream with that name and port.
-    pub(crate) fn of(name: &str, port: u16, tls: bool, request: &Message) -> Key {
-        Key::new(name, port, tls, &diff::canonical_request(request, &Applied::none()))
+    pub(crate) fn of(name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
+        Key::new(name, port, tls, request, &diff::canonical_request(request, &Applied::none()))
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
-    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: &Message) -> Key {
+    pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
         let view = View::of_request(request);
         let mut masked = view.masked(rules);
         if rung == Rung::Bound {
             masked.classed(&bound::class);
         }
-        Key::new(name, port, tls, &masked.canonical())
+        Key::new(name, port, tls, request, &masked.canonical())
     }
 
-    fn new(name: &str, port: u16, tls: bool, canonical: &[u8]) -> Key {
+    fn new(name: &str, port: u16, tls: bool, request: Request<'_>, canonical: &[u8]) -> Key {
         let mut hash = Sha256::new();
         hash.update((name.len() as u64).to_be_bytes());
         hash.update(name);
         hash.update(port.to_be_bytes());
         hash.update([u8::from(tls)]);
+        hash.update(request.protocol());
+        hash.update([0]);
         hash.update(canonical);
         Key(hash.finalize().into())
     }
@@ -99,7 +101,7 @@ impl Key {
 /// A request that came, with what the gates look at.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
-    pub request: &'a Message,
+    pub request: Request<'a>,
     pub destination: SocketAddr,
     pub tls: bool,
     /// The logical name of the downstream.
@@ -111,9 +113,10 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// A request that came for `destination`.
-    pub(crate) fn new(request: &'a Message, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
-        let destination = canonical(destination);
-        let name = downstream_name(request.header_text("host").as_deref(), destination, tls);
+    pub(crate) fn new(request: impl Into<Request<'a>>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
+        let (request, destination) = (request.into(), canonical(destination));
+        let host = request.http().and_then(|message| message.header_text("host"));
+        let name = downstream_name(host.as_deref(), destination, tls);
         let exact = Key::of(&name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
     }
@@ -134,7 +137,7 @@ pub(crate) struct Usage {
     seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
-    /// HTTP/1 exchanges that were neither played nor lent.
+    /// Exchanges with a request that were neither played nor lent.
     left: usize,
     pub bindings: Bindings,
 }
@@ -153,14 +156,14 @@ impl Usage {
     }
 
     /// Takes note that an exchange was played because it was asked for.
-    fn play(&mut self, number: usize, is_http: bool) {
-        if is_http && !self.played[number] && !self.lent[number] {
+    fn play(&mut self, number: usize, is_asked: bool) {
+        if is_asked && !self.played[number] && !self.lent[number] {
             self.left -= 1;
         }
         self.played[number] = true;
     }
 
-    /// Takes note that an HTTP/1 exchange answers something else than it did; false when it is used already.
+    /// Takes note that an exchange answers something else than it did; false when it is used already.
     pub(crate) fn lend(&mut self, number: usize) -> bool {
         let free = !self.played[number] && !self.lent[number];
         if free {
@@ -170,15 +173,18 @@ impl Usage {
         free
     }
 
-    /// Whether every HTTP/1 exchange was played or lent.
+    /// Whether every exchange with a request was played or lent.
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }
 
     /// Exchanges that were not played. Connections that were never established are left out: whether they were tried
-    /// again cannot be seen.
+    /// again cannot be seen; and what a server said unasked.
     pub(crate) fn unused(&self, shelf: &Shelf) -> Vec<usize> {
-        let is_seen = |number: &usize| !matches!(shelf.cassette.downstream[*number].content, Content::Nothing);
+        let is_seen = |number: &usize| match &shelf.cassette.downstream[*number] {
+            Exchange { content: Content::Nothing, .. } => false,
+            exchange => exchange.wire().is_none() || library::asked(exchange).is_some(),
+        };
         (0..self.played.len()).filter(|number| !self.played[*number]).filter(is_seen).collect()
     }
 

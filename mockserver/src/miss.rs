@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use regress_cassettes::diff::{Difference, Kind};
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, http1::Message};
 
 use crate::journal::{MissReason, NearMiss};
 
@@ -11,18 +11,15 @@ use crate::journal::{MissReason, NearMiss};
 const MOST_TOLD: usize = 20;
 
 /// The answer to a request that missed: 502 with the header `x-regress: miss` and the reason as text.
-pub(crate) fn answer(request: &Message, downstream: &str, reason: MissReason, nearest: &[NearMiss]) -> Message {
+pub(crate) fn answer(why: String) -> Message {
     let headers = [("x-regress", "miss"), ("Content-Type", "text/plain; charset=utf-8")];
-    Message::response(502, "Bad Gateway", &headers, text(request, downstream, reason, nearest))
+    Message::response(502, "Bad Gateway", &headers, why)
 }
 
-fn text(request: &Message, downstream: &str, reason: MissReason, nearest: &[NearMiss]) -> String {
-    let mut text = format!(
-        "regress: no recorded exchange answers {} {} to {downstream}: {}\n",
-        request.method(),
-        request.target(),
-        told(reason)
-    );
+/// Why nothing recorded answers a request.
+pub(crate) fn text(request: Request<'_>, downstream: &str, reason: MissReason, nearest: &[NearMiss]) -> String {
+    let mut text =
+        format!("regress: no recorded exchange answers {} to {downstream}: {}\n", request.line(), told(reason));
     for near in nearest {
         writeln!(text, "\nnearest: downstream exchange {} of {}", near.exchange, near.cassette)
             .expect("writing to a String does not fail");
@@ -56,6 +53,6 @@ fn told(reason: MissReason) -> &'static str {
         MissReason::UnknownOperation => "this downstream was never asked with this method and path",
         MissReason::DifferentRequest => "what was recorded with this method and path differs",
         MissReason::AllUsed => "it was asked as often as recorded already",
-        MissReason::Opaque | MissReason::NotHttp | MissReason::NotKept => "it cannot be judged",
+        MissReason::Opaque | MissReason::OtherProtocol | MissReason::NotKept => "it cannot be judged",
     }
 }

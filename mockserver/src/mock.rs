@@ -10,8 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Exchange};
-use regress_protocols::http1::Message;
+use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
+use regress_protocols::{
+    Request,
+    wire::{Protocol, Server},
+};
 use tokio::{
     sync::{Notify, mpsc::UnboundedReceiver, watch},
     task::JoinSet,
@@ -31,14 +34,14 @@ use crate::{
 };
 pub use crate::{
     bound::{Bindings, Bound, is_same_operation},
-    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope},
+    journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope, Told},
     matching::{Policy, Reuse},
 };
 
 /// What is done with a request that nothing recorded answers. The journal calls it a miss in either mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// It is answered `502 Bad Gateway` with the reason.
+    /// It is answered `502 Bad Gateway` with the reason, in other protocols than HTTP by an error that says it.
     #[default]
     Strict,
     /// It is answered by the nearest recorded exchange of the same downstream, method and path that answered nothing
@@ -164,7 +167,7 @@ impl Mock {
         }
     }
 
-    /// Waits until every HTTP/1 exchange of the entered cassette was played and no call is in flight, or until
+    /// Waits until every exchange with a request of the entered cassette was played and no call is in flight, or until
     /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight.
     pub async fn wait_quiet(&self, id: &CassetteId, at_most: Duration) {
         let quiet = async {
@@ -210,8 +213,8 @@ struct State {
 pub(crate) enum Reply {
     /// What was recorded.
     Recorded(Recorded),
-    /// That nothing was.
-    Miss(Box<Message>),
+    /// Why nothing was.
+    Miss(String),
 }
 
 /// An exchange of a cassette that somebody keeps.
@@ -323,8 +326,14 @@ impl Shared {
         }
     }
 
-    /// Takes note of something that is not HTTP/1.
-    pub(crate) fn not_http(&self, place: Place, first: &[u8]) {
+    /// Who is played there, if that speaks a protocol other than HTTP: the protocol, and a server for one connection.
+    pub(crate) fn speaker(&self, destination: SocketAddr) -> Option<(Protocol, Box<dyn Server>)> {
+        let speaker = self.library.speaker(destination)?;
+        Some((speaker.protocol, speaker.protocol.server(&speaker.handshakes)))
+    }
+
+    /// Takes note of something that is no request in a protocol that is read.
+    pub(crate) fn unreadable(&self, place: Place, first: &[u8]) {
         let mut state = self.state();
         let reason = self.reason(&state, place);
         state.note(place, Attempted::Opaque(prefix(first)), missed(reason));
@@ -356,21 +365,21 @@ impl Shared {
         });
     }
 
-    /// Why something that is not HTTP/1 missed.
+    /// Why something that is no request missed.
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
         let peer = canonical(place.destination);
         if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
             MissReason::Opaque
         } else if shelves.iter().any(|(_, shelf)| shelf.with_peer(peer).next().is_some()) {
-            MissReason::NotHttp
+            MissReason::OtherProtocol
         } else {
             MissReason::UnknownDestination
         }
     }
 
     /// Decides what is said to a request, and takes note of it.
-    pub(crate) fn judge(&self, place: Place, request: &Message) -> Reply {
+    pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
         let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
@@ -429,14 +438,15 @@ impl Shared {
         let recorded = lent
             .and_then(|(whose, number)| Some(Recorded { cassette: Arc::clone(&shelf_of(whose)?.cassette), number }));
         let nearest = nearest(candidates, |whose| Some(shelf_of(whose)?.cassette.id.clone()));
-        let refusal = miss::answer(asked.request, &asked.name, reason, &nearest);
-        let answered = match &recorded {
-            Some(recorded) => recorded_response(recorded),
-            None => Some(refusal.clone()),
+        let why = miss::text(asked.request, &asked.name, reason, &nearest);
+        let answered = match (&recorded, asked.request) {
+            (Some(recorded), _) => recorded_response(recorded),
+            (None, Request::Http(_)) => Some(Told::Http(miss::answer(why.clone()))),
+            (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
         self.changed.notify_waiters();
-        recorded.map_or_else(|| Reply::Miss(Box::new(refusal)), Reply::Recorded)
+        recorded.map_or(Reply::Miss(why), Reply::Recorded)
     }
 
     /// Takes the first candidate of the same operation that answered nothing yet, and binds what is made anew as if the
@@ -481,13 +491,16 @@ impl State {
     }
 }
 
-fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Message>) -> Call {
+fn call(scope: Scope, asked: &Asked<'_>, matched: Match, answered: Option<Told>) -> Call {
     Call {
         scope,
         destination: asked.destination,
         downstream: asked.name.clone(),
         tls: asked.tls,
-        what: Attempted::Http(asked.request.clone()),
+        what: match asked.request {
+            Request::Http(message) => Attempted::Http(message.clone()),
+            Request::Wire(protocol, value) => Attempted::Wire(protocol, value.clone()),
+        },
         matched,
         answered,
     }
@@ -497,8 +510,12 @@ fn missed(reason: MissReason) -> Match {
     Match::Miss { reason, nearest: Vec::new() }
 }
 
-fn recorded_response(recorded: &Recorded) -> Option<Message> {
-    recorded.exchange().http()?.response.clone()
+fn recorded_response(recorded: &Recorded) -> Option<Told> {
+    match &recorded.exchange().content {
+        Content::Http1(http) => http.response.clone().map(Told::Http),
+        Content::Wire(wire) => wire.response.clone().map(Told::Wire),
+        Content::Opaque(_) | Content::Nothing => None,
+    }
 }
 
 fn prefix(bytes: &[u8]) -> Bytes {

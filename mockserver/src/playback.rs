@@ -1,11 +1,14 @@
 //! One connection of the service, played.
 
+mod wire;
+
 use std::time::Duration;
 
 use regress_cassettes::{Ended, HttpExchange, Turn};
 use regress_protocols::{
     Side,
     http1::{self, Detected, Limits, Message, RequestReader, Then, detect},
+    wire::{self as wires, Opening as First, Protocol},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -15,6 +18,7 @@ use tokio::{
 
 use crate::{
     intercept::Arrival,
+    miss,
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
     tls::{self, Authority},
 };
@@ -57,6 +61,13 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
         Opening::Silence => return finish(stream, |stream| stream, Ending::Hold).await,
         Opening::End => return finish(stream, |stream| stream, Ending::Close).await,
     }
+    if let Some((protocol, server)) = shared.speaker(destination) {
+        let mut conversation = wire::Conversation::new(place, shared, protocol, server);
+        let greeting = conversation.greeting();
+        if !greeting.is_empty() {
+            return wire(stream, conversation, greeting, Vec::new(), authority).await;
+        }
+    }
     let mut first = [0; PREFIX];
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
@@ -65,19 +76,60 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
     }
     if !tls::is_client_hello(first[0]) {
         let mut stream = stream;
-        let ending = Conversation::new(&mut stream, place, shared).play().await;
-        return finish(stream, |stream| stream, ending).await;
+        return match Conversation::new(&mut stream, place, shared).play().await {
+            Played::End(ending) => finish(stream, |stream| stream, ending).await,
+            Played::Other(protocol, seen) => {
+                let conversation = shared.conversation(place, protocol);
+                wire(stream, conversation, Vec::new(), seen, authority).await;
+            }
+        };
     }
     let place = Place { tls: true, ..place };
     match authority.acceptor(destination).accept(stream).await {
         Ok(mut stream) => {
-            let ending = Conversation::new(&mut stream, place, shared).play().await;
+            let ending = match Conversation::new(&mut stream, place, shared).play().await {
+                Played::End(ending) => ending,
+                Played::Other(protocol, seen) => {
+                    match shared.conversation(place, protocol).play(&mut stream, seen).await {
+                        wire::Next::End(ending) => ending,
+                        // TLS inside of TLS is nothing that clients ask for.
+                        wire::Next::Secure => Ending::Close,
+                    }
+                }
+            };
             finish(stream, |stream| stream.get_ref().0, ending).await;
         }
         Err(error) => {
             tracing::warn!(%destination, %error, "no TLS: does the service trust the sandbox's authority?");
-            shared.not_http(place, &first[..count]);
+            shared.unreadable(place, &first[..count]);
         }
+    }
+}
+
+/// Plays to one connection in a protocol other than HTTP until it ends.
+async fn wire(
+    mut stream: TcpStream,
+    mut conversation: wire::Conversation<'_>,
+    greeting: Vec<u8>,
+    seen: Vec<u8>,
+    authority: &Authority,
+) {
+    if stream.write_all(&greeting).await.is_err() {
+        return;
+    }
+    match conversation.play(&mut stream, seen).await {
+        wire::Next::End(ending) => finish(stream, |stream| stream, ending).await,
+        wire::Next::Secure => match authority.acceptor(conversation.destination()).accept(stream).await {
+            Ok(mut stream) => {
+                conversation.secured();
+                let ending = match conversation.play(&mut stream, Vec::new()).await {
+                    wire::Next::End(ending) => ending,
+                    wire::Next::Secure => Ending::Close,
+                };
+                finish(stream, |stream| stream.get_ref().0, ending).await;
+            }
+            Err(error) => conversation.no_tls(&error),
+        },
     }
 }
 
@@ -119,6 +171,14 @@ pub(crate) struct Conversation<'c, S> {
     flight: Option<Flight<'c>>,
 }
 
+/// How a conversation is over.
+pub(crate) enum Played {
+    /// The connection ends.
+    End(Ending),
+    /// It is in another protocol: this was said.
+    Other(Protocol, Vec<u8>),
+}
+
 /// What follows an answer.
 enum Next {
     /// Another request.
@@ -135,40 +195,47 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         Conversation { stream, place, shared, reader: RequestReader::new(Limits::default()), told: false, flight: None }
     }
 
-    /// Answers requests until the connection is to end.
-    pub(crate) async fn play(mut self) -> Ending {
+    /// Answers requests until the connection is to end, or turns out to be in another protocol.
+    pub(crate) async fn play(mut self) -> Played {
         let mut buffer = vec![0; READ];
         let mut undecided = Some(Vec::new());
         loop {
             let count = match self.stream.read(&mut buffer).await {
                 Ok(count @ 1..) => count,
-                Ok(0) | Err(_) => return self.gone(undecided.unwrap_or_default()),
+                Ok(0) | Err(_) => return Played::End(self.gone(undecided.unwrap_or_default())),
             };
             self.flight.get_or_insert_with(|| self.shared.flight());
             let ending = match undecided.take() {
                 None => self.answer_all(&buffer[..count]).await,
                 Some(mut seen) => {
                     seen.extend_from_slice(&buffer[..count]);
-                    match detect(&seen) {
-                        Detected::Http1 => self.answer_all(&seen).await,
-                        Detected::NeedMore => {
-                            undecided = Some(seen);
-                            continue;
-                        }
-                        Detected::Tls | Detected::Other => {
-                            self.shared.not_http(self.place, &seen);
-                            return Ending::Close;
-                        }
+                    let more = match (detect(&seen), other(&seen)) {
+                        (Detected::Http1, _) => false,
+                        (_, Some((protocol, wires::Detected::Yes))) => return Played::Other(protocol, seen),
+                        (Detected::NeedMore, _) | (_, Some((_, wires::Detected::NeedMore))) => true,
+                        // What is no protocol by its first bytes may still be understood by whoever speaks there.
+                        (Detected::Tls | Detected::Other, _) => match self.shared.speaker(self.place.destination) {
+                            Some((protocol, _)) => return Played::Other(protocol, seen),
+                            None => {
+                                self.shared.unreadable(self.place, &seen);
+                                return Played::End(Ending::Close);
+                            }
+                        },
+                    };
+                    if more {
+                        undecided = Some(seen);
+                        continue;
                     }
+                    self.answer_all(&seen).await
                 }
             };
             if let Some(ending) = ending {
-                return ending;
+                return Played::End(ending);
             }
             if self.reader.wants_continue() {
                 self.told = true;
                 if self.stream.write_all(CONTINUE).await.is_err() {
-                    return Ending::Close;
+                    return Played::End(Ending::Close);
                 }
             }
             if self.reader.buffered() <= STRAY {
@@ -184,7 +251,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
             // Bytes that wait behind a request that may have changed the protocol are read by feeding nothing, and an
             // error behind whole requests is told then.
             let Ok(requests) = self.reader.feed(std::mem::take(&mut fed)) else {
-                self.shared.not_http(self.place, bytes);
+                self.shared.unreadable(self.place, bytes);
                 return Some(Ending::Close);
             };
             if requests.is_empty() {
@@ -203,13 +270,13 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
     /// The client sends no more: what it leaves unfinished is a call too, though nobody waits for its answer.
     fn gone(self, undecided: Vec<u8>) -> Ending {
         if !undecided.is_empty() {
-            self.shared.not_http(self.place, &undecided);
+            self.shared.unreadable(self.place, &undecided);
             return Ending::Close;
         }
         match self.reader.finish() {
             Ok(Some(cut)) => drop(self.shared.judge(self.place, &cut)),
             Ok(None) => {}
-            Err(_) => self.shared.not_http(self.place, &[]),
+            Err(_) => self.shared.unreadable(self.place, &[]),
         }
         Ending::Close
     }
@@ -217,8 +284,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
     async fn answer(&mut self, request: &Message) -> Next {
         let told = std::mem::take(&mut self.told);
         match self.shared.judge(self.place, request) {
-            Reply::Miss(refusal) => {
-                let answer = http1::answer(request, &[], &refusal);
+            Reply::Miss(why) => {
+                let answer = http1::answer(request, &[], &miss::answer(why));
                 match (self.stream.write_all(&answer.bytes).await, answer.then) {
                     (Ok(()), Then::KeepOpen) => Next::Request,
                     _ => Next::End(Ending::Close),
@@ -308,6 +375,11 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
             }
         }
     }
+}
+
+/// The protocol other than HTTP that a client's first bytes are of.
+fn other(seen: &[u8]) -> Option<(Protocol, wires::Detected)> {
+    Protocol::detect(First { client: seen, server: &[] })
 }
 
 /// How a connection ends whose exchange did, where there is no whole response to go by.

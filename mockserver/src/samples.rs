@@ -53,7 +53,7 @@ pub(crate) fn exchange(peer: &str, tls: bool, content: Content, ended: Ended) ->
     let peer = peer.parse().unwrap();
     let host = match &content {
         Content::Http1(http) => http.request.header_text("host").map(|host| host.into_owned()),
-        Content::Opaque(_) | Content::Nothing => None,
+        Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
     };
     Exchange {
         downstream: Some(downstream_name(host.as_deref(), peer, tls)),

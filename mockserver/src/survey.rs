@@ -1,11 +1,14 @@
 //! What a corpus as a whole tells: gathered one cassette after the other, so that none has to be kept for it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use regress_cassettes::{Cassette, Content, Ended};
+
+use regress_protocols::wire::{Handshakes, Protocol};
 
 use crate::{dns::RecordedNames, library::canonical};
 
@@ -19,6 +22,16 @@ pub struct Survey {
     refused: BTreeSet<SocketAddr>,
     /// Where anything else came of one.
     others: HashSet<SocketAddr>,
+    /// Who speaks a protocol other than HTTP.
+    speakers: HashMap<SocketAddr, Speaker>,
+}
+
+/// Who speaks a protocol other than HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Speaker {
+    pub protocol: Protocol,
+    /// What it said of itself, as far as that was recorded.
+    pub handshakes: Arc<Handshakes>,
 }
 
 impl Survey {
@@ -30,6 +43,13 @@ impl Survey {
                 match self.addresses.get_mut(host(name)) {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
+                }
+            }
+            if let Some(wire) = exchange.wire() {
+                let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
+                let speaker = self.speakers.entry(peer).or_insert_with(unknown);
+                if let Some(response) = wire.response.as_ref().filter(|_| wire.protocol.is_handshake(&wire.request)) {
+                    Arc::make_mut(&mut speaker.handshakes).learn(&wire.request, response);
                 }
             }
             match (&exchange.content, exchange.ended) {
@@ -46,6 +66,17 @@ impl Survey {
         }
         self.refused.extend(other.refused);
         self.others.extend(other.others);
+        for (peer, speaker) in other.speakers {
+            match self.speakers.entry(peer) {
+                Entry::Occupied(mut known) => Arc::make_mut(&mut known.get_mut().handshakes).merge(&speaker.handshakes),
+                Entry::Vacant(unknown) => drop(unknown.insert(speaker)),
+            }
+        }
+    }
+
+    /// Who speaks a protocol other than HTTP there.
+    pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
+        self.speakers.get(&canonical(peer))
     }
 
     /// The names that the recordings called, with the addresses they had.

@@ -13,13 +13,15 @@ mod pairer;
 pub mod postgres;
 mod raw;
 pub mod redis;
+mod request;
 pub mod sql;
 mod value;
 pub mod wire;
 
 pub use operation::Operation;
 pub use pair::{PairEnd, PairEvent, Paired, PairedContent, Problem};
-pub use pairer::{Limits, Pairer, Request};
+pub use pairer::{Limits, Pairer};
+pub use request::Request;
 pub use value::Value;
 
 /// A point of a recording: the number of the event that carried the bytes. Marks only ever grow, so they

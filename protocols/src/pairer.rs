@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Mark, Side, Value,
-    http1::{self, Detected as Http, Message},
+    Mark, Request, Side,
+    http1::{self, Detected as Http},
     pair::PairEvent,
     wire::{self, Detected, Fifo, Opening, Protocol},
 };
@@ -12,15 +12,6 @@ pub use http1::Limits;
 
 /// The longest message of a protocol other than HTTP.
 const LONGEST_MESSAGE: usize = 64 << 20;
-
-/// The request of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request<'a> {
-    /// In HTTP.
-    Http(&'a Message),
-    /// In another protocol.
-    Wire(Protocol, &'a Value),
-}
 
 /// Turns what both sides of one connection said into exchanges. It never fails: what it cannot read becomes an
 /// opaque exchange or a [`Problem`](crate::Problem) of one.

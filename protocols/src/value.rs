@@ -22,7 +22,7 @@ pub enum Value {
     /// Values in order.
     List(Vec<Value>),
     /// Values by name, in order. The names are the protocol's own, made of `a-z`, `0-9`, `_` and `-`, and each is there once: what a
-    /// peer chose as a name stands in a list of pairs. No map has a single member `base64`.
+    /// peer chose as a name stands in a list of pairs. No map has the member `base64` alone, or `file` and `size` alone.
     Map(Vec<(Cow<'static, str>, Value)>),
 }
 

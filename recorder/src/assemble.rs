@@ -7,12 +7,12 @@ use std::{
 
 use regress_cassettes::{
     Cassette, Cause, Confidence, Connection as ConnectionInfo, Content, Defect, Ended, Exchange, HttpExchange, Micros,
-    Turn, downstream_name,
+    Turn, WireExchange, downstream_name,
 };
 use regress_ebpf::{Address, CloseCause};
 use regress_protocols::{
-    Side,
-    http1::{Framing, Message, Operation, PairEnd, Paired, PairedContent, Problem},
+    Operation, PairEnd, Paired, PairedContent, Problem, Side, Value,
+    http1::{Framing, Message},
 };
 
 use crate::{connections::Connection, correlate::OperationHash};
@@ -84,6 +84,9 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         PairedContent::Http1 { request, interim, response, upgraded } => {
             Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded) })
         }
+        PairedContent::Wire { protocol, request, response, .. } => {
+            Content::Wire(WireExchange { protocol, request, response })
+        }
         PairedContent::Opaque(said) => Content::Opaque(turns(said)),
     };
     let downstream = downstream.then(|| name(connection, &content));
@@ -100,6 +103,7 @@ pub(crate) fn weight(exchange: &Exchange) -> u64 {
             let messages = http.interim.iter().chain(&http.response).chain([&http.request]);
             messages.map(message_weight).sum::<usize>() + turns(&http.upgraded) + 16 * http.streamed.len()
         }
+        Content::Wire(wire) => wire.request.weight() + wire.response.as_ref().map_or(0, Value::weight),
         Content::Opaque(said) => turns(said),
         Content::Nothing => 0,
     };
@@ -151,8 +155,8 @@ fn placeholder(connection: &Connection, began: u64, ended: Ended, defects: Vec<D
 pub(crate) fn operation(exchange: &Exchange) -> OperationHash {
     let mut hasher = DefaultHasher::new();
     exchange.downstream.hash(&mut hasher);
-    if let Content::Http1(http) = &exchange.content {
-        let Operation { method, path } = Operation::of(&http.request);
+    if let Some(request) = exchange.request() {
+        let Operation { method, path } = request.operation();
         method.hash(&mut hasher);
         kinds(&path).for_each(|segment| segment.hash(&mut hasher));
     }
@@ -196,7 +200,7 @@ pub(crate) fn add(defects: &mut Vec<Defect>, defect: Defect) {
 fn name(connection: &Connection, content: &Content) -> String {
     let host = match content {
         Content::Http1(http) => http.request.header_text("host"),
-        Content::Opaque(_) | Content::Nothing => None,
+        Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
     };
     match connection.peer {
         Address::Inet(peer) => downstream_name(host.as_deref(), peer, connection.tls),

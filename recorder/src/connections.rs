@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use regress_ebpf::{Address, CloseCause, Direction, Role, SocketId};
 use regress_protocols::{
-    Mark, Side,
+    Limits, Mark, PairEvent, Pairer, Request, Side,
     fastcgi::{self, Cutter},
-    http1::{Detected, Limits, Message, PairEvent, Pairer, detect},
 };
 
 use crate::{
@@ -15,8 +14,6 @@ use crate::{
     hold::Hold,
 };
 
-/// With these many bytes [`detect`] always knows.
-const ENOUGH_TO_DETECT: usize = 24;
 /// Moments of a connection beyond these are thinned out.
 const MOST_MOMENTS: usize = 40_000;
 /// Moments that are kept while no exchange is under way: bytes that do not tell their protocol yet.
@@ -45,7 +42,7 @@ pub(crate) enum Part {
     Entry(EntryKey),
     /// A call.
     Call(CallKey),
-    /// Something that was under way when the recording joined.
+    /// Something that was under way when the recording joined, or concerns the connection alone: nobody's.
     Joined,
 }
 
@@ -82,10 +79,10 @@ pub(crate) struct Connection {
     pairer: Pairer,
     expected: [u64; 2],
     moments: VecDeque<Moment>,
-    /// The client's first bytes, until they tell the protocol.
-    opening: Vec<u8>,
-    /// Whether the content is not cut into exchanges; `None` while that is not known.
-    opaque: Option<bool>,
+    /// The client said something.
+    spoken: bool,
+    /// The content is not cut into exchanges any more.
+    left: bool,
     /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
     pub cutter: Option<Cutter>,
 }
@@ -114,8 +111,8 @@ impl Connection {
             pairer: Pairer::new(false, Limits::default()),
             expected: [0; 2],
             moments: VecDeque::new(),
-            opening: Vec::new(),
-            opaque: None,
+            spoken: false,
+            left: false,
             cutter: None,
         }
     }
@@ -150,8 +147,8 @@ impl Connection {
         *expected = (*expected).max(position + bytes.len() as u64 + missing);
         let bytes = &bytes[known..];
         self.remember(now);
-        if !bytes.is_empty() {
-            self.look(side, bytes);
+        if side == Side::Client && !bytes.is_empty() && !std::mem::replace(&mut self.spoken, true) {
+            self.look(bytes);
         }
         self.cut(now.mark, side, bytes, skipped, missing);
         if self.internal.is_some() && self.is_cut() {
@@ -222,7 +219,7 @@ impl Connection {
     pub(crate) fn leave(&mut self) {
         self.pairer = Pairer::new(true, Limits::default());
         self.cutter = None;
-        self.opaque = Some(true);
+        self.left = true;
     }
 
     /// Whether it is FastCGI.
@@ -236,13 +233,13 @@ impl Connection {
     }
 
     /// The request of an exchange that is under way, where it is complete.
-    pub(crate) fn request(&self, number: u64) -> Option<&Message> {
+    pub(crate) fn request(&self, number: u64) -> Option<Request<'_>> {
         self.pairer.request(number)
     }
 
     /// Whether the content is known not to be cut into exchanges.
     pub(crate) fn is_opaque(&self) -> bool {
-        self.opaque == Some(true)
+        self.left || self.pairer.is_read() == Some(false)
     }
 
     /// The moment of a mark, or of the last one before it where it is not remembered.
@@ -279,36 +276,16 @@ impl Connection {
         }
     }
 
-    /// Tell early whether this will be exchanges or one long conversation.
-    fn look(&mut self, side: Side, bytes: &[u8]) {
-        if self.opaque.is_some() {
-            return;
-        }
-        if side == Side::Server && self.opening.is_empty() && !self.joined {
-            // A request/response protocol that is understood never begins with the server.
-            self.opaque = Some(true);
-            return;
-        }
-        if side == Side::Client {
-            if self.opening.is_empty() && fastcgi::is_opening(bytes) {
-                self.cutter = Some(Cutter::default());
-                self.opaque = Some(true);
-                return;
-            }
-            let wanted = ENOUGH_TO_DETECT - self.opening.len();
-            self.opening.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
-            match detect(&self.opening) {
-                Detected::Http1 => self.opaque = Some(false),
-                Detected::NeedMore => {}
-                // A joined connection may be in the middle of a request: the next one may tell.
-                Detected::Tls | Detected::Other if self.joined => self.opening.clear(),
-                Detected::Tls | Detected::Other => self.opaque = Some(true),
-            }
+    /// Look at the first bytes of the client for what is no protocol of exchanges, and passed on all the same.
+    fn look(&mut self, bytes: &[u8]) {
+        if fastcgi::is_opening(bytes) {
+            self.cutter = Some(Cutter::default());
+            self.left = true;
         }
     }
 
     /// A request in a protocol that is understood began on it.
     pub(crate) fn is_understood(&self) -> bool {
-        self.opaque == Some(false)
+        !self.left && self.pairer.is_read() == Some(true)
     }
 }

@@ -4,10 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use regress_cassettes::{Cassette, Defect, Exchange};
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
-use regress_protocols::{
-    Mark,
-    http1::{Message, PairEvent, Paired, PairedContent},
-};
+use regress_protocols::{Mark, PairEvent, Paired, PairedContent, Request, http1::Message};
 
 use crate::{
     Lack, Ledger,
@@ -459,7 +456,7 @@ impl Pipeline {
         }
         while let Some(event) = self.connections.get_mut(&socket).and_then(Connection::next) {
             match event {
-                PairEvent::RequestBegan { number, mark } => self.began(socket, number, mark),
+                PairEvent::RequestBegan { number, mark, setup } => self.began(socket, number, mark, setup),
                 PairEvent::RequestComplete { number, mark } => {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
                         self.correlator.fact(moment, Fact::EntryRead { entry });
@@ -490,6 +487,7 @@ impl Pipeline {
             return;
         };
         let request = self.connections.get(&socket).and_then(|connection| connection.request(number));
+        let request = request.and_then(Request::http);
         if let Some(fact) = request.and_then(|request| self.request_says(part, request)) {
             self.correlator.fact(moment, fact);
         }
@@ -531,7 +529,7 @@ impl Pipeline {
         Some((connection.parts.get(&number)?.0, connection.moment(mark)))
     }
 
-    fn began(&mut self, socket: SocketId, number: u64, mark: Mark) {
+    fn began(&mut self, socket: SocketId, number: u64, mark: Mark, setup: bool) {
         let Some(connection) = self.connections.get(&socket) else { return };
         let moment = connection.moment(mark);
         let first = !connection.used;
@@ -545,6 +543,7 @@ impl Pipeline {
             Some(Address::Unix(_)) | None => None,
         };
         let part = match role {
+            _ if setup => Part::Joined,
             Some(Role::Server) if joined => {
                 self.correlator.fact(moment, Fact::JoinedBusy { connection: socket });
                 Part::Joined

@@ -6,8 +6,8 @@ use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
     diff::{self, Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Bindings, Call, HitScope, Match, Rung};
-use regress_protocols::http1::Message;
+use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
+use regress_protocols::{Request, http1::Message};
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
@@ -133,7 +133,10 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
             let name = downstream(call);
             doubts.push(format!("downstream/{number} ({name}) went over a Unix socket, which cannot be played"));
         } else if matches!(call.content, Content::Opaque(_)) {
-            doubts.push(format!("downstream/{number} ({}) is not HTTP/1, which cannot be played", downstream(call)));
+            doubts.push(format!(
+                "downstream/{number} ({}) is in no protocol that is read, which cannot be played",
+                downstream(call)
+            ));
         }
     }
     doubts
@@ -173,7 +176,7 @@ fn words(defect: &Defect) -> String {
         Defect::JoinedMidStream => "began before the recording".to_owned(),
         Defect::Unfinished => "had not ended when the recording did".to_owned(),
         Defect::LostEvents { events, .. } => format!("{events} events were lost"),
-        Defect::Garbage => "could not be read as HTTP".to_owned(),
+        Defect::Garbage => "could not be read".to_owned(),
         Defect::Encrypted => "is encrypted".to_owned(),
         Defect::AmbiguousOwner => "may belong to another entry".to_owned(),
     }
@@ -187,17 +190,16 @@ fn excused_calls(
     same: &dyn Fn(&str, &str) -> bool,
 ) -> Vec<Finding> {
     let excused = |call: &Call| {
-        let (Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. }, Attempted::Http(request)) =
-            (&call.matched, &call.what)
-        else {
+        let Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. } = &call.matched else {
             return None;
         };
+        let request = call.what.request()?;
         if *rung == Rung::Exact {
             return None;
         }
         let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
         let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
-        let mut differences = diff::requests(&exchange.http()?.request, request, &lens);
+        let mut differences = diff::requests(exchange.request()?, request, &lens);
         differences.retain(|difference| !difference.counts());
         let change = CallChange::Changed(differences);
         matches!(&change, CallChange::Changed(all) if !all.is_empty())
@@ -281,6 +283,7 @@ fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> Call
         downstream: downstream(exchange),
         destination: exchange.connection.peer.inet(),
         request: request_line(exchange),
+        operation: exchange.request().map(|request| request.operation().to_string()).unwrap_or_default(),
         change,
     }
 }
@@ -297,6 +300,7 @@ pub fn novel(number: usize, call: &Call) -> CallFinding {
         // Whichever resolver was asked, it was the sandbox's.
         destination: Some(call.destination).filter(|address| !address.ip().is_unspecified()),
         request: pairing::attempt(&call.what),
+        operation: call.what.request().map(|request| request.operation().to_string()).unwrap_or_default(),
         change: CallChange::Novel {
             reason,
             nearest: nearest.map(|near| Nearest {
@@ -340,7 +344,8 @@ pub(crate) fn downstream(exchange: &Exchange) -> String {
 /// What an exchange asked, in one line.
 pub(crate) fn request_line(exchange: &Exchange) -> String {
     match &exchange.content {
-        Content::Http1(http) => format!("{} {}", http.request.method(), http.request.target()),
+        Content::Http1(http) => Request::Http(&http.request).line(),
+        Content::Wire(wire) => Request::Wire(wire.protocol, &wire.request).line(),
         Content::Opaque(_) => "bytes of no recognised protocol".to_owned(),
         Content::Nothing => "a connection that was never established".to_owned(),
     }
@@ -352,6 +357,7 @@ mod tests {
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
     use bytes::Bytes;
     use regress_cassettes::diff::{Noise, RuleText};
+    use regress_mockserver::mock::Attempted;
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
         judge_under(&Rules::none(), cassette, seen, journal, exited)

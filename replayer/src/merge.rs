@@ -20,8 +20,11 @@ pub fn merge(
     lens: &Lens<'_>,
     take: impl Fn(&str) -> bool,
 ) -> Result<Message, Vec<String>> {
-    let compare = if old.is_request() { diff::requests } else { diff::responses };
-    let compare = |old: &Message, new: &Message| compare(old, new, lens).into_iter().filter(Difference::counts);
+    let is_request = old.is_request();
+    let compare = |old: &Message, new: &Message| {
+        let all = if is_request { diff::requests(old, new, lens) } else { diff::responses(old, new, lens) };
+        all.into_iter().filter(Difference::counts)
+    };
     let all = compare(old, new);
     let (taken, left): (Vec<Difference>, Vec<Difference>) = all.partition(|d| take(&d.path));
     if taken.is_empty() {

@@ -106,6 +106,8 @@ pub struct CallFinding {
     pub destination: Option<SocketAddr>,
     /// What was called: method and target, or the kind of attempt.
     pub request: String,
+    /// What identifies its operation, as rules name it; empty for an attempt that is no request.
+    pub operation: String,
     /// What is wrong with it.
     pub change: CallChange,
 }

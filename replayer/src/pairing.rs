@@ -6,8 +6,8 @@ use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange,
     diff::{self, Difference},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, is_same_operation};
-use regress_protocols::http1::{Message, Operation};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Told, is_same_operation};
+use regress_protocols::{Request, Value};
 
 use crate::rules::EntryRules;
 
@@ -30,7 +30,7 @@ pub(crate) struct Changed<'a> {
     /// The call.
     pub call: &'a Call,
     /// What it said.
-    pub request: &'a Message,
+    pub request: Request<'a>,
     /// The recorded call it stands for.
     pub number: usize,
     /// What differs in the request.
@@ -50,10 +50,10 @@ impl<'a> Pairing<'a> {
             }
         }
         let mut free: BTreeSet<usize> = BTreeSet::new();
-        // What is not HTTP or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
+        // What is in no protocol that is read or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
         // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
-            let playable = exchange.http().is_some() && exchange.connection.peer.inet().is_some();
+            let playable = asked(exchange).is_some() && exchange.connection.peer.inet().is_some();
             if playable && !pairing.hit.contains(&number) {
                 free.insert(number);
             }
@@ -61,11 +61,11 @@ impl<'a> Pairing<'a> {
         let misses: Vec<&'a Call> = journal.iter().filter(|call| matches!(call.matched, Match::Miss { .. })).collect();
         let mut candidates = Vec::new();
         for (order, call) in misses.iter().enumerate() {
-            let Attempted::Http(request) = &call.what else { continue };
+            let Some(request) = call.what.request() else { continue };
             for &number in &free {
                 let recorded = &cassette.downstream[number];
                 if let Some(differences) = likeness(call, request, (&cassette.id, number, recorded), rules) {
-                    let other_answer = call.answered != recorded.http().and_then(|http| http.response.clone());
+                    let other_answer = !is_answer(call.answered.as_ref(), recorded);
                     let count = differences.iter().filter(|difference| difference.counts()).count();
                     candidates.push((other_answer, count, order, number, request, differences));
                 }
@@ -95,17 +95,31 @@ impl<'a> Pairing<'a> {
     }
 }
 
+/// What was asked in an exchange; `None` where nothing was that could be asked again.
+fn asked(exchange: &Exchange) -> Option<Request<'_>> {
+    exchange.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
+}
+
+/// Whether a call was told what was recorded.
+fn is_answer(told: Option<&Told>, recorded: &Exchange) -> bool {
+    match &recorded.content {
+        Content::Http1(http) => told == http.response.clone().map(Told::Http).as_ref(),
+        Content::Wire(wire) => told == wire.response.clone().map(Told::Wire).as_ref(),
+        Content::Opaque(_) | Content::Nothing => told.is_none(),
+    }
+}
+
 /// What differs between a call and a recorded one, when both are the same operation of the same downstream.
 fn likeness(
     call: &Call,
-    request: &Message,
+    request: Request<'_>,
     (cassette, number, recorded): (&CassetteId, usize, &Exchange),
     rules: &EntryRules<'_>,
 ) -> Option<Vec<Difference>> {
-    let http = recorded.http()?;
+    let asked = asked(recorded).filter(|asked| asked.protocol() == request.protocol())?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
-        && is_same_operation(&Operation::of(&http.request), &Operation::of(request));
+        && is_same_operation(&asked.operation(), &request.operation());
     // The mock knows what the service made anew.
     let nearest = match &call.matched {
         Match::Miss { nearest, .. } => &nearest[..],
@@ -114,7 +128,7 @@ fn likeness(
     let compared = nearest.iter().find(|near| near.cassette == *cassette && near.exchange == number);
     same.then(|| match compared {
         Some(near) => near.differences.clone(),
-        None => diff::requests(&http.request, request, &rules.call(&call.downstream, request)),
+        None => diff::requests(asked, request, &rules.call(&call.downstream, request)),
     })
 }
 
@@ -129,9 +143,10 @@ fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
 /// What was attempted, in one line.
 pub(crate) fn attempt(what: &Attempted) -> String {
     match what {
-        Attempted::Http(request) => format!("{} {}", request.method(), request.target()),
+        Attempted::Http(request) => Request::Http(request).line(),
+        Attempted::Wire(protocol, request) => Request::Wire(*protocol, request).line(),
         Attempted::Opaque(said) if said.is_empty() => "a connection on which nothing was said".to_owned(),
-        Attempted::Opaque(_) => "a connection that does not speak HTTP".to_owned(),
+        Attempted::Opaque(_) => "a connection that speaks no protocol that is read".to_owned(),
         Attempted::Datagram => "a UDP datagram".to_owned(),
         Attempted::Name(name) => format!("a DNS query for {name}"),
         Attempted::Unkept(count) => format!("{count} calls more, too many to keep"),
@@ -145,8 +160,8 @@ pub(crate) fn reason(reason: &MissReason) -> &'static str {
         MissReason::UnknownOperation => "no recorded call of this downstream is this operation",
         MissReason::DifferentRequest => "no recorded call says the same",
         MissReason::AllUsed => "it was made more often than recorded",
-        MissReason::Opaque => "what was recorded here is not HTTP and cannot be played",
-        MissReason::NotHttp => "it does not speak HTTP/1, and what was recorded here does",
+        MissReason::Opaque => "what was recorded here is in no protocol that is read and cannot be played",
+        MissReason::OtherProtocol => "it does not speak the protocol that was recorded here",
         MissReason::NotKept => "it was not judged",
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use regress_cassettes::{
-    Cassette, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Micros, Rule,
+    Cassette, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Micros, Rule, WireExchange,
     diff::{Lens, Rules},
 };
-use regress_mockserver::mock::{Attempted, Bindings, Call};
-use regress_protocols::http1::Message;
+use regress_mockserver::mock::{Attempted, Bindings, Call, Told};
+use regress_protocols::{Request, http1::Message};
 
 use crate::{merge::merge, pairing::Pairing, rules::EntryRules};
 
@@ -17,8 +17,8 @@ const MISS: (&str, &[u8]) = ("x-regress", b"miss");
 /// The cassette with the response and the calls that were seen, everything that did not change as it was.
 ///
 /// Values that the service made anew stay the recorded ones that they stand for. Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
-/// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are not
-/// HTTP cannot be proposed and stay differences.
+/// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are in
+/// no protocol that is read cannot be proposed and stay differences.
 pub fn propose(
     cassette: &Cassette,
     response: &Message,
@@ -37,13 +37,21 @@ pub fn propose(
     }
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
-        if let Content::Http1(http) = &mut exchange.content {
-            let lens = lens(rules.call(&changed.call.downstream, &http.request));
-            http.request = whole(&http.request, changed.request, &lens);
+        match (&mut exchange.content, changed.request) {
+            (Content::Http1(http), Request::Http(request)) => {
+                let lens = lens(rules.call(&changed.call.downstream, &http.request));
+                http.request = whole(&http.request, request, &lens);
+            }
+            (Content::Wire(wire), Request::Wire(_, request)) => wire.request = bindings.as_recorded_value(request),
+            _ => {}
         }
-        if let Some(answered) = changed.call.answered.as_ref().filter(|answered| !is_miss(answered)) {
-            let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
-            set_response(exchange, answered, took, &Lens::exact());
+        match (&changed.call.answered, &mut exchange.content) {
+            (Some(Told::Http(answered)), _) if !is_miss(answered) => {
+                let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
+                set_response(exchange, answered, took, &Lens::exact());
+            }
+            (Some(Told::Wire(answered)), Content::Wire(wire)) => wire.response = Some(answered.clone()),
+            _ => {}
         }
     }
     let mut number = 0;
@@ -53,11 +61,9 @@ pub fn propose(
     });
     let connection = cassette.downstream.iter().chain(&cassette.entry).map(|exchange| exchange.connection.id).max();
     let at = cassette.downstream.iter().map(|exchange| exchange.at).max().unwrap_or(0);
-    let novel = pairing.novel.iter().filter_map(|call| match (&call.what, &call.answered) {
-        (Attempted::Http(request), Some(answered)) => Some((*call, request, answered)),
-        _ => None,
-    });
-    for (index, (call, request, answered)) in novel.enumerate() {
+    let novel = pairing.novel.iter().filter_map(|call| Some((*call, said(call, bindings)?)));
+    for (index, (call, content)) in novel.enumerate() {
+        let is_unanswered = matches!(&content, Content::Wire(wire) if wire.response.is_none());
         proposed.downstream.push(Exchange {
             downstream: Some(call.downstream.clone()),
             connection: Connection {
@@ -67,15 +73,9 @@ pub fn propose(
                 tls: call.tls,
             },
             at,
-            took: Some(0),
-            content: Content::Http1(HttpExchange {
-                request: bindings.as_recorded(request),
-                interim: Vec::new(),
-                response: Some(answered.clone()),
-                streamed: Vec::new(),
-                upgraded: Vec::new(),
-            }),
-            ended: Ended::Ok,
+            took: (!is_unanswered).then_some(0),
+            content,
+            ended: if is_unanswered { Ended::Closed } else { Ended::Ok },
             cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),
             defects: Vec::new(),
         });
@@ -83,9 +83,32 @@ pub fn propose(
     proposed
 }
 
+/// What was said in a call that nobody recorded, as if it had been recorded; `None` where it cannot be proposed.
+fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
+    match (&call.what, &call.answered) {
+        (Attempted::Http(request), Some(Told::Http(answered))) => Some(Content::Http1(HttpExchange {
+            request: bindings.as_recorded(request),
+            interim: Vec::new(),
+            response: Some(answered.clone()),
+            streamed: Vec::new(),
+            upgraded: Vec::new(),
+        })),
+        (Attempted::Wire(protocol, request), Some(told)) => {
+            let response = if let Told::Wire(response) = told { Some(response.clone()) } else { None };
+            let request = bindings.as_recorded_value(request);
+            Some(Content::Wire(WireExchange { protocol: *protocol, request, response }))
+        }
+        _ => None,
+    }
+}
+
 /// Whether an exchange's response is only what the mock says when nothing recorded fits.
 pub fn is_unanswered(exchange: &Exchange) -> bool {
-    exchange.http().and_then(|http| http.response.as_ref()).is_some_and(is_miss)
+    match &exchange.content {
+        Content::Http1(http) => http.response.as_ref().is_some_and(is_miss),
+        Content::Wire(wire) => wire.response.is_none() && exchange.ended == Ended::Closed,
+        Content::Opaque(_) | Content::Nothing => false,
+    }
 }
 
 fn is_miss(response: &Message) -> bool {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use regress_cassettes::{
-    Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store,
+    Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store, WireExchange,
     diff::{self, Difference, Kind, Lens},
+    shown,
 };
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, Value, http1::Message};
 use similar::{Algorithm, DiffOp};
 
 use crate::{
@@ -198,11 +199,26 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
             (None, Some(new)) => changes.push(whole(Kind::Added, new)),
             (Some(old), Some(new)) => {
                 let call = Some(title(old));
-                if let (Some(old), Some(new)) = (old.http(), new.http()) {
-                    let request = diff::requests(&old.request, &new.request, &Lens::exact());
+                if let (Some(old), Some(new)) = (old.request(), new.request()) {
+                    let request = diff::requests(old, new, &Lens::exact());
                     changes.extend(
                         request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
                     );
+                }
+                if let (Some(old), Some(new)) = (old.wire(), new.wire())
+                    && old.response != new.response
+                {
+                    let response = |wire: &WireExchange| wire.response.as_ref().map(excerpt);
+                    changes.push(Change {
+                        path: format!("{path}/response"),
+                        kind: if old.response.is_none() { Kind::Added } else { Kind::Changed },
+                        expected: response(old),
+                        actual: response(new),
+                        call: call.clone(),
+                        unanswered: false,
+                    });
+                }
+                if let (Some(old), Some(new)) = (old.http(), new.http()) {
                     response_changes(&format!("{path}/response"), call, old, new, &mut changes);
                 }
             }
@@ -262,6 +278,9 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
                     })
                     .map_err(together(request))?;
                 }
+                if let (Content::Wire(old), Some(new)) = (&mut exchange.content, new.wire()) {
+                    take_wire(old, new, &path, &accept).map_err(together(format!("{path}/request")))?;
+                }
                 let response = format!("{path}/response");
                 take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
                 taken.downstream.push(exchange);
@@ -270,6 +289,38 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
         }
     }
     Ok(taken)
+}
+
+/// A request that is no text is taken whole or not at all, a response likewise.
+fn take_wire(
+    old: &mut WireExchange,
+    new: &WireExchange,
+    path: &str,
+    accept: impl Fn(&str) -> bool,
+) -> Result<(), Vec<String>> {
+    let requests = [&*old, new].map(|wire| Request::Wire(wire.protocol, &wire.request));
+    let all = diff::requests(requests[0], requests[1], &Lens::exact());
+    let (taken, left): (Vec<_>, Vec<_>) =
+        all.into_iter().map(|d| d.path).partition(|field| accept(&format!("{path}/request/{field}")));
+    match (taken.is_empty(), left.is_empty()) {
+        (true, _) => {}
+        (false, true) => old.request = new.request.clone(),
+        (false, false) => return Err(taken),
+    }
+    if accept(&format!("{path}/response")) {
+        old.response.clone_from(&new.response);
+    }
+    Ok(())
+}
+
+/// The beginning of a value, for reading.
+fn excerpt(value: &Value) -> String {
+    const LONGEST: usize = 200;
+    let shown = shown(value);
+    match shown.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}\u{2026}", &shown[..end]),
+        None => shown,
+    }
 }
 
 fn take_response(

@@ -4,7 +4,7 @@ use regress_cassettes::{
     Cassette, Exchange,
     diff::{Difference, Lens, Noise, Rule, Rules},
 };
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::Request;
 
 use crate::{CallChange, CallFinding, Finding, Outcome, judge};
 
@@ -18,8 +18,8 @@ pub(crate) struct EntryRules<'a> {
 impl<'a> EntryRules<'a> {
     /// The rules for the entry of a cassette.
     pub(crate) fn of(rules: &'a Rules, cassette: &Cassette) -> EntryRules<'a> {
-        let entry = cassette.entry.as_ref().and_then(Exchange::http);
-        EntryRules { rules, route: entry.map(|entry| operation(&entry.request)) }
+        let entry = cassette.entry.as_ref().and_then(Exchange::request);
+        EntryRules { rules, route: entry.map(|request| request.operation().to_string()) }
     }
 
     /// How its response is looked at.
@@ -29,19 +29,13 @@ impl<'a> EntryRules<'a> {
     }
 
     /// How a call to the downstream of that name is looked at.
-    pub(crate) fn call(&self, downstream: &str, request: &Message) -> Lens<'static> {
+    pub(crate) fn call<'r>(&self, downstream: &str, request: impl Into<Request<'r>>) -> Lens<'static> {
         let rules = match self.rules.is_empty() {
             true => Default::default(),
-            false => self.rules.for_request(self.route.as_deref(), downstream, &operation(request)),
+            false => self.rules.for_request(self.route.as_deref(), downstream, &request.into().operation().to_string()),
         };
         Lens { rules, same: None }
     }
-}
-
-/// Method and path.
-fn operation(request: &Message) -> String {
-    let Operation { method, path } = Operation::of(request);
-    format!("{method} {path}")
 }
 
 /// What a rule was good for in a replay.

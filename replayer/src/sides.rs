@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Exchange, diff::decoded_body};
-use regress_mockserver::mock::Attempted;
-use regress_protocols::http1::Message;
+use regress_cassettes::{Cassette, Exchange, diff::decoded_body, shown};
+use regress_protocols::{Request, http1::Message};
 
 use crate::{judge::Seen, pairing::Pairing};
 
@@ -58,22 +57,30 @@ pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing) -> Vec<
     };
     let recorded = cassette.entry.as_ref().and_then(Exchange::http).and_then(|http| http.response.as_ref());
     let mut all = vec![Sides { path: "response".to_owned(), expected: recorded.map(side), actual: came.map(side) }];
-    let request = |number: usize| cassette.downstream.get(number).and_then(Exchange::http).map(|http| &http.request);
+    let request = |number: usize| cassette.downstream.get(number).and_then(Exchange::request);
     let path = |number: usize| format!("downstream/{number}/request");
     let changed =
         pairing.changed.iter().map(|changed| (changed.number, request(changed.number), Some(changed.request)));
     let omitted = pairing.omitted.iter().map(|&number| (number, request(number), None));
-    let novel = pairing.novel.iter().enumerate().map(|(index, call)| {
-        let came = if let Attempted::Http(request) = &call.what { Some(request) } else { None };
-        (cassette.downstream.len() + index, None, came)
-    });
+    let novel = pairing
+        .novel
+        .iter()
+        .enumerate()
+        .map(|(index, call)| (cassette.downstream.len() + index, None, call.what.request()));
     let calls = changed.chain(omitted).chain(novel).take(MOST_SIDES);
     all.extend(calls.map(|(number, expected, actual)| Sides {
         path: path(number),
-        expected: expected.map(side),
-        actual: actual.map(side),
+        expected: expected.map(asked),
+        actual: actual.map(asked),
     }));
     all
+}
+
+fn asked(request: Request<'_>) -> Side {
+    match request {
+        Request::Http(message) => side(message),
+        Request::Wire(_, value) => cut(request.line(), shown(value).as_bytes()),
+    }
 }
 
 fn side(message: &Message) -> Side {
@@ -82,16 +89,20 @@ fn side(message: &Message) -> Side {
         head.push('\n');
         head += &String::from_utf8_lossy(line.text());
     }
-    let decoded = decoded_body(message);
-    let (body, shown) = match std::str::from_utf8(&decoded) {
+    cut(head, &decoded_body(message))
+}
+
+/// Both in bounded space.
+fn cut(mut head: String, content: &[u8]) -> Side {
+    let (body, shown) = match std::str::from_utf8(content) {
         Ok(text) => {
             let end = text.floor_char_boundary(MOST_BODY);
             (text[..end].to_owned(), end)
         }
-        Err(_) => binary(&decoded),
+        Err(_) => binary(content),
     };
     let end = head.floor_char_boundary(MOST_HEAD);
-    let left_out = head.len() - end + decoded.len() - shown;
+    let left_out = head.len() - end + content.len() - shown;
     head.truncate(end);
     Side { head, body, left_out }
 }
@@ -113,6 +124,7 @@ fn binary(bytes: &[u8]) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     use regress_cassettes::diff::Rules;
+    use regress_mockserver::mock::Attempted;
 
     use super::*;
     use crate::rules::EntryRules;

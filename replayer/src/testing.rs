@@ -9,7 +9,7 @@ use std::{
 use regress_cassettes::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Rule, Via,
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Rung, Scope};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Rung, Scope, Told};
 use regress_protocols::http1::Message;
 
 use crate::{CallChange, CallFinding, Finding, Keep, Outcome, Selection, Settings, Verdict};
@@ -61,7 +61,8 @@ pub fn outcome(cassette: &CassetteId, file: &Path) -> Outcome {
 
 pub fn omitted() -> CallFinding {
     let (downstream, request) = ("config".to_owned(), "GET /flags".to_owned());
-    CallFinding { number: 0, downstream, destination: None, request, change: CallChange::Omitted }
+    let operation = request.clone();
+    CallFinding { number: 0, downstream, destination: None, request, operation, change: CallChange::Omitted }
 }
 
 /// The id of [`cassette`].
@@ -158,7 +159,7 @@ pub fn hit(cassette: &Cassette, number: usize) -> Call {
             again: false,
             bound: Vec::new(),
         },
-        answered: http.response.clone(),
+        answered: http.response.clone().map(Told::Http),
     }
 }
 
@@ -170,7 +171,7 @@ pub fn miss(downstream: &str, destination: &str, what: Attempted, answered: Mess
         tls: false,
         what,
         matched: Match::Miss { reason: MissReason::UnknownDestination, nearest: Vec::new() },
-        answered: Some(answered),
+        answered: Some(Told::Http(answered)),
     }
 }
 

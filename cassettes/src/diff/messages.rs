@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, http1::Message};
 
-use super::{compare::compare, found::Difference, rules::Applied, view::View};
+use super::{
+    compare::compare,
+    found::{Difference, Kind},
+    rules::Applied,
+    view::View,
+};
 
 /// Whether two texts that differ stand for the same.
 pub type Same<'a> = &'a dyn Fn(&str, &str) -> bool;
@@ -34,9 +39,23 @@ impl fmt::Debug for Lens<'_> {
 
 /// Where two requests differ; nothing that counts when they ask for the same. At most
 /// [`MOST_DIFFERENCES`](super::MOST_DIFFERENCES) that count, and one more.
-pub fn requests(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<Difference> {
+pub fn requests<'m>(
+    expected: impl Into<Request<'m>>,
+    actual: impl Into<Request<'m>>,
+    lens: &Lens<'_>,
+) -> Vec<Difference> {
+    let (expected, actual) = (expected.into(), actual.into());
     if expected == actual {
         return Vec::new();
+    }
+    if expected.protocol() != actual.protocol() {
+        return vec![Difference {
+            path: "protocol".to_owned(),
+            kind: Kind::Changed,
+            expected: Some(expected.protocol().to_owned()),
+            actual: Some(actual.protocol().to_owned()),
+            noise: None,
+        }];
     }
     let (expected, actual) = (View::of_request(expected), View::of_request(actual));
     compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
@@ -52,9 +71,9 @@ pub fn responses(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<D
     compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
 }
 
-/// Bytes that are equal for two requests between which [`requests`] finds nothing that counts under these rules.
+/// Bytes that are equal for two requests of one protocol between which [`requests`] finds nothing that counts under these rules.
 /// Without rules they are equal exactly then; with rules also for some others ([`View::masked`]).
-pub fn canonical_request(request: &Message, rules: &Applied) -> Vec<u8> {
+pub fn canonical_request<'m>(request: impl Into<Request<'m>>, rules: &Applied) -> Vec<u8> {
     let view = View::of_request(request);
     if rules.is_empty() { view.canonical() } else { view.masked(rules).canonical() }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, Value, http1::Message};
 
 use super::{
     coding, headers,
@@ -19,7 +19,18 @@ pub struct View<'a>(pub(super) Tree<'a>);
 
 impl<'a> View<'a> {
     /// What counts of a request.
-    pub fn of_request(request: &'a Message) -> View<'a> {
+    pub fn of_request(request: impl Into<Request<'a>>) -> View<'a> {
+        match request.into() {
+            Request::Http(message) => View::of_http(message),
+            Request::Wire(_, value) => {
+                let mut tree = tree_of(value);
+                open::texts(&mut tree);
+                View(tree)
+            }
+        }
+    }
+
+    fn of_http(request: &'a Message) -> View<'a> {
         let line = request_line(request);
         let line = [("method", raw(line.method)), ("target", target(line.target))];
         View::of(request, line, VOLATILE_REQUEST_HEADERS)
@@ -90,6 +101,20 @@ impl Tree<'_> {
                 }
             }
             Tree::Null | Tree::Bool(_) | Tree::Mark(_) => {}
+        }
+    }
+}
+
+fn tree_of(value: &Value) -> Tree<'_> {
+    match value {
+        Value::Null => Tree::Null,
+        Value::Bool(value) => Tree::Bool(*value),
+        Value::Number(text) => Tree::Number(Cow::Borrowed(text)),
+        Value::Text(text) => Tree::Text(Cow::Borrowed(text)),
+        Value::Bytes(bytes) => raw(bytes),
+        Value::List(items) => Tree::Array(items.iter().map(tree_of).collect()),
+        Value::Map(members) => {
+            Tree::object(members.iter().map(|(name, value)| (Cow::Borrowed(name.as_ref()), tree_of(value))).collect())
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    wire::Protocol,
 };
 
 use super::{
@@ -12,13 +13,14 @@ use super::{
     fields::Fields,
     json::{Document, Fault, Kind, Node},
     payload::{self, ReadBody},
+    value,
     words::Word,
 };
 use crate::{
     Address, FORMAT,
     model::{
         Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Recorded,
-        Rule, Turn, Via,
+        Rule, Turn, Via, WireExchange,
     },
 };
 
@@ -158,7 +160,10 @@ impl Reader<'_, '_> {
             "http1" => Content::Http1(self.http(&mut fields)?),
             "opaque" => Content::Opaque(self.each(fields.required("turns")?, Self::turn)?),
             "none" => Content::Nothing,
-            _ => return Err(protocol.fault("expected one of `http1`, `opaque`, `none`").into()),
+            word => match Protocol::of_word(word) {
+                Some(protocol) => Content::Wire(self.wire(protocol, &mut fields)?),
+                None => return Err(protocol.fault("a protocol that this format does not have").into()),
+            },
         };
         let exchange = Exchange {
             downstream: fields.optional("downstream").map(|name| name.string()).transpose()?,
@@ -208,6 +213,12 @@ impl Reader<'_, '_> {
             })?,
             upgraded: self.optional_list(fields.optional("upgraded"), Self::turn)?,
         })
+    }
+
+    fn wire(&mut self, protocol: Protocol, fields: &mut Fields<'_>) -> Result<WireExchange, Flaw> {
+        let request = value::read(fields.required("request")?, self.read_body)?;
+        let response = fields.optional("response").map(|response| value::read(response, self.read_body)).transpose()?;
+        Ok(WireExchange { protocol, request, response })
     }
 
     fn turn(&mut self, node: Node<'_>) -> Result<Turn, Flaw> {

@@ -6,6 +6,7 @@ use super::{
     coding,
     json::{self, Document},
     payload::{self, BodyFiles},
+    value,
     words::Word,
     writer::{self, Object},
 };
@@ -21,8 +22,7 @@ pub fn encode(cassette: &Cassette) -> (String, BodyFiles) {
 }
 
 fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut BodyFiles) {
-    let (major, minor) = lowest(cassette);
-    object.string("regress", &format!("{major}.{minor}"));
+    object.string("regress", &version(lowest(cassette)));
     object.string("id", &cassette.id.0);
     object.object("recorded", |object| {
         object.string("at", &cassette.recorded.at);
@@ -43,10 +43,21 @@ fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut Body
     object.list("defects", &cassette.defects, write_defect);
 }
 
+/// A format version as cassettes have it.
+pub fn version((major, minor): (u16, u16)) -> String {
+    format!("{major}.{minor}")
+}
+
 /// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
 /// the file that it was.
-fn lowest(cassette: &Cassette) -> (u16, u16) {
-    if cassette.nondeterministic.is_empty() { (1, 0) } else { (1, 1) }
+pub fn lowest(cassette: &Cassette) -> (u16, u16) {
+    if cassette.exchanges().any(|exchange| exchange.wire().is_some()) {
+        (1, 2)
+    } else if !cassette.nondeterministic.is_empty() {
+        (1, 1)
+    } else {
+        (1, 0)
+    }
 }
 
 fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut BodyFiles) {
@@ -62,6 +73,13 @@ fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut Body
         Content::Http1(http) => {
             object.string("protocol", "http1");
             write_http(object, http, files);
+        }
+        Content::Wire(wire) => {
+            object.string("protocol", wire.protocol.word());
+            value::write(object.field("request"), &wire.request, files);
+            if let Some(response) = &wire.response {
+                value::write(object.field("response"), response, files);
+            }
         }
         Content::Opaque(turns) => {
             object.string("protocol", "opaque");

@@ -7,13 +7,15 @@ mod fields;
 mod json;
 mod layout;
 mod payload;
+mod value;
 mod words;
 mod writer;
 
 pub use decode::{Decoded, decode};
-pub use encode::encode;
+pub use encode::{encode, lowest, version};
 pub use json::Fault;
 pub use payload::{BodyFiles, hash, is_hash};
+pub use value::shown;
 
 /// Why a text is not a cassette that can be read.
 #[derive(Debug)]

@@ -49,14 +49,16 @@ pub fn write(object: &mut Object<'_>, bytes: &Bytes, files: &mut BodyFiles) {
         files.insert(hash, bytes.clone());
         return;
     }
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        write_lines(object.field("base64"), &base64_lines(bytes));
-        return;
-    };
+    let Ok(text) = std::str::from_utf8(bytes) else { return write_base64(object, bytes) };
     match Document::parse(text, BODY_DEPTH) {
         Ok(document) => write_json(object, &document),
         Err(_) => write_lines(object.field("text"), &text.split_inclusive('\n').collect::<Vec<_>>()),
     }
+}
+
+/// Add the field `base64`.
+pub fn write_base64(object: &mut Object<'_>, bytes: &[u8]) {
+    write_lines(object.field("base64"), &base64_lines(bytes));
 }
 
 fn write_json(object: &mut Object<'_>, document: &Document<'_>) {

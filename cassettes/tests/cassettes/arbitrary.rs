@@ -13,11 +13,12 @@ use flate2::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use regress_cassettes::{
     Address, Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange,
-    Recorded, Rule, Turn, Via,
+    Recorded, Rule, Turn, Via, WireExchange,
 };
 use regress_protocols::{
-    Side,
+    Side, Value,
     http1::{Chunk, Framing, Line, Message},
+    wire::Protocol,
 };
 
 fn raw() -> BoxedStrategy<Bytes> {
@@ -220,7 +221,37 @@ fn content() -> BoxedStrategy<Content> {
             Content::Http1(HttpExchange { request, interim, response, streamed, upgraded })
         },
     );
-    prop_oneof![4 => http, 1 => turns().prop_map(Content::Opaque), 1 => Just(Content::Nothing)].boxed()
+    let wire = (value(), option::of(value()))
+        .prop_map(|(request, response)| Content::Wire(WireExchange { protocol: Protocol::Redis, request, response }));
+    prop_oneof![4 => http, 2 => wire, 1 => turns().prop_map(Content::Opaque), 1 => Just(Content::Nothing)].boxed()
+}
+
+fn value() -> BoxedStrategy<Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::number),
+        any::<String>().prop_map(Value::Text),
+        payload().prop_map(|bytes| Value::data(&bytes)),
+    ];
+    leaf.prop_recursive(4, 16, 4, |inner| {
+        let member = (select(vec!["command", "args", "null", "size", "base64"]), inner.clone());
+        let is_value = |members: &Vec<(&str, Value)>| members.iter().map(|(name, _)| *name).ne(["base64"]);
+        prop_oneof![
+            vec(inner, 0..4).prop_map(Value::List),
+            vec(member, 0..4)
+                .prop_map(|mut members| {
+                    members.sort_by_key(|(name, _)| *name);
+                    members.dedup_by_key(|(name, _)| *name);
+                    members
+                })
+                .prop_filter("the form of bytes", is_value)
+                .prop_map(|members| Value::Map(
+                    members.into_iter().map(|(name, value)| (name.into(), value)).collect()
+                )),
+        ]
+    })
+    .boxed()
 }
 
 fn cause() -> impl Strategy<Value = Cause> {

@@ -21,7 +21,10 @@ use std::{
 
 use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
-use regress_protocols::http1::{Line, Message, Operation};
+use regress_protocols::{
+    Operation, Value as Said,
+    http1::{Line, Message},
+};
 use serde::{Deserialize, Serialize};
 
 use tokens::{Token, Value, tokens};
@@ -87,6 +90,9 @@ impl Given {
             if let Some(response) = exchange.http().and_then(|http| http.response.as_ref()) {
                 given.message(response, until);
             }
+            if let Some(response) = exchange.wire().and_then(|wire| wire.response.as_ref()) {
+                given.value(response, until);
+            }
         }
         given
     }
@@ -95,11 +101,23 @@ impl Given {
         let body = diff::decoded_body(message);
         let lines = [&*message.start.0].into_iter().chain(message.headers.iter().map(|line| &*line.0));
         for part in lines.chain([&*body]) {
-            let text = String::from_utf8_lossy(part);
-            for Token { span, .. } in tokens(&text) {
-                let first = self.0.entry(text[span].to_owned()).or_insert(at);
-                *first = at.min(*first);
-            }
+            self.text(&String::from_utf8_lossy(part), at);
+        }
+    }
+
+    fn value(&mut self, value: &Said, at: i64) {
+        match value {
+            Said::Text(text) => self.text(text, at),
+            Said::List(items) => items.iter().for_each(|item| self.value(item, at)),
+            Said::Map(members) => members.iter().for_each(|(_, member)| self.value(member, at)),
+            Said::Null | Said::Bool(_) | Said::Number(_) | Said::Bytes(_) => {}
+        }
+    }
+
+    fn text(&mut self, text: &str, at: i64) {
+        for Token { span, .. } in tokens(text) {
+            let first = self.0.entry(text[span].to_owned()).or_insert(at);
+            *first = at.min(*first);
         }
     }
 
@@ -158,8 +176,24 @@ impl Bindings {
         recorded
     }
 
+    /// The same for a value.
+    pub fn as_recorded_value(&self, value: &Said) -> Said {
+        match value {
+            Said::Text(text) => self.restored_text(text).map_or_else(|| value.clone(), Said::Text),
+            Said::List(items) => Said::List(items.iter().map(|item| self.as_recorded_value(item)).collect()),
+            Said::Map(members) => {
+                Said::Map(members.iter().map(|(name, value)| (name.clone(), self.as_recorded_value(value))).collect())
+            }
+            Said::Null | Said::Bool(_) | Said::Number(_) | Said::Bytes(_) => value.clone(),
+        }
+    }
+
     fn restored(&self, bytes: &Bytes) -> Bytes {
-        let Ok(text) = std::str::from_utf8(bytes) else { return bytes.clone() };
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| self.restored_text(text));
+        text.map_or_else(|| bytes.clone(), Bytes::from)
+    }
+
+    fn restored_text(&self, text: &str) -> Option<String> {
         let mut restored = String::new();
         let mut end = 0;
         for Token { span, .. } in tokens(text) {
@@ -169,7 +203,7 @@ impl Bindings {
                 end = span.end;
             }
         }
-        if end == 0 { bytes.clone() } else { (restored + &text[end..]).into() }
+        (end > 0).then(|| restored + &text[end..])
     }
 
     /// Takes what an attempt would bind; gives it in the order of the recorded values.

@@ -7,7 +7,7 @@ use regress_cassettes::diff::{self, Difference, Lens};
 use crate::{
     bound::{Attempt, Bindings, Moment},
     journal::Rung,
-    library::{Library, Shelf},
+    library::{self, Library, Shelf},
 };
 
 use super::Asked;
@@ -26,10 +26,10 @@ pub(crate) struct Against<'a> {
 
 impl Against<'_> {
     /// Where a request differs from the recorded one of that number, which is noise or counts; and what would be bound if
-    /// the one were taken for the other. `None` where that is no HTTP.
+    /// the one were taken for the other. `None` where that has no request.
     pub(crate) fn differences(&self, number: usize, asked: &Asked<'_>) -> Option<(Vec<Difference>, Bindings)> {
         let exchange = &self.shelf.cassette.downstream[number];
-        let recorded = &exchange.http()?.request;
+        let recorded = library::asked(exchange)?;
         let mut lens = Lens::exact();
         if self.rung >= Rung::Noise {
             lens.rules = self.shelf.rules(self.library, &asked.name, asked.request);

@@ -1,15 +1,13 @@
 //! Why nothing recorded answers a request, and what comes nearest.
 
-use regress_cassettes::{
-    Address, CassetteId, Exchange,
-    diff::{Difference, Kind},
-};
-use regress_protocols::http1::Operation;
-
 use crate::{
     bound::{self, Bindings},
     journal::{HitScope, MissReason, NearMiss},
-    library::canonical,
+    library::{self, canonical},
+};
+use regress_cassettes::{
+    Address, CassetteId, Exchange,
+    diff::{Difference, Kind},
 };
 
 use super::{Against, Asked};
@@ -41,17 +39,20 @@ pub(crate) fn explain(
     exhausted: bool,
 ) -> (MissReason, Vec<Candidate>) {
     let library = against.first().map(|(_, against)| against.library);
-    let operation = Operation::of(asked.request);
+    let operation = asked.request.operation();
     let reached = library.is_some_and(|library| library.reaches(&asked.name, asked.destination.ip()));
     let mut alike = Vec::new();
     for (order, (scope, against)) in against.iter().enumerate() {
         for (number, exchange) in against.shelf.cassette.downstream.iter().enumerate() {
-            let Some(http) = exchange.http() else { continue };
-            let recorded = Operation::of(&http.request);
+            let Some(request) = library::asked(exchange).filter(|found| found.protocol() == asked.request.protocol())
+            else {
+                continue;
+            };
+            let recorded = request.operation();
             let same_downstream = asked.is_for(exchange);
             let same_operation = bound::is_same_operation(&recorded, &operation);
             if same_downstream || same_operation || recorded.path == operation.path {
-                let away = http.request.body.len().abs_diff(asked.request.body.len());
+                let away = request.size().abs_diff(asked.request.size());
                 let rank = (!same_downstream, !same_operation, steps_apart(&recorded.path, &operation.path), away);
                 alike.push((rank, order, number, *scope, against));
             }

@@ -10,7 +10,7 @@ use regress_protocols::http1::Message;
 use serde_json::Value;
 
 use crate::{
-    mock::{Call, Match, Mock, Mode, Place, Reply, Rung},
+    mock::{Call, Match, Mock, Mode, Place, Reply, Rung, Told},
     samples::{PAYMENTS, answered, mock, ok},
 };
 
@@ -42,7 +42,7 @@ fn what_likeness_confuses_is_a_miss() {
             let mock = mock(vec![answered(recorded.clone(), ok("recorded"))], Vec::new(), Mode::Strict);
             let call = asked(&mock, came);
             assert!(matches!(call.matched, Match::Miss { .. }), "{recorded:?} answered {came:?}");
-            assert_ne!(call.answered, Some(ok("recorded")));
+            assert_ne!(call.answered, Some(Told::Http(ok("recorded"))));
         }
     }
 }
@@ -225,7 +225,7 @@ proptest! {
                 }
                 Match::Miss { .. } => {
                     prop_assert!(!the_same_is_left, "{:?} was recorded and not served", came);
-                    prop_assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+                    prop_assert_eq!(call.answered.as_ref().and_then(Told::http).map(Message::status), Some(502));
                 }
             }
         }

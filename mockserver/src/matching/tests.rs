@@ -5,7 +5,7 @@ use regress_cassettes::{Content, Ended, Exchange};
 use regress_protocols::http1::Message;
 
 use crate::{
-    mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Policy, Reply, Reuse, Rung, Scope},
+    mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Policy, Reply, Reuse, Rung, Scope, Told},
     samples::{
         AMBIENT, ENTRY, PAYMENTS, answered, ask, at, cassette, entered, entry_id, exchange, http, library, mock, ok,
     },
@@ -23,9 +23,10 @@ fn judged(mock: &Mock, place: Place, request: &Message) -> Call {
     let call = mock.take_journal().pop().expect("every request is a call");
     let is_hit = matches!(call.matched, Match::Hit { .. });
     assert!(is_hit || matches!(call.matched, Match::Miss { .. }));
-    if let Reply::Miss(refusal) = reply {
+    if let Reply::Miss(why) = reply {
+        let refusal = call.answered.as_ref().and_then(Told::http).unwrap();
         assert_eq!((refusal.status(), refusal.header("x-regress")), (502, Some(&b"miss"[..])));
-        assert_eq!(call.answered.as_ref(), Some(&*refusal));
+        assert_eq!(refusal.body, why);
         assert!(!is_hit);
     }
     assert_eq!(call.what, Attempted::Http(request.clone()));
@@ -243,7 +244,7 @@ fn the_nearest_are_three_with_the_fewest_differences_and_the_same_downstream_fir
     assert_eq!(found[..2], [(3, vec!["body/a"]), (2, vec!["body/a", "body/b"])]);
     assert_eq!((found.len(), found[2].0), (3, 1));
     let told = call.answered.unwrap();
-    let text = std::str::from_utf8(&told.body).unwrap();
+    let text = std::str::from_utf8(&told.http().unwrap().body).unwrap();
     assert!(text.contains("POST /charge to payments:8080"), "{text}");
     assert!(text.contains("body/a: recorded 1, came 9"), "{text}");
 }
@@ -271,25 +272,25 @@ fn a_proposed_answer_is_the_nearest_of_the_operation_that_answered_nothing() {
         Mode::Propose,
     );
     let call = asked(&mock, &charge(9900));
-    assert_eq!((reason(&call), call.answered), (Some(MissReason::DifferentRequest), Some(ok("near"))));
+    assert_eq!((reason(&call), call.answered), (Some(MissReason::DifferentRequest), Some(Told::Http(ok("near")))));
     assert_eq!(mock.unused(&entry_id()), [0, 1, 2], "what only helped out was not asked for");
     let exact = asked(&mock, &charge(100));
     assert_eq!(hit(&exact), Some((HitScope::Entry, 1)), "it still answers what it was recorded for");
-    assert_eq!(asked(&mock, &charge(7)).answered, Some(ok("also near")));
-    assert_eq!(asked(&mock, &charge(8)).answered, Some(ok("far")));
+    assert_eq!(asked(&mock, &charge(7)).answered, Some(Told::Http(ok("also near"))));
+    assert_eq!(asked(&mock, &charge(8)).answered, Some(Told::Http(ok("far"))));
     let call = asked(&mock, &charge(9));
-    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+    assert_eq!(call.answered.as_ref().and_then(Told::http).map(Message::status), Some(502));
     let call = asked(&mock, &ask("POST", "/refund", ""));
-    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+    assert_eq!(call.answered.as_ref().and_then(Told::http).map(Message::status), Some(502));
 }
 
 #[test]
 fn a_proposal_never_crosses_a_gate() {
     let mock = mock(vec![answered(ask("GET", "/a?x=1", ""), ok("a"))], Vec::new(), Mode::Propose);
     let call = judged(&mock, place("10.0.0.6:8080"), &ask("GET", "/a?x=2", ""));
-    assert_eq!(call.answered.map(|refusal| refusal.status()), Some(502));
+    assert_eq!(call.answered.as_ref().and_then(Told::http).map(Message::status), Some(502));
     let call = asked(&mock, &ask("GET", "/a?x=2", ""));
-    assert_eq!(call.answered, Some(ok("a")));
+    assert_eq!(call.answered, Some(Told::Http(ok("a"))));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use regress_cassettes::{Content, Ended, Exchange, HttpExchange, Turn};
+use regress_cassettes::{Content, Ended, Exchange, HttpExchange, Turn, WireExchange};
 use regress_protocols::{
-    Side,
+    Side, Value,
     http1::{Message, ResponseReader},
+    wire::Protocol as Wire,
 };
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 
 use crate::{
     intercept::{Arrival, Attempt, Intercepted, Protocol},
-    mock::{Attempted, Call, Match, MissReason, Mock, Mode, PREFIX, Scope},
+    mock::{Attempted, Call, Match, MissReason, Mock, Mode, PREFIX, Scope, Told},
     samples::{
         PAYMENTS, answered, ask, at, cassette, entry_id, exchange, http, library, mock, ok, request, response_to, turn,
     },
@@ -216,15 +217,15 @@ async fn slow_clients_do_not_hold_up_others() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_journaled_with_its_first_bytes_and_closed() {
+async fn what_is_in_no_protocol_is_journaled_with_its_first_bytes_and_closed() {
     let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let redis = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n";
+    let memcached = b"set a 0 0 1\r\nb\r\n";
     let long = [&b"\0"[..], &[7; 5000]].concat();
-    for garbage in [&http2[..], redis, &long] {
+    for garbage in [&http2[..], memcached, &long] {
         let service = Service::with(vec![answered(ask("GET", "/a", ""), ok(""))]).await;
         bounded(async {
             for (destination, reason) in
-                [(PAYMENTS, MissReason::NotHttp), ("10.9.9.9:6379", MissReason::UnknownDestination)]
+                [(PAYMENTS, MissReason::OtherProtocol), ("10.9.9.9:6379", MissReason::UnknownDestination)]
             {
                 let mut stream = service.connect(destination).await;
                 stream.write_all(garbage).await.unwrap();
@@ -240,6 +241,51 @@ async fn what_is_not_http_is_journaled_with_its_first_bytes_and_closed() {
     }
 }
 
+/// A request to Redis, as bytes.
+fn command(words: &[&str]) -> Vec<u8> {
+    let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{words}", words.matches('$').count()).into_bytes()
+}
+
+/// `GET name` as recorded, answered with that.
+fn get(name: &str, response: Option<Value>, ended: Ended) -> Exchange {
+    let request = Value::map([("command", Value::text("GET")), ("args", Value::List(vec![Value::text(name)]))]);
+    exchange(CACHE, false, Content::Wire(WireExchange { protocol: Wire::Redis, request, response }), ended)
+}
+
+const CACHE: &str = "10.0.0.7:6379";
+
+#[tokio::test]
+async fn a_request_in_another_protocol_is_answered_or_refused_in_it() {
+    let told = |text: &str| Some(Value::text(text));
+    let cache = vec![get("a", told("1"), Ended::Ok), get("b", told("2"), Ended::Ok), get("c", None, Ended::Closed)];
+    let service = Service::with(cache).await;
+    bounded(async {
+        let mut stream = service.connect(CACHE).await;
+        stream.write_all(&[command(&["GET", "b"]), command(&["PING"]), command(&["get", "a"])].concat()).await.unwrap();
+        assert_eq!(read(&mut stream, 21).await, &b"$1\r\n2\r\n+PONG\r\n$1\r\n1\r\n"[..]);
+        stream.write_all(&command(&["GET", "x"])).await.unwrap();
+        let refusal = b"-REGRESS regress: no recorded exchange answers GET x to 10.0.0.7:6379";
+        assert_eq!(read(&mut stream, refusal.len()).await, &refusal[..]);
+        stream.write_all(&command(&["GET", "c"])).await.unwrap();
+        assert!(read_to_end(&mut stream).await.0.is_empty());
+        let calls = service.mock().take_journal();
+        assert_eq!(reasons(&calls), [None, None, Some(MissReason::DifferentRequest), None]);
+        assert_eq!(calls[2].answered, Some(Told::Refusal));
+
+        let mut stream = service.connect(PAYMENTS).await;
+        stream.write_all(&command(&["GET", "a"])).await.unwrap();
+        let refusal = b"-REGRESS ";
+        assert_eq!(read(&mut stream, refusal.len()).await, &refusal[..]);
+        assert_eq!(reasons(&service.mock().take_journal()), [Some(MissReason::UnknownDestination)]);
+        // What nobody takes for Redis by its first bytes is, where Redis is played.
+        let mut stream = service.connect(CACHE).await;
+        stream.write_all(b"PING\r\n").await.unwrap();
+        assert_eq!(read(&mut stream, 7).await, &b"+PONG\r\n"[..]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn garbage_behind_a_request_does_not_spoil_the_answer() {
     let service = Service::with(vec![answered(ask("GET", "/a", ""), ok("a"))]).await;
@@ -248,7 +294,7 @@ async fn garbage_behind_a_request_does_not_spoil_the_answer() {
         let wire = [ask("GET", "/a", "").wire(), b"\0\0garbage\r\n\r\n".to_vec()].concat();
         stream.write_all(&wire).await.unwrap();
         assert_eq!(read_to_end(&mut stream).await.0, ok("a").wire());
-        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::NotHttp)]);
+        assert_eq!(reasons(&service.mock().take_journal()), [None, Some(MissReason::OtherProtocol)]);
     })
     .await;
 }
@@ -501,7 +547,7 @@ async fn tls_is_found_by_its_first_byte() {
         let stranger = connector_of_strangers();
         assert!(stranger.connect(name, service.connect(peer).await).await.is_err());
         let calls = service.journal(1).await;
-        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::NotHttp)], true));
+        assert_eq!((reasons(&calls), calls[0].tls), (vec![Some(MissReason::OtherProtocol)], true));
     })
     .await;
 }

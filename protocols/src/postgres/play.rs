@@ -261,6 +261,10 @@ impl Server for Player {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.said.is_empty() && self.asked.is_empty()
+    }
+
     fn answer(&mut self, _request: &Value, response: &Value) -> Vec<u8> {
         self.tell(response)
     }

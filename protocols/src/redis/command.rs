@@ -122,11 +122,28 @@ const READS: &[&str] = &[
     "ZUNION",
 ];
 
-/// A request of these words.
+/// What stands for a password.
+const HIDDEN: &str = "(hidden)";
+
+/// A request of these words. Passwords are left out: whoever plays the server lets everybody in.
 pub(super) fn request(words: Vec<Value>) -> Value {
     let mut words = words.into_iter();
-    let command = words.next().unwrap_or_default();
-    Value::map([("command", command), ("args", Value::List(words.collect()))])
+    let command = match words.next().unwrap_or_default() {
+        Value::Text(text) => Value::Text(text.to_ascii_uppercase()),
+        other => other,
+    };
+    let mut words: Vec<Value> = words.collect();
+    let is = |word: &Value, name: &str| word.as_text().is_some_and(|text| text.eq_ignore_ascii_case(name));
+    match command.as_text() {
+        Some("AUTH") => words.iter_mut().for_each(|word| *word = Value::text(HIDDEN)),
+        Some("HELLO") => {
+            if let Some(auth) = words.iter().position(|word| is(word, "AUTH")) {
+                words.iter_mut().skip(auth + 1).take(2).for_each(|word| *word = Value::text(HIDDEN));
+            }
+        }
+        _ => {}
+    }
+    Value::map([("command", command), ("args", Value::List(words))])
 }
 
 /// The command of a request in upper case; empty where it is no text.
@@ -214,6 +231,13 @@ mod tests {
         for words in [&["GET", "x"][..], &["CLIENT", "KILL", "x"], &["MULTI"]] {
             assert!(!is_setup(&of(words)), "{words:?}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_kept() {
+        assert_eq!(line(&of(&["auth", "me", "secret"])), "AUTH (hidden) (hidden)");
+        let hello = of(&["HELLO", "3", "auth", "me", "secret", "SETNAME", "x"]);
+        assert_eq!(line(&hello), "HELLO 3 auth (hidden) (hidden) SETNAME x");
     }
 
     #[test]

@@ -152,6 +152,10 @@ impl Server for Player {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.said.is_empty()
+    }
+
     fn answer(&mut self, _request: &Value, response: &Value) -> Vec<u8> {
         let mut bytes = Vec::new();
         match response.get("stream").and_then(Value::as_list) {

@@ -3,7 +3,7 @@
 //! | RESP | value |
 //! |---|---|
 //! | bulk string | text or base64 |
-//! | null bulk string, null array, null of RESP3 | `null`, `{"null": "array"}`, `{"null": "resp3"}` |
+//! | null bulk string, null of RESP3; null array | `null`; `{"null": "array"}` |
 //! | simple string, error, bulk error | `{"simple": text}`, `{"error": text}`, `{"bulk_error": text}` |
 //! | integer | number |
 //! | array | list |
@@ -30,7 +30,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Value, &[u8])> {
         b'+' => told(Value::map([("simple", Value::data(text))])),
         b'-' => told(Value::map([("error", Value::data(text))])),
         b':' => told(integer(text)),
-        b'_' => told(null("resp3")),
+        b'_' => told(Value::Null),
         b'#' => match text {
             b"t" => told(Value::Bool(true)),
             b"f" => told(Value::Bool(false)),
@@ -52,7 +52,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Value, &[u8])> {
             };
             Some((value, rest))
         }
-        b'*' if text == b"-1" => told(null("array")),
+        b'*' if text == b"-1" => told(Value::map([("null", Value::text("array"))])),
         b'*' => items(number(text)?, rest).map(|(items, rest)| (Value::List(items), rest)),
         b'~' => items(number(text)?, rest).map(|(items, rest)| (Value::map([("set", Value::List(items))]), rest)),
         b'>' => items(number(text)?, rest).map(|(items, rest)| (Value::map([("push", Value::List(items))]), rest)),
@@ -64,10 +64,6 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Value, &[u8])> {
         }
         _ => None,
     }
-}
-
-fn null(kind: &str) -> Value {
-    Value::map([("null", Value::text(kind))])
 }
 
 /// A number where it is written as JSON has it, so that the same bytes come of it.
@@ -109,7 +105,7 @@ fn pairs(count: usize, rest: &[u8]) -> Option<(Value, &[u8])> {
 /// Writes a reply for a client that understands RESP3, or as RESP2 has it. What is no reply is written as an error that says so.
 pub(super) fn write(reply: &Value, resp3: bool, to: &mut Vec<u8>) {
     match reply {
-        Value::Null => to.extend_from_slice(b"$-1\r\n"),
+        Value::Null => to.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
         Value::Bool(value) if resp3 => to.extend_from_slice(if *value { b"#t\r\n" } else { b"#f\r\n" }),
         Value::Bool(value) => to.extend_from_slice(if *value { b":1\r\n" } else { b":0\r\n" }),
         Value::Number(text) => line(b':', text.as_bytes(), to),
@@ -143,12 +139,8 @@ fn named(reply: &Value, resp3: bool, to: &mut Vec<u8>) {
             Some(format) => bulk(b'=', &[format, b":", text].concat(), to),
             None => bulk(b'$', text, to),
         }
-    } else if let Some(kind) = data("null") {
-        to.extend_from_slice(match kind {
-            b"resp3" if resp3 => b"_\r\n",
-            b"array" => b"*-1\r\n",
-            _ => b"$-1\r\n",
-        });
+    } else if data("null").is_some() {
+        to.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" });
     } else if let Some(items) = list("set") {
         header(if resp3 { b'~' } else { b'*' }, items.len(), to);
         items.iter().for_each(|item| write(item, resp3, to));
@@ -212,7 +204,7 @@ mod tests {
         let (value, rest) = read(bytes).unwrap_or_else(|| panic!("{bytes:?}"));
         assert!(rest.is_empty());
         let mut written = Vec::new();
-        write(&value, true, &mut written);
+        write(&value, !bytes.ends_with(b"-1\r\n"), &mut written);
         assert_eq!(written, bytes, "{value:?}");
         value
     }
@@ -221,7 +213,10 @@ mod tests {
     fn every_type_comes_back_as_the_same_bytes() {
         assert_eq!(round(b"$5\r\nhello\r\n"), Value::text("hello"));
         assert_eq!(round(b":-3\r\n"), Value::number(-3));
-        assert_eq!(round(b"*2\r\n$-1\r\n*-1\r\n"), Value::List(vec![Value::Null, null("array")]));
+        assert_eq!(
+            round(b"*2\r\n$-1\r\n*-1\r\n"),
+            Value::List(vec![Value::Null, Value::map([("null", Value::text("array"))])])
+        );
         for bytes in [
             &b"+OK\r\n"[..],
             b"-ERR x\r\n",

@@ -33,6 +33,9 @@ pub trait Server: Debug + Send {
     /// What to do next; `None` = wait for the client.
     fn step(&mut self) -> Option<Step>;
 
+    /// Whether it waits for the beginning of a request: nothing that was heard is left to be understood.
+    fn is_idle(&self) -> bool;
+
     /// The recorded response to a request, for this connection.
     fn answer(&mut self, request: &Value, response: &Value) -> Vec<u8>;
 

@@ -4,10 +4,7 @@
 use std::collections::VecDeque;
 
 use regress_ebpf::{Address, Role, SocketId};
-use regress_protocols::{
-    Mark, fastcgi,
-    http1::{PairEvent, Paired, PairedContent},
-};
+use regress_protocols::{Mark, PairEvent, Paired, PairedContent, fastcgi};
 
 use super::{EntryDraft, Pipeline};
 use crate::{
@@ -86,7 +83,7 @@ impl From<fastcgi::Turn> for Turn {
 
 fn turn(event: PairEvent) -> Option<Turn> {
     Some(match event {
-        PairEvent::RequestBegan { number, mark } => Turn::Asked(number, mark),
+        PairEvent::RequestBegan { number, mark, .. } => Turn::Asked(number, mark),
         PairEvent::RequestComplete { number, mark } => Turn::AllAsked(number, mark),
         PairEvent::ResponseBegan { number, mark } => Turn::Answered(number, mark),
         PairEvent::ResponseComplete { .. } => return None,

@@ -9,6 +9,8 @@ use regress_ebpf::{
     Address, CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Unit, UnixAddress,
 };
 
+use regress_protocols::Request;
+
 use super::{Output, Pipeline, Scope};
 use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
 
@@ -503,15 +505,43 @@ fn what_cannot_be_read_is_counted_and_kept_opaque() {
 #[test]
 fn an_opaque_conversation_that_several_entries_use_makes_them_uncertain() {
     let mut script = Script::new();
-    script.accept(1).receive(5, 1, &get("/one")).connect(5, 2, "127.0.0.1:6379");
-    script.send(5, 2, "*1\r\n$4\r\nPING\r\n").receive(5, 2, "+PONG\r\n").send(5, 1, OK).wait(600);
-    script.receive(5, 1, &get("/two")).send(5, 2, "*1\r\n$4\r\nPING\r\n").receive(5, 2, "+PONG\r\n");
+    script.accept(1).receive(5, 1, &get("/one")).connect(5, 2, "127.0.0.1:11211");
+    script.send(5, 2, "stats\r\n").receive(5, 2, "END\r\n").send(5, 1, OK).wait(600);
+    script.receive(5, 1, &get("/two")).send(5, 2, "stats\r\n").receive(5, 2, "END\r\n");
     script.send(5, 1, OK).wait(600);
     let [first, second] = script.cassettes()[..] else { panic!() };
     // It was still going on when the first entry had settled.
     assert_eq!(first.downstream[0].ended, Ended::Unfinished);
     assert!(first.has_defects());
     assert_eq!(second.defects, [Defect::AmbiguousOwner]);
+}
+
+#[test]
+fn calls_in_another_protocol_have_owners_and_what_concerns_the_connection_has_none() {
+    let mut script = Script::new();
+    script.accept(1).receive(5, 1, &get("/one")).connect(5, 2, "127.0.0.1:6379");
+    script.send(5, 2, "*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n").receive(5, 2, "+OK\r\n");
+    script.send(5, 2, "*2\r\n$3\r\nGET\r\n$1\r\na\r\n").receive(5, 2, "$1\r\nx\r\n").send(5, 1, OK).wait(600);
+    script.receive(5, 1, &get("/two")).send(5, 2, "*2\r\n$3\r\nGET\r\n$1\r\nb\r\n").receive(5, 2, "$1\r\ny\r\n");
+    script.send(5, 1, OK).wait(600);
+    let lines = |exchanges: &[Exchange]| exchanges.iter().filter_map(Exchange::request).map(Request::line).collect();
+    let cassettes: Vec<Vec<String>> = script.cassettes().iter().map(|cassette| lines(&cassette.downstream)).collect();
+    assert_eq!(cassettes, [["GET a"], ["GET b"]]);
+    assert!(script.cassettes().iter().all(|cassette| !cassette.has_defects()));
+    let ambient: Vec<String> = script.ambient().iter().filter_map(|call| call.request()).map(Request::line).collect();
+    assert_eq!(ambient, ["AUTH (hidden)"]);
+}
+
+#[test]
+fn a_joined_connection_in_another_protocol_is_read_from_its_next_request_on() {
+    let mut script = Script::new();
+    let (local, peer) = (address("127.0.0.1:40001").into(), address("127.0.0.1:6379").into());
+    script.event(5, EventKind::Open { socket: SocketId(2), role: Role::Client, local, peer, joined: true });
+    script.receive(5, 2, "$1\r\nz\r\n");
+    script.accept(1).receive(5, 1, &get("/one"));
+    script.send(5, 2, "*2\r\n$3\r\nGET\r\n$1\r\na\r\n").receive(5, 2, "$1\r\nx\r\n").send(5, 1, OK).wait(600);
+    let [call] = &script.cassette().downstream[..] else { panic!() };
+    assert_eq!((call.request().map(Request::line).as_deref(), &call.defects[..]), (Some("GET a"), &[][..]));
 }
 
 #[test]

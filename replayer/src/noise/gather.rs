@@ -99,7 +99,7 @@ impl Gathered {
                 }
                 Finding::Call(call @ CallFinding { change: CallChange::Changed(differences), .. }) => {
                     for difference in differences.iter().filter(|difference| difference.counts()) {
-                        let place = Place::request(&outcome.entry, &call.downstream, &call.request, &difference.path);
+                        let place = Place::request(&outcome.entry, &call.downstream, &call.operation, &difference.path);
                         self.difference(run, outcome, Some(call.number), place, difference);
                     }
                     continue;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regress_protocols::http1::{Message, Operation};
+use regress_protocols::{Operation, http1::Message};
 
 /// A path in the responses or calls of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,9 +30,9 @@ impl Place {
         Place { route: operation(entry), call: None, path: format!("response/{path}") }
     }
 
-    /// A place in a call made for the entry.
-    pub(super) fn request(entry: &str, downstream: &str, request: &str, path: &str) -> Place {
-        let call = Callee { downstream: downstream.to_owned(), operation: operation(request) };
+    /// A place in a call of that operation made for the entry.
+    pub(super) fn request(entry: &str, downstream: &str, called: &str, path: &str) -> Place {
+        let call = Callee { downstream: downstream.to_owned(), operation: called.to_owned() };
         Place { route: operation(entry), call: Some(call), path: format!("request/{path}") }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(seven.family(), nine.family());
         assert_eq!(seven.family().to_string(), "GET /orders/*  response/body/items/*/id");
         assert_ne!(seven.family(), Place::response("GET /orders/me", "body/items/0/id").family());
-        let reserve = |id| Place::request("POST /orders", "stock", &format!("POST /reserve/{id}?x=1"), "header/x-id");
+        let reserve = |id| Place::request("POST /orders", "stock", &format!("POST /reserve/{id}"), "header/x-id");
         assert_eq!(reserve("00ff00ff").family(), reserve("5f0c1a3e-8d0b-4b6e-9c55-0a1b2c3d4e5f").family());
     }
 

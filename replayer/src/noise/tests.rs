@@ -41,8 +41,9 @@ fn response(path: &str, expected: &str, actual: &str) -> Finding {
 }
 
 fn call(request: &str, change: CallChange) -> Finding {
+    let operation = request.split('?').next().unwrap_or_default().to_owned();
     let (downstream, request) = ("stock".to_owned(), request.to_owned());
-    Finding::Call(CallFinding { number: 0, downstream, destination: None, request, change })
+    Finding::Call(CallFinding { number: 0, downstream, destination: None, operation, request, change })
 }
 
 fn outcome(number: usize, entry: &str, findings: Vec<Finding>) -> Outcome {

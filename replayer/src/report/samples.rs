@@ -47,6 +47,7 @@ pub fn outcome(number: u32, entry: &str, verdict: Verdict) -> Outcome {
 
 pub fn call(number: usize, downstream: &str, request: &str, change: CallChange) -> CallFinding {
     CallFinding {
+        operation: request.split('?').next().unwrap_or_default().to_owned(),
         number,
         downstream: downstream.to_owned(),
         destination: Some("10.0.0.9:9000".parse().unwrap()),

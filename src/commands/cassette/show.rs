@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange};
-use regress_protocols::http1::Message;
+use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange, shown};
+use regress_protocols::{Value, http1::Message};
 
 /// Everything about a cassette that fits a screen.
 pub fn summary(cassette: &Cassette) -> String {
@@ -53,6 +53,16 @@ fn defects(text: &mut String, exchange: &Exchange) {
 pub fn described(exchange: &Exchange) -> String {
     let mut text = match &exchange.content {
         Content::Http1(http) => format!("{} -> {}", request_line(&http.request), outcome(http)),
+        Content::Wire(wire) => {
+            let request = match &wire.request {
+                Value::Null => "said by the server alone".to_owned(),
+                request => plain(&wire.protocol.line(request)),
+            };
+            match &wire.response {
+                Some(response) => format!("{} {request} -> {}", wire.protocol.word(), excerpt(response)),
+                None => format!("{} {request} -> no response", wire.protocol.word()),
+            }
+        }
         Content::Opaque(turns) => {
             let bytes = turns.iter().map(|turn| turn.bytes.len() as u64).sum();
             format!("{} of no known protocol in {} turns", size(bytes), turns.len())
@@ -66,6 +76,16 @@ pub fn described(exchange: &Exchange) -> String {
         let _ = write!(text, ", {}", duration(took));
     }
     text
+}
+
+/// The beginning of a value on one line.
+fn excerpt(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let line = shown(value).split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}\u{2026}", plain(&line[..end])),
+        None => plain(&line),
+    }
 }
 
 fn request_line(request: &Message) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regress_cassettes::{Cassette, Confidence, Content, Defect, Exchange, route_slug};
+use regress_protocols::Value;
 
 use super::{
     Read,
@@ -118,7 +119,7 @@ fn status(exchange: &Exchange) -> String {
     }
 }
 
-/// Bytes on the wire.
+/// Bytes on the wire, or about as many where the wire is not kept.
 fn bytes(exchange: &Exchange) -> u64 {
     let turns = |turns: &[regress_cassettes::Turn]| turns.iter().map(|turn| turn.bytes.len()).sum::<usize>();
     let bytes = match &exchange.content {
@@ -126,6 +127,7 @@ fn bytes(exchange: &Exchange) -> u64 {
             let messages = [&http.request].into_iter().chain(&http.interim).chain(&http.response);
             messages.map(|message| message.wire().len()).sum::<usize>() + turns(&http.upgraded)
         }
+        Content::Wire(wire) => wire.request.weight() + wire.response.as_ref().map_or(0, Value::weight),
         Content::Opaque(said) => turns(said),
         Content::Nothing => 0,
     };

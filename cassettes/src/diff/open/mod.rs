@@ -81,6 +81,11 @@ pub(super) fn is_in_parts(body: &Tree<'_>) -> bool {
     }
 }
 
+/// Opens up the texts of a message that is no body.
+pub(super) fn texts(tree: &mut Tree<'_>) {
+    open_texts(tree, DEEPEST);
+}
+
 /// A text found inside of something, opened up where it can be.
 fn text_at(text: Cow<'_, [u8]>, depth: usize) -> Tree<'static> {
     let mut tree = Tree::Raw(Cow::Owned(text.into_owned()));

@@ -1,0 +1,105 @@
+//! Services that keep things in a store which does not speak HTTP: recorded with the real store, replayed without it.
+
+/// PostgreSQL.
+mod postgres;
+/// Redis.
+mod redis;
+
+use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
+
+/// A service with a store.
+struct Service {
+    /// How it is started.
+    command: Vec<String>,
+    /// The variable that selects a build.
+    change: &'static str,
+    /// What its standard error says once it listens.
+    listens: &'static str,
+    port: u16,
+    /// Where the store listens, and whatever else its environment has.
+    environment: Vec<(&'static str, String)>,
+    folder: tempfile::TempDir,
+}
+
+/// How a build has to be judged.
+#[derive(Clone, Copy, Debug)]
+enum Expected {
+    Same,
+    /// Different in this among others: kind and path as the report has them.
+    Different(&'static str),
+}
+
+impl Service {
+    fn new(command: Vec<String>, change: &'static str, listens: &'static str) -> Service {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        Service { command, change, listens, port: free_port(), environment: Vec::new(), folder }
+    }
+
+    fn with(mut self, name: &'static str, value: impl ToString) -> Service {
+        self.environment.push((name, value.to_string()));
+        self
+    }
+
+    fn cassettes(&self) -> std::path::PathBuf {
+        self.folder.path().join("cassettes")
+    }
+
+    fn settings(&self, more: &str) -> std::path::PathBuf {
+        let path = self.folder.path().join("regress.toml");
+        let text = format!("[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}", self.port);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path
+    }
+
+    fn builds(&self, change: &str) -> Vec<(&'static str, String)> {
+        let own = [("PORT", self.port.to_string()), (self.change, change.to_owned())];
+        self.environment.iter().cloned().chain(own).collect()
+    }
+
+    /// Record what a client asks for, which must be lossless and have its owners.
+    fn record(&self, via: &str, drive: impl FnOnce(&Client)) -> Corpus {
+        let settings = self.settings("").display().to_string();
+        let arguments = ["--via", via, "--config", &settings, "--"].map(str::to_owned).into_iter();
+        let arguments = arguments.chain(self.command.iter().cloned());
+        let recording = Recording::start(&self.cassettes(), arguments, self.builds("none"));
+        recording.wait_for_service(self.listens, self.port);
+        drive(&Client::new(self.port));
+        let finished = recording.stop();
+        finished.expect_code(0);
+        let corpus = Corpus::read(&self.cassettes());
+        assert_eq!(corpus.losses(), Vec::<&_>::new(), "{}", finished.stderr);
+        corpus
+    }
+
+    fn replay(&self, change: &str) -> (Finished, Report) {
+        let settings = self.settings("");
+        let replay = Replay {
+            cassettes: &self.cassettes(),
+            settings: &settings,
+            command: &self.command,
+            environment: self.builds(change),
+            arguments: &["--no-pending"],
+        };
+        let (finished, report) = replay.run();
+        let report = report.unwrap_or_else(|| panic!("{change}: {}", finished.stderr));
+        (finished, report)
+    }
+
+    /// Replay each build and look at the verdict.
+    fn expect(&self, builds: &[(&str, Expected)]) {
+        for (change, expected) in builds {
+            let (finished, report) = self.replay(change);
+            let found = report.outcomes.iter().flat_map(|outcome| &outcome.differences);
+            let found: Vec<String> = found.map(|found| format!("{} {}", found.kind, found.path)).collect();
+            match expected {
+                Expected::Same => {
+                    assert_eq!((finished.code, &found[..]), (0, &[][..]), "{change}: {}", finished.stdout)
+                }
+                Expected::Different(place) => {
+                    assert_eq!(finished.code, 1, "{change}: {}", finished.stdout);
+                    assert!(found.iter().any(|found| found == place), "{change}: {place} is not among {found:#?}");
+                }
+            }
+        }
+    }
+}

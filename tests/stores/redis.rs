@@ -1,0 +1,163 @@
+use std::process::Command;
+
+use regress_protocols::Request;
+
+use super::{Expected, Expected::Different, Expected::Same, Service};
+use crate::{
+    harness::{Client, Corpus, Need, Process, free_port, require, tools},
+    services::source,
+};
+
+/// A Redis server that keeps nothing.
+struct Server {
+    process: Process,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Server {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
+        let mut command = Command::new("redis-server");
+        command.args(["--save", "", "--bind", "127.0.0.1", "--logfile", "/dev/stderr", "--port"]).arg(port.to_string());
+        let process = Process::start(command.arg("--dir").arg(folder.path()));
+        process.wait_for_line("Ready to accept connections");
+        Server { process, port, folder }
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn cli(&self, arguments: &[&str]) {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).args(arguments);
+        Process::start(&mut command).finish().expect_code(0);
+    }
+
+    fn stop(self) {
+        self.process.stop();
+        drop(self.folder);
+    }
+}
+
+/// Builds of `keep`, and how they have to be judged.
+const BUILDS: &[(&str, Expected)] = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-key", Different("changed downstream/1/request/args/0")),
+    ("other-value", Different("changed downstream/1/request/args/1/length")),
+    ("dropped-command", Different("omitted downstream/2")),
+    ("dropped-call", Different("omitted downstream/4")),
+    ("extra-command", Different("novel downstream/6")),
+    ("other-range", Different("changed downstream/0/request/args/2")),
+];
+
+fn keep(test: &str, needs: &[Need], via: &str, command: Vec<String>, own: &[(&'static str, Expected)]) {
+    if !require(test, &[needs, &[Need::Redis, Need::Sandbox]].concat()) {
+        return;
+    }
+    let server = Server::start();
+    server.cli(&["-n", "1", "SET", "picture", "\u{1}"]);
+    let service = Service::new(command, "KEEP_CHANGE", "keep listens")
+        .with("STORE", server.address())
+        .with("MODULES", tools().display());
+    let corpus = service.record(via, |client| {
+        assert_eq!(client.post("/tea", "green").status, 201);
+        assert_eq!(client.post("/milk", "oat\r\n\"cold\"").status, 201);
+        assert_eq!(client.get("/tea").status, 200);
+        assert_eq!(client.get("/wine").status, 404);
+        assert_eq!(client.get("/wrong").status, 409);
+        assert_eq!(client.get("/all").status, 200);
+    });
+    server.stop();
+    assert_eq!(called(&corpus, 0), ["MULTI", "SET", "INCRBY", "EXEC", "LPUSH", "GET"]);
+    assert_eq!(called(&corpus, 4), ["INCRBY"]);
+    service.expect(&[BUILDS, own].concat());
+    for _ in 0..9 {
+        service.expect(&[("none", Same)]);
+    }
+}
+
+/// The commands that an entry led to.
+fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
+    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
+    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+}
+
+#[test]
+fn python() {
+    let command = vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
+    keep("stores::redis::python", &[Need::Ebpf], "ebpf", command, &[("resp3", Same)]);
+}
+
+#[test]
+fn python_through_the_proxy() {
+    let command = vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
+    keep("stores::redis::python_through_the_proxy", &[], "proxy", command, &[]);
+}
+
+#[test]
+fn node() {
+    keep("stores::redis::node", &[Need::Node, Need::Ebpf], "ebpf", vec!["node".to_owned(), source("keep.mjs")], &[]);
+}
+
+/// A client in C with a pool that is opened at its start.
+#[test]
+fn webdis() {
+    if !require("stores::redis::webdis", &[Need::Redis, Need::Webdis, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let mut service = Service::new(Vec::new(), "WEBDIS_CHANGE", "Webdis");
+    let settings = |database: u8| {
+        format!(
+            r#"{{"redis_host": "127.0.0.1", "redis_port": {}, "http_host": "127.0.0.1", "http_port": {}, "daemonize": false,
+                "threads": 2, "pool_size": 3, "database": {database}, "verbosity": 4, "logfile": "/dev/stderr"}}"#,
+            server.port, service.port
+        )
+    };
+    let write = |name: &str, text: String| {
+        let path = service.folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder can be written");
+        path.display().to_string()
+    };
+    let (own, other) = (write("webdis.json", settings(0)), write("other.json", settings(3)));
+    service.command = vec!["webdis".to_owned(), own];
+    let corpus = service.record("ebpf", drive_webdis);
+    assert_eq!(called(&corpus, 0), ["SET"]);
+    service.expect(&[("none", Same)]);
+    service.command[1] = other;
+    service.expect(&[("another database", Different("added downstream/0/request/db"))]);
+    server.stop();
+}
+
+fn drive_webdis(client: &Client) {
+    for target in ["/SET/hello/world", "/GET/hello", "/GET/nothing", "/LPUSH/list/a/b", "/LRANGE/list/0/-1.json"] {
+        assert_eq!(client.get(target).status, 200);
+    }
+}
+
+/// A client in Go that opens a connection for each entry.
+#[test]
+fn redis_exporter() {
+    let needs = [Need::Redis, Need::RedisExporter, Need::Ebpf, Need::Sandbox];
+    if !require("stores::redis::redis_exporter", &needs) {
+        return;
+    }
+    let server = Server::start();
+    let mut service = Service::new(Vec::new(), "EXPORTER_CHANGE", "Providing metrics");
+    let address = format!("127.0.0.1:{}", service.port);
+    let command = ["prometheus-redis-exporter", "-web.listen-address", &address];
+    service.command = command.map(str::to_owned).to_vec();
+    let target = format!("/scrape?target=redis://{}", server.address());
+    service.record("ebpf", |client| assert_eq!(client.get(&target).status, 200));
+    server.stop();
+    let (finished, report) = service.replay("none");
+    let calls =
+        report.outcomes.iter().flat_map(|outcome| &outcome.differences).filter(|found| found.place != "response");
+    assert_eq!(calls.count(), 0, "{}", finished.stdout);
+    service.command.extend(["-check-single-keys".to_owned(), "db0=greeting".to_owned()]);
+    service.expect(&[("asks for a key", Different("novel downstream/5"))]);
+}
