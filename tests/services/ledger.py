@@ -19,8 +19,9 @@ ROWS = "SELECT name, balance, changed, tags, picture FROM accounts"
 
 def set_up(connection):
     connection.prepare_threshold = THRESHOLD
+    connection.autocommit = True
     connection.execute("SET application_name TO 'ledger'")
-    connection.commit()
+    connection.autocommit = False
 
 
 store = ConnectionPool(os.environ["STORE"], min_size=SIZE, max_size=SIZE, configure=set_up, open=True)

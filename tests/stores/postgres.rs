@@ -160,6 +160,53 @@ fn node() {
     ledger("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", command, &[], &[]);
 }
 
+/// What people type, with all that psql asks the catalogue for it.
+const SESSION: &str = r"
+\d accounts
+\dt+
+BEGIN;
+INSERT INTO entries VALUES (1, 5), (1, NULL) RETURNING *;
+SAVEPOINT a;
+SELECT nosuch;
+ROLLBACK TO a;
+COMMIT;
+COPY entries FROM STDIN (FORMAT csv);
+1,7
+\.
+COPY entries TO STDOUT;
+SELECT 2 AS two\; SELECT 3 AS three;
+DO $$ BEGIN RAISE NOTICE 'look'; END $$;
+LISTEN news; NOTIFY news, 'of today';
+SELECT * FROM accounts \gdesc
+";
+
+#[test]
+fn psql() {
+    if !require("stores::postgres::psql", &[Need::Postgres, Need::Python, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let command = vec!["python3".to_owned(), source("terminal.py")];
+    let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens").with("STORE", server.url());
+    service.record("ebpf", |client| {
+        let printed = client.post("/", SESSION).response;
+        let printed = String::from_utf8_lossy(&printed);
+        for expected in [
+            "Indexes:",
+            "column \"nosuch\" does not exist",
+            "INSERT 0 2",
+            "NOTICE:  look",
+            "three",
+            "1\t7.00",
+            "of today",
+        ] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    });
+    server.stop();
+    service.expect(&[("none", Same)]);
+}
+
 /// A client in Go that reads what the server says of itself.
 #[test]
 fn postgres_exporter() {

@@ -94,10 +94,14 @@ impl Conversation {
             }
             b'A' => {
                 let mut body = Reader(message.body);
-                let (Some(_), Some(channel), Some(payload)) = (body.i32(), body.string(), body.string()) else {
+                let (Some(process), Some(channel), Some(payload)) = (body.i32(), body.string(), body.string()) else {
                     return Err(Unreadable::Garbage);
                 };
-                let said = Value::map([("channel", Value::data(channel)), ("payload", Value::data(payload))]);
+                let said = Value::map([
+                    ("channel", Value::data(channel)),
+                    ("payload", Value::data(payload)),
+                    ("process", Value::number(process)),
+                ]);
                 if self.waiting.is_empty() {
                     return Ok(Told::Unasked(Value::map([("notification", said)])));
                 }
@@ -167,8 +171,14 @@ impl Conversation {
                 self.reply.member("authentication", Value::text(how));
                 Ok(Effect::More)
             }
-            // The key to cancel queries, and what of the protocol the server does not know.
-            (Step::Startup, b'K' | b'v') => Ok(Effect::More),
+            // The key behind it, to cancel queries, is of no use later.
+            (Step::Startup, b'K') => {
+                let process = Reader(body).i32().ok_or(Unreadable::Garbage)?;
+                self.reply.member("process", Value::number(process));
+                Ok(Effect::More)
+            }
+            // What of the protocol the server does not know.
+            (Step::Startup, b'v') => Ok(Effect::More),
             (Step::Parse, b'1') | (Step::Bind, b'2') | (Step::Close, b'3') => Ok(Effect::Done),
             (Step::DescribeStatement(statement), b't') => {
                 let oids = Reader(body).many(Reader::u32).ok_or(Unreadable::Garbage)?;

@@ -33,6 +33,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("integer_datetimes", "on"),
     ("standard_conforming_strings", "on"),
 ];
+/// The process that serves a connection, where nothing is recorded.
+const PROCESS: i32 = 1;
 /// Settings that clients are told when they change, by their names in lower case.
 const TOLD: &[(&str, &str)] = &[
     ("application_name", "application_name"),
@@ -175,15 +177,13 @@ impl Player {
             });
         }
         write(b'R', &mut said, |to| to.extend_from_slice(&0_u32.to_be_bytes()));
-        let settings_of = |response: &Value| {
-            response.get("settings").and_then(Value::as_list).filter(|told| !told.is_empty()).map(<[Value]>::to_vec)
-        };
-        let recorded = self.handshakes.response(request).and_then(settings_of);
-        let settings = recorded.or_else(|| {
+        let is_told = |response: &&Value| response.get("settings").is_some();
+        let recorded = self.handshakes.response(request).filter(is_told).or_else(|| {
             let all = self.handshakes.iter().filter(|(request, _)| request.get("startup").is_some());
-            all.filter_map(|(_, response)| settings_of(response)).next()
+            all.map(|(_, response)| response).find(is_told)
         });
         let pair = |name: &str, value: &str| Value::List(vec![Value::text(name), Value::text(value)]);
+        let settings = recorded.and_then(|told| told.get("settings")?.as_list()).map(<[Value]>::to_vec);
         let settings = settings.unwrap_or_else(|| {
             let asked = |name: &str| {
                 let found = options.iter().filter_map(Value::as_list).find(|pair| {
@@ -197,7 +197,11 @@ impl Player {
         });
         settings.iter().for_each(|setting| tell::setting(setting, &mut said));
         // Who cancels a query with this changes nothing.
-        write(b'K', &mut said, |to| to.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]));
+        let process = recorded.and_then(|told| told.get("process")?.as_number()).unwrap_or(PROCESS);
+        write(b'K', &mut said, |to| {
+            to.extend_from_slice(&process.to_be_bytes());
+            to.extend_from_slice(&0_u32.to_be_bytes());
+        });
         self.teller.ready(&mut said);
         said
     }

@@ -361,7 +361,8 @@ impl<'r> Told<'r> {
         for said in list("notifications") {
             let data = |name| said.get(name).and_then(Value::as_data).unwrap_or_default();
             write(b'A', to, |to| {
-                to.extend_from_slice(&1_u32.to_be_bytes());
+                let process = said.get("process").and_then(Value::as_number).unwrap_or(super::PROCESS);
+                to.extend_from_slice(&process.to_be_bytes());
                 write_string(data("channel"), to);
                 write_string(data("payload"), to);
             });
