@@ -16,12 +16,13 @@ mod tests;
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use bytes::Bytes;
 use regress_cassettes::{
-    Content, Exchange,
+    Content, Exchange, HttpExchange,
     diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::Request;
+use regress_protocols::{Request, http1::Message, http2};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -121,6 +122,11 @@ impl<'a> Asked<'a> {
         Asked { request, destination, tls, name, now, exact }
     }
 
+    /// Whether it says what a request to the same downstream said.
+    pub(crate) fn is_exactly(&self, recorded: &Message) -> bool {
+        Key::of(&self.name, self.destination.port(), self.tls, recorded.into()) == self.exact
+    }
+
     /// Whether an exchange was with this downstream, its address aside.
     fn is_for(&self, exchange: &Exchange) -> bool {
         exchange.downstream.as_deref() == Some(self.name.as_str())
@@ -161,6 +167,14 @@ impl Usage {
             self.left -= 1;
         }
         self.played[number] = true;
+    }
+
+    /// Takes back that an exchange was played.
+    pub(crate) fn take_back(&mut self, number: usize) {
+        if self.played[number] && !self.lent[number] {
+            self.left += 1;
+        }
+        self.played[number] = false;
     }
 
     /// Takes note that an exchange answers something else than it did; false when it is used already.
@@ -216,6 +230,12 @@ impl Usage {
             }
         }
     }
+}
+
+/// What counts of a request besides its body.
+fn canonical_head(request: &Message) -> Vec<u8> {
+    let head = http2::with_body(Message { body: Bytes::new(), ..request.clone() }, Bytes::new(), &[], None, true);
+    diff::canonical_request(&head, &Applied::none())
 }
 
 /// What a cassette has for a request.
@@ -285,6 +305,35 @@ impl Stage<'_> {
             }
         }
         if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
+    }
+
+    /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
+    /// several that go on in the same way it is the first; where it is not clear how the request goes on, none.
+    pub(crate) fn begin(self, asked: &Asked<'_>) -> Option<usize> {
+        let request = asked.request.http()?;
+        let index = self.shelf.index();
+        if index.interleaved.is_empty() || !self.library.reaches(&asked.name, asked.destination.ip()) {
+            return None;
+        }
+        let head = canonical_head(request);
+        let recorded = |number: usize| self.shelf.cassette.downstream[number].http();
+        let fits = |number: &usize| {
+            let exchange = &self.shelf.cassette.downstream[*number];
+            let begins = |http: &HttpExchange| {
+                let turn = http.interleaved.first().is_some_and(|(asked, _)| *asked <= request.body.len() as u64);
+                turn && http.request.body.starts_with(&request.body) && canonical_head(&http.request) == head
+            };
+            asked.is_for(exchange) && exchange.http().is_some_and(begins)
+        };
+        let fitting: Vec<usize> = index.interleaved.iter().copied().filter(fits).collect();
+        let again = fitting.last().filter(|_| self.scope == HitScope::Ambient).copied();
+        let number = fitting.iter().copied().find(|number| !self.usage.played[*number]).or(again)?;
+        let same = |other: usize| recorded(other).map(|http| &http.request.body);
+        if fitting.iter().any(|other| !self.usage.played[*other] && same(*other) != same(number)) {
+            return None;
+        }
+        self.usage.play(number, true);
+        Some(number)
     }
 
     /// Takes the first exchange that fits on a rung below the highest.

@@ -35,6 +35,8 @@ pub enum Need {
     Httpbin,
     /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
     Redis,
+    /// grpcio and grpc-js, as `tests/install.sh` puts them.
+    Grpc,
     /// webdis.
     Webdis,
     /// Prometheus' exporter for Redis.
@@ -91,6 +93,8 @@ impl Need {
             Need::Redis => runs("redis-server", &["--version"])
                 .and(installed("node_modules/ioredis"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Grpc => installed("node_modules/@grpc/grpc-js")
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),
             Need::RedisExporter => runs("prometheus-redis-exporter", &["-version"]),
             Need::Postgres => postgres_programs()

@@ -1,3 +1,5 @@
+mod silence;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -113,8 +115,15 @@ fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
 fn upgrade(turns: Vec<Turn>, ended: Ended) -> Exchange {
     let request = request("GET /ws HTTP/1.1\r\nHost: payments:8080\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n");
     let response = response_to(&request, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\n\r\n");
-    let http =
-        HttpExchange { request, interim: Vec::new(), response: Some(response), streamed: Vec::new(), upgraded: turns };
+    let http = HttpExchange {
+        request,
+        interim: Vec::new(),
+        response: Some(response),
+        streamed: Vec::new(),
+        upgraded: turns,
+        reset: None,
+        interleaved: Vec::new(),
+    };
     exchange(PAYMENTS, false, Content::Http1(http), ended)
 }
 
