@@ -32,7 +32,7 @@ pub struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Speaker {
     pub protocol: Protocol,
-    /// What it said of itself, as far as that was recorded.
+    /// What it said to requests that its player answers by itself.
     pub handshakes: Arc<Handshakes>,
 }
 
@@ -53,7 +53,9 @@ impl Survey {
             if let Some(wire) = exchange.wire() {
                 let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
                 let speaker = self.speakers.entry(peer).or_insert_with(unknown);
-                if let Some(response) = wire.response.as_ref().filter(|_| wire.protocol.is_handshake(&wire.request)) {
+                if let Some(response) = &wire.response
+                    && wire.protocol.is_handshake(&wire.request)
+                {
                     Arc::make_mut(&mut speaker.handshakes).learn(&wire.request, response);
                 }
             }
@@ -74,8 +76,8 @@ impl Survey {
         self.http2.extend(other.http2);
         for (peer, speaker) in other.speakers {
             match self.speakers.entry(peer) {
+                Entry::Vacant(entry) => drop(entry.insert(speaker)),
                 Entry::Occupied(mut known) => Arc::make_mut(&mut known.get_mut().handshakes).merge(&speaker.handshakes),
-                Entry::Vacant(unknown) => drop(unknown.insert(speaker)),
             }
         }
     }

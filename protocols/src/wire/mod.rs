@@ -17,13 +17,15 @@ pub use server::{Server, Step};
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, postgres, redis};
+use crate::{Operation, Value, mysql, postgres, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Redis, RESP2 and RESP3.
     Redis,
+    /// MySQL and MariaDB.
+    Mysql,
     /// PostgreSQL, version 3 of its protocol.
     Postgres,
 }
@@ -53,12 +55,13 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Postgres];
+    pub const ALL: [Protocol; 3] = [Protocol::Redis, Protocol::Mysql, Protocol::Postgres];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
             Protocol::Redis => "redis",
+            Protocol::Mysql => "mysql",
             Protocol::Postgres => "postgresql",
         }
     }
@@ -79,6 +82,7 @@ impl Protocol {
     fn looks(self, opening: Opening<'_>) -> Detected {
         match self {
             Protocol::Redis => redis::detect(opening),
+            Protocol::Mysql => mysql::detect(opening),
             Protocol::Postgres => postgres::detect(opening),
         }
     }
@@ -93,6 +97,7 @@ impl Protocol {
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
             Protocol::Redis => Box::<redis::Conversation>::default(),
+            Protocol::Mysql => Box::<mysql::Conversation>::default(),
             Protocol::Postgres => Box::<postgres::Conversation>::default(),
         }
     }
@@ -101,6 +106,7 @@ impl Protocol {
     pub fn server(self, handshakes: &Arc<Handshakes>) -> Box<dyn Server> {
         match self {
             Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
+            Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
             Protocol::Postgres => Box::new(postgres::Player::new(Arc::clone(handshakes))),
         }
     }
@@ -109,6 +115,7 @@ impl Protocol {
     pub fn operation(self, request: &Value) -> Operation {
         match self {
             Protocol::Redis => redis::operation(request),
+            Protocol::Mysql => mysql::operation(request),
             Protocol::Postgres => postgres::operation(request),
         }
     }
@@ -118,6 +125,7 @@ impl Protocol {
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_handshake(request),
+            Protocol::Mysql => mysql::is_handshake(request),
             Protocol::Postgres => postgres::is_handshake(request),
         }
     }
@@ -126,6 +134,7 @@ impl Protocol {
     pub fn is_write(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_write(request),
+            Protocol::Mysql => mysql::is_write(request),
             Protocol::Postgres => postgres::is_write(request),
         }
     }
@@ -134,6 +143,7 @@ impl Protocol {
     pub fn line(self, request: &Value) -> String {
         match self {
             Protocol::Redis => redis::line(request),
+            Protocol::Mysql => mysql::line(request),
             Protocol::Postgres => postgres::line(request),
         }
     }
