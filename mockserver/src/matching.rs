@@ -238,6 +238,17 @@ fn canonical_head(request: &Message) -> Vec<u8> {
     diff::canonical_request(&head, &Applied::none())
 }
 
+/// What a cassette has for the beginning of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// The exchange with this index, now used.
+    Of(usize),
+    /// Nothing can be said before more of it has come.
+    Open,
+    /// A request with this head was answered before it was over, and none that was recorded goes on like this.
+    Deviates,
+}
+
 /// What a cassette has for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -309,31 +320,43 @@ impl Stage<'_> {
 
     /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
     /// several that go on in the same way it is the first; where it is not clear how the request goes on, none.
-    pub(crate) fn begin(self, asked: &Asked<'_>) -> Option<usize> {
-        let request = asked.request.http()?;
+    pub(crate) fn begin(self, asked: &Asked<'_>) -> Beginning {
+        let Some(request) = asked.request.http() else { return Beginning::Open };
         let index = self.shelf.index();
         if index.interleaved.is_empty() || !self.library.reaches(&asked.name, asked.destination.ip()) {
-            return None;
+            return Beginning::Open;
         }
-        let head = canonical_head(request);
-        let recorded = |number: usize| self.shelf.cassette.downstream[number].http();
-        let fits = |number: &usize| {
-            let exchange = &self.shelf.cassette.downstream[*number];
-            let begins = |http: &HttpExchange| {
-                let turn = http.interleaved.first().is_some_and(|(asked, _)| *asked <= request.body.len() as u64);
-                turn && http.request.body.starts_with(&request.body) && canonical_head(&http.request) == head
-            };
-            asked.is_for(exchange) && exchange.http().is_some_and(begins)
+        let recorded = |number: usize| {
+            let exchange = &self.shelf.cassette.downstream[number];
+            exchange.http().filter(|_| asked.is_for(exchange))
         };
-        let fitting: Vec<usize> = index.interleaved.iter().copied().filter(fits).collect();
+        let goes_on = |http: &HttpExchange| http.request.body.starts_with(&request.body);
+        let head = canonical_head(request);
+        let alike = |number: &usize| recorded(*number).is_some_and(|http| canonical_head(&http.request) == head);
+        let fits = |number: &usize| {
+            let answers = |http: &HttpExchange| {
+                http.interleaved.first().is_some_and(|(after, _)| *after <= request.body.len() as u64)
+            };
+            recorded(*number).is_some_and(|http| answers(http) && goes_on(http))
+        };
+        let alike: Vec<usize> = index.interleaved.iter().copied().filter(alike).collect();
+        let fitting: Vec<usize> = alike.iter().copied().filter(fits).collect();
         let again = fitting.last().filter(|_| self.scope == HitScope::Ambient).copied();
-        let number = fitting.iter().copied().find(|number| !self.usage.played[*number]).or(again)?;
+        let Some(number) = fitting.iter().copied().find(|number| !self.usage.played[*number]).or(again) else {
+            let operation = asked.request.operation();
+            let may_go_on = |http: &HttpExchange| {
+                goes_on(http) && http.is_http2() && Request::Http(&http.request).operation() == operation
+            };
+            let numbers = 0..self.shelf.cassette.downstream.len();
+            let deviates = !alike.is_empty() && !numbers.filter_map(recorded).any(may_go_on);
+            return if deviates { Beginning::Deviates } else { Beginning::Open };
+        };
         let same = |other: usize| recorded(other).map(|http| &http.request.body);
         if fitting.iter().any(|other| !self.usage.played[*other] && same(*other) != same(number)) {
-            return None;
+            return Beginning::Open;
         }
         self.usage.play(number, true);
-        Some(number)
+        Beginning::Of(number)
     }
 
     /// Takes the first exchange that fits on a rung below the highest.

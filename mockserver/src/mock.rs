@@ -28,7 +28,7 @@ use crate::{
     intercept::{self, CatchUp, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
-    matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
+    matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
     silence::{Silence, Silent},
@@ -251,6 +251,17 @@ pub(crate) enum Reply {
     Recorded(Recorded),
     /// Why nothing was.
     Miss(String),
+}
+
+/// What is said to a request that is not over.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// What was recorded, as far as it was said by then.
+    Recorded(HitScope, Recorded),
+    /// Nothing yet.
+    Open,
+    /// Nothing: it cannot go on as anything that was recorded.
+    Deviates,
 }
 
 /// An exchange of a cassette that somebody keeps.
@@ -483,15 +494,20 @@ impl Shared {
 
     /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
     /// is told by [`Shared::conclude`].
-    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Option<(HitScope, Recorded)> {
+    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Begin {
         let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let mut deviates = false;
         let mut state = self.state();
         for (whose, shelf) in self.shelves(&state) {
-            if let Some(number) = self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
-                return Some((whose, Recorded { cassette: Arc::clone(&shelf.cassette), number }));
+            match self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
+                Beginning::Of(number) => {
+                    return Begin::Recorded(whose, Recorded { cassette: Arc::clone(&shelf.cassette), number });
+                }
+                Beginning::Open => {}
+                Beginning::Deviates => deviates = true,
             }
         }
-        None
+        if deviates { Begin::Deviates } else { Begin::Open }
     }
 
     /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.

@@ -102,9 +102,17 @@ impl Pairer {
     /// The protocol is known: what was held back goes on.
     fn settle(&mut self, protocol: Option<Protocol>) {
         self.settle_as(match protocol {
+            None if self.is_unasked_http2() => State::Http2(Box::new(http2::Pairer::new(self.limits)), Drained::new()),
             None => State::Http1(Box::new(http1::Pairer::new(false, self.limits))),
             Some(protocol) => State::Wire(protocol, Box::new(Fifo::new(protocol, 0, LONGEST_MESSAGE)), Drained::new()),
         });
+    }
+
+    /// Whether a server of HTTP/2 has said what it begins with, and the client nothing.
+    fn is_unasked_http2(&self) -> bool {
+        let State::Fresh(said) = &self.state else { return false };
+        let server: Vec<u8> = said.iter().flat_map(|(_, _, bytes)| bytes).copied().take(wire::ENOUGH).collect();
+        said.iter().all(|(_, from, _)| *from == Side::Server) && http2::detect_server(&server) == Http2::Http2
     }
 
     fn settle_as(&mut self, state: State) {
@@ -254,5 +262,70 @@ fn first(said: &[(Mark, Side, Bytes)]) -> First {
         Some((_, Detected::NeedMore)) => First::NeedMore,
         _ if http == Http::NeedMore => First::NeedMore,
         Some((_, Detected::No)) | None => First::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::PairedContent;
+
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    /// GET / without authority, by the fixed table of HPACK alone, on stream 1; and 200 to it.
+    const GET: &[u8] = b"\0\0\x03\x01\x05\0\0\0\x01\x82\x84\x86";
+    const OK: &[u8] = b"\0\0\x01\x01\x05\0\0\0\x01\x88";
+
+    fn found(pairer: &mut Pairer) -> Vec<PairedContent> {
+        let content = |event| if let PairEvent::Done(paired) = event { Some(paired.content) } else { None };
+        std::iter::from_fn(|| pairer.next()).filter_map(content).collect()
+    }
+
+    fn is_http2(content: &PairedContent) -> bool {
+        matches!(content, PairedContent::Http1 { request, response: Some(_), .. } if request.is_http2())
+    }
+
+    #[test]
+    fn http2_is_told_whoever_speaks_first() {
+        for server_first in [false, true] {
+            let mut pairer = Pairer::new(false, Limits::default());
+            let mut say = |from, bytes: &[u8]| bytes.chunks(5).for_each(|piece| pairer.data(1, from, piece));
+            if server_first {
+                say(Side::Server, SETTINGS);
+            }
+            say(Side::Client, http2::PREFACE);
+            say(Side::Client, &[SETTINGS, GET].concat());
+            say(Side::Server, OK);
+            assert!(pairer.is_multiplexed());
+            let found = found(&mut pairer);
+            assert!(matches!(&found[..], [only] if is_http2(only)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_http2_that_nobody_asks_has_no_exchange() {
+        let mut pairer = Pairer::new(false, Limits::default());
+        pairer.data(1, Side::Server, SETTINGS);
+        pairer.closed(2);
+        assert_eq!(found(&mut pairer), []);
+    }
+
+    #[test]
+    fn a_server_that_only_seems_to_begin_http2_is_opaque() {
+        let mut pairer = Pairer::new(false, Limits::default());
+        pairer.data(1, Side::Server, SETTINGS);
+        pairer.data(2, Side::Client, b"something else entirely");
+        pairer.closed(3);
+        assert!(matches!(&found(&mut pairer)[..], [PairedContent::Opaque(turns)] if turns.len() == 2));
+    }
+
+    #[test]
+    fn http2_that_was_joined_is_told_by_its_frames() {
+        let mut pairer = Pairer::new(true, Limits::default());
+        pairer.data(1, Side::Server, b"the rest of something");
+        pairer.data(2, Side::Client, GET);
+        assert_eq!(pairer.is_read(), Some(true));
+        pairer.data(3, Side::Server, OK);
+        let found = found(&mut pairer);
+        assert!(matches!(&found[..], [PairedContent::Opaque(_), new] if is_http2(new)), "{found:?}");
     }
 }

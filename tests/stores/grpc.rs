@@ -1,6 +1,6 @@
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
-use regress_cassettes::Exchange;
+use regress_cassettes::{Ended, Exchange};
 
 use super::{
     Expected::{self, Different, Same},
@@ -86,6 +86,8 @@ fn drive(client: &Client) {
 /// The methods of the stock that were called.
 fn called(corpus: &Corpus) -> Vec<String> {
     let calls = corpus.cassettes.iter().flat_map(|cassette| &cassette.downstream);
+    // `localhost` is tried at ::1 first.
+    let calls = calls.filter(|call| call.ended != Ended::Refused);
     let method = |call: &Exchange| http(call).request.path().rsplit('/').next().unwrap_or_default().to_owned();
     calls.map(method).collect()
 }
@@ -158,6 +160,7 @@ fn python_calls_inside_tls() {
     let corpus = service.record("proxy", drive);
     stock.process.stop();
     assert_eq!(called(&corpus), ["Get", "List", "Reserve", "Watch", "Get"]);
-    assert!(corpus.cassettes.iter().flat_map(|cassette| &cassette.downstream).all(|call| call.connection.tls));
+    let calls = corpus.cassettes.iter().flat_map(|cassette| &cassette.downstream);
+    assert!(calls.filter(|call| call.ended != Ended::Refused).all(|call| call.connection.tls));
     service.expect(&[("none", Same), ("changed-field", Different("changed downstream/0/request/body/0/1"))]);
 }

@@ -157,3 +157,112 @@ fn php() {
     ];
     orders(service, "ebpf", &calls, &builds);
 }
+
+/// What people type.
+const SESSION: &str = r"
+SHOW TABLES;
+DESCRIBE orders;
+INSERT INTO orders (name, quantity) VALUES ('milk', 2), ('tea', NULL);
+SELECT * FROM orders;
+SELECT number, name FROM orders WHERE name = 'milk'\G
+UPDATE stock SET left_over = 'many' WHERE name = 'tea';
+BEGIN;
+DELETE FROM orders;
+ROLLBACK;
+SELECT nosuch;
+USE information_schema
+SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME = 'shop';
+USE nosuch
+USE shop
+SELECT COUNT(*) AS still FROM orders;
+DELIMITER //
+CREATE PROCEDURE two() BEGIN SELECT 1 AS one; SELECT 2 AS two; END//
+CALL two()//
+";
+
+#[test]
+fn command_line() {
+    if !require("stores::mysql::command_line", &[Need::Mysql, Need::Python, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let command = vec!["python3".to_owned(), source("monitor.py")];
+    let service = Service::new(command, "MONITOR_CHANGE", "monitor listens").with("STORE", server.address());
+    service.record("ebpf", |client| {
+        let printed = client.post("/", SESSION).response;
+        let printed = String::from_utf8_lossy(&printed);
+        for expected in
+            ["auto_increment", "name: milk", "Unknown column 'nosuch'", "to database 'nosuch'", "| still |", "| two |"]
+        {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    });
+    server.stop();
+    service.expect(&[("none", Same)]);
+}
+
+/// A client in PHP that makes up its statements, with a page of its own for each. What it answers is never the same twice.
+#[test]
+fn adminer() {
+    let needs = [Need::Mysql, Need::PhpMysql, Need::Adminer, Need::Curl, Need::Ebpf, Need::Sandbox];
+    if !require("stores::mysql::adminer", &needs) {
+        return;
+    }
+    let server = Server::start();
+    let mut service = Service::new(Vec::new(), "ADMINER_CHANGE", "Development Server");
+    let folder = service.folder.path().to_owned();
+    let copy = |name: &str| {
+        let to = folder.join(name);
+        let mut command = Command::new("cp");
+        Process::start(command.args(["-rL", "/usr/share/adminer"]).arg(&to)).finish().expect_code(0);
+        to.join("adminer").display().to_string()
+    };
+    let (same, other) = (copy("same"), copy("other"));
+    let limits = std::path::Path::new(&other).join("include/adminer.inc.php");
+    let source = std::fs::read_to_string(&limits).expect("Adminer can be read");
+    assert!(source.contains(r#": "50""#));
+    std::fs::write(&limits, source.replace(r#": "50""#, r#": "51""#)).expect("the folder can be written");
+    let settings = ["session.save_path", "upload_tmp_dir"].map(|name| format!("{name}={}", folder.display()));
+    let address = format!("127.0.0.1:{}", service.port);
+    let command = |root: &str| {
+        ["php", "-d", &settings[0], "-d", &settings[1], "-S", &address, "-t", root].map(str::to_owned).to_vec()
+    };
+    service.command = command(&same);
+    let store = server.address();
+    let jar = folder.join("cookies").display().to_string();
+    let ask = |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        let asked = Process::start(curl.args(["--silent", "--show-error", "--fail"]).args(more)).finish();
+        asked.expect_code(0);
+        asked.stdout
+    };
+    let corpus = service.record("ebpf", |_| {
+        let login = format!(
+            "auth[driver]=server&auth[server]={store}&auth[username]=app&auth[password]=secret&auth[db]=shop&auth[permanent]=1"
+        );
+        ask(&["--cookie-jar", &jar, "--data", &login, &format!("http://{address}/")]);
+        // Without its session, which knows what was asked before, each page is made from the beginning.
+        let cookies = std::fs::read_to_string(&jar).expect("curl wrote it");
+        let key = cookies.lines().find_map(|line| line.split_once("adminer_permanent\t")).expect("it remembers the login").1;
+        let key = format!("adminer_permanent={key}");
+        let page = |more: &str| {
+            ask(&["--cookie", &key, &format!("http://{address}/?server={store}&username=app&db=shop{more}")])
+        };
+        assert!(page("").contains("stock"));
+        assert!(page("&table=orders").contains("quantity"));
+        assert!(page("&select=stock").contains("milk"));
+    });
+    server.stop();
+    let calls = corpus.cassettes.iter().map(|cassette| cassette.downstream.len()).collect::<Vec<_>>();
+    assert!(calls[1..].iter().all(|calls| *calls > 3), "{calls:?}");
+    let differing = |service: &Service| {
+        let (_, report) = service.replay("none");
+        let found = report.outcomes.into_iter().flat_map(|outcome| outcome.differences);
+        let calls = found.filter(|found| found.place != "response");
+        calls.map(|found| format!("{} {}", found.kind, found.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(differing(&service), Vec::<String>::new());
+    service.command = command(&other);
+    let found = differing(&service);
+    assert!(found.iter().any(|found| found.starts_with("changed") && found.ends_with("/request/sql")), "{found:?}");
+}

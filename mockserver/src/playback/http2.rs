@@ -28,7 +28,7 @@ use tokio::{
 use super::{Ending, LINGER, early};
 use crate::{
     miss,
-    mock::{HitScope, Place, Recorded, Reply, Shared},
+    mock::{Begin, HitScope, Place, Recorded, Reply, Shared},
 };
 
 /// How much a client may send ahead, for a stream and for all of them: all of it is kept anyway.
@@ -297,13 +297,20 @@ impl Asked {
         let may_begin = shared.may_begin();
         while !self.stream.is_end_stream() {
             if may_begin && begun.is_none() {
-                begun = shared.begin(place, &self.so_far()).map(|(scope, recorded)| {
-                    let sender = recorded.exchange().http().map(|http| {
-                        inform(respond, http);
-                        Sender::of(http)
-                    });
-                    Begun { scope, recorded, sender: sender.expect("only what is HTTP is begun") }
-                });
+                match shared.begin(place, &self.so_far()) {
+                    Begin::Recorded(scope, recorded) => {
+                        let sender = recorded.exchange().http().map(|http| {
+                            inform(respond, http);
+                            Sender::of(http)
+                        });
+                        begun = sender.map(|sender| Begun { scope, recorded, sender });
+                    }
+                    Begin::Open => {}
+                    Begin::Deviates => {
+                        self.is_whole = false;
+                        return None;
+                    }
+                }
             }
             if let Some(Begun { recorded, sender, .. }) = &mut begun
                 && let Some(http) = recorded.exchange().http()
@@ -350,3 +357,6 @@ impl Asked {
         http2::with_body(self.head, self.body.freeze(), &self.frames, self.trailers, self.is_whole)
     }
 }
+
+#[cfg(test)]
+mod tests;

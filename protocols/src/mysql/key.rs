@@ -29,7 +29,7 @@ pub(super) fn is_login(request: &Value) -> bool {
 pub fn is_handshake(request: &Value) -> bool {
     match text(request, "command") {
         "login" | "prepare" | "init_db" => true,
-        "query" => request.get("db").is_none() && settings::of(text(request, "sql")).is_some(),
+        "query" => settings::of(text(request, "sql")).is_some(),
         _ => false,
     }
 }

@@ -256,10 +256,8 @@ impl Player {
     /// shows, and says when it is executed what its columns are.
     fn prepare(&mut self, request: &Value, recorded: Option<Value>, then: Then) -> Option<()> {
         let sql = request.get("sql")?;
-        let is_same = |other: &Value| {
-            other.get("sql") == Some(sql) && other.get("command").and_then(Value::as_text) == Some("prepare")
-        };
-        let elsewhere = || self.known.iter().find(|(other, told)| is_same(other) && told.get("error").is_none());
+        let is_known = |(other, told): &(&Value, &Value)| is_same(other, request) && told.get("error").is_none();
+        let elsewhere = || self.known.iter().find(is_known);
         let told = recorded.or_else(|| elsewhere().map(|(_, told)| told.clone())).unwrap_or_else(|| {
             let params =
                 vec![Value::map([("name", Value::text("?"))]); sql.as_text().map_or(0, settings::placeholders)];
@@ -271,11 +269,20 @@ impl Player {
         Some(())
     }
 
-    /// Rows of what is known without a database.
+    /// Rows of what is known without a database: of another default schema, or what a server has by default.
     fn show(&self, request: &Value) -> Option<Value> {
+        let items = settings::asked(request.get("sql")?.as_text()?).unwrap_or_default();
+        if !settings::asks_for_schema(&items)
+            && let Some((_, told)) = self.known.iter().find(|(other, _)| is_same(other, request))
+        {
+            return Some(told.clone());
+        }
+        if items.is_empty() {
+            return None;
+        }
         let greeting = self.session.greeting.as_ref()?;
-        let version = Value::data(&greeting.version);
-        let items = settings::asked(request.get("sql")?.as_text()?)?;
+        // What MariaDB puts before its version when it greets.
+        let version = Value::data(greeting.version.strip_prefix(b"5.5.5-").unwrap_or(&greeting.version));
         let mut row = Vec::with_capacity(items.len());
         for item in &items {
             row.push(match &item.expression {
@@ -347,6 +354,11 @@ fn welcome(known: &Handshakes, login: &Value) -> End {
     let others = || known.iter().filter(|(request, _)| key::is_login(request)).map(|(_, told)| told);
     let told = known.response(login).filter(is_in).or_else(|| others().find(is_in));
     told.map_or_else(|| End::with_status(status::AUTOCOMMIT), End::of_value)
+}
+
+/// Whether two requests say the same but for the default schema.
+fn is_same(one: &Value, other: &Value) -> bool {
+    ["command", "sql", "attributes"].iter().all(|name| one.get(name) == other.get(name))
 }
 
 /// What a request that concerns the connection sets.

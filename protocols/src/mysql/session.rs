@@ -272,19 +272,26 @@ impl Session {
             attributes = read_attributes(&mut reader).ok_or(Unreadable::Garbage)?;
         }
         let sql = Value::data(reader.rest());
-        let setting = sql.as_text().and_then(settings::of);
-        let is_load = sql.as_text().is_some_and(|sql| first_word(sql) == "LOAD");
-        let loads = if is_load { Then::Loads(sql.clone()) } else { Then::Nothing };
+        let text = sql.as_text().unwrap_or_default();
+        let setting = settings::of(text);
+        let then = match &setting {
+            Some(Setting::Schema(name)) => Some(name.clone()),
+            _ => settings::chosen_among(text),
+        };
+        let before = self.schema.clone();
+        let then = match then {
+            Some(name) => Then::Schema(self.schema.replace(Value::text(name))),
+            None if first_word(text) == "LOAD" => Then::Loads(sql.clone()),
+            None => Then::Nothing,
+        };
+        let asks_where = !matches!(setting, Some(Setting::Schema(_) | Setting::Set { .. }));
         let value = Members::new()
             .with("command", Value::text("query"))
             .with("sql", sql)
-            .maybe("attributes", (!attributes.is_empty()).then_some(Value::List(attributes)));
-        let Some(setting) = setting else { return Ok(self.work(value, Kind::Text, loads)) };
-        let then = match setting {
-            Setting::Schema(name) => Then::Schema(self.schema.replace(Value::text(name))),
-            Setting::Set { .. } | Setting::Show => Then::Nothing,
-        };
-        Ok(setup(value.into(), Kind::Text, then))
+            .maybe("attributes", (!attributes.is_empty()).then_some(Value::List(attributes)))
+            .maybe("db", before.filter(|_| asks_where))
+            .into();
+        Ok(Asked { ask: Ask { value, setup: setting.is_some(), answered: true }, kind: Kind::Text, then })
     }
 
     fn prepare(&mut self, sql: &[u8]) -> Result<Asked, Unreadable> {

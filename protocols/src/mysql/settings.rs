@@ -76,6 +76,18 @@ fn words(sql: &str) -> Option<Vec<String>> {
     Some(tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).map(ToString::to_string).collect())
 }
 
+/// The default schema that the last `USE` among several statements chooses.
+pub(super) fn chosen_among(sql: &str) -> Option<String> {
+    if !sql.contains(';') || sql.len() > LONGEST {
+        return None;
+    }
+    let words = words(sql)?;
+    words.split(|word| word == ";").rev().find_map(|statement| match statement {
+        [word, schema] if word.eq_ignore_ascii_case("use") => Some(unquoted(schema)),
+        _ => None,
+    })
+}
+
 /// How many `?` a statement has outside of strings and comments.
 pub(super) fn placeholders(sql: &str) -> usize {
     let is_placeholder = |token: &&Token| matches!(token, Token::Placeholder(_));
@@ -165,6 +177,12 @@ pub(super) enum Expression {
     Function(String),
     /// Anything else.
     Other,
+}
+
+/// Whether it asks for the default schema.
+pub(super) fn asks_for_schema(items: &[Item]) -> bool {
+    let is_schema = |name: &str| matches!(name, "database" | "schema");
+    items.iter().any(|item| matches!(&item.expression, Expression::Function(name) if is_schema(name)))
 }
 
 /// What a SELECT without anything else asks for.
@@ -335,6 +353,15 @@ mod tests {
         assert_eq!(asked[1].expression, Expression::Variable("license".to_owned()));
         assert_eq!(asked[2].expression, Expression::Function("version".to_owned()));
         assert_eq!(asked[3].expression, Expression::Variable("init_connect".to_owned()));
+    }
+
+    #[test]
+    fn a_schema_is_chosen_among_other_statements() {
+        assert_eq!(chosen_among("SELECT 1; USE `a`; use b; SELECT ';'"), Some("b".to_owned()));
+        assert_eq!(chosen_among("SELECT 'USE a; use b'"), None);
+        assert!(
+            asks_for_schema(&asked("SELECT 1, SCHEMA()").unwrap()) && !asks_for_schema(&asked("SELECT 1").unwrap())
+        );
     }
 
     #[test]

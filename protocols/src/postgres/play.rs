@@ -113,6 +113,10 @@ impl Player {
                 self.asked.clear();
                 self.steps.push_back(if secure { Step::Secure(b"S".to_vec()) } else { Step::Say(b"N".to_vec()) });
             }
+            // Another database than any that was recorded: what it would answer is not known.
+            [Asked::Startup] if !self.knows_database(&value) => {
+                self.steps.extend([Step::Judge(value), Step::Close]);
+            }
             [Asked::Startup] => {
                 self.asked.clear();
                 let greeting = self.let_in(&value);
@@ -124,6 +128,12 @@ impl Player {
                 self.steps.push_back(Step::Say(said));
             }
         }
+    }
+
+    /// Whether some recorded connection was for the database that a start-up names, or none was seen from its beginning.
+    fn knows_database(&self, startup: &Value) -> bool {
+        let mut recorded = self.handshakes.iter().filter_map(|(request, _)| database(request)).peekable();
+        recorded.peek().is_none() || recorded.any(|known| Some(known) == database(startup))
     }
 
     /// The answer to what concerns the connection.
@@ -217,6 +227,16 @@ impl Player {
         }
         said
     }
+}
+
+/// The database that a start-up is for: the one that is named like the user where it names none.
+fn database(request: &Value) -> Option<&Value> {
+    let settings = request.get("startup")?.as_list()?;
+    let named = |wanted: &str| {
+        let pairs = settings.iter().filter_map(Value::as_list);
+        pairs.filter(|pair| pair.first().and_then(Value::as_text) == Some(wanted)).find_map(|pair| pair.get(1))
+    };
+    named("database").or_else(|| named("user"))
 }
 
 impl Server for Player {

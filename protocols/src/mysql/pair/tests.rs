@@ -184,6 +184,8 @@ fn the_default_schema_is_part_of_what_is_asked() {
         (command(QUERY, "SELECT 1"), texts()),
         (command(2, "nosuch"), unknown),
         (command(QUERY, "SELECT 1"), texts()),
+        (command(QUERY, "SELECT 1; USE other"), texts()),
+        (command(QUERY, "SELECT DATABASE()"), texts()),
     ] {
         fifo.data(1, Side::Client, &said);
         fifo.data(2, Side::Server, &told(&response, Shape::Text, USUAL));
@@ -192,7 +194,11 @@ fn the_default_schema_is_part_of_what_is_asked() {
     let all = recorded(&mut fifo);
     let schemas: Vec<_> = [0, 2, 4].map(|number| all[number].0.get("db").cloned()).into();
     assert_eq!(schemas, [None, Some(Value::text("shop")), Some(Value::text("shop"))]);
-    assert_eq!([all[1].1, all[3].1], [true, true]);
+    assert_eq!(
+        [5, 6].map(|number| all[number].0.get("db").cloned()),
+        ["shop", "other"].map(|name| Some(Value::text(name)))
+    );
+    assert_eq!([1, 3, 5, 6].map(|number| all[number].1), [true, true, false, true]);
 }
 
 proptest! {

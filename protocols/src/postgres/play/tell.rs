@@ -143,7 +143,11 @@ impl Teller {
                     self.all(step, &mut told, to);
                     Ok(())
                 }
-                Step::Encryption { .. } | Step::Startup => Ok(()),
+                Step::Startup => {
+                    self.fail(&mut told, to);
+                    return;
+                }
+                Step::Encryption { .. } => Ok(()),
             };
             if let Err(error) = done {
                 told.error = Some(error);

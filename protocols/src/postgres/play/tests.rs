@@ -67,7 +67,8 @@ fn everybody_is_let_in_as_the_recorded_server_did() {
     assert_eq!(said(&step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f")), b"N");
     assert_eq!(tags(&said(&step(&mut player, &startup()))), "RSSSSSSSSSSSKZ");
 
-    let request = Value::map([("startup", Value::List(Vec::new())), ("version", Value::text("3.0"))]);
+    let user = Value::List(vec![Value::text("user"), Value::text("regress")]);
+    let request = Value::map([("startup", Value::List(vec![user])), ("version", Value::text("3.0"))]);
     let setting = Value::List(vec![Value::text("server_version"), Value::text("99")]);
     let response = Value::map([("settings", Value::List(vec![setting]))]);
     let tls = (Value::map([("encryption", Value::text("tls"))]), Value::map([("accepted", Value::Bool(true))]));
@@ -80,6 +81,24 @@ fn everybody_is_let_in_as_the_recorded_server_did() {
     assert_eq!(tags(&greeting), "RSKZ");
     assert!(greeting.windows(18).any(|part| part == b"server_version\x0099\0"));
     assert_eq!(step(&mut player, &message(b'X', b"")), [Step::Close]);
+}
+
+#[test]
+fn a_database_of_which_nothing_was_recorded_is_refused() {
+    let of = |database: &str| {
+        let pair = |name: &str, value: &str| Value::List(vec![Value::text(name), Value::text(value)]);
+        Value::map([("startup", Value::List(vec![pair("user", "regress"), pair("database", database)]))])
+    };
+    let mut handshakes = Handshakes::default();
+    handshakes.learn(&of("shop"), &Value::map([]));
+    let mut player = Player::new(Arc::new(handshakes.clone()));
+    player.hear(&startup());
+    let Some(Step::Judge(request)) = player.step() else { panic!() };
+    assert_eq!(tags(&player.refuse(&request, "no")), "E");
+    assert_eq!(player.step(), Some(Step::Close));
+    handshakes.learn(&of("regress"), &Value::map([]));
+    let mut player = Player::new(Arc::new(handshakes));
+    assert!(tags(&said(&step(&mut player, &startup()))).starts_with("RS"));
 }
 
 #[test]
