@@ -10,7 +10,7 @@ use super::column::{Column, read_row, type_value};
 use crate::{Value, wire::Unreadable};
 
 /// More than these bytes of a response are not kept.
-const HEAVIEST: usize = 256 << 20;
+const HEAVIEST: usize = 64 << 20;
 
 /// What was answered so far.
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ const HEAVIEST_STATEMENTS: usize = 64 << 20;
 const MOST_PORTALS: usize = 1 << 10;
 const HEAVIEST_PORTALS: usize = 64 << 20;
 /// More data of one COPY is not kept.
-const HEAVIEST_COPY: usize = 256 << 20;
+const HEAVIEST_COPY: usize = 64 << 20;
 /// More statements that are closed one behind another do not belong to one request.
 const LONGEST_RUN: usize = 16;
 
