@@ -5,7 +5,7 @@ use std::{
 
 use super::{Expected, Expected::Different, Expected::Same, Service};
 use crate::{
-    harness::{Client, Corpus, Need, Process, free_port, postgres_programs, require, tools},
+    harness::{Client, Corpus, Need, Process, Recording, free_port, postgres_programs, require, tools},
     services::source,
 };
 
@@ -152,6 +152,35 @@ fn psycopg() {
 #[test]
 fn psycopg_through_the_proxy() {
     ledger("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python(), &[], &[]);
+}
+
+/// The pool's connections were open, and some of its statements in use, before the recording began.
+#[test]
+fn attached() {
+    if !require("stores::postgres::attached", &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let service = Service::new(python(), "LEDGER_CHANGE", "ledger listens").with("STORE", server.url());
+    let mut command = Command::new(&service.command[0]);
+    let running = Process::start(command.args(&service.command[1..]).envs(service.builds("none")));
+    running.wait_for_line(service.listens);
+    let client = Client::new(service.port);
+    assert_eq!(client.post("/coffee", "3").status, 201);
+    let (settings, id) = (service.settings("").display().to_string(), running.id().to_string());
+    let recording = Recording::start(&service.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
+    assert_eq!(client.post("/tea", "12.50").status, 201);
+    for _ in 0..6 {
+        assert_eq!(client.get("/tea").status, 200);
+    }
+    recording.stop().expect_code(0);
+    running.stop();
+    server.stop();
+    service.expect(&[
+        ("none", Same),
+        ("other-value", Different("changed downstream/1/request/params/1")),
+        ("dropped-query", Different("omitted downstream/2")),
+    ]);
 }
 
 #[test]
