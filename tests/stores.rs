@@ -4,6 +4,8 @@
 mod grpc;
 /// MySQL and MariaDB.
 mod mysql;
+/// PostgreSQL.
+mod postgres;
 /// Redis.
 mod redis;
 

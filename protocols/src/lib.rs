@@ -12,6 +12,7 @@ pub mod mysql;
 mod operation;
 mod pair;
 mod pairer;
+pub mod postgres;
 mod raw;
 pub mod redis;
 mod request;

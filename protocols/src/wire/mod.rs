@@ -17,7 +17,7 @@ pub use server::{Server, Step};
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, mysql, redis};
+use crate::{Operation, Value, mysql, postgres, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub enum Protocol {
     Redis,
     /// MySQL and MariaDB.
     Mysql,
+    /// PostgreSQL, version 3 of its protocol.
+    Postgres,
 }
 
 /// What the beginning of a connection looks like.
@@ -53,13 +55,14 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Mysql];
+    pub const ALL: [Protocol; 3] = [Protocol::Redis, Protocol::Mysql, Protocol::Postgres];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
             Protocol::Redis => "redis",
             Protocol::Mysql => "mysql",
+            Protocol::Postgres => "postgresql",
         }
     }
 
@@ -80,6 +83,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::detect(opening),
             Protocol::Mysql => mysql::detect(opening),
+            Protocol::Postgres => postgres::detect(opening),
         }
     }
 
@@ -94,6 +98,7 @@ impl Protocol {
         match self {
             Protocol::Redis => Box::<redis::Conversation>::default(),
             Protocol::Mysql => Box::<mysql::Conversation>::default(),
+            Protocol::Postgres => Box::<postgres::Conversation>::default(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Protocol {
         match self {
             Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
             Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
+            Protocol::Postgres => Box::new(postgres::Player::new(Arc::clone(handshakes))),
         }
     }
 
@@ -110,6 +116,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::operation(request),
             Protocol::Mysql => mysql::operation(request),
+            Protocol::Postgres => postgres::operation(request),
         }
     }
 
@@ -119,6 +126,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::is_handshake(request),
             Protocol::Mysql => mysql::is_handshake(request),
+            Protocol::Postgres => postgres::is_handshake(request),
         }
     }
 
@@ -127,6 +135,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::is_write(request),
             Protocol::Mysql => mysql::is_write(request),
+            Protocol::Postgres => postgres::is_write(request),
         }
     }
 
@@ -135,6 +144,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::line(request),
             Protocol::Mysql => mysql::line(request),
+            Protocol::Postgres => postgres::line(request),
         }
     }
 }
