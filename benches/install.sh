@@ -68,7 +68,15 @@ fi
 mkdir -p "$tools"
 python_packages venv mitmproxy==11.0.2 vcrpy==7.0.0
 python_packages diff-venv deepdiff==8.6.1
-node_packages npm undici@6.29.1 axios@1.21.1 mountebank@2.9.1
+# Packages for services that the system's Python runs.
+modules=(redis==5.2.1)
+if ! is_there owners-python "${modules[@]}"; then
+    say "Python packages ${modules[*]} into $tools/owners-python"
+    rm -rf "$tools/owners-python"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --target "$tools/owners-python" "${modules[@]}"
+    note owners-python "${modules[@]}"
+fi
+node_packages npm undici@6.29.1 axios@1.21.1 ioredis@5.4.1 mountebank@2.9.1
 node_packages diff-npm jsondiffpatch@0.7.7
 
 jar=$tools/wiremock-standalone-${wiremock##*:}.jar

@@ -4,7 +4,7 @@ use regress_cassettes::{
     CassetteId,
     diff::{Difference, Kind},
 };
-use regress_replayer::{Finding, Outcome, Recorded, Report, Side, Sides, Verdict, report};
+use regress_replayer::{Finding, NotDriven, Outcome, Recorded, Report, Selected, Side, Sides, Verdict, report};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -117,6 +117,50 @@ fn what_services_say_is_shown_and_does_nothing() {
     let marked = browser.value("document.querySelector('pre.actual .marked').textContent");
     assert_eq!(marked, "  \"price\": 1.50");
     is_alone(&mut browser, &file);
+}
+
+#[test]
+fn which_part_was_replayed_and_what_was_not_driven() {
+    if !require("browser::part", &[Need::Browser]) {
+        return;
+    }
+    let one = |number: usize| NotDriven {
+        cassette: CassetteId(format!("20261122T101502.123456Z-{number:04}")),
+        file: format!("cassettes/get-orders/{number}.cassette.json").into(),
+    };
+    let by = vec![format!("filter \"{HOSTILE}\""), "shard 2/4".to_owned()];
+    let report = Report {
+        outcomes: vec![outcome(1)],
+        selected: Some(Selected { of: 40, entries: 26, by }),
+        not_driven: (2..27).map(one).collect(),
+        ..Report::default()
+    };
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let file = folder.path().join("report.html");
+    let mut browser = Browser::start();
+    let mut open = |report: &Report| {
+        fs::write(&file, report::html(report)).expect("the temporary folder can be written");
+        browser.open(&file);
+        let shown = browser.value("[...document.querySelectorAll('#part > *')].map((part) => part.textContent)");
+        fits(&mut browser);
+        is_alone(&mut browser, &file);
+        shown.as_array().expect("a list").iter().map(|text| text.as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    let shown = open(&report);
+    assert!(
+        shown[0].starts_with("selected 26 of 40 (filter \"</script>") && shown[0].ends_with(", shard 2/4)"),
+        "{shown:?}"
+    );
+    assert!(
+        shown[1].starts_with("not driven, since the replay stopped at the first difference: 25 entries"),
+        "{shown:?}"
+    );
+    assert!(shown[1].contains("-0021 get-orders") && !shown[1].contains("-0022 "), "{shown:?}");
+    assert!(shown[1].ends_with("and 5 more, which the json report names"), "{shown:?}");
+    let empty = Selected { of: 40, entries: 0, by: vec!["shard 3/4".to_owned()] };
+    let shown = open(&Report { selected: Some(empty), ..Report::default() });
+    assert_eq!(shown, ["nothing to replay: none of the 40 is selected (shard 3/4)"]);
+    assert_eq!(open(&Report { outcomes: vec![outcome(1)], ..Report::default() }), [""; 0]);
 }
 
 #[test]

@@ -98,6 +98,28 @@ fn what_varies_inside_of_items_shows_once_their_order_is_no_matter() {
 }
 
 #[test]
+fn writes_in_any_order_get_a_rule() {
+    if !require("noise::order", &[Need::Python, Need::Sandbox]) {
+        return;
+    }
+    let noisy = Recorded::new(vec![python(), source("noisy.py")]);
+    let recording = noisy.start(&[]);
+    let client = Client::new(noisy.port);
+    assert_eq!(client.get("/told").status, 200);
+    drop(client);
+    recording.stop().expect_code(0);
+
+    let (finished, learned) = noisy.noise("here", &["--accept"]);
+    finished.expect_code(0);
+    assert_eq!(rules(&learned), BTreeSet::from([("request/order", "unordered")]));
+    assert_eq!(learned["proposals"][0]["rule"]["operation"], "POST /shelves/*");
+    let (finished, report) = noisy.replay("none", &[]);
+    finished.expect_code(0);
+    let excused = &report.expect("a replay that began has a report").outcomes[0].differences;
+    assert!(excused.iter().all(|one| one.kind == "moved" && one.path.ends_with("/request/order")), "{excused:?}");
+}
+
+#[test]
 fn nothing_is_learned_from_a_service_that_does_not_vary() {
     if !require("noise::steady", &[Need::Python, Need::Sandbox]) {
         return;

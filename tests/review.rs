@@ -119,6 +119,39 @@ fn what_is_noise_is_allowed_from_then_on() {
 }
 
 #[test]
+fn writes_in_another_order_are_accepted_or_allowed() {
+    const REORDERED: &str = "writes-reordered";
+    const ORDER: &str = "downstream/*/request/order";
+    let recorded = |test| differing_by(test, REORDERED);
+    for (test, by_path) in [("review::order", false), ("review::order_by_path", true)] {
+        let Some(recorded) = recorded(test) else { return };
+        let [proposal] = &proposals(&recorded.cassettes())[..] else { panic!("one entry is different") };
+        let listed = review(&recorded.cassettes(), &["--list"]).stdout;
+        assert!(listed.contains(ORDER) && listed.contains("the call is made in another order"), "{listed}");
+        let path = format!("{}:downstream/1/request/order", id_of(proposal));
+        let accept = if by_path { vec!["--accept", &path] } else { vec!["--accept-all"] };
+        review(&recorded.cassettes(), &accept).expect_code(0);
+        assert_eq!(proposals(&recorded.cassettes()), Vec::<PathBuf>::new());
+        recorded.replay(REORDERED, PATIENT, &[]).0.expect_code(0);
+        recorded.replay("none", PATIENT, &[]).0.expect_code(1);
+    }
+    let Some(recorded) = recorded("review::order_noise") else { return };
+    let settings = recorded.settings("rules", PATIENT);
+    let named = settings.display().to_string();
+    review(&recorded.cassettes(), &["--noise", ORDER, "--config", &named]).expect_code(0);
+    for (change, code) in [("none", 0), (REORDERED, 0), ("write-dropped", 1)] {
+        let replay = Replay {
+            cassettes: &recorded.cassettes(),
+            settings: &settings,
+            command: &recorded.shop.language.command(),
+            environment: recorded.shop.environment(change),
+            arguments: &["--no-pending"],
+        };
+        replay.run().0.expect_code(code);
+    }
+}
+
+#[test]
 fn a_proposal_for_another_version_of_its_cassette_is_refused() {
     let Some(recorded) = differing("review::stale") else { return };
     let waiting = proposals(&recorded.cassettes());
@@ -173,11 +206,15 @@ fn a_terminal_is_asked_on() {
 
 /// A recording beside which the replay of a changed build left proposals.
 fn differing(test: &str) -> Option<RecordedShop> {
+    differing_by(test, CHANGE)
+}
+
+fn differing_by(test: &str, change: &'static str) -> Option<RecordedShop> {
     if !require(test, &[Need::Go, Need::Sandbox]) {
         return None;
     }
     let recorded = RecordedShop::record(Language::Go, Source::Proxy);
-    recorded.replay(CHANGE, PATIENT, &[]).0.expect_code(1);
+    recorded.replay(change, PATIENT, &[]).0.expect_code(1);
     Some(recorded)
 }
 

@@ -1,5 +1,7 @@
-//! Services that keep things in a store which does not speak HTTP: recorded with the real store, replayed without it.
+//! Services that keep things in a store which does not speak HTTP/1: recorded with the real store, replayed without it.
 
+/// gRPC, and so HTTP/2.
+mod grpc;
 /// MySQL and MariaDB.
 mod mysql;
 /// Redis.

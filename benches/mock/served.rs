@@ -158,7 +158,15 @@ fn ambient(recorded: usize) -> Cassette {
         let request = Message::request("GET", &target, &[("Host", "prices:8080"), ("Accept", "application/json")], "");
         let headers = [("Content-Type", "application/json"), ("X-Served-By", "recording")];
         let response = Some(Message::response(200, "OK", &headers, body(item)));
-        let http = HttpExchange { request, interim: Vec::new(), response, streamed: Vec::new(), upgraded: Vec::new() };
+        let http = HttpExchange {
+            request,
+            interim: Vec::new(),
+            response,
+            streamed: Vec::new(),
+            upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
+        };
         Exchange {
             downstream: Some(downstream_name(Some("prices:8080"), peer, false)),
             connection: Connection { id: 1, local: None, peer: peer.into(), tls: false },

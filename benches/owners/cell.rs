@@ -210,14 +210,18 @@ fn judge(folder: &Path, evidence: Evidence) -> Result<Owners, Failure> {
         }
     }
     if let Some(ambient) = store.ambient().map_err(Failure::broken)? {
-        owners.unknown += ambient.downstream.len() as u64;
+        let is_call = |call: &&Exchange| path(call).is_ok_and(|path| path.starts_with('/'));
+        owners.unknown += ambient.downstream.iter().filter(is_call).count() as u64;
     }
     Ok(owners)
 }
 
 fn path(exchange: &Exchange) -> Result<String, Failure> {
-    let Content::Http1(http) = &exchange.content else { return Err(Failure::broken("an exchange is no HTTP")) };
-    Ok(http.request.target().into_owned())
+    match &exchange.content {
+        Content::Http1(http) => Ok(http.request.target().into_owned()),
+        Content::Wire(wire) => Ok(wire.protocol.line(&wire.request).rsplit(' ').next().unwrap_or_default().to_owned()),
+        _ => Err(Failure::broken("an exchange that is not read")),
+    }
 }
 
 /// The path of the entry that carries the same number, and came from a client: what two recorded services say to each

@@ -1,4 +1,4 @@
-//! The downstream, and the clients of the service: as little HTTP as it takes.
+//! The downstream, and the clients of the service: as little HTTP, and Redis, as it takes.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// Answers each request with the end of its path, after half a millisecond to nine and a half, and counts them. Its
-/// threads end with the process.
+/// Answers each request (in Redis each `GET`) with the end of its path, after half a millisecond to nine and a half, and counts them.
+/// Its threads end with the process.
 pub struct Downstream {
     pub address: SocketAddr,
     served: Arc<AtomicU64>,
@@ -43,9 +43,11 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
+    if reader.fill_buf()?.first() == Some(&b'*') {
+        return answer_commands(reader, writer, served);
+    }
     while let Some(request) = head(&mut reader)? {
-        let number = served.fetch_add(1, Ordering::SeqCst);
-        thread::sleep(Duration::from_micros(500 + number * 7919 % 9000));
+        take_a_while(served);
         let path = request.first_line.split(' ').nth(1).unwrap_or_default();
         let id = path.rsplit('/').next().unwrap_or_default();
         writer.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{id}", id.len()).as_bytes())?;
@@ -54,6 +56,42 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn take_a_while(served: &AtomicU64) {
+    let number = served.fetch_add(1, Ordering::SeqCst);
+    thread::sleep(Duration::from_micros(500 + number * 7919 % 9000));
+}
+
+fn answer_commands(mut reader: BufReader<TcpStream>, mut writer: TcpStream, served: &AtomicU64) -> io::Result<()> {
+    while let Some(count) = number(&mut reader, '*')? {
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length = number(&mut reader, '$')?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let mut word = vec![0; length as usize + 2];
+            reader.read_exact(&mut word)?;
+            words.push(String::from_utf8_lossy(&word).trim_end().to_owned());
+        }
+        match &words[..] {
+            [command, path] if command.eq_ignore_ascii_case("GET") => {
+                take_a_while(served);
+                let id = path.rsplit('/').next().unwrap_or_default();
+                writer.write_all(format!("${}\r\n{id}\r\n", id.len()).as_bytes())?;
+            }
+            _ => writer.write_all(b"+OK\r\n")?,
+        }
+    }
+    Ok(())
+}
+
+/// A line with a number behind that character; `None` at the end of the stream.
+fn number(reader: &mut impl BufRead, kind: char) -> io::Result<Option<u64>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let number = line.trim_end().strip_prefix(kind).and_then(|number| number.parse().ok());
+    number.map(Some).ok_or_else(|| io::Error::other(format!("{line:?} is no command")))
 }
 
 /// A connection to a server that answers a path with its end; another one where the server ends it.

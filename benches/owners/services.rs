@@ -78,6 +78,10 @@ pub const CASES: &[Case] = &[
     case("python-uvloop-parallel", Runtime::Python, "uvloop-parallel", 99.0),
     case("aiohttp", Runtime::Python, "aiohttp", 99.9),
     case("aiohttp-pool-of-10", Runtime::Python, "aiohttp-pool", 99.9),
+    case("python-redis", Runtime::Python, "redis", 99.9),
+    case("python-redis-pool-of-10", Runtime::Python, "redis-pool", 99.9),
+    case("python-asyncio-redis", Runtime::Python, "asyncio-redis", 99.9),
+    case("python-asyncio-redis-pool-of-10", Runtime::Python, "asyncio-redis-pool", 99.9),
     case("node-http", Runtime::Node, "http", 99.9),
     case("node-http-pool-of-10", Runtime::Node, "pool", 99.9),
     case("node-fetch", Runtime::Node, "fetch", 99.9),
@@ -86,6 +90,7 @@ pub const CASES: &[Case] = &[
     case("node-http-parallel", Runtime::Node, "parallel", 99.9),
     case("node-axios", Runtime::Node, "axios", 99.9),
     case("node-undici-pool-of-10", Runtime::Node, "undici", 99.9),
+    case("node-ioredis", Runtime::Node, "ioredis", 99.9),
     case("node-queue", Runtime::Node, "queue", 99.9),
     case("node-background", Runtime::Node, "background", 99.9),
     case("node-after-response", Runtime::Node, "after", 99.9),
@@ -98,6 +103,7 @@ pub const CASES: &[Case] = &[
     case("node-hook-fetch-parallel", Runtime::HookedNode, "fetch-parallel", 99.9),
     case("node-hook-axios", Runtime::HookedNode, "axios", 99.9),
     case("node-hook-undici-pool-of-10", Runtime::HookedNode, "undici", 99.9),
+    case("node-hook-ioredis", Runtime::HookedNode, "ioredis", 99.9),
     case("node-hook-workers", Runtime::HookedNode, "workers", 99.9),
     case("node-hook-lost-context", Runtime::HookedNode, "queue", 99.9),
     case("node-hook-background", Runtime::HookedNode, "background", 99.9),
@@ -106,6 +112,7 @@ pub const CASES: &[Case] = &[
     case("go-timer", Runtime::Go, "timer", 99.9),
     case("go-pool-of-10", Runtime::Go, "pool", 99.9),
     case("go-parallel", Runtime::Go, "parallel", 99.9),
+    case("go-redis-pool-of-10", Runtime::Go, "redis", 99.9),
     case("go-workers", Runtime::Go, "workers", 99.9),
     case("go-after-response", Runtime::Go, "after", 99.9),
     case("java-url-connection", Runtime::Java, "threads", 99.9),
@@ -180,7 +187,7 @@ impl Service {
             Runtime::Php => return php(case.mode, downstream, folder),
             Runtime::ModPhp => return mod_php(case.mode, downstream, folder),
             Runtime::PhpFpm => return php_fpm(case.mode, downstream, folder),
-            Runtime::Python => script("python3", "owners.py", include_str!("services/owners.py"), folder)?,
+            Runtime::Python => python(folder)?,
             Runtime::Node => node(folder)?,
             Runtime::HookedNode => hooked(node(folder)?, "node", "NODE_OPTIONS", "--require ", folder)?,
             Runtime::Java => java(folder)?,
@@ -231,6 +238,14 @@ fn script(interpreter: &str, name: &str, text: &str, folder: &Path) -> Result<Co
     fs::write(&path, text).map_err(Failure::broken)?;
     let mut command = Command::new(interpreter);
     command.arg(path);
+    Ok(command)
+}
+
+fn python(folder: &Path) -> Result<Command, Failure> {
+    let mut command = script("python3", "owners.py", include_str!("services/owners.py"), folder)?;
+    if let Some(tools) = tools::folder() {
+        command.env("PYTHONPATH", tools.join("owners-python"));
+    }
     Ok(command)
 }
 

@@ -85,6 +85,8 @@ fn exchange(id: u64, peer: &str, request: Message, response: Message) -> Exchang
         response: Some(response),
         streamed: Vec::new(),
         upgraded: Vec::new(),
+        reset: None,
+        interleaved: Vec::new(),
     };
     Exchange {
         downstream: None,

@@ -40,5 +40,5 @@ pub use verify::verify;
 ///
 /// * 1.0: the first.
 /// * 1.1: `nondeterministic`.
-/// * 1.2: protocols other than HTTP.
+/// * 1.2: HTTP/2, and protocols other than HTTP.
 pub const FORMAT: (u16, u16) = (1, 2);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use regress_protocols::{Request, Side, Value, http1::Message, wire::Protocol};
+use regress_protocols::{Request, Side, Value, http1::Message, http2::Reset, wire::Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{Address, format};
@@ -115,7 +115,7 @@ pub struct Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "almost every exchange is HTTP; a box would save nothing")]
 pub enum Content {
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2: the start lines of its messages say which.
     Http1(HttpExchange),
     /// Another protocol that is read.
     Wire(WireExchange),
@@ -125,7 +125,7 @@ pub enum Content {
     Nothing,
 }
 
-/// An HTTP/1 exchange.
+/// An HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpExchange {
     /// The request.
@@ -139,6 +139,11 @@ pub struct HttpExchange {
     pub streamed: Vec<(Micros, u64)>,
     /// What followed a switch of protocols (101, or 2xx to CONNECT), in turns. Empty otherwise.
     pub upgraded: Vec<Turn>,
+    /// What ended the stream before its time (HTTP/2 only).
+    pub reset: Option<Reset>,
+    /// Where the response began before the request was over (HTTP/2 only), the turns that the sides took: (bytes of the
+    /// request's body so far, bytes of the response's body before more of the request came). Empty otherwise.
+    pub interleaved: Vec<(u64, u64)>,
 }
 
 /// An exchange in a protocol other than HTTP.
@@ -277,8 +282,15 @@ impl Cassette {
     }
 }
 
+impl HttpExchange {
+    /// Whether it is HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.response.iter().chain([&self.request]).any(Message::is_http2)
+    }
+}
+
 impl Exchange {
-    /// What was said, if it was HTTP/1.
+    /// What was said, if it was HTTP.
     pub fn http(&self) -> Option<&HttpExchange> {
         match &self.content {
             Content::Http1(http) => Some(http),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use regress_protocols::http1::{Limits, Message, RequestReader, ResponseReader};
+use regress_protocols::http1::{Framing, Limits, Message, RequestReader, ResponseReader};
 
 use crate::{
     Error, FORMAT,
@@ -87,13 +87,33 @@ fn request_reads_back(http: &HttpExchange) -> bool {
     if !http.request.is_complete() {
         return true;
     }
+    if http.request.is_http2() {
+        return is_framed(&http.request);
+    }
     let mut reader = RequestReader::new(Limits::default());
     let read = reader.feed(&http.request.wire());
     read.is_ok_and(|messages| messages == [http.request.clone()]) && matches!(reader.finish(), Ok(None))
 }
 
+/// Whether the DATA frames of a message of HTTP/2 hold its body (RFC 9113 section 8.1.1 has `content-length` say the same).
+fn is_framed(message: &Message) -> bool {
+    let length = message.body.len() as u64;
+    let is_held = match &message.framing {
+        Framing::Empty => length == 0,
+        Framing::Length => true,
+        Framing::Chunked { chunks, .. } => chunks.iter().map(|chunk| chunk.size).sum::<u64>() == length,
+        Framing::Close => false,
+    };
+    let told = message.header_text("content-length").map(|told| told.parse());
+    // A response to HEAD tells the length of a body that is not there.
+    is_held && (message.framing == Framing::Empty || told.is_none_or(|told| told == Ok(length)))
+}
+
 fn response_reads_back(http: &HttpExchange) -> bool {
     let Some(response) = http.response.as_ref().filter(|response| response.is_complete()) else { return true };
+    if response.is_http2() {
+        return is_framed(response);
+    }
     let expected: Vec<&Message> = http.interim.iter().chain([response]).collect();
     let wire: Vec<u8> = expected.iter().flat_map(|message| message.wire()).collect();
     let mut reader = ResponseReader::new(http.request.method(), Limits::default());

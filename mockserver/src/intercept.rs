@@ -9,6 +9,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::dns::{self, Names, Query};
@@ -57,6 +58,8 @@ pub enum Intercepted {
     Query(Query),
     /// A datagram, which is dropped.
     Datagram(Attempt),
+    /// Everything that came before it was seen. Whoever takes it drops it, which is an answer ([`CatchUp::wait`]).
+    Mark(oneshot::Sender<()>),
 }
 
 impl From<Query> for Intercepted {
@@ -69,6 +72,35 @@ impl From<Query> for Intercepted {
 #[derive(Debug)]
 pub struct Interception {
     _tasks: JoinSet<io::Result<()>>,
+    catch_up: CatchUp,
+}
+
+impl Interception {
+    /// By which one can wait for what was seen.
+    pub fn catch_up(&self) -> CatchUp {
+        self.catch_up.clone()
+    }
+}
+
+/// Asks every accept loop how far it is.
+#[derive(Clone, Debug, Default)]
+pub struct CatchUp(Vec<UnboundedSender<oneshot::Sender<()>>>);
+
+impl CatchUp {
+    /// Waits until every TCP connection that was established by now was taken by whoever takes what is seen.
+    pub async fn wait(&self) {
+        let mut answers = Vec::new();
+        for accepts in &self.0 {
+            let (mark, answer) = oneshot::channel();
+            if accepts.send(mark).is_ok() {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            // A mark is never sent back, only dropped; also by a loop that has ended.
+            let _ = answer.await;
+        }
+    }
 }
 
 /// Accepts on `listeners` and answers DNS from `names`; must be called in a Tokio runtime.
@@ -78,8 +110,12 @@ pub struct Interception {
 pub fn spawn(listeners: Listeners, names: Names) -> io::Result<(Interception, UnboundedReceiver<Intercepted>)> {
     let (seen, sees) = unbounded_channel();
     let mut tasks = JoinSet::new();
+    let mut catch_up = CatchUp::default();
     for listener in listeners.tcp {
-        tasks.spawn(accept(TcpListener::from_std(listener)?, names.clone(), seen.clone()));
+        let (asks, asked) = unbounded_channel();
+        catch_up.0.push(asks);
+        let queue = listener.try_clone()?;
+        tasks.spawn(accept(TcpListener::from_std(listener)?, queue, names.clone(), seen.clone(), asked));
     }
     for socket in listeners.dns {
         tasks.spawn(dns::serve_udp(socket, names.clone(), seen.clone()));
@@ -87,28 +123,46 @@ pub fn spawn(listeners: Listeners, names: Names) -> io::Result<(Interception, Un
     for socket in listeners.datagrams {
         tasks.spawn(drop_datagrams(UdpSocket::from_std(socket)?, seen.clone()));
     }
-    Ok((Interception { _tasks: tasks }, sees))
+    Ok((Interception { _tasks: tasks, catch_up }, sees))
 }
 
-async fn accept(listener: TcpListener, names: Names, seen: UnboundedSender<Intercepted>) -> io::Result<()> {
+/// Accepts on `listener`, of which `queue` is another handle.
+async fn accept(
+    listener: TcpListener,
+    queue: std::net::TcpListener,
+    names: Names,
+    seen: UnboundedSender<Intercepted>,
+    mut asked: UnboundedReceiver<oneshot::Sender<()>>,
+) -> io::Result<()> {
     let mut resolvers = JoinSet::new();
     loop {
         while resolvers.try_join_next().is_some() {}
-        let (stream, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            // The connection was given up, or descriptors ran out for a while: the next one may do.
-            Err(_) => {
-                tokio::time::sleep(RETRY).await;
-                continue;
+        let mut accepted = Vec::new();
+        let mut mark = None;
+        tokio::select! {
+            one = listener.accept() => match one {
+                Ok(one) => accepted.push(one),
+                // The connection was given up, or descriptors ran out for a while: the next one may do.
+                Err(_) => tokio::time::sleep(RETRY).await,
+            },
+            Some(asked) = asked.recv() => {
+                // The runtime may not have heard yet of what waits in the queue.
+                while let Ok((stream, from)) = queue.accept() {
+                    stream.set_nonblocking(true)?;
+                    accepted.push((TcpStream::from_std(stream)?, from));
+                }
+                mark = Some(Intercepted::Mark(asked));
             }
-        };
-        let Ok(destination) = stream.local_addr() else { continue };
-        if destination.port() == DNS_PORT {
-            resolvers.spawn(dns::serve_stream(stream, names.clone(), seen.clone()));
-            continue;
         }
-        let arrival = Arrival { stream, destination, from };
-        if seen.send(Intercepted::Connection(arrival)).is_err() {
+        for (stream, from) in accepted {
+            let Ok(destination) = stream.local_addr() else { continue };
+            if destination.port() == DNS_PORT {
+                resolvers.spawn(dns::serve_stream(stream, names.clone(), seen.clone()));
+            } else if seen.send(Intercepted::Connection(Arrival { stream, destination, from })).is_err() {
+                return Ok(());
+            }
+        }
+        if mark.is_some_and(|mark| seen.send(mark).is_err()) {
             return Ok(());
         }
     }

@@ -13,6 +13,7 @@ mod playback;
 #[cfg(test)]
 mod samples;
 pub mod sandbox;
+mod silence;
 pub mod survey;
 pub mod tls;
 

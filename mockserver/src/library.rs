@@ -52,6 +52,11 @@ impl Library {
         self.survey.refused()
     }
 
+    /// Whether a connection to that address was tried in any recording.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.survey.knows(address)
+    }
+
     /// Whether the host in `name` had that address in any recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
         self.survey.reaches(name, address)
@@ -60,6 +65,11 @@ impl Library {
     /// Who speaks a protocol other than HTTP there.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
         self.survey.speaker(peer)
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
+        self.survey.speaks_http2(peer)
     }
 
     /// What is played in every scope.
@@ -126,6 +136,8 @@ pub(crate) struct Index {
     pub opaque: HashSet<SocketAddr>,
     /// How many exchanges with a request there are.
     pub playable: usize,
+    /// Exchanges whose response began before their request was over.
+    pub interleaved: Vec<usize>,
 }
 
 impl Shelf {
@@ -208,7 +220,10 @@ impl Index {
     fn of(cassette: &Cassette) -> Index {
         let exact = by_key(cassette, Key::of);
         let playable = exact.values().map(|numbers| numbers.len()).sum();
-        let mut index = Index { exact, playable, ..Index::default() };
+        let is_interleaved = |exchange: &Exchange| exchange.http().is_some_and(|http| !http.interleaved.is_empty());
+        let numbers = 0..cassette.downstream.len();
+        let interleaved = numbers.filter(|number| is_interleaved(&cassette.downstream[*number])).collect();
+        let mut index = Index { exact, playable, interleaved, ..Index::default() };
         let mut spoke = HashSet::new();
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };

@@ -16,12 +16,13 @@ mod tests;
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use bytes::Bytes;
 use regress_cassettes::{
-    Content, Exchange,
+    Content, Exchange, HttpExchange,
     diff::{self, Applied, Difference, View},
     downstream_name,
 };
-use regress_protocols::Request;
+use regress_protocols::{Request, http1::Message, http2};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -121,6 +122,11 @@ impl<'a> Asked<'a> {
         Asked { request, destination, tls, name, now, exact }
     }
 
+    /// Whether it says what a request to the same downstream said.
+    pub(crate) fn is_exactly(&self, recorded: &Message) -> bool {
+        Key::of(&self.name, self.destination.port(), self.tls, recorded.into()) == self.exact
+    }
+
     /// Whether an exchange was with this downstream, its address aside.
     fn is_for(&self, exchange: &Exchange) -> bool {
         exchange.downstream.as_deref() == Some(self.name.as_str())
@@ -161,6 +167,14 @@ impl Usage {
             self.left -= 1;
         }
         self.played[number] = true;
+    }
+
+    /// Takes back that an exchange was played.
+    pub(crate) fn take_back(&mut self, number: usize) {
+        if self.played[number] && !self.lent[number] {
+            self.left += 1;
+        }
+        self.played[number] = false;
     }
 
     /// Takes note that an exchange answers something else than it did; false when it is used already.
@@ -216,6 +230,23 @@ impl Usage {
             }
         }
     }
+}
+
+/// What counts of a request besides its body.
+fn canonical_head(request: &Message) -> Vec<u8> {
+    let head = http2::with_body(Message { body: Bytes::new(), ..request.clone() }, Bytes::new(), &[], None, true);
+    diff::canonical_request(&head, &Applied::none())
+}
+
+/// What a cassette has for the beginning of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// The exchange with this index, now used.
+    Of(usize),
+    /// Nothing can be said before more of it has come.
+    Open,
+    /// A request with this head was answered before it was over, and none that was recorded goes on like this.
+    Deviates,
 }
 
 /// What a cassette has for a request.
@@ -285,6 +316,47 @@ impl Stage<'_> {
             }
         }
         if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
+    }
+
+    /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
+    /// several that go on in the same way it is the first; where it is not clear how the request goes on, none.
+    pub(crate) fn begin(self, asked: &Asked<'_>) -> Beginning {
+        let Some(request) = asked.request.http() else { return Beginning::Open };
+        let index = self.shelf.index();
+        if index.interleaved.is_empty() || !self.library.reaches(&asked.name, asked.destination.ip()) {
+            return Beginning::Open;
+        }
+        let recorded = |number: usize| {
+            let exchange = &self.shelf.cassette.downstream[number];
+            exchange.http().filter(|_| asked.is_for(exchange))
+        };
+        let goes_on = |http: &HttpExchange| http.request.body.starts_with(&request.body);
+        let head = canonical_head(request);
+        let alike = |number: &usize| recorded(*number).is_some_and(|http| canonical_head(&http.request) == head);
+        let fits = |number: &usize| {
+            let answers = |http: &HttpExchange| {
+                http.interleaved.first().is_some_and(|(after, _)| *after <= request.body.len() as u64)
+            };
+            recorded(*number).is_some_and(|http| answers(http) && goes_on(http))
+        };
+        let alike: Vec<usize> = index.interleaved.iter().copied().filter(alike).collect();
+        let fitting: Vec<usize> = alike.iter().copied().filter(fits).collect();
+        let again = fitting.last().filter(|_| self.scope == HitScope::Ambient).copied();
+        let Some(number) = fitting.iter().copied().find(|number| !self.usage.played[*number]).or(again) else {
+            let operation = asked.request.operation();
+            let may_go_on = |http: &HttpExchange| {
+                goes_on(http) && http.is_http2() && Request::Http(&http.request).operation() == operation
+            };
+            let numbers = 0..self.shelf.cassette.downstream.len();
+            let deviates = !alike.is_empty() && !numbers.filter_map(recorded).any(may_go_on);
+            return if deviates { Beginning::Deviates } else { Beginning::Open };
+        };
+        let same = |other: usize| recorded(other).map(|http| &http.request.body);
+        if fitting.iter().any(|other| !self.usage.played[*other] && same(*other) != same(number)) {
+            return Beginning::Open;
+        }
+        self.usage.play(number, true);
+        Beginning::Of(number)
     }
 
     /// Takes the first exchange that fits on a rung below the highest.

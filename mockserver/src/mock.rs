@@ -13,6 +13,7 @@ use bytes::Bytes;
 use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
 use regress_protocols::{
     Request,
+    http1::Message,
     wire::{Protocol, Server},
 };
 use tokio::{
@@ -24,12 +25,13 @@ use tokio::{
 use crate::{
     Error,
     dns::Names,
-    intercept::{self, Intercepted},
+    intercept::{self, CatchUp, Intercepted},
     journal::Journal,
     library::{Library, Shelf, canonical},
-    matching::{self, Against, Asked, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
+    matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
+    silence::{Silence, Silent},
     tls::Authority,
 };
 pub use crate::{
@@ -61,8 +63,15 @@ impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
-        let state =
-            State { scope: Scope::Ambient, shelf: None, entry: Usage::default(), ambient, journal: Journal::default() };
+        let state = State {
+            scope: Scope::Ambient,
+            shelf: None,
+            entry: Usage::default(),
+            ambient,
+            journal: Journal::default(),
+            silent: Silent::default(),
+            served: Vec::new(),
+        };
         let shared = Shared {
             library,
             mode,
@@ -82,6 +91,7 @@ impl Mock {
         let names = Names::Recorded(Arc::new(self.shared.library.names()));
         let (interception, seen) =
             intercept::spawn(listeners, names).map_err(|source| Error::Sandbox { step: Step::Listeners, source })?;
+        self.shared.state().served.push(interception.catch_up());
         let serving = self.serve_seen(seen, authority);
         tokio::spawn(async move {
             serving.await;
@@ -108,11 +118,14 @@ impl Mock {
                     what = seen.recv(), if more => match what {
                         Some(Intercepted::Connection(arrival)) => {
                             let (shared, authority) = (Arc::clone(&shared), Arc::clone(&authority));
-                            connections.spawn(async move { playback::serve(arrival, &shared, &authority).await });
+                            let silence = Shared::arrives(&shared, arrival.destination);
+                            connections.spawn(async move {
+                                playback::serve(arrival, silence, &shared, &authority).await;
+                            });
                         }
                         Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
                         Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
-                        Some(Intercepted::Query(_)) => {}
+                        Some(Intercepted::Query(_) | Intercepted::Mark(_)) => {}
                         None => more = false,
                     },
                     Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -145,6 +158,26 @@ impl Mock {
     /// The calls since this was last asked, in the order in which they were judged.
     pub fn take_journal(&self) -> Vec<Call> {
         self.shared.state().journal.take()
+    }
+
+    /// Waits until every connection that the service had established by now is known here.
+    pub async fn catch_up(&self) {
+        let served = self.shared.state().served.clone();
+        for one in &served {
+            one.wait().await;
+        }
+    }
+
+    /// Whether [`Mock::tell_silent`] has anything to tell.
+    pub fn is_silent(&self) -> bool {
+        self.shared.state().silent.is_untold()
+    }
+
+    /// The connections that are open, that were opened while an entry was played, to addresses that no recording knows,
+    /// and on which nothing was said: each once, in order. What is said on one later is a call of its own. Connections
+    /// to addresses that are known are none, as pools open them in advance.
+    pub fn tell_silent(&self) -> Vec<Call> {
+        self.shared.state().silent.tell()
     }
 
     /// What the service made anew since the scope was entered, and in the ambient scope.
@@ -206,6 +239,9 @@ struct State {
     entry: Usage,
     ambient: Usage,
     journal: Journal,
+    silent: Silent,
+    /// What is served.
+    served: Vec<CatchUp>,
 }
 
 /// What is said to a request.
@@ -215,6 +251,17 @@ pub(crate) enum Reply {
     Recorded(Recorded),
     /// Why nothing was.
     Miss(String),
+}
+
+/// What is said to a request that is not over.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    /// What was recorded, as far as it was said by then.
+    Recorded(HitScope, Recorded),
+    /// Nothing yet.
+    Open,
+    /// Nothing: it cannot go on as anything that was recorded.
+    Deviates,
 }
 
 /// An exchange of a cassette that somebody keeps.
@@ -317,6 +364,31 @@ impl Shared {
         Opening::Client
     }
 
+    /// Takes note of a connection that was opened. While an entry is played, one to an address that nobody knows is a
+    /// call, whatever comes of it.
+    pub(crate) fn arrives(shared: &Arc<Shared>, destination: SocketAddr) -> Option<Silence> {
+        let mut state = shared.state();
+        if state.scope == Scope::Ambient || shared.library.knows(destination) {
+            return None;
+        }
+        let matched = missed(MissReason::UnknownDestination);
+        let call = state.nameless(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
+        Some(Silence::new(Arc::clone(shared), state.silent.open(call)))
+    }
+
+    /// Takes note that something was said on such a connection.
+    pub(crate) fn broke_silence(&self, number: u64) {
+        self.state().silent.end(number);
+    }
+
+    /// Takes note that such a connection was closed before.
+    pub(crate) fn closed_in_silence(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(call) = state.silent.end(number) {
+            state.journal.note(call);
+        }
+    }
+
     /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
     pub(crate) fn silent(&self, place: Place) {
         let mut state = self.state();
@@ -330,6 +402,11 @@ impl Shared {
     pub(crate) fn speaker(&self, destination: SocketAddr) -> Option<(Protocol, Box<dyn Server>)> {
         let speaker = self.library.speaker(destination)?;
         Some((speaker.protocol, speaker.protocol.server(&speaker.handshakes)))
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, destination: SocketAddr) -> bool {
+        self.library.speaks_http2(destination)
     }
 
     /// Takes note of something that is no request in a protocol that is read.
@@ -409,13 +486,74 @@ impl Shared {
         self.miss(scope, &shelves, &asked, exhausted)
     }
 
+    /// Whether any request may be answered before it is over, as far as is known now.
+    pub(crate) fn may_begin(&self) -> bool {
+        let state = self.state();
+        self.shelves(&state).iter().any(|(_, shelf)| !shelf.index().interleaved.is_empty())
+    }
+
+    /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
+    /// is told by [`Shared::conclude`].
+    pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Begin {
+        let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let mut deviates = false;
+        let mut state = self.state();
+        for (whose, shelf) in self.shelves(&state) {
+            match self.stage(&mut state, whose, &shelf, |stage| stage.begin(&asked)) {
+                Beginning::Of(number) => {
+                    return Begin::Recorded(whose, Recorded { cassette: Arc::clone(&shelf.cassette), number });
+                }
+                Beginning::Open => {}
+                Beginning::Deviates => deviates = true,
+            }
+        }
+        if deviates { Begin::Deviates } else { Begin::Open }
+    }
+
+    /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
+    pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
+        let asked = Asked::new(request, place.destination, place.tls, 0);
+        let (scope, shelves) = {
+            let mut state = self.state();
+            let scope = state.scope.clone();
+            let shelves = self.shelves(&state);
+            let expected = recorded.exchange().http().map(|http| &http.request);
+            if expected.is_some_and(|expected| asked.is_exactly(expected)) {
+                let matched = Match::Hit {
+                    cassette: recorded.cassette.id.clone(),
+                    exchange: recorded.number,
+                    scope: whose,
+                    rung: Rung::Exact,
+                    runner_up: None,
+                    again: false,
+                    bound: Vec::new(),
+                };
+                state.journal.note(call(scope, &asked, matched, None));
+                drop(state);
+                self.changed.notify_waiters();
+                return true;
+            }
+            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
+            if shelves.iter().any(|(found, shelf)| *found == whose && is_there(shelf)) {
+                state.usage(whose).take_back(recorded.number);
+            }
+            (scope, shelves)
+        };
+        drop(self.miss(scope, &shelves, &asked, false));
+        false
+    }
+
     fn claim(&self, state: &mut State, scope: HitScope, shelf: &Shelf, asked: &Asked<'_>) -> Claim {
+        self.stage(state, scope, shelf, |stage| stage.claim(asked))
+    }
+
+    fn stage<T>(&self, state: &mut State, scope: HitScope, shelf: &Shelf, then: impl FnOnce(Stage<'_>) -> T) -> T {
         let nothing = Bindings::default();
         let (usage, ambient) = match scope {
             HitScope::Entry => (&mut state.entry, &state.ambient.bindings),
             HitScope::Ambient => (&mut state.ambient, &nothing),
         };
-        Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy }.claim(asked)
+        then(Stage { library: &self.library, shelf, scope, usage, ambient, policy: self.policy })
     }
 
     /// The way of a request that nothing answers. The comparisons are made without holding the state.
@@ -441,7 +579,7 @@ impl Shared {
         let why = miss::text(asked.request, &asked.name, reason, &nearest);
         let answered = match (&recorded, asked.request) {
             (Some(recorded), _) => recorded_response(recorded),
-            (None, Request::Http(_)) => Some(Told::Http(miss::answer(why.clone()))),
+            (None, Request::Http(request)) => Some(Told::Http(miss::answer(request, &why))),
             (None, Request::Wire(..)) => Some(Told::Refusal),
         };
         self.state().journal.note(call(scope, asked, Match::Miss { reason, nearest }, answered));
@@ -478,8 +616,14 @@ impl State {
 
     /// Takes note of something that named no downstream.
     fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        let call = self.nameless(place, what, matched);
+        self.journal.note(call);
+    }
+
+    /// A call that named no downstream.
+    fn nameless(&self, place: Place, what: Attempted, matched: Match) -> Call {
         let destination = canonical(place.destination);
-        self.journal.note(Call {
+        Call {
             scope: self.scope.clone(),
             destination,
             downstream: destination.to_string(),
@@ -487,7 +631,7 @@ impl State {
             what,
             matched,
             answered: None,
-        });
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection of the service, played.
 
+mod http2;
 mod wire;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use regress_cassettes::{Ended, HttpExchange, Turn};
 use regress_protocols::{
     Side,
     http1::{self, Detected, Limits, Message, RequestReader, Then, detect},
+    http2 as preface,
     wire::{self as wires, Opening as First, Protocol},
 };
 use tokio::{
@@ -20,6 +22,7 @@ use crate::{
     intercept::Arrival,
     miss,
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
+    silence::Silence,
     tls::{self, Authority},
 };
 
@@ -47,8 +50,8 @@ pub(crate) enum Ending {
     Hold,
 }
 
-/// Plays to one connection until it ends.
-pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authority) {
+/// Plays to one connection until it ends. There is a `silence` where nobody knows its destination.
+pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &Shared, authority: &Authority) {
     let Arrival { stream, destination, .. } = arrival;
     let place = Place { destination, tls: false };
     // Small writes are sent at once, so that they are out before a reset.
@@ -72,12 +75,17 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
     if count == 0 {
-        return shared.silent(place);
+        return silence.map_or_else(|| shared.silent(place), Silence::closed);
     }
+    drop(silence);
     if !tls::is_client_hello(first[0]) {
         let mut stream = stream;
         return match Conversation::new(&mut stream, place, shared).play().await {
             Played::End(ending) => finish(stream, |stream| stream, ending).await,
+            Played::Http2(seen) => {
+                let ending = http2::play(&mut stream, seen, place, shared).await;
+                finish(stream, |stream| stream, ending).await;
+            }
             Played::Other(protocol, seen) => {
                 let conversation = shared.conversation(place, protocol);
                 wire(stream, conversation, Vec::new(), seen, authority).await;
@@ -85,10 +93,11 @@ pub(crate) async fn serve(arrival: Arrival, shared: &Shared, authority: &Authori
         };
     }
     let place = Place { tls: true, ..place };
-    match authority.acceptor(destination).accept(stream).await {
+    match authority.acceptor(destination, shared.speaks_http2(destination)).accept(stream).await {
         Ok(mut stream) => {
             let ending = match Conversation::new(&mut stream, place, shared).play().await {
                 Played::End(ending) => ending,
+                Played::Http2(seen) => http2::play(&mut stream, seen, place, shared).await,
                 Played::Other(protocol, seen) => {
                     match shared.conversation(place, protocol).play(&mut stream, seen).await {
                         wire::Next::End(ending) => ending,
@@ -119,7 +128,7 @@ async fn wire(
     }
     match conversation.play(&mut stream, seen).await {
         wire::Next::End(ending) => finish(stream, |stream| stream, ending).await,
-        wire::Next::Secure => match authority.acceptor(conversation.destination()).accept(stream).await {
+        wire::Next::Secure => match authority.acceptor(conversation.destination(), false).accept(stream).await {
             Ok(mut stream) => {
                 conversation.secured();
                 let ending = match conversation.play(&mut stream, Vec::new()).await {
@@ -177,6 +186,8 @@ pub(crate) enum Played {
     End(Ending),
     /// It is in another protocol: this was said.
     Other(Protocol, Vec<u8>),
+    /// It is in HTTP/2: this was said.
+    Http2(Vec<u8>),
 }
 
 /// What follows an answer.
@@ -211,6 +222,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
                     seen.extend_from_slice(&buffer[..count]);
                     let more = match (detect(&seen), other(&seen)) {
                         (Detected::Http1, _) => false,
+                        _ if preface::detect(&seen) == preface::Detected::Http2 => return Played::Http2(seen),
+                        (Detected::Other, _) if preface::detect(&seen) == preface::Detected::NeedMore => true,
                         (_, Some((protocol, wires::Detected::Yes))) => return Played::Other(protocol, seen),
                         (Detected::NeedMore, _) | (_, Some((_, wires::Detected::NeedMore))) => true,
                         // What is no protocol by its first bytes may still be understood by whoever speaks there.
@@ -285,7 +298,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         let told = std::mem::take(&mut self.told);
         match self.shared.judge(self.place, request) {
             Reply::Miss(why) => {
-                let answer = http1::answer(request, &[], &miss::answer(why));
+                let answer = http1::answer(request, &[], &miss::answer(request, &why));
                 match (self.stream.write_all(&answer.bytes).await, answer.then) {
                     (Ok(()), Then::KeepOpen) => Next::Request,
                     _ => Next::End(Ending::Close),

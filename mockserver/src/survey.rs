@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use regress_cassettes::{Cassette, Content, Ended};
+use regress_cassettes::{Cassette, Content, Ended, HttpExchange};
 
 use regress_protocols::wire::{Handshakes, Protocol};
 
@@ -24,6 +24,8 @@ pub struct Survey {
     others: HashSet<SocketAddr>,
     /// Who speaks a protocol other than HTTP.
     speakers: HashMap<SocketAddr, Speaker>,
+    /// Who speaks HTTP/2.
+    http2: HashSet<SocketAddr>,
 }
 
 /// Who speaks a protocol other than HTTP.
@@ -44,6 +46,9 @@ impl Survey {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
                 }
+            }
+            if exchange.http().is_some_and(HttpExchange::is_http2) {
+                self.http2.insert(peer);
             }
             if let Some(wire) = exchange.wire() {
                 let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
@@ -68,6 +73,7 @@ impl Survey {
         }
         self.refused.extend(other.refused);
         self.others.extend(other.others);
+        self.http2.extend(other.http2);
         for (peer, speaker) in other.speakers {
             match self.speakers.entry(peer) {
                 Entry::Vacant(entry) => drop(entry.insert(speaker)),
@@ -79,6 +85,11 @@ impl Survey {
     /// Who speaks a protocol other than HTTP there.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
         self.speakers.get(&canonical(peer))
+    }
+
+    /// Whether HTTP/2 was spoken there.
+    pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
+        self.http2.contains(&canonical(peer))
     }
 
     /// The names that the recordings called, with the addresses they had.
@@ -94,6 +105,12 @@ impl Survey {
     /// Where connections were always refused: at least once, and none was ever established.
     pub(crate) fn refused(&self) -> Vec<SocketAddr> {
         self.refused.iter().filter(|peer| !self.others.contains(peer)).copied().collect()
+    }
+
+    /// Whether a connection to that address was ever tried.
+    pub fn knows(&self, address: SocketAddr) -> bool {
+        let address = canonical(address);
+        self.others.contains(&address) || self.refused.contains(&address)
     }
 
     /// Whether the host in `name` had that address in any recording. The addresses of the loopback are one: which of
@@ -170,5 +187,16 @@ mod tests {
         assert_eq!(library.names().addresses("payments"), addresses);
         assert!(library.names().addresses("10.0.0.7").is_empty());
         assert_eq!(library.refused(), ["10.0.0.8:1".parse().unwrap()]);
+        for (address, is_known) in [
+            ("10.0.0.7:80", true),
+            ("10.0.0.6:8080", true),
+            ("[::ffff:10.0.0.6]:8080", true),
+            ("10.0.0.8:1", true),
+            ("10.0.0.8:3", true),
+            ("10.0.0.6:8081", false),
+            ("10.0.0.9:80", false),
+        ] {
+            assert_eq!(library.knows(address.parse().unwrap()), is_known, "{address}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod fastcgi;
 pub mod http1;
+pub mod http2;
 pub mod mysql;
 mod operation;
 mod pair;

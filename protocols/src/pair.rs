@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::{Mark, Side, Value, http1::Message, wire::Protocol};
+use crate::{Mark, Side, Value, http1::Message, http2::Reset, wire::Protocol};
 
 /// What a [`Pairer`](crate::Pairer) found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub enum PairEvent {
         mark: Mark,
         /// It concerns the connection alone, and so none of the work that the connection is used for.
         setup: bool,
+    },
+    /// A part of a request moved after its head, on a connection that is multiplexed: whoever sends it need not be who began.
+    RequestContinued {
+        /// The number of the exchange.
+        number: u64,
+        /// When.
+        mark: Mark,
     },
     /// The last byte of a request moved.
     RequestComplete {
@@ -71,7 +78,7 @@ pub struct Paired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "it lives in a boxed `Paired`, and opaque exchanges are rare")]
 pub enum PairedContent {
-    /// A request, its response, and what followed a switch of protocols.
+    /// A request, its response, and what followed a switch of protocols. The start lines say which version of HTTP.
     Http1 {
         /// The request.
         request: Message,
@@ -82,6 +89,11 @@ pub enum PairedContent {
         /// After 101, or 2xx to CONNECT: everything else, in turns. Where such an answer did not come before the
         /// end: what the client said already behind its request.
         upgraded: Vec<(Side, Bytes)>,
+        /// What ended the stream of HTTP/2 before its time.
+        reset: Option<Reset>,
+        /// Where the response of HTTP/2 began before the request was over: how many bytes of the request's body had come,
+        /// and of the response's body before more of the request did.
+        interleaved: Vec<(u64, u64)>,
     },
     /// A request in another protocol that is read, and its response.
     Wire {

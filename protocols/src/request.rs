@@ -2,6 +2,9 @@
 
 use crate::{Operation, Value, http1::Message, wire::Protocol};
 
+/// Methods that ask for nothing to be changed (RFC 9110 section 9.2.1, and the registry of methods at IANA).
+const SAFE: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"];
+
 /// A request that somebody else keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
@@ -21,6 +24,7 @@ impl<'a> Request<'a> {
     /// The word for its protocol, as cassettes have it.
     pub fn protocol(self) -> &'static str {
         match self {
+            Request::Http(message) if message.is_http2() => "http2",
             Request::Http(_) => "http1",
             Request::Wire(protocol, _) => protocol.word(),
         }
@@ -42,10 +46,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether it may change something: in HTTP every method but those that RFC 9110 section 9.2.1 calls safe.
+    /// Whether it may change something where it goes, as far as its protocol says.
     pub fn is_write(self) -> bool {
         match self {
-            Request::Http(message) => !matches!(message.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE"),
+            Request::Http(message) => !SAFE.contains(&message.method()),
+            // What a server says on its own asks for nothing.
+            Request::Wire(_, Value::Null) => false,
             Request::Wire(protocol, value) => protocol.is_write(value),
         }
     }

@@ -66,9 +66,11 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         defects.push(Defect::Unfinished);
     }
     defects.dedup();
+    let is_reset = matches!(paired.content, PairedContent::Http1 { reset: Some(_), .. });
     let ended = match (paired.end, connection.cause) {
         (PairEnd::Complete, _) => Ended::Ok,
         (PairEnd::Unfinished, _) => Ended::Unfinished,
+        (PairEnd::ClosedEarly, _) if is_reset => Ended::Reset,
         (PairEnd::ClosedEarly, Some(CloseCause::Reset)) => Ended::Reset,
         (PairEnd::ClosedEarly, Some(CloseCause::TimedOut)) => Ended::Timeout,
         (PairEnd::ClosedEarly, Some(CloseCause::Refused)) => Ended::Refused,
@@ -81,8 +83,16 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         _ => Vec::new(),
     };
     let content = match paired.content {
-        PairedContent::Http1 { request, interim, response, upgraded } => {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded: turns(upgraded) })
+        PairedContent::Http1 { request, interim, response, upgraded, reset, interleaved } => {
+            Content::Http1(HttpExchange {
+                request,
+                interim,
+                response,
+                streamed,
+                upgraded: turns(upgraded),
+                reset,
+                interleaved,
+            })
         }
         PairedContent::Wire { protocol, request, response, .. } => {
             Content::Wire(WireExchange { protocol, request, response })

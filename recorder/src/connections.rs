@@ -246,10 +246,16 @@ impl Connection {
     pub(crate) fn moment(&self, mark: Mark) -> Moment {
         let after = self.moments.partition_point(|moment| moment.mark <= mark);
         match after.checked_sub(1).and_then(|at| self.moments.get(at)) {
-            Some(moment) if moment.mark == mark => *moment,
+            Some(moment) if moment.mark == mark => self.seen(*moment),
             Some(moment) => Moment { mark, at: moment.at, unit: None },
             None => Moment { mark, at: self.begun.at, unit: None },
         }
+    }
+
+    /// A moment as far as it says who works. On a multiplexed connection one unit writes and reads for all, so that nothing
+    /// follows from who moved the bytes.
+    pub(crate) fn seen(&self, moment: Moment) -> Moment {
+        if self.pairer.is_multiplexed() { Moment { unit: None, ..moment } } else { moment }
     }
 
     /// Forget moments that no exchange can ask for.
@@ -282,6 +288,16 @@ impl Connection {
             self.cutter = Some(Cutter::default());
             self.left = true;
         }
+    }
+
+    /// Whether an exchange was under way when the recording joined, and is not the first thing that is understood.
+    pub(crate) fn was_under_way(&self, number: u64) -> bool {
+        (self.joined && !self.is_understood()) || self.pairer.is_unseen(number)
+    }
+
+    /// Whether exchanges that were under way when the recording joined may still show themselves.
+    pub(crate) fn may_hide_exchanges(&self) -> bool {
+        self.joined && self.pairer.is_multiplexed()
     }
 
     /// A request in a protocol that is understood began on it.

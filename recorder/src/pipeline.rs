@@ -451,12 +451,14 @@ impl Pipeline {
 
     /// Take what the connection's bytes say.
     fn pair(&mut self, now: Moment, socket: SocketId) {
+        let now = self.connections.get(&socket).map_or(now, |connection| connection.seen(now));
         if self.connections.get(&socket).is_some_and(|connection| connection.internal.is_some()) {
             return self.hop(now, socket);
         }
         while let Some(event) = self.connections.get_mut(&socket).and_then(Connection::next) {
             match event {
                 PairEvent::RequestBegan { number, mark, setup } => self.began(socket, number, mark, setup),
+                PairEvent::RequestContinued { number, mark } => self.continued(socket, number, mark),
                 PairEvent::RequestComplete { number, mark } => {
                     if let Some((Part::Entry(entry), moment)) = self.part(socket, number, mark) {
                         self.correlator.fact(moment, Fact::EntryRead { entry });
@@ -478,6 +480,15 @@ impl Pipeline {
             if connection.parts.is_empty() {
                 self.rest(socket);
             }
+        }
+    }
+
+    /// A part of a request moved. Where an entry has begun since that request did, it may be on behalf of that one.
+    fn continued(&mut self, socket: SocketId, number: u64, mark: Mark) {
+        let Some((Part::Call(call), moment)) = self.part(socket, number, mark) else { return };
+        let Some(began) = self.calls.get(&call).map(|draft| draft.began) else { return };
+        if self.entries.values().any(|entry| entry.began > began && entry.exchange.is_none()) {
+            self.correlator.fact(moment, Fact::OpaqueUsed { call: Some(call) });
         }
     }
 
@@ -533,7 +544,8 @@ impl Pipeline {
         let Some(connection) = self.connections.get(&socket) else { return };
         let moment = connection.moment(mark);
         let first = !connection.used;
-        let joined = connection.joined && !connection.is_understood();
+        let joined = connection.was_under_way(number);
+        let may_hide = connection.may_hide_exchanges();
         let is_opaque = connection.is_opaque() && !connection.may_be_internal();
         let opaque = is_opaque.then(|| assemble::opaque_operation(connection));
         self.unix_not_http += u64::from(first && is_opaque && matches!(connection.peer, Address::Unix(_)));
@@ -552,6 +564,9 @@ impl Pipeline {
             Some(Role::Server) => {
                 let entry = self.new_entry(moment, port);
                 self.correlator.fact(moment, Fact::EntryBegan { entry, connection: socket });
+                if may_hide {
+                    self.correlator.fact(moment, Fact::Joined { connection: socket });
+                }
                 if opaque.is_some() {
                     self.correlator.fact(moment, Fact::EntryUnreadable { entry });
                 }

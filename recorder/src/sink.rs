@@ -285,6 +285,8 @@ mod tests {
                 response,
                 streamed: vec![],
                 upgraded: vec![],
+                reset: None,
+                interleaved: Vec::new(),
             }),
             ended: Ended::Ok,
             cause: None,

@@ -1,5 +1,7 @@
 //! One entry: send the recorded request, read what comes back.
 
+mod http2;
+
 use std::{
     io,
     time::{Duration, Instant},
@@ -19,13 +21,16 @@ use crate::judge::{End, Seen};
 /// for ever; one second is what curl waits).
 const CONTINUE: Duration = Duration::from_secs(1);
 
-/// Send a request byte for byte and wait for the whole response, for `at_most` this long. Also says how long it took.
+/// Send a request byte for byte (in HTTP/2 field by field, frame by frame) and wait for the whole response, for `at_most` this long. Also says how long it took.
 pub(crate) async fn drive(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
     request: &Message,
     at_most: Duration,
 ) -> (Seen, Duration) {
+    if request.is_http2() {
+        return http2::drive(read, write, request, at_most).await;
+    }
     let began = Instant::now();
     let go_on = Notify::new();
     let mut reader = ResponseReader::new(request.method(), Limits::default());

@@ -15,7 +15,7 @@ use regress_cassettes::is_id;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Finding, Report,
+    Finding, Report, order,
     spot::{Called, Spot, SpotKind},
 };
 
@@ -29,7 +29,7 @@ pub enum Severity {
     Ended,
     /// Another status.
     Status,
-    /// A call that was not made, or that nobody recorded.
+    /// A call that was not made, that nobody recorded, or that was made in another order.
     Call,
     /// A field that is missing, is new or has another type.
     Shape,
@@ -243,6 +243,7 @@ impl Group {
                 let (from, to) = self.detail.split_once(" → ").unwrap_or_default();
                 format!("is now {}, was {}", with_article(to), with_article(from))
             }
+            SpotKind::Moved if self.severity == Severity::Call => "the call is made in another order".to_owned(),
             SpotKind::Moved => "is at another place, or in another order".to_owned(),
             SpotKind::Changed => match (&self.expected, &self.actual) {
                 (None, None) => "has another value".to_owned(),
@@ -268,6 +269,7 @@ fn severity(spot: &Spot) -> Severity {
     match field.split('/').next() {
         Some("status") => Severity::Status,
         Some("end") => Severity::Ended,
+        Some(order::FIELD) if spot.call.is_some() => Severity::Call,
         Some("header" | "trailer") => Severity::Header,
         _ if matches!(spot.kind, SpotKind::Changed | SpotKind::Moved) => Severity::Value,
         _ => Severity::Shape,

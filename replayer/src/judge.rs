@@ -1,13 +1,13 @@
 //! The verdict on one entry. Pure: what was recorded and what was seen go in, findings come out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
-    diff::{self, Lens, Rules},
+    diff::{self, Difference, Lens, Rules},
 };
 use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
-use regress_protocols::{Request, http1::Message};
+use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
@@ -39,7 +39,9 @@ pub enum End {
     Reset,
     /// The service closed the connection.
     Closed,
-    /// What came is not an HTTP/1 response.
+    /// The service reset the stream of HTTP/2, with this error code.
+    StreamReset(u32),
+    /// What came is not an HTTP response.
     Garbage,
     /// Nothing, for this many milliseconds.
     Hung(u128),
@@ -93,6 +95,7 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
     excused.extend(excused_calls(cassette, journal, &rules, &same));
+    excused.extend(excused_order(cassette, &pairing));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
     }
@@ -118,8 +121,11 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
             doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
         }
+        Some((Content::Http1(http), false)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
+            doubts.push("the entry was cancelled by its client, which is not done again".to_owned());
+        }
         Some((Content::Http1(_), false)) => {}
-        Some(_) => doubts.push("the entry is not HTTP/1".to_owned()),
+        Some(_) => doubts.push("the entry is not HTTP".to_owned()),
     }
     match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
         Some(None) => doubts.push("the recording does not say on which port the entry came".to_owned()),
@@ -208,6 +214,18 @@ fn excused_calls(
     journal.iter().filter_map(excused).collect()
 }
 
+/// Calls that were made as recorded, and whose order was another one, which a rule lets pass.
+fn excused_order(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
+    let is_changed = |number: usize| pairing.changed.iter().any(|changed| changed.number == number);
+    let moved = pairing.order.iter().filter(|made| !made.counts() && !is_changed(made.number));
+    moved
+        .filter_map(|made| {
+            let change = CallChange::Changed(vec![made.moved.clone()?]);
+            Some(Finding::Call(recorded_call(made.number, &cassette.downstream[made.number], change)))
+        })
+        .collect()
+}
+
 fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
@@ -215,7 +233,7 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
         (Some(expected), Seen::Response(actual)) => {
             diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
         }
-        (None, Seen::Nothing { end, part }) if ended_alike(ended, *end) => match (expected_part, part) {
+        (None, Seen::Nothing { end, part }) if ended_alike(recorded, ended, *end) => match (expected_part, part) {
             (None, None) => Vec::new(),
             (Some(expected), Some(actual)) => {
                 diff::responses(expected, actual, lens).into_iter().map(Finding::Response).collect()
@@ -227,7 +245,11 @@ fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen,
 }
 
 /// Whether a wait that ended without a whole response ended as the recorded one did.
-fn ended_alike(recorded: Option<Ended>, seen: End) -> bool {
+fn ended_alike(exchange: &HttpExchange, recorded: Option<Ended>, seen: End) -> bool {
+    let reset = if let End::StreamReset(code) = seen { Some(Reset { from: Side::Server, code }) } else { None };
+    if reset.is_some() || exchange.reset.is_some() {
+        return reset == exchange.reset;
+    }
     matches!(
         (recorded, seen),
         (Some(Ended::Reset | Ended::Closed), End::Reset | End::Closed) | (Some(Ended::Timeout), End::Hung(_))
@@ -259,7 +281,11 @@ fn seen_end(seen: &Seen) -> String {
                 End::Refused => "no response: the connection was refused".to_owned(),
                 End::Reset => format!("{what}: the connection was reset"),
                 End::Closed => format!("{what}: the connection was closed"),
-                End::Garbage => "something that is not an HTTP/1 response".to_owned(),
+                End::StreamReset(code) => {
+                    let name = Reset { from: Side::Server, code: *code }.name();
+                    format!("{what}: the stream was reset ({})", name.map_or_else(|| code.to_string(), str::to_owned))
+                }
+                End::Garbage => "something that is not an HTTP response".to_owned(),
                 End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
             }
         }
@@ -270,7 +296,16 @@ fn call_findings(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
     let mut findings: Vec<CallFinding> = Vec::new();
     let recorded = |number: usize, change| recorded_call(number, &cassette.downstream[number], change);
     findings.extend(pairing.omitted.iter().map(|&number| recorded(number, CallChange::Omitted)));
-    findings.extend(pairing.changed.iter().map(|c| recorded(c.number, CallChange::Changed(c.differences.clone()))));
+    let mut changed: BTreeMap<usize, Vec<Difference>> =
+        pairing.changed.iter().map(|changed| (changed.number, changed.differences.clone())).collect();
+    for made in &pairing.order {
+        // What is noise in a call that has not changed otherwise is told as excused.
+        if made.counts() || changed.contains_key(&made.number) {
+            changed.entry(made.number).or_default().extend(made.moved.clone());
+        }
+    }
+    findings
+        .extend(changed.into_iter().map(|(number, differences)| recorded(number, CallChange::Changed(differences))));
     findings.sort_by_key(|finding| finding.number);
     let first = cassette.downstream.len();
     findings.extend(pairing.novel.iter().enumerate().map(|(index, call)| novel(first + index, call)));
@@ -414,11 +449,65 @@ mod tests {
         assert_eq!(notes(&cassette), [note]);
     }
 
+    /// `POST /reserve` and `DELETE /hold` at the inventory, one after the other, and a read of prices in between.
+    fn two_writes() -> Cassette {
+        let mut cassette = cassette();
+        let mut hold = cassette.downstream[0].clone();
+        hold.at = 3000;
+        if let Content::Http1(http) = &mut hold.content {
+            http.request = Message::request("DELETE", "/hold", &[("Host", "inventory")], "");
+        }
+        cassette.downstream.push(hold);
+        cassette
+    }
+
     #[test]
-    fn calls_in_another_order_are_the_same() {
-        let cassette = cassette();
-        let journal = [hit(&cassette, 1), hit(&cassette, 0)];
-        assert_eq!(judge(&cassette, &ok(), &journal, None).verdict, Verdict::Same);
+    fn reads_in_another_order_are_the_same() {
+        let cassette = two_writes();
+        for journal in [[1, 0, 2], [0, 2, 1]] {
+            let judgement = judge(&cassette, &ok(), &journal.map(|number| hit(&cassette, number)), None);
+            assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Same, vec![]));
+        }
+        let mut beside = cassette;
+        beside.downstream[1].took = Some(2000);
+        let judgement = judge(&beside, &ok(), &[2, 1, 0].map(|number| hit(&beside, number)), None);
+        assert_eq!(judgement.verdict, Verdict::Same, "a write was made beside the read");
+    }
+
+    #[test]
+    fn writes_in_another_order_are_different() {
+        let cassette = two_writes();
+        let judgement = judge(&cassette, &ok(), &[2, 0, 1].map(|number| hit(&cassette, number)), None);
+        assert_eq!(
+            (judgement.verdict, paths(&judgement)),
+            (Verdict::Different, vec!["downstream/2/request/order".to_owned()])
+        );
+        let Finding::Call(CallFinding { change: CallChange::Changed(differences), .. }) = &judgement.findings[0] else {
+            panic!("{:?}", judgement.findings);
+        };
+        assert_eq!(differences[0].expected.as_deref(), Some("after downstream/0 (inventory POST /reserve)"));
+        assert_eq!(differences[0].actual.as_deref(), Some("before downstream/0 (inventory POST /reserve)"));
+    }
+
+    #[test]
+    fn calls_that_changed_have_an_order() {
+        let cassette = two_writes();
+        let changed = miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered());
+        let journal = [hit(&cassette, 2), changed, hit(&cassette, 1)];
+        let both = ["downstream/0/request/body/qty", "downstream/2/request/order"];
+        assert_eq!(paths(&judge(&cassette, &ok(), &journal, None)), both);
+    }
+
+    #[test]
+    fn the_order_of_a_call_may_be_noise() {
+        let cassette = two_writes();
+        let rules = rules(&[("request/order", "unordered")]);
+        let swapped = [2, 0, 1].map(|number| hit(&cassette, number));
+        let judgement = judge_under(&rules, &cassette, &ok(), &swapped, None);
+        assert_eq!((judgement.verdict, judgement.excused.len()), (Verdict::Same, 1));
+        let changed = miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), unanswered());
+        let judgement = judge_under(&rules, &cassette, &ok(), &[hit(&cassette, 2), changed, hit(&cassette, 1)], None);
+        assert_eq!(paths(&judgement), ["downstream/0/request/body/qty"]);
     }
 
     #[test]
@@ -520,7 +609,7 @@ mod tests {
             (End::Refused, "no response: the connection was refused"),
             (End::Reset, "no response: the connection was reset"),
             (End::Closed, "no response: the connection was closed"),
-            (End::Garbage, "something that is not an HTTP/1 response"),
+            (End::Garbage, "something that is not an HTTP response"),
             (End::Hung(30_000), "no response within 30 s"),
         ] {
             let judgement = judge(&cassette, &nothing(end), &hits(&cassette), None);

@@ -1,5 +1,6 @@
 //! Replay: drive the new build with recorded entries, judge its responses and its calls, report, propose, review.
 
+mod alignment;
 mod drive;
 mod error;
 pub mod groups;
@@ -10,6 +11,7 @@ mod latency;
 mod merge;
 pub mod noise;
 pub mod noise_rule;
+mod order;
 mod outcome;
 mod pairing;
 mod pending;

@@ -95,6 +95,7 @@ mod tests {
             told(&one("response/body/tags/0", SpotKind::Moved, false)),
             told(&one("response/header/etag", SpotKind::Changed, false)),
             told(&one("downstream/2/request/body/key", SpotKind::Changed, true)),
+            told(&one("downstream/2/request/order", SpotKind::Moved, true)),
         ]);
     }
 

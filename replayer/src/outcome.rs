@@ -124,7 +124,8 @@ impl CallFinding {
 pub enum CallChange {
     /// It was recorded and not made.
     Omitted,
-    /// It was made with other content; the fields of the request that differ, also those that are noise.
+    /// It was made with other content, or (`order`) at another place among the writes of the entry; the fields of the
+    /// request that differ, also those that are noise.
     Changed(Vec<Difference>),
     /// It was made and not recorded.
     Novel {

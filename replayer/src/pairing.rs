@@ -6,22 +6,24 @@ use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange,
     diff::{self, Difference},
 };
-use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Told, is_same_operation};
+use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, NearMiss, Told, is_same_operation};
 use regress_protocols::{Request, Value};
 
-use crate::rules::EntryRules;
+use crate::{order, rules::EntryRules};
 
 /// The calls made while an entry was open, set against the calls recorded for it.
 #[derive(Debug, Default)]
 pub(crate) struct Pairing<'a> {
-    /// Recorded calls that were made as recorded.
-    pub hit: BTreeSet<usize>,
     /// Calls that stand for a recorded one with other content.
     pub changed: Vec<Changed<'a>>,
     /// Recorded calls that were not made.
     pub omitted: Vec<usize>,
     /// Calls that stand for no recorded one, in the order they were made.
     pub novel: Vec<&'a Call>,
+    /// The recorded calls that calls stand for, or say the same as, in the order in which these were made.
+    pub made: Vec<usize>,
+    /// In which order the recorded writes were made.
+    pub order: Vec<order::Made>,
 }
 
 /// A call with other content than the recorded one.
@@ -42,19 +44,17 @@ impl<'a> Pairing<'a> {
     /// operation that nobody made and that is most like it; what the mock answered with decides between equals.
     pub(crate) fn of(cassette: &Cassette, journal: &'a [Call], rules: &EntryRules<'_>) -> Pairing<'a> {
         let mut pairing = Pairing::default();
-        for call in journal {
-            if let Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } = &call.matched
-                && *id == cassette.id
-            {
-                pairing.hit.insert(*exchange);
-            }
-        }
+        let hits: BTreeSet<usize> = journal
+            .iter()
+            .filter(|call| matches!(call.matched, Match::Hit { .. }))
+            .filter_map(|call| pairing.stands_for(cassette, call))
+            .collect();
         let mut free: BTreeSet<usize> = BTreeSet::new();
         // What is in no protocol that is read or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
         // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
             let playable = asked(exchange).is_some() && exchange.connection.peer.inet().is_some();
-            if playable && !pairing.hit.contains(&number) {
+            if playable && !hits.contains(&number) {
                 free.insert(number);
             }
         }
@@ -81,6 +81,8 @@ impl<'a> Pairing<'a> {
         }
         pairing.changed.sort_by_key(|changed| changed.number);
         pairing.omitted = free.into_iter().collect();
+        pairing.made = journal.iter().filter_map(|call| pairing.stands_for(cassette, call)).collect();
+        pairing.order = order::of(cassette, &pairing.made, rules);
         for (order, call) in misses.into_iter().enumerate() {
             if paired.contains(&order) {
                 continue;
@@ -92,6 +94,24 @@ impl<'a> Pairing<'a> {
             }
         }
         pairing
+    }
+
+    /// The recorded call that a call stands for, or that it says the same as where it was made more often.
+    fn stands_for(&self, cassette: &Cassette, call: &Call) -> Option<usize> {
+        match &call.matched {
+            Match::Hit { cassette: id, exchange, scope: HitScope::Entry, .. } => {
+                (*id == cassette.id).then_some(*exchange)
+            }
+            Match::Hit { scope: HitScope::Ambient, .. } => None,
+            Match::Miss { nearest, .. } => {
+                let changed = self.changed.iter().find(|changed| std::ptr::eq(changed.call, call));
+                let says_the_same =
+                    |near: &&NearMiss| near.cassette == cassette.id && !near.differences.iter().any(Difference::counts);
+                changed
+                    .map(|changed| changed.number)
+                    .or_else(|| nearest.iter().find(says_the_same).map(|near| near.exchange))
+            }
+        }
     }
 }
 

@@ -9,16 +9,17 @@ use regress_cassettes::{
 use regress_mockserver::mock::{Attempted, Bindings, Call, Told};
 use regress_protocols::{Request, http1::Message};
 
-use crate::{merge::merge, pairing::Pairing, rules::EntryRules};
+use crate::{merge::merge, order, pairing::Pairing, rules::EntryRules};
 
 /// The header that marks an answer the mock made up because nothing recorded fits.
 const MISS: (&str, &[u8]) = ("x-regress", b"miss");
 
 /// The cassette with the response and the calls that were seen, everything that did not change as it was.
 ///
-/// Values that the service made anew stay the recorded ones that they stand for. Recorded calls keep their place; those that were not made are left out; calls nobody recorded follow at the end with
-/// the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are in
-/// no protocol that is read cannot be proposed and stay differences.
+/// Values that the service made anew stay the recorded ones that they stand for. Recorded calls keep their place and time,
+/// unless writes were made in another order; those that were not made are left out; calls nobody recorded follow at the
+/// end with the answer they got ([`is_unanswered`] tells the ones whose answer is only the mock's own). Attempts that are
+/// in no protocol that is read cannot be proposed and stay differences.
 pub fn propose(
     cassette: &Cassette,
     response: &Message,
@@ -54,31 +55,29 @@ pub fn propose(
             _ => {}
         }
     }
-    let mut number = 0;
-    proposed.downstream.retain(|_| {
-        number += 1;
-        !pairing.omitted.contains(&(number - 1))
-    });
+    leave_out(&mut proposed, &pairing, &rules);
     let connection = cassette.downstream.iter().chain(&cassette.entry).map(|exchange| exchange.connection.id).max();
-    let at = cassette.downstream.iter().map(|exchange| exchange.at).max().unwrap_or(0);
     let novel = pairing.novel.iter().filter_map(|call| Some((*call, said(call, bindings)?)));
     for (index, (call, content)) in novel.enumerate() {
         let is_unanswered = matches!(&content, Content::Wire(wire) if wire.response.is_none());
-        proposed.downstream.push(Exchange {
-            downstream: Some(call.downstream.clone()),
-            connection: Connection {
-                id: connection.unwrap_or(0) + 1 + index as u64,
-                local: None,
-                peer: call.destination.into(),
-                tls: call.tls,
+        add_novel(
+            &mut proposed.downstream,
+            Exchange {
+                downstream: Some(call.downstream.clone()),
+                connection: Connection {
+                    id: connection.unwrap_or(0) + 1 + index as u64,
+                    local: None,
+                    peer: call.destination.into(),
+                    tls: call.tls,
+                },
+                at: 0,
+                took: (!is_unanswered).then_some(0),
+                content,
+                ended: if is_unanswered { Ended::Closed } else { Ended::Ok },
+                cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),
+                defects: Vec::new(),
             },
-            at,
-            took: (!is_unanswered).then_some(0),
-            content,
-            ended: if is_unanswered { Ended::Closed } else { Ended::Ok },
-            cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),
-            defects: Vec::new(),
-        });
+        );
     }
     proposed
 }
@@ -92,6 +91,8 @@ fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
             response: Some(answered.clone()),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
         })),
         (Attempted::Wire(protocol, request), Some(told)) => {
             let response = if let Told::Wire(response) = told { Some(response.clone()) } else { None };
@@ -100,6 +101,27 @@ fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
         }
         _ => None,
     }
+}
+
+/// Leave out the calls that were not made, and put the others in the order in which they were made.
+fn leave_out(proposed: &mut Cassette, pairing: &Pairing<'_>, rules: &EntryRules<'_>) {
+    let numbers: Vec<usize> =
+        (0..proposed.downstream.len()).filter(|number| !pairing.omitted.contains(number)).collect();
+    let mut number = 0;
+    proposed.downstream.retain(|_| {
+        number += 1;
+        numbers.binary_search(&(number - 1)).is_ok()
+    });
+    let made: Vec<usize> = pairing.made.iter().filter_map(|number| numbers.binary_search(number).ok()).collect();
+    let order = order::of(proposed, &made, rules);
+    order::arrange(&mut proposed.downstream, &order, order::Made::counts);
+}
+
+/// Add a call that nobody recorded. When it would have been made is not known: it gets the time of the last one, beside
+/// which it has no order.
+pub(crate) fn add_novel(downstream: &mut Vec<Exchange>, call: Exchange) {
+    let at = downstream.iter().map(|exchange| exchange.at).max().unwrap_or(0);
+    downstream.push(Exchange { at, ..call });
 }
 
 /// Whether an exchange's response is only what the mock says when nothing recorded fits.

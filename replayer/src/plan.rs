@@ -89,6 +89,18 @@ impl Plan {
     }
 }
 
+/// What all cassettes of a store tell together; `None` where some cannot be read.
+pub(crate) fn survey_all(store: &Store) -> Option<Survey> {
+    let mut all = Survey::default();
+    for (seen, survey) in survey(store, &store.list().ok()?) {
+        if seen.iter().any(Result::is_err) {
+            return None;
+        }
+        all.merge(survey);
+    }
+    Some(all)
+}
+
 /// What a thread saw of its part: each cassette's id, and what they tell together.
 type Seen = (Vec<Result<CassetteId, regress_cassettes::Error>>, Survey);
 

@@ -1,21 +1,26 @@
 //! Accepting and rejecting proposals, whole or by path.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store, WireExchange,
-    diff::{self, Difference, Kind, Lens},
+    diff::{self, Difference, Kind, Lens, Rules},
     shown,
 };
 use regress_protocols::{Request, Value, http1::Message};
-use similar::{Algorithm, DiffOp};
 
 use crate::{
     Error,
+    alignment::{self, Aligned},
     groups::{self, Group, Place as At},
     judge,
     merge::merge,
-    pending::is_unanswered,
+    order,
+    pending::{add_novel, is_unanswered},
+    rules::EntryRules,
     spot::{Called, Spot, SpotKind},
 };
 
@@ -180,7 +185,9 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
     if let (Some(old), Some(new)) = (entry_http(original), entry_http(proposed)) {
         response_changes("response", None, old, new, &mut changes);
     }
-    for place in align(original, proposed) {
+    let places = alignment::align(original, proposed);
+    let moved: BTreeMap<usize, Difference> = moved(original, &places).collect();
+    for place in &places {
         let path = format!("downstream/{}", place.number);
         let title = |exchange: &Exchange| Called {
             downstream: judge::downstream(exchange),
@@ -196,13 +203,17 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
         };
         match (place.old, place.new) {
             (Some(old), None) => changes.push(whole(Kind::Removed, old)),
-            (None, Some(new)) => changes.push(whole(Kind::Added, new)),
-            (Some(old), Some(new)) => {
+            (None, Some((_, new))) => changes.push(whole(Kind::Added, new)),
+            (Some(old), Some((_, new))) => {
                 let call = Some(title(old));
                 if let (Some(old), Some(new)) = (old.request(), new.request()) {
+                    let moved = moved.get(&place.number).cloned();
                     let request = diff::requests(old, new, &Lens::exact());
                     changes.extend(
-                        request.into_iter().map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
+                        request
+                            .into_iter()
+                            .chain(moved)
+                            .map(|d| change(format!("{path}/request/{}", d.path), d, call.clone())),
                     );
                 }
                 if let (Some(old), Some(new)) = (old.wire(), new.wire())
@@ -226,6 +237,13 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// The calls that a proposal has in another order, with their numbers.
+fn moved(original: &Cassette, places: &[Aligned<'_>]) -> impl Iterator<Item = (usize, Difference)> + use<> {
+    let rules = Rules::none();
+    let order = order::of(original, &alignment::kept(places), &EntryRules::of(&rules, original));
+    order.into_iter().filter_map(|made| Some((made.number, made.moved?)))
 }
 
 fn response_changes(path: &str, call: Option<Called>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
@@ -253,7 +271,7 @@ fn change(path: String, difference: Difference, call: Option<Called>) -> Change 
 }
 
 /// The original with those changes whose path `accept` says yes to.
-fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
+pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
     let together = |prefix: String| {
         move |paths: Vec<String>| Error::NotAlone {
             paths: paths.into_iter().map(|path| format!("{prefix}/{path}")).collect(),
@@ -264,13 +282,16 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
         take_response(old, new, "response", &accept).map_err(together("response".to_owned()))?;
     }
     taken.downstream.clear();
-    for place in align(original, proposed) {
+    let mut numbers: Vec<usize> = Vec::new();
+    let places = alignment::align(original, proposed);
+    for place in &places {
         let path = format!("downstream/{}", place.number);
-        match (place.old, place.new) {
-            (Some(old), None) if !accept(&path) => taken.downstream.push(old.clone()),
-            (None, Some(new)) if accept(&path) => taken.downstream.push(new.clone()),
-            (Some(old), Some(new)) => {
-                let mut exchange = old.clone();
+        let Some(old) = place.old else { continue };
+        let mut exchange = old.clone();
+        match place.new {
+            None if accept(&path) => continue,
+            None => {}
+            Some((_, new)) => {
                 if let (Content::Http1(old), Some(new)) = (&mut exchange.content, new.http()) {
                     let request = format!("{path}/request");
                     old.request = merge(&old.request, &new.request, &Lens::exact(), |field| {
@@ -283,9 +304,24 @@ fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool)
                 }
                 let response = format!("{path}/response");
                 take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
-                taken.downstream.push(exchange);
             }
-            _ => {}
+        }
+        numbers.push(place.number);
+        taken.downstream.push(exchange);
+    }
+    let made: Vec<usize> =
+        alignment::kept(&places).iter().filter_map(|number| numbers.binary_search(number).ok()).collect();
+    let rules = Rules::none();
+    let order = order::of(&taken, &made, &EntryRules::of(&rules, &taken));
+    let told: BTreeSet<usize> = moved(original, &places).map(|(number, _)| number).collect();
+    order::arrange(&mut taken.downstream, &order, |made| {
+        let number = numbers[made.number];
+        // Where a call that is left out was all that it was made beside, that it is left out says so.
+        !told.contains(&number) || accept(&format!("downstream/{number}/request/{}", order::FIELD))
+    });
+    for place in places.iter().filter(|place| place.old.is_none()) {
+        if let Some((_, new)) = place.new.filter(|_| accept(&format!("downstream/{}", place.number))) {
+            add_novel(&mut taken.downstream, new.clone());
         }
     }
     Ok(taken)
@@ -351,43 +387,6 @@ fn take_response(
 
 fn entry_http(cassette: &Cassette) -> Option<&HttpExchange> {
     cassette.entry.as_ref().and_then(Exchange::http)
-}
-
-/// A call of the original, of the proposal, or of both.
-struct Place<'a> {
-    number: usize,
-    old: Option<&'a Exchange>,
-    new: Option<&'a Exchange>,
-}
-
-/// Set the calls of a proposal against those of the original. A proposal keeps time, connection and operation of the
-/// calls it keeps, and their order, so that these say which is which.
-fn align<'a>(original: &'a Cassette, proposed: &'a Cassette) -> Vec<Place<'a>> {
-    let identity = |exchange: &Exchange| {
-        let operation = judge::request_line(exchange).split('?').next().unwrap_or_default().to_owned();
-        (exchange.connection.id, exchange.at, judge::downstream(exchange), operation)
-    };
-    let olds: Vec<_> = original.downstream.iter().map(identity).collect();
-    let news: Vec<_> = proposed.downstream.iter().map(identity).collect();
-    let mut places = Vec::new();
-    let mut novel = olds.len();
-    for op in similar::capture_diff_slices(Algorithm::Myers, &olds, &news) {
-        if let DiffOp::Equal { old_index, new_index, len } = op {
-            places.extend((0..len).map(|i| Place {
-                number: old_index + i,
-                old: original.downstream.get(old_index + i),
-                new: proposed.downstream.get(new_index + i),
-            }));
-            continue;
-        }
-        let (_, old, new) = op.as_tag_tuple();
-        places.extend(old.map(|n| Place { number: n, old: original.downstream.get(n), new: None }));
-        for n in new {
-            places.push(Place { number: novel, old: None, new: proposed.downstream.get(n) });
-            novel += 1;
-        }
-    }
-    places
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use regress_cassettes::{Cassette, Located, Store};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode},
+    survey::Survey,
     tls::Authority,
 };
 use regress_protocols::http1::Message;
@@ -70,7 +71,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
         trust: authority.trust_files(folder.path())?,
         authority,
     };
-    let run = Arc::new(Run { store, settings, launch });
+    let is_part = plan.selected.is_some() || !plan.unreadable.is_empty();
+    let run = Arc::new(Run { store, settings, launch, all: is_part.then(OnceLock::new) });
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
     let proposes = run.settings.propose && !run.store.is_packed();
     let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
@@ -167,6 +169,9 @@ struct Run {
     store: Store,
     settings: Settings,
     launch: Launch,
+    /// What all cassettes tell, where this replay is not about all of them; made when it is needed first. `None` in it
+    /// where some cannot be read.
+    all: Option<OnceLock<Option<Survey>>>,
 }
 
 /// What a pass over the plan brought.
@@ -268,6 +273,12 @@ impl Pass {
 }
 
 impl Run {
+    /// Whether a recording that this replay is not about knows where a call went, or may do so.
+    fn may_be_known(&self, call: &Call) -> bool {
+        let all = self.all.as_ref().map(|all| all.get_or_init(|| plan::survey_all(&self.store)).as_ref());
+        all.is_some_and(|all| all.is_none_or(|survey| survey.knows(call.destination)))
+    }
+
     /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different. What a
     /// proposal needs is kept of those that are `wanted` only.
     #[allow(clippy::too_many_arguments, reason = "a pass is all of these")]
@@ -443,7 +454,12 @@ impl Worker {
 
     /// Whether the entry driven last would be different if it were over.
     fn is_different_so_far(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| self.judgement(open).verdict == Verdict::Different)
+        let Some(open) = &self.open else { return false };
+        match self.judgement(open).verdict {
+            Verdict::Different => true,
+            Verdict::Same => self.target.as_ref().is_some_and(Target::is_silent),
+            Verdict::Inconclusive => false,
+        }
     }
 
     async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
@@ -556,9 +572,11 @@ impl Worker {
         self.judge(driven);
     }
 
-    /// The entry driven last is over: it gets what was called late.
+    /// The entry driven last is over: it gets what was called late, and what is open in silence.
     fn over(&mut self) -> Option<Driven> {
-        let late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let mut late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
+        let silent = self.target.as_ref().map(Target::tell_silent).unwrap_or_default();
+        late.extend(silent.into_iter().filter(|call| !self.run.may_be_known(call)));
         let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));

@@ -143,6 +143,16 @@ impl Target {
         self.mock.take_journal()
     }
 
+    /// Whether a connection to an address that no recording knows is open in silence, of which that was not told.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.mock.is_silent()
+    }
+
+    /// Tell those connections.
+    pub(crate) fn tell_silent(&self) -> Vec<Call> {
+        self.mock.tell_silent()
+    }
+
     /// What the service made anew in the entry that is entered, and before any.
     pub(crate) fn bindings(&self) -> Bindings {
         self.mock.bindings()
@@ -154,6 +164,7 @@ impl Target {
             () = self.mock.wait_quiet(id, at_most) => {}
             _ = self.sandbox.exited() => {}
         }
+        self.mock.catch_up().await;
     }
 
     /// How the process ended, if it did.

@@ -129,6 +129,8 @@ pub fn exchange(number: u64, downstream: Option<&str>, peer: &str, request: Mess
             response: Some(response),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
         }),
         ended: Ended::Ok,
         cause: Some(Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false }),

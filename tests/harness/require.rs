@@ -35,6 +35,8 @@ pub enum Need {
     Httpbin,
     /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
     Redis,
+    /// grpcio and grpc-js, as `tests/install.sh` puts them.
+    Grpc,
     /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
     Mysql,
     /// PHP with its clients of MySQL.
@@ -93,6 +95,8 @@ impl Need {
             Need::Redis => runs("redis-server", &["--version"])
                 .and(installed("node_modules/ioredis"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Grpc => installed("node_modules/@grpc/grpc-js")
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
             Need::Mysql => runs("mariadbd", &["--version"])
                 .and(installed("node_modules/mysql2"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),

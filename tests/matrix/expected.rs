@@ -151,6 +151,11 @@ pub const fn added(entries: &'static [&'static str], path: &'static str) -> Expe
     at(entries, &["added"], path)
 }
 
+/// Exactly these entries differ: something is at another place.
+pub const fn moved(entries: &'static [&'static str], path: &'static str) -> Expected {
+    at(entries, &["moved"], path)
+}
+
 /// Exactly these entries differ: it differs, in one way or another.
 pub const fn anyhow(entries: &'static [&'static str], path: &'static str) -> Expected {
     at(entries, &["changed", "added", "removed", "type", "moved"], path)

@@ -15,6 +15,24 @@ import (
 	"time"
 )
 
+// Whoever has a connection writes and reads on it, as database/sql does.
+func by_redis(address string) func(string) {
+	pool := make(chan net.Conn, 10)
+	for range cap(pool) {
+		pool <- nil
+	}
+	return func(path string) {
+		connection := <-pool
+		if connection == nil {
+			connection, _ = net.Dial("tcp", address)
+		}
+		fmt.Fprintf(connection, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", len(path), path)
+		buffer := make([]byte, 4096)
+		connection.Read(buffer)
+		pool <- connection
+	}
+}
+
 func main() {
 	mode, downstream := os.Args[1], os.Args[2]
 	transport := &http.Transport{MaxIdleConnsPerHost: 1000}
@@ -31,6 +49,9 @@ func main() {
 			io.Copy(io.Discard, response.Body)
 			response.Body.Close()
 		}
+	}
+	if mode == "redis" {
+		call = by_redis(strings.TrimPrefix(downstream, "http://"))
 	}
 	// Workers that the first requests start and all requests use.
 	jobs, workers := make(chan func()), make(chan struct{}, 16)

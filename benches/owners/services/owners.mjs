@@ -46,6 +46,11 @@ const clients = {
     const pool = new (npm("undici").Pool)(downstream, { connections: 10 });
     return async (path) => (await pool.request({ path, method: "GET", headers: passed_on(path) })).body.text();
   },
+  // One connection for everybody.
+  ioredis: () => {
+    const store = new (npm("ioredis").Redis)({ host: "127.0.0.1", port: Number(new URL(downstream).port) });
+    return (path) => store.get(path);
+  },
   workers: () => (isMainThread ? by_workers(4) : by_http),
 };
 

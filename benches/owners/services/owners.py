@@ -19,6 +19,17 @@ if MODE == "two-services":
     HOST = "127.0.0.1:" + second.stdout.readline().strip()
 PASSES_ON = "IDS" in os.environ
 local = threading.local()
+if "redis" in MODE:
+    try:
+        import redis
+        import redis.asyncio
+    except ImportError as missing:
+        print("absent", missing, flush=True)
+        sys.exit(1)
+    kind = redis.asyncio.BlockingConnectionPool if MODE.startswith("asyncio") else redis.BlockingConnectionPool
+    host, port = HOST.split(":")
+    connections = kind(max_connections=10 if MODE.endswith("pool") else 1000, host=host, port=int(port))
+    store = (redis.asyncio if MODE.startswith("asyncio") else redis).Redis(connection_pool=connections)
 pool = ThreadPoolExecutor(16)
 
 
@@ -27,6 +38,8 @@ def headers(path):
 
 
 def call(path):
+    if MODE.startswith("redis"):
+        return store.get(path)
     if not hasattr(local, "connection"):
         local.connection = http.client.HTTPConnection(HOST)
     local.connection.request("GET", path, headers=headers(path))
@@ -67,6 +80,8 @@ idle = []
 
 
 async def call_async(path):
+    if MODE.startswith("asyncio-redis"):
+        return await store.get(path)
     reader, writer = idle.pop() if idle else await asyncio.open_connection(*HOST.split(":"))
     lines = [f"{name}: {value}\r\n" for name, value in {"Host": HOST, **headers(path)}.items()]
     writer.write(f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode())

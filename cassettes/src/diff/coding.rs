@@ -5,6 +5,8 @@ use std::{borrow::Cow, io::Read};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use regress_protocols::http1::Message;
 
+use super::open;
+
 /// The most bytes that a body is decoded to.
 const MOST_DECODED: usize = 64 << 20;
 
@@ -19,6 +21,12 @@ const ALWAYS_DECODED: usize = 1 << 20;
 /// than 64 MiB or 200 times the coded size (1 MiB is always allowed) would come out.
 pub fn decoded_body(message: &Message) -> Cow<'_, [u8]> {
     decode(message).map_or(Cow::Borrowed(&message.body[..]), Cow::Owned)
+}
+
+/// The messages in the body of a message of gRPC, as compact JSON: a list, each message an object of its fields by their
+/// numbers, as far as the bytes tell. `None` for other bodies.
+pub fn decoded_messages(message: &Message) -> Option<String> {
+    open::grpc_shown(&message.body, &message.header_text("content-type")?)
 }
 
 /// The body with all its content codings removed; `None` without a coding, or when that cannot be done.
@@ -40,7 +48,7 @@ pub(super) fn decode(message: &Message) -> Option<Vec<u8>> {
     body
 }
 
-fn gunzip(coded: &[u8], most: usize) -> Option<Vec<u8>> {
+pub(super) fn gunzip(coded: &[u8], most: usize) -> Option<Vec<u8>> {
     all(MultiGzDecoder::new(coded), most)
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Request headers that are not compared: they describe the connection, the way the body was framed, the client
-/// program, or a trace. A name that ends in `*` stands for every name that begins so. `host` is among them because
+/// program, how long it still waits, or a trace. A name that ends in `*` stands for every name that begins so. `host` is among them because
 /// the downstream that a request is for is judged by itself.
 pub const VOLATILE_REQUEST_HEADERS: &[&str] = &[
     "accept-encoding",
@@ -20,6 +20,10 @@ pub const VOLATILE_REQUEST_HEADERS: &[&str] = &[
     "content-length",
     "date",
     "expect",
+    "grpc-accept-encoding",
+    "grpc-tags-bin",
+    "grpc-timeout",
+    "grpc-trace-bin",
     "host",
     "keep-alive",
     "proxy-connection",
@@ -35,7 +39,7 @@ pub const VOLATILE_REQUEST_HEADERS: &[&str] = &[
 
 /// Response headers that are not compared: they describe the connection, the way the body was framed, or the time.
 pub const VOLATILE_RESPONSE_HEADERS: &[&str] =
-    &["connection", "content-length", "date", "keep-alive", "transfer-encoding"];
+    &["connection", "content-length", "date", "grpc-accept-encoding", "keep-alive", "transfer-encoding"];
 
 /// Whether the field `name` (in any case) is one of `list`.
 pub fn is_volatile(list: &[&str], name: &[u8]) -> bool {

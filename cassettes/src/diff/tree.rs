@@ -67,6 +67,12 @@ pub(super) enum Form {
     Xml,
     /// Server-sent events.
     Events,
+    /// Messages of gRPC.
+    Grpc,
+    /// The same in base64.
+    GrpcText,
+    /// A message of Protocol Buffers.
+    Protobuf,
 }
 
 impl<'a> Tree<'a> {
@@ -244,6 +250,9 @@ impl Form {
             Form::Parts => to.push(b'p'),
             Form::Xml => to.push(b'x'),
             Form::Events => to.push(b'e'),
+            Form::Grpc => to.push(b'g'),
+            Form::GrpcText => to.push(b'w'),
+            Form::Protobuf => to.push(b'b'),
         }
     }
 }

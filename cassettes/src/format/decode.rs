@@ -4,6 +4,7 @@ use bytes::Bytes;
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    http2::Reset,
     wire::Protocol,
 };
 
@@ -86,6 +87,14 @@ fn flag(node: Option<Node<'_>>) -> Result<bool, Fault> {
     }
 }
 
+/// A list of two numbers.
+fn pair(node: Node<'_>, what: &str) -> Result<(u64, u64), Flaw> {
+    match node.items()?.as_slice() {
+        [first, second] => Ok((number(*first)?, number(*second)?)),
+        _ => Err(node.fault(format!("expected two numbers: {what}")).into()),
+    }
+}
+
 fn address(node: Node<'_>) -> Result<Address, Fault> {
     node.string()?.parse().map_err(|_| node.fault("not an address: expected IP:PORT or unix:NAME"))
 }
@@ -157,7 +166,13 @@ impl Reader<'_, '_> {
         let mut fields = Fields::of(node)?;
         let protocol = fields.required("protocol")?;
         let content = match protocol.text()?.as_ref() {
-            "http1" => Content::Http1(self.http(&mut fields)?),
+            version @ ("http1" | "http2") => {
+                let http = self.http(&mut fields)?;
+                if http.is_http2() != (version == "http2") {
+                    return Err(protocol.fault("the start lines are of another version of HTTP").into());
+                }
+                Content::Http1(http)
+            }
             "opaque" => Content::Opaque(self.each(fields.required("turns")?, Self::turn)?),
             "none" => Content::Nothing,
             word => match Protocol::of_word(word) {
@@ -207,12 +222,20 @@ impl Reader<'_, '_> {
             request: self.message(fields.required("request")?)?,
             interim: self.optional_list(fields.optional("interim"), Self::message)?,
             response: fields.optional("response").map(|response| self.message(response)).transpose()?,
-            streamed: self.optional_list(fields.optional("streamed"), |_, pair| match pair.items()?.as_slice() {
-                [after, bytes] => Ok((number(*after)?, number(*bytes)?)),
-                _ => Err(pair.fault("expected two numbers: microseconds, bytes").into()),
-            })?,
+            streamed: self.optional_list(fields.optional("streamed"), |_, node| pair(node, "microseconds, bytes"))?,
             upgraded: self.optional_list(fields.optional("upgraded"), Self::turn)?,
+            interleaved: self.optional_list(fields.optional("interleaved"), |_, node| {
+                pair(node, "bytes of the request, bytes of the response")
+            })?,
+            reset: fields.optional("reset").map(|reset| self.reset(reset)).transpose()?,
         })
+    }
+
+    fn reset(&mut self, node: Node<'_>) -> Result<Reset, Flaw> {
+        let mut fields = Fields::of(node)?;
+        let reset = Reset { from: Side::read(fields.required("from")?)?, code: number(fields.required("code")?)? };
+        fields.finish(&mut self.unknown);
+        Ok(reset)
     }
 
     fn wire(&mut self, protocol: Protocol, fields: &mut Fields<'_>) -> Result<WireExchange, Flaw> {

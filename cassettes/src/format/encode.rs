@@ -51,7 +51,11 @@ pub fn version((major, minor): (u16, u16)) -> String {
 /// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
 /// the file that it was.
 pub fn lowest(cassette: &Cassette) -> (u16, u16) {
-    if cassette.exchanges().any(|exchange| exchange.wire().is_some()) {
+    let has_more = |exchange: &Exchange| {
+        let has_more = |http: &HttpExchange| http.is_http2() || http.reset.is_some() || !http.interleaved.is_empty();
+        exchange.wire().is_some() || exchange.http().is_some_and(has_more)
+    };
+    if cassette.exchanges().any(has_more) {
         (1, 2)
     } else if !cassette.nondeterministic.is_empty() {
         (1, 1)
@@ -71,7 +75,7 @@ fn write_exchange(object: &mut Object<'_>, exchange: &Exchange, files: &mut Body
     }
     match &exchange.content {
         Content::Http1(http) => {
-            object.string("protocol", "http1");
+            object.string("protocol", if http.is_http2() { "http2" } else { "http1" });
             write_http(object, http, files);
         }
         Content::Wire(wire) => {
@@ -126,6 +130,17 @@ fn write_http(object: &mut Object<'_>, http: &HttpExchange, files: &mut BodyFile
     }
     if !http.upgraded.is_empty() {
         object.list("upgraded", &http.upgraded, |out, turn| write_turn(out, turn, files));
+    }
+    if !http.interleaved.is_empty() {
+        object.list("interleaved", &http.interleaved, |out, (asked, said)| {
+            writer::list(out, [*asked, *said], writer::number);
+        });
+    }
+    if let Some(reset) = http.reset {
+        object.object("reset", |object| {
+            object.string("from", reset.from.word());
+            object.number("code", reset.code);
+        });
     }
 }
 

@@ -18,6 +18,7 @@ use regress_cassettes::{
 use regress_protocols::{
     Side, Value,
     http1::{Chunk, Framing, Line, Message},
+    http2::Reset,
     wire::Protocol,
 };
 
@@ -216,11 +217,11 @@ fn connection() -> BoxedStrategy<Connection> {
 
 fn content() -> BoxedStrategy<Content> {
     let streamed = vec((any::<u64>(), any::<u64>()), 0..4);
-    let http = (message(), vec(message(), 0..2), option::of(message()), streamed, turns()).prop_map(
-        |(request, interim, response, streamed, upgraded)| {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded })
-        },
-    );
+    let reset = option::of((side(), any::<u32>()).prop_map(|(from, code)| Reset { from, code }));
+    let http = (message(), vec(message(), 0..2), option::of(message()), streamed.clone(), turns(), reset, streamed)
+        .prop_map(|(request, interim, response, streamed, upgraded, reset, interleaved)| {
+            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded, reset, interleaved })
+        });
     let wire = (value(), option::of(value()))
         .prop_map(|(request, response)| Content::Wire(WireExchange { protocol: Protocol::Redis, request, response }));
     prop_oneof![4 => http, 2 => wire, 1 => turns().prop_map(Content::Opaque), 1 => Just(Content::Nothing)].boxed()

@@ -16,6 +16,7 @@ use regress_cassettes::{
 use regress_protocols::{
     Side,
     http1::{Chunk, Framing, Line, Message},
+    http2::{self, Reset},
 };
 
 use crate::{call, http, order};
@@ -48,6 +49,35 @@ fn files_of_format_1_1_are_read_and_still_written_the_same() {
     let path = &listed[0].path;
     assert!(verify(path).is_empty(), "{:?}", verify(path));
     assert_eq!(render(&nondeterministic()), fs::read_to_string(path).unwrap());
+}
+
+#[test]
+fn files_of_format_1_2_are_read_and_still_written_the_same() {
+    let store = Store::open(folder("1.2")).unwrap();
+    let listed = store.list().unwrap();
+    let read_back: Vec<_> = listed.iter().map(|located| store.read(located).unwrap()).collect();
+    assert_eq!(read_back, [http2()]);
+    let path = &listed[0].path;
+    assert!(verify(path).is_empty(), "{:?}", verify(path));
+    assert_eq!(render(&http2()), fs::read_to_string(path).unwrap());
+}
+
+/// What format 1.2 added: HTTP/2.
+fn http2() -> Cassette {
+    let headers = [("host", "inventory:9000"), ("content-type", "application/grpc"), ("te", "trailers")];
+    let grpc = |path: &str, body: &'static [u8]| http2::request("POST", path, &headers, body);
+    let trailers = [("grpc-status", "0"), ("grpc-message", "")];
+    let response = http2::response(200, &[headers[1]], &b"\0\0\0\0\x02\x08\x02"[..], &trailers);
+    let answered = exchange(grpc("/shop.Inventory/Get", b"\0\0\0\0\x04\x0a\x02ab"), response);
+    let mut streaming = http2::response(200, &[headers[1]], &b"\0\0\0\0\0"[..], &trailers[..1]);
+    streaming.truncated = Some(Bytes::new());
+    let content = HttpExchange {
+        reset: Some(Reset { from: Side::Client, code: 8 }),
+        interleaved: vec![(5, 5)],
+        ..http(grpc("/shop.Inventory/Watch", b"\0\0\0\0\0"), streaming)
+    };
+    let cancelled = Exchange { ended: Ended::Reset, took: None, ..call(Content::Http1(content)) };
+    Cassette { downstream: vec![answered, cancelled], ..order() }
 }
 
 /// What format 1.1 added.

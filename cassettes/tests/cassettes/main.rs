@@ -24,7 +24,15 @@ use regress_cassettes::{
 use regress_protocols::http1::Message;
 
 fn http(request: Message, response: Message) -> HttpExchange {
-    HttpExchange { request, interim: vec![], response: Some(response), streamed: vec![], upgraded: vec![] }
+    HttpExchange {
+        request,
+        interim: vec![],
+        response: Some(response),
+        streamed: vec![],
+        upgraded: vec![],
+        reset: None,
+        interleaved: vec![],
+    }
 }
 
 fn entry(content: Content) -> Exchange {

@@ -1,5 +1,7 @@
 //! Why nothing recorded answers a request, and what comes nearest.
 
+use regress_protocols::Request;
+
 use crate::{
     bound::{self, Bindings},
     journal::{HitScope, MissReason, NearMiss},
@@ -44,13 +46,14 @@ pub(crate) fn explain(
     let mut alike = Vec::new();
     for (order, (scope, against)) in against.iter().enumerate() {
         for (number, exchange) in against.shelf.cassette.downstream.iter().enumerate() {
-            let Some(request) = library::asked(exchange).filter(|found| found.protocol() == asked.request.protocol())
-            else {
-                continue;
-            };
+            let is_http = asked.request.http().is_some();
+            let same_protocol = |found: Request<'_>| found.protocol() == asked.request.protocol();
+            // Another version of HTTP never answers, and comes near all the same.
+            let comes_near = |found: &Request<'_>| same_protocol(*found) || (is_http && found.http().is_some());
+            let Some(request) = library::asked(exchange).filter(comes_near) else { continue };
             let recorded = request.operation();
             let same_downstream = asked.is_for(exchange);
-            let same_operation = bound::is_same_operation(&recorded, &operation);
+            let same_operation = same_protocol(request) && bound::is_same_operation(&recorded, &operation);
             if same_downstream || same_operation || recorded.path == operation.path {
                 let away = request.size().abs_diff(asked.request.size());
                 let rank = (!same_downstream, !same_operation, steps_apart(&recorded.path, &operation.path), away);

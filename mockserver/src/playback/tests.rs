@@ -1,3 +1,5 @@
+mod silence;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ use crate::{
 };
 
 /// The service's side of a mock that serves loopback connections as if they had gone elsewhere.
-struct Service {
+pub(super) struct Service {
     mock: Option<Mock>,
     authority: Arc<Authority>,
     listener: TcpListener,
@@ -42,7 +44,7 @@ impl Service {
     }
 
     /// One that replays an entry with these downstream exchanges.
-    async fn with(downstream: Vec<Exchange>) -> Service {
+    pub(super) async fn with(downstream: Vec<Exchange>) -> Service {
         Service::of(mock(downstream, Vec::new(), Mode::Strict)).await
     }
 
@@ -50,7 +52,7 @@ impl Service {
         self.mock.as_ref().expect("the test still holds its mock")
     }
 
-    async fn connect(&self, destination: &str) -> TcpStream {
+    pub(super) async fn connect(&self, destination: &str) -> TcpStream {
         let (client, accepted) =
             tokio::join!(TcpStream::connect(self.listener.local_addr().unwrap()), self.listener.accept());
         let (stream, from) = accepted.unwrap();
@@ -61,7 +63,7 @@ impl Service {
 
     /// The journal once it holds `count` calls. Calls are noted before their effect is seen by the client, but for those
     /// whose client is gone.
-    async fn journal(&self, count: usize) -> Vec<Call> {
+    pub(super) async fn journal(&self, count: usize) -> Vec<Call> {
         let mut calls = Vec::new();
         while calls.len() < count {
             tokio::task::yield_now().await;
@@ -72,7 +74,7 @@ impl Service {
 }
 
 /// Bounds a test that would hang for ever if it failed.
-async fn bounded<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn bounded<T>(test: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(120), test).await.expect("nothing hangs")
 }
 
@@ -102,7 +104,7 @@ async fn call(stream: &mut TcpStream, request: &Message) -> Message {
     }
 }
 
-fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
+pub(super) fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
     let reason = |call: &Call| match &call.matched {
         Match::Hit { .. } => None,
         Match::Miss { reason, .. } => Some(*reason),
@@ -113,8 +115,15 @@ fn reasons(calls: &[Call]) -> Vec<Option<MissReason>> {
 fn upgrade(turns: Vec<Turn>, ended: Ended) -> Exchange {
     let request = request("GET /ws HTTP/1.1\r\nHost: payments:8080\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n");
     let response = response_to(&request, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\n\r\n");
-    let http =
-        HttpExchange { request, interim: Vec::new(), response: Some(response), streamed: Vec::new(), upgraded: turns };
+    let http = HttpExchange {
+        request,
+        interim: Vec::new(),
+        response: Some(response),
+        streamed: Vec::new(),
+        upgraded: turns,
+        reset: None,
+        interleaved: Vec::new(),
+    };
     exchange(PAYMENTS, false, Content::Http1(http), ended)
 }
 
@@ -218,7 +227,7 @@ async fn slow_clients_do_not_hold_up_others() {
 
 #[tokio::test]
 async fn what_is_in_no_protocol_is_journaled_with_its_first_bytes_and_closed() {
-    let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let http2 = b"PRI * HTTP/2.0\r\n\r\nno preface";
     let memcached = b"set a 0 0 1\r\nb\r\n";
     let long = [&b"\0"[..], &[7; 5000]].concat();
     for garbage in [&http2[..], memcached, &long] {
@@ -268,7 +277,8 @@ async fn a_request_in_another_protocol_is_answered_or_refused_in_it() {
         let refusal = b"-REGRESS regress: no recorded exchange answers GET x to 10.0.0.7:6379";
         assert_eq!(read(&mut stream, refusal.len()).await, &refusal[..]);
         stream.write_all(&command(&["GET", "c"])).await.unwrap();
-        assert!(read_to_end(&mut stream).await.0.is_empty());
+        let rest = read_to_end(&mut stream).await.0;
+        assert_eq!(rest.iter().position(|byte| *byte == b'\n'), Some(rest.len() - 1), "the rest of the refusal alone");
         let calls = service.mock().take_journal();
         assert_eq!(reasons(&calls), [None, None, Some(MissReason::DifferentRequest), None]);
         assert_eq!(calls[2].answered, Some(Told::Refusal));

@@ -29,7 +29,7 @@ const HANDSHAKE: u8 = 0x16;
 pub struct Authority {
     minter: Arc<Minter>,
     pem: String,
-    acceptors: Mutex<HashMap<IpAddr, TlsAcceptor>>,
+    acceptors: Mutex<HashMap<(IpAddr, bool), TlsAcceptor>>,
 }
 
 struct Minter {
@@ -81,22 +81,23 @@ impl Authority {
         })
     }
 
-    /// Accepts TLS for `destination`: the leaf is for the name in the client's hello (SNI), else for the address; HTTP/1.1
-    /// is the only protocol agreed on.
+    /// Accepts TLS for `destination`: the leaf is for the name in the client's hello (SNI), else for the address. HTTP/1.1
+    /// is agreed on, or where `http2` says so and the client wants it, HTTP/2 (RFC 7301).
     ///
     /// # Panics
     /// Never: the protocol versions asked for are those of the cryptography provider.
-    pub fn acceptor(&self, destination: SocketAddr) -> TlsAcceptor {
+    pub fn acceptor(&self, destination: SocketAddr, http2: bool) -> TlsAcceptor {
         let address = destination.ip().to_canonical();
         let mut acceptors = self.acceptors.lock().unwrap_or_else(PoisonError::into_inner);
-        keep_bounded(&mut acceptors, address, || {
+        keep_bounded(&mut acceptors, (address, http2), || {
             let resolver = Resolver { minter: Arc::clone(&self.minter), address };
             let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
                 .with_safe_default_protocol_versions()
                 .expect("the ring provider has TLS 1.2 and 1.3")
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(resolver));
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let first = http2.then(|| b"h2".to_vec());
+            config.alpn_protocols = first.into_iter().chain([b"http/1.1".to_vec()]).collect();
             TlsAcceptor::from(Arc::new(config))
         })
     }
@@ -186,7 +187,7 @@ mod tests {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let (here, there) = tokio::io::duplex(64 * 1024);
-        let acceptor = authority.acceptor("203.0.113.9:443".parse().unwrap());
+        let acceptor = authority.acceptor("203.0.113.9:443".parse().unwrap(), false);
         let connector = TlsConnector::from(Arc::new(config));
         let (client, _) =
             tokio::join!(connector.connect(ServerName::try_from(name).unwrap(), here), acceptor.accept(there));

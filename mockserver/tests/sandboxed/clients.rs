@@ -63,7 +63,7 @@ async fn play(authority: &Authority, arrival: Arrival) -> std::io::Result<()> {
     let mut first = [0];
     arrival.stream.peek(&mut first).await?;
     assert!(is_client_hello(first[0]));
-    let stream = authority.acceptor(arrival.destination).accept(arrival.stream).await?;
+    let stream = authority.acceptor(arrival.destination, false).accept(arrival.stream).await?;
     respond(stream, arrival.destination).await?;
     Ok(())
 }

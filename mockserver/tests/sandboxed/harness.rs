@@ -119,7 +119,7 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
 pub struct Running {
     pub sandbox: Sandbox,
     pub seen: UnboundedReceiver<Intercepted>,
-    _interception: Interception,
+    pub interception: Interception,
 }
 
 impl Running {
@@ -129,7 +129,7 @@ impl Running {
             names.iter().map(|(name, address)| (*name, address.parse::<IpAddr>().unwrap())).collect();
         let (interception, seen) = intercept::spawn(listeners, Names::Recorded(Arc::new(recorded))).unwrap();
         sandbox.start().await?;
-        Ok(Self { sandbox, seen, _interception: interception })
+        Ok(Self { sandbox, seen, interception })
     }
 
     /// The next thing that is no question of a name.

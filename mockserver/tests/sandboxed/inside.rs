@@ -10,6 +10,7 @@ use std::process::ExitCode;
 pub fn run(scenario: &str, arguments: &[String]) -> ExitCode {
     match scenario {
         "connect" => arguments.iter().for_each(|address| connect(address)),
+        "hold" => hold(&arguments[0], &arguments[1..]),
         "send" => arguments.iter().for_each(|address| send(address)),
         "own" => own_listeners(),
         "serve" => serve(&arguments[0]),
@@ -41,6 +42,16 @@ fn connect(address: &str) {
         }
         Err(error) => println!("{address}: {:?}", error.kind()),
     }
+}
+
+/// Takes one connection, and says on it that it holds one to each address, on which it says nothing.
+fn hold(serves: &str, addresses: &[String]) {
+    let listener = TcpListener::bind(serves).unwrap();
+    let _ready = TcpStream::connect("10.1.1.1:1111");
+    let (mut asks, _) = listener.accept().unwrap();
+    let _held: Vec<TcpStream> = addresses.iter().map(|address| TcpStream::connect(address).unwrap()).collect();
+    asks.write_all(b"held").unwrap();
+    drop(asks.read(&mut [0]));
 }
 
 fn send(address: &str) {

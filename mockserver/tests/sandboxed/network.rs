@@ -9,6 +9,7 @@ use crate::harness::{Ran, Running, Test, block_on, inside, respond};
 
 pub const TESTS: &[Test] = &[
     ("every_destination_lands_here_and_is_known", every_destination_lands_here_and_is_known),
+    ("a_mark_comes_after_what_was_established_before", a_mark_comes_after_what_was_established_before),
     ("datagrams_are_seen_with_their_destination", datagrams_are_seen_with_their_destination),
     ("the_service_reaches_its_own_listeners", the_service_reaches_its_own_listeners),
     ("a_probe_is_refused_until_the_service_listens", a_probe_is_refused_until_the_service_listens),
@@ -36,6 +37,42 @@ fn every_destination_lands_here_and_is_known() -> Ran {
         }
         let expected: String = addresses.map(|address| format!("{address}: played for {address}\n")).concat();
         assert_eq!(running.output().await, expected);
+    });
+    Ok(())
+}
+
+fn a_mark_comes_after_what_was_established_before() -> Ran {
+    let addresses: Vec<String> = (1..=60)
+        .flat_map(|port| [format!("10.9.8.7:{}", 1000 + port), format!("[2001:db8::7]:{}", 2000 + port)])
+        .collect();
+    let mut arguments = vec!["127.0.0.1:8080"];
+    arguments.extend(addresses.iter().map(String::as_str));
+    block_on(async {
+        let mut running = Running::start(inside("hold", &arguments), &[]).await.unwrap();
+        let _ready = accept(&mut running).await;
+        let mut stream = running.sandbox.connect("127.0.0.1:8080".parse().unwrap()).await.unwrap();
+        let mut told = [0; 4];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut told).await.unwrap();
+        assert_eq!(&told, b"held");
+        let catch_up = running.interception.catch_up();
+        let mut held = Vec::new();
+        let mut wait = std::pin::pin!(catch_up.wait());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut wait => break,
+                seen = running.seen.recv() => match seen.expect("the interception runs") {
+                    Intercepted::Connection(arrival) => held.push(arrival),
+                    Intercepted::Mark(mark) => drop(mark),
+                    other => panic!("{other:?}"),
+                },
+            }
+        }
+        let mut destinations: Vec<String> = held.iter().map(|arrival| arrival.destination.to_string()).collect();
+        let mut expected = addresses.clone();
+        destinations.sort();
+        expected.sort();
+        assert_eq!(destinations, expected);
     });
     Ok(())
 }

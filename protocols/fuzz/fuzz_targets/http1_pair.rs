@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
-    Side,
-    http1::{Limits, Message, PairEvent, PairedContent, Pairer},
+    PairEvent, PairedContent, Side,
+    http1::{Limits, Message, Pairer},
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -68,9 +68,10 @@ fn size(content: &PairedContent) -> usize {
     let turns = |turns: &[(Side, Bytes)]| turns.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     match content {
         PairedContent::Opaque(opaque) => turns(opaque),
-        PairedContent::Http1 { request, interim, response, upgraded } => {
+        PairedContent::Http1 { request, interim, response, upgraded, .. } => {
             let messages = interim.iter().chain(response).chain([request]);
             messages.map(|message: &Message| message.wire().len()).sum::<usize>() + turns(upgraded)
         }
+        PairedContent::Wire { .. } => unreachable!("an HTTP/1 pairer"),
     }
 }

@@ -291,8 +291,12 @@ impl Assembler {
     fn start_line(&mut self) -> Result<Option<Step>, Fault> {
         let text = text_of(&self.line);
         match self.kind {
-            Kind::Request => grammar::request_line(text).map(drop).ok_or(Fault::RequestLine)?,
-            Kind::Response => grammar::status_line(text).map(drop).ok_or(Fault::StatusLine)?,
+            Kind::Request => {
+                grammar::request_line(text).filter(|line| line.version.0 == 1).map(drop).ok_or(Fault::RequestLine)?
+            }
+            Kind::Response => {
+                grammar::status_line(text).filter(|line| line.version.0 == 1).map(drop).ok_or(Fault::StatusLine)?
+            }
         }
         self.message.start = self.take_line();
         self.place = Place::Header;

@@ -1,4 +1,5 @@
-//! The lines of HTTP/1 (RFC 9112 sections 2 to 5 and 7), given without their line break.
+//! The lines of HTTP/1 (RFC 9112 sections 2 to 5 and 7), given without their line break. A start line may also say
+//! `HTTP/2`, as that of a message which came in that version and is told in this form does.
 
 use std::borrow::Cow;
 
@@ -6,18 +7,17 @@ use std::borrow::Cow;
 pub(super) struct RequestLine<'a> {
     pub method: &'a str,
     pub target: &'a [u8],
-    /// The minor version; the major one is 1.
-    pub minor: u8,
+    pub version: (u8, u8),
 }
 
 /// The parts of a status line.
 pub(super) struct StatusLine<'a> {
-    pub minor: u8,
+    pub version: (u8, u8),
     pub status: u16,
     pub reason: &'a [u8],
 }
 
-/// `method SP request-target SP HTTP/1.x`; nothing else is let through, as readers differ on what it would mean.
+/// `method SP request-target SP version`; nothing else is let through, as readers differ on what it would mean.
 pub(super) fn request_line(text: &[u8]) -> Option<RequestLine<'_>> {
     let mut parts = text.split(|byte| *byte == b' ');
     let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
@@ -26,14 +26,13 @@ pub(super) fn request_line(text: &[u8]) -> Option<RequestLine<'_>> {
         && !target.is_empty()
         && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
     let method = str::from_utf8(method).ok()?;
-    sound.then_some(RequestLine { method, target, minor: minor_version(version)? })
+    sound.then_some(RequestLine { method, target, version: parse_version(version)? })
 }
 
-/// `HTTP/1.x SP 3DIGIT [SP reason]`; the space before an absent reason may be missing, as it often is.
+/// `version SP 3DIGIT [SP reason]`; the space before an absent reason may be missing, as it often is.
 pub(super) fn status_line(text: &[u8]) -> Option<StatusLine<'_>> {
-    let (version, rest) = (text.get(..8)?, text.get(8..)?);
-    let minor = minor_version(version)?;
-    let (b' ', rest) = (*rest.first()?, &rest[1..]) else { return None };
+    let (version, rest) = text.split_at(text.iter().position(|byte| *byte == b' ')?);
+    let (version, rest) = (parse_version(version)?, &rest[1..]);
     let digits = rest.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0')?;
     let status = digits.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0'));
     let reason = match &rest[3..] {
@@ -41,12 +40,14 @@ pub(super) fn status_line(text: &[u8]) -> Option<StatusLine<'_>> {
         [b' ', reason @ ..] => reason,
         _ => return None,
     };
-    Some(StatusLine { minor, status, reason })
+    Some(StatusLine { version, status, reason })
 }
 
-fn minor_version(text: &[u8]) -> Option<u8> {
-    match text.strip_prefix(b"HTTP/1.")? {
-        [digit] if digit.is_ascii_digit() => Some(digit - b'0'),
+/// `HTTP/1.x` or `HTTP/2`.
+fn parse_version(text: &[u8]) -> Option<(u8, u8)> {
+    match text.strip_prefix(b"HTTP/")? {
+        [b'1', b'.', digit] if digit.is_ascii_digit() => Some((1, digit - b'0')),
+        b"2" => Some((2, 0)),
         _ => None,
     }
 }
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn request_lines() {
         let line = request_line(b"M-SEARCH * HTTP/1.1").unwrap();
-        assert_eq!((line.method, line.target, line.minor), ("M-SEARCH", &b"*"[..], 1));
+        assert_eq!((line.method, line.target, line.version), ("M-SEARCH", &b"*"[..], (1, 1)));
+        assert_eq!(request_line(b"GET / HTTP/2").unwrap().version, (2, 0));
         for bad in [
             "",
             "GET",
@@ -126,7 +128,8 @@ mod tests {
     #[test]
     fn status_lines() {
         let line = status_line(b"HTTP/1.0 404 Not Found").unwrap();
-        assert_eq!((line.minor, line.status, line.reason), (0, 404, &b"Not Found"[..]));
+        assert_eq!((line.version, line.status, line.reason), ((1, 0), 404, &b"Not Found"[..]));
+        assert_eq!(status_line(b"HTTP/2 200").unwrap().version, (2, 0));
         assert_eq!(status_line(b"HTTP/1.1 200").unwrap().reason, b"");
         assert_eq!(status_line(b"HTTP/1.1 200 ").unwrap().reason, b"");
         for bad in

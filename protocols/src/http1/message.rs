@@ -1,4 +1,4 @@
-//! One HTTP/1 message that remembers how it was written.
+//! One HTTP message that remembers how it was written.
 
 use std::borrow::Cow;
 
@@ -43,7 +43,8 @@ pub struct Chunk {
     pub size: u64,
 }
 
-/// One HTTP/1 message, request or response, that can be written back byte for byte.
+/// One HTTP message, request or response. One of HTTP/1 can be written back byte for byte; one of HTTP/2 is told in the
+/// same form (see [`crate::http2`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Empty lines before the start line (RFC 9112 section 2.2), as written. Almost always empty.
@@ -187,9 +188,13 @@ impl Message {
     /// The HTTP version, major and minor; (0, 0) when not even the start line came whole.
     pub fn version(&self) -> (u8, u8) {
         let text = self.start.text();
-        let minor =
-            grammar::request_line(text).map(|line| line.minor).or(grammar::status_line(text).map(|line| line.minor));
-        minor.map_or((0, 0), |minor| (1, minor))
+        let of_request = grammar::request_line(text).map(|line| line.version);
+        of_request.or(grammar::status_line(text).map(|line| line.version)).unwrap_or_default()
+    }
+
+    /// Whether the message came in HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.version().0 == 2
     }
 
     /// The header fields in order: name, and value without the white space around it. Obsolete line folding is left

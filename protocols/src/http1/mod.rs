@@ -8,7 +8,7 @@ mod framing;
 mod grammar;
 mod key;
 mod message;
-mod pair;
+pub(crate) mod pair;
 mod parse;
 mod play;
 #[cfg(test)]

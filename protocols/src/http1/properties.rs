@@ -159,7 +159,8 @@ fn done(pairer: &mut Pairer) -> Vec<Paired> {
                 assert_eq!(number, began);
                 began += 1;
             }
-            PairEvent::RequestComplete { number, .. }
+            PairEvent::RequestContinued { number, .. }
+            | PairEvent::RequestComplete { number, .. }
             | PairEvent::ResponseBegan { number, .. }
             | PairEvent::ResponseComplete { number, .. } => assert!(number < began),
             PairEvent::Done(paired) => done.push(*paired),

@@ -86,7 +86,7 @@ fn turn(event: PairEvent) -> Option<Turn> {
         PairEvent::RequestBegan { number, mark, .. } => Turn::Asked(number, mark),
         PairEvent::RequestComplete { number, mark } => Turn::AllAsked(number, mark),
         PairEvent::ResponseBegan { number, mark } => Turn::Answered(number, mark),
-        PairEvent::ResponseComplete { .. } => return None,
+        PairEvent::RequestContinued { .. } | PairEvent::ResponseComplete { .. } => return None,
         PairEvent::Done(paired) => Turn::Done(paired.number, Some(paired)),
     })
 }

@@ -17,6 +17,7 @@ use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
 /// Owners by what messages say.
 mod clues;
 mod hops;
+mod http2;
 
 const MILLISECOND: u64 = 1_000_000;
 const SERVICE: &str = "127.0.0.1:8080";

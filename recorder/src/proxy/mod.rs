@@ -82,6 +82,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
                     let outbound = Arc::clone(&outbound);
                     tasks.spawn(async move { outbound.forward(arrival).await });
                 }
+                Intercepted::Mark(_) => {}
                 Intercepted::Query(query) => tracing::debug!(name = query.name, "name asked for"),
                 Intercepted::Datagram(attempt) => {
                     tracing::warn!(destination = %attempt.destination, "a datagram was dropped: UDP is not forwarded");

@@ -22,15 +22,17 @@ use super::{
 };
 use crate::Error;
 
-/// The protocol's name in TLS (RFC 7301 section 6).
+/// The protocols' names in TLS (RFC 7301 section 6, RFC 9113 section 3.1).
 const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 /// A ClientHello with post-quantum key shares and tickets has a few KiB.
 const LONGEST_HELLO: usize = 64 * 1024;
 
 /// Forwards connections of the service.
 pub(super) struct Outbound {
     authority: Arc<Authority>,
-    connector: TlsConnector,
+    /// For HTTP/1.1 alone; for HTTP/2 alone; for both.
+    connectors: [TlsConnector; 3],
     taps: Taps,
 }
 
@@ -54,8 +56,11 @@ impl Outbound {
             .map_err(tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![HTTP1.to_vec()];
-        Ok(Outbound { authority, connector: TlsConnector::from(Arc::new(config)), taps })
+        let connectors = [&[HTTP1][..], &[HTTP2], &[HTTP2, HTTP1]].map(|protocols| {
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(config.clone()))
+        });
+        Ok(Outbound { authority, connectors, taps })
     }
 
     /// Forward one connection until it ends.
@@ -105,8 +110,11 @@ impl Outbound {
         let (read, write) = service.split();
         let service = tokio::io::join(Cursor::new(bytes).chain(read), write);
         let connected = match hello {
-            Some(hello) if hello.http1 => self.connector.connect(hello.name_at(ends.downstream), &mut *real).await,
-            _ => Err(io::Error::other("the service asks for a protocol other than HTTP/1.1")),
+            Some(hello) => match hello.connector(&self.connectors) {
+                Some(connector) => connector.connect(hello.name_at(ends.downstream), &mut *real).await,
+                None => Err(io::Error::other("the service asks for a protocol other than HTTP")),
+            },
+            None => Err(io::Error::other("what the service begins with is no TLS")),
         };
         let connected = match connected {
             Ok(connected) => connected,
@@ -121,7 +129,8 @@ impl Outbound {
         };
         tap.inside_tls().await;
         tap.opened(ends).await;
-        match self.authority.acceptor(ends.downstream).accept(service).await {
+        let http2 = connected.get_ref().1.alpn_protocol() == Some(HTTP2);
+        match self.authority.acceptor(ends.downstream, http2).accept(service).await {
             Ok(accepted) => relay(accepted, connected, tap).await,
             Err(error) => {
                 tracing::warn!(destination = %ends.downstream, %error, "the service refuses a TLS connection through regress");
@@ -137,9 +146,21 @@ struct Hello {
     server_name: Option<String>,
     /// HTTP/1.1 is among what the client wants to speak, or it does not say.
     http1: bool,
+    /// HTTP/2 is.
+    http2: bool,
 }
 
 impl Hello {
+    /// The one that asks for what the client wants.
+    fn connector<'c>(&self, connectors: &'c [TlsConnector; 3]) -> Option<&'c TlsConnector> {
+        match (self.http1, self.http2) {
+            (true, false) => Some(&connectors[0]),
+            (false, true) => Some(&connectors[1]),
+            (true, true) => Some(&connectors[2]),
+            (false, false) => None,
+        }
+    }
+
     fn name_at(self, destination: SocketAddr) -> ServerName<'static> {
         match self.server_name.map(ServerName::try_from) {
             Some(Ok(name)) => name,
@@ -166,8 +187,9 @@ async fn read_hello(service: &mut TcpStream) -> io::Result<(BytesMut, Option<Hel
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
                 let http1 = hello.alpn().is_none_or(|mut offered| offered.any(|name| name == HTTP1));
+                let http2 = hello.alpn().is_some_and(|mut offered| offered.any(|name| name == HTTP2));
                 let server_name = hello.server_name().map(str::to_owned);
-                return Ok((bytes, Some(Hello { server_name, http1 })));
+                return Ok((bytes, Some(Hello { server_name, http1, http2 })));
             }
             Err(_) => break,
         }

@@ -95,7 +95,7 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
         return;
     }
     if steady.is_empty() {
-        let allowed = allow::narrowest(&observed(&varied, runs));
+        let allowed = allowed(family, &varied, runs);
         let exact: BTreeSet<&Place> = varied.iter().map(|(spot, _)| &spot.place).collect();
         if exact.len() == 1 || !allowed.is_loose {
             let covering = Place::covering(exact.iter().copied()).unwrap_or_else(|| family.clone());
@@ -112,10 +112,23 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
         if steady.iter().any(|(spot, _)| spot.place == *place) {
             learned.unruled.push(unruled(place, &varied, MIXED, MIXED_HINT, runs.len()));
         } else {
-            let allowed = allow::narrowest(&observed(&varied, runs));
+            let allowed = allowed(family, &varied, runs);
             learned.proposals.push(proposal(place.clone(), allowed, &varied, runs.len()));
         }
     }
+}
+
+/// What may vary at a place, so that all that was seen there may.
+fn allowed(family: &Place, varied: &[Sighting], runs: &[Run]) -> Allowed {
+    if family.is_order() {
+        return Allowed {
+            allowance: Allowance::Unordered,
+            what: "the order of calls".to_owned(),
+            broad: None,
+            is_loose: false,
+        };
+    }
+    allow::narrowest(&observed(varied, runs))
 }
 
 /// Learn from arrays that come in another order.

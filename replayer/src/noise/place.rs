@@ -4,6 +4,8 @@ use std::fmt;
 
 use regress_protocols::{Operation, http1::Message};
 
+use crate::order;
+
 /// A path in the responses or calls of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
@@ -52,6 +54,11 @@ impl Place {
         });
         let route = merged(places.clone().map(|place| place.route.as_str()));
         Some(Place { route, call, path: merged(places.map(|place| place.path.as_str())) })
+    }
+
+    /// Whether it is the place of a call among the others of its entry.
+    pub(super) fn is_order(&self) -> bool {
+        self.call.is_some() && self.path == format!("request/{}", order::FIELD)
     }
 
     /// Whether the place is the whole body, the status or another part that no rule may cover unasked.

@@ -123,6 +123,20 @@ fn each_kind_of_value_has_its_rule() {
 }
 
 #[test]
+fn the_order_of_calls_may_not_matter() {
+    let swapped = || {
+        let order = difference("order", "before downstream/1 (POST /log)", "after downstream/1 (POST /log)");
+        vec![call("POST /reserve", CallChange::Changed(vec![Difference { kind: Kind::Moved, ..order }]))]
+    };
+    let learned = learn(&of_one(vec![swapped(), vec![], swapped()]));
+    let [proposal] = learned.proposals.as_slice() else { panic!("{learned:?}") };
+    assert_eq!((&proposal.allows, &proposal.broad, proposal.evidence.runs), (&Allowance::Unordered, &None, 2));
+    assert_eq!(proposal.place.to_string(), "POST /orders  stock  POST /reserve  request/order");
+    let steady = learn(&of_one(vec![swapped(), swapped()]));
+    assert_eq!((steady.proposals.len(), steady.changes.len()), (0, 1), "a build that does it always is another one");
+}
+
+#[test]
 fn a_time_is_one_seen_from_its_own_now() {
     let in_runs = |seconds: i64| [3, 13, 23].map(|now| at(now + seconds).to_string());
     let recorded: Timestamp = RECORDED.parse().unwrap();

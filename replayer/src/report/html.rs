@@ -7,8 +7,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::json;
-use crate::{Report, Side, Sides, Verdict, groups::Group};
+use super::{json, text};
+use crate::{NotDriven, Report, Side, Sides, Verdict, groups::Group};
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/style.css");
@@ -75,6 +75,7 @@ fn data(report: &Report, room: Room) -> Value {
         left_out.push(format!("{} causes are left out of this page", groups.len() - room.groups));
     }
     let group_of = group_of(&groups);
+    whole["not_driven"] = report.not_driven.iter().take(text::NOT_DRIVEN).map(not_driven).collect();
 
     let outcomes = std::mem::take(&mut whole["outcomes"]);
     let Value::Array(outcomes) = outcomes else { return whole };
@@ -129,6 +130,10 @@ fn cause(group: &Group) -> Value {
         "id": group.id, "severity": group.severity.word(), "follows": group.follows,
         "subject": group.subject(), "what": group.what(), "entries": group.entries(),
     })
+}
+
+fn not_driven(entry: &NotDriven) -> Value {
+    json!({"cassette": entry.cassette.0, "route": super::route(&entry.file)})
 }
 
 /// The group of each difference, by entry and path.
@@ -207,7 +212,7 @@ mod tests {
         let report = samples::report();
         let all = data(&report, ROOM);
         assert_eq!(all["left_out"], json!([]));
-        let room = Room { same: 0, others: 3, details: 3_000, groups: 2 };
+        let room = Room { same: 0, others: 3, details: 3_900, groups: 2 };
         let some = data(&report, room);
         let kept = some["outcomes"].as_array().unwrap();
         assert_eq!((kept.len(), some["groups"].as_array().unwrap().len()), (3, 2));

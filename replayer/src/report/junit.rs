@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{Colour, text};
-use crate::{NotDriven, Outcome, Report, Verdict};
+use super::{Colour, shown, text};
+use crate::{NotDriven, Outcome, Report, Verdict, groups::Group};
 
 /// The report as JUnit XML: different = failure, inconclusive = error, the text report as their content. Unreadable
 /// cassettes and unrecorded calls at start-up are test cases that end in an error, entries that were not driven are skipped.
+/// Properties of the suite say which part of the corpus it is and what each cause is; for people its output says the same.
 pub fn junit(report: &Report) -> String {
     let summary = report.summary();
     let startup = usize::from(!report.startup.is_empty());
@@ -22,6 +23,8 @@ pub fn junit(report: &Report) -> String {
     // Writing to a string does not fail.
     let _ = writeln!(out, "<testsuites name=\"regress\" {counts}>");
     let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
+    let groups = report.groups();
+    properties(&mut out, report, &groups);
     for outcome in &report.outcomes {
         let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
         let (class, name) = (super::route(&outcome.file), format!("{} {}", outcome.cassette, outcome.entry));
@@ -62,8 +65,32 @@ pub fn junit(report: &Report) -> String {
             &text::startup(&report.startup, Colour::No),
         );
     }
+    let told = report.selected.iter().map(text::selection).collect::<String>() + &text::causes(&groups, Colour::No);
+    if !told.is_empty() {
+        let _ = writeln!(out, "    <system-out>{}</system-out>", xml(told.trim_end()));
+    }
     out += "  </testsuite>\n</testsuites>\n";
     out
+}
+
+/// `selection`, and for each cause `group.<id>`: its severity, in how many entries it is seen, what it is.
+fn properties(out: &mut String, report: &Report, groups: &[Group]) {
+    let selection = report.selected.iter().map(|selected| ("selection".to_owned(), text::selection(selected)));
+    let cause = |group: &Group| {
+        let entries = if group.entries() == 1 { "entry" } else { "entries" };
+        let follows = if group.follows { " (follows from a call that missed)" } else { "" };
+        let what = format!("{}: {}{follows}", shown(&group.subject()), shown(&group.what()));
+        (format!("group.{}", group.id), format!("{}, {} {entries}: {what}", group.severity.word(), group.entries()))
+    };
+    let all: Vec<(String, String)> = selection.chain(groups.iter().map(cause)).collect();
+    if all.is_empty() {
+        return;
+    }
+    *out += "    <properties>\n";
+    for (name, value) in all {
+        let _ = writeln!(out, "      <property name=\"{}\" value=\"{}\"/>", xml(&name), xml(value.trim_end()));
+    }
+    *out += "    </properties>\n";
 }
 
 fn result(verdict: Verdict) -> Option<&'static str> {

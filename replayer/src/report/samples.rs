@@ -103,7 +103,17 @@ pub fn report() -> Report {
             1,
             "prices:9000",
             "POST /quote",
-            CallChange::Changed(vec![difference("body/qty", "2", Some("3"))]),
+            CallChange::Changed(vec![
+                difference("body/qty", "2", Some("3")),
+                Difference {
+                    kind: Kind::Moved,
+                    ..difference(
+                        "order",
+                        "after downstream/3 (audit POST /log)",
+                        Some("before downstream/3 (audit POST /log)"),
+                    )
+                },
+            ]),
         )),
         Finding::Call(call(
             2,

@@ -20,7 +20,7 @@ const MOST_ALIKE: usize = 5;
 const MOST_GROUPS: usize = 50;
 
 /// How many entries that were not driven are named.
-const NOT_DRIVEN: usize = 20;
+pub(super) const NOT_DRIVEN: usize = 20;
 
 /// Whether to use the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub(super) fn entries(alike: &[&Outcome], colour: Colour) -> String {
 }
 
 /// The causes, where there are several or one is seen in several entries, ending in an empty line.
-fn causes(groups: &[Group], colour: Colour) -> String {
+pub(super) fn causes(groups: &[Group], colour: Colour) -> String {
     let mut out = Text::default();
     if groups.len() < 2 && groups.iter().all(|group| group.entries() < 2) {
         return out.out;

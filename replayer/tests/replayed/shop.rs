@@ -22,6 +22,9 @@ const CHANGED: u32 = 2;
 
 const ENTRY_PORT: u16 = 8080;
 
+/// Where the recorded build never went.
+const NOWHERE: &str = "10.66.6.6:6666";
+
 /// Serve orders the way `build` does.
 pub fn serve(build: &str) -> ExitCode {
     match build {
@@ -73,7 +76,21 @@ fn order(build: &str, number: u32) -> Message {
             None => return Message::response(500, "Internal Server Error", &[], "no price"),
         },
     };
+    if build == "holds" {
+        // The last thing before the answer, and open for ever.
+        std::mem::forget(TcpStream::connect(NOWHERE).unwrap());
+    }
     created(number, price * 2 + u32::from(build == "rounds"))
+}
+
+/// Let the recording of another order know the address to which a build holds a connection.
+pub fn know_nowhere(store: &Store) {
+    let located = store.list().unwrap().into_iter().find(|located| located.id == id(CHANGED + 1)).unwrap();
+    let mut cassette = store.read(&located).unwrap();
+    let mut tried = exchange(4, Some(NOWHERE), NOWHERE, get("/", NOWHERE), json(200, "OK", String::new()));
+    (tried.content, tried.ended, tried.took) = (Content::Nothing, Ended::Timeout, None);
+    cassette.downstream.push(tried);
+    store.write(&cassette).unwrap();
 }
 
 /// Write one cassette an order; with `defect` the second one lacks something.
@@ -131,6 +148,8 @@ fn exchange(id: u64, downstream: Option<&str>, peer: &str, request: Message, res
             response: Some(response),
             streamed: Vec::new(),
             upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
         }),
         ended: Ended::Ok,
         cause: downstream.map(|_| cause),

@@ -1,11 +1,13 @@
-//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, lines.
+//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, messages of gRPC, lines.
 //!
 //! Each way is decided by the text itself (and the body's media type), and what is inside says all that counts of it:
 //! two texts opened in one way that are equal inside differ in nothing but the spelling that the way leaves out.
 
 mod events;
+mod grpc;
 mod lines;
 mod parts;
+mod protobuf;
 mod tokens;
 mod xml;
 
@@ -16,6 +18,7 @@ use super::{
     tree::{Form, Member, Tree},
 };
 
+pub(super) use grpc::shown as grpc_shown;
 pub(super) use parts::without_boundary;
 
 /// The longest body that is opened up; a longer one is compared as bytes.
@@ -58,6 +61,7 @@ fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) ->
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let opened = match media_type.as_str() {
         "application/x-www-form-urlencoded" => fields(content, depth).map(|tree| (Form::Fields, tree)),
+        grpc if grpc.starts_with("application/grpc") || grpc.ends_with("protobuf") => grpc::read(content, grpc, depth),
         "text/event-stream" => events::read(content, depth).map(|tree| (Form::Events, tree)),
         multipart if multipart.starts_with("multipart/") => {
             parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))

@@ -403,3 +403,63 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat().into_bytes()),
     ]
 }
+
+mod grpc {
+    use regress_protocols::http2;
+
+    use super::*;
+    use crate::diff::responses;
+
+    const SEVEN: &[u8] = b"\0\0\0\0\x0a\x08\x07\x12\x06pepper";
+    const EIGHT: &[u8] = b"\0\0\0\0\x0a\x08\x08\x12\x06pepper";
+
+    fn paths(content_type: &str, expected: &[u8], actual: &[u8]) -> Vec<String> {
+        let response = |body: &[u8]| {
+            http2::response(200, &[("content-type", content_type)], body.to_vec(), &[("grpc-status", "0")])
+        };
+        let found = responses(&response(expected), &response(actual), &Lens::exact());
+        found.into_iter().map(|difference| difference.path).collect()
+    }
+
+    #[test]
+    fn messages_are_compared_by_their_fields() {
+        assert_eq!(paths("application/grpc", SEVEN, EIGHT), ["body/0/1"]);
+        assert_eq!(paths("application/grpc+proto", &[SEVEN, SEVEN].concat(), &[SEVEN, EIGHT].concat()), ["body/1/1"]);
+        assert_eq!(paths("application/grpc-web+proto", SEVEN, EIGHT), ["body/0/1"]);
+        assert_eq!(paths("application/grpc-web-text", b"AAAAAAIIBw==", b"AAAAAAIICA=="), ["body/0/1"]);
+        assert_eq!(paths("application/x-protobuf", b"\x08\x07", b"\x08\x08"), ["body/1"]);
+        assert_eq!(paths("application/grpc+json", b"\0\0\0\0\x07{\"a\":1}", b"\0\0\0\0\x07{\"a\":2}"), ["body/0/a"]);
+        assert_eq!(paths("application/grpc", SEVEN, &[SEVEN, EIGHT].concat()), ["body/1"]);
+        // Another protocol whose name begins so.
+        assert_eq!(paths("application/grpcish", SEVEN, EIGHT), ["body/1"]);
+    }
+
+    #[test]
+    fn compressed_messages_are_compared_by_what_they_say() {
+        let compressed = |message: &[u8], level| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+            std::io::Write::write_all(&mut encoder, message).unwrap();
+            let message = encoder.finish().unwrap();
+            [&[1][..], &(message.len() as u32).to_be_bytes(), &message].concat()
+        };
+        assert_eq!(paths("application/grpc", &compressed(&SEVEN[5..], 0), &compressed(&EIGHT[5..], 9)), ["body/0/1"]);
+        assert!(paths("application/grpc", &compressed(&SEVEN[5..], 0), &compressed(&SEVEN[5..], 9)).is_empty());
+        assert_eq!(paths("application/grpc", &compressed(&SEVEN[5..], 0), SEVEN), ["body/0"]);
+    }
+
+    #[test]
+    fn what_is_cut_or_no_message_is_told() {
+        assert_eq!(paths("application/grpc", SEVEN, &SEVEN[..8]), ["body/0"]);
+        assert_eq!(paths("application/grpc", b"\0\0\0\0\x01\xff", b"\0\0\0\0\x01\xfe"), ["body/0"]);
+        assert_eq!(paths("application/grpc", b"\x05\0\0\0\0", b"\x06\0\0\0\0"), ["body"]);
+    }
+
+    #[test]
+    fn versions_of_http_are_told_apart() {
+        let old = Message::request("GET", "/", &[], "");
+        let new = http2::request("GET", "/", &[], "");
+        let found = requests(&old, &new, &Lens::exact());
+        assert_eq!(found.iter().map(|difference| difference.path.as_str()).collect::<Vec<_>>(), ["protocol"]);
+        assert!(requests(&new, &new.clone(), &Lens::exact()).is_empty());
+    }
+}

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::glob;
 
+/// The step of a path that is no part of a message: the place of a call among the other calls.
+const ORDER: &str = "order";
+
 /// The rules of `regress.toml` in the order written. Cheap to clone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<RuleText>", into = "Vec<RuleText>")]
@@ -171,6 +174,13 @@ impl Applied {
     /// Their indexes in the [`Rules`] they were selected from.
     pub fn indexes(&self) -> &[usize] {
         &self.selected
+    }
+
+    /// The first rule of a call by which its place among the other calls does not matter: `request/order`.
+    pub fn of_order(&self) -> Option<usize> {
+        let place = self.root().step(Step::Name(ORDER));
+        let mut rules = place.rules();
+        rules.find(|(_, effect)| matches!(effect, Effect::Ignore | Effect::Unordered)).map(|(index, _)| index)
     }
 
     /// The place that is the message as a whole.

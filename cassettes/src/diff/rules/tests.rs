@@ -73,7 +73,22 @@ as = "ignore""#,
         (
             r#"path = "request/status"
 as = "ignore""#,
-            "\"status\" is no part of a message; there are method, target, header, trailer, body, end; write",
+            "\"status\" is no part of a message; there are method, target, header, trailer, body, end, order; write",
+        ),
+        (
+            r#"path = "request/order"
+as = "type""#,
+            "of the order of calls nothing can be said but that it does not matter; write path = \"request/order\"",
+        ),
+        (
+            r#"path = "request/order/0"
+as = "ignore""#,
+            "of the order of calls nothing can be said",
+        ),
+        (
+            r#"path = "response/order"
+as = "ignore""#,
+            "\"order\" is no part of a message; there are status",
         ),
         (
             r#"path = "response/body"
@@ -203,4 +218,15 @@ fn places_are_walked_step_by_step() {
     assert!(selects("**/a/**/b", &[body, a, a, Step::Item, b]));
     assert!(selects("body/a~1b~0~01", &[body, Step::Name("a/b~~1")]));
     assert!(selects("header/X-Key", &[Step::Name("header"), Step::Name("x-key")]));
+}
+
+#[test]
+fn a_rule_may_say_that_the_order_of_a_call_does_not_matter() {
+    let of = |lines: &str| rule(lines).for_request(Some("POST /orders"), "audit", "POST /log").of_order();
+    assert_eq!(of("path = \"request/order\"\nas = \"unordered\"\ndownstream = \"audit\""), Some(0));
+    assert_eq!(of("path = \"request/order\"\nas = \"ignore\"\nroute = \"POST *\"\noperation = \"POST /l*\""), Some(0));
+    assert_eq!(of("path = \"request/**\"\nas = \"ignore\""), Some(0));
+    assert_eq!(of("path = \"request/order\"\nas = \"ignore\"\ndownstream = \"stock\""), None);
+    assert_eq!(of("path = \"request/body/order\"\nas = \"ignore\""), None);
+    assert_eq!(of("path = \"response/**\"\nas = \"ignore\""), None);
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use regex::RegexBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Rule, Side, decimal::Decimal, effect::Tolerance, place::Pattern};
+use super::{Effect, ORDER, Rule, Side, decimal::Decimal, effect::Tolerance, place::Pattern};
 
 /// The most steps of a path.
 const MOST_STEPS: usize = 64;
@@ -138,7 +138,13 @@ impl RuleText {
             let why = format!("`{key}` goes only with as = \"{effect}\", not with as = \"{}\"", self.effect);
             return Err((why, "take it out, or say what is meant with `as`"));
         }
-        Ok((side, steps, self.read_effect()?))
+        let effect = self.read_effect()?;
+        let is_order = matches!(&steps[..], [Pattern::Named(first), ..] if side == Side::Request && first == ORDER);
+        if is_order && (steps.len() > 1 || !matches!(effect, Effect::Ignore | Effect::Unordered)) {
+            let why = "of the order of calls nothing can be said but that it does not matter".to_owned();
+            return Err((why, "write path = \"request/order\" and as = \"unordered\""));
+        }
+        Ok((side, steps, effect))
     }
 
     fn read_effect(&self) -> Result<Effect, Wrong> {
@@ -188,7 +194,7 @@ fn path(text: &str) -> Result<(Side, Vec<Pattern>), Wrong> {
     }
     let fields: &[&str] = match side {
         Side::Response => &["status", "header", "trailer", "body", "end", "*", "**"],
-        Side::Request => &["method", "target", "header", "trailer", "body", "end", "*", "**"],
+        Side::Request => &["method", "target", "header", "trailer", "body", "end", ORDER, "*", "**"],
     };
     if !fields.contains(&steps[0]) {
         let why =

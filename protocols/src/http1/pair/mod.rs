@@ -1,7 +1,7 @@
 //! Both directions of a connection become exchanges.
 
 mod dialogue;
-mod open;
+pub(crate) mod open;
 mod seek;
 #[cfg(test)]
 mod tests;
@@ -55,7 +55,7 @@ struct Piece {
 
 /// Why nothing more will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     Closed,
     Reset,
     Stopped,

@@ -8,6 +8,7 @@ use super::{Out, PairEnd, PairEvent, Paired, PairedContent, Problem};
 use crate::{
     Mark, Side,
     http1::{Message, framing::Answering},
+    http2::Reset,
     raw::Turns,
 };
 
@@ -16,10 +17,10 @@ const MOST_ARRIVALS: usize = 16_384;
 
 /// An exchange that is not done.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(crate) struct Open {
     pub number: u64,
     /// What its response must know; right once the request's head is whole.
-    pub answering: Answering,
+    pub(super) answering: Answering,
     pub asks_to_switch: bool,
     pub request: Option<Message>,
     pub request_began: Mark,
@@ -28,6 +29,10 @@ pub(super) struct Open {
     pub response: Option<Message>,
     pub response_began: Option<Mark>,
     pub response_complete: Option<Mark>,
+    /// What ended the stream, where it is one.
+    pub reset: Option<Reset>,
+    /// Body bytes of the request and of the response, as the sides took turns.
+    pub interleaved: Vec<(u64, u64)>,
     arrivals: Vec<(Mark, u64)>,
     problems: Vec<Problem>,
 }
@@ -45,6 +50,8 @@ impl Open {
             response: None,
             response_began: None,
             response_complete: None,
+            reset: None,
+            interleaved: Vec::new(),
             arrivals: Vec::new(),
             problems: Vec::new(),
         }
@@ -112,7 +119,14 @@ impl Open {
         let request = self.request.expect("the request of an exchange is whole, or was cut when it could not go on");
         out.done(Paired {
             number: self.number,
-            content: PairedContent::Http1 { request, interim: self.interim, response: self.response, upgraded },
+            content: PairedContent::Http1 {
+                request,
+                interim: self.interim,
+                response: self.response,
+                upgraded,
+                reset: self.reset,
+                interleaved: self.interleaved,
+            },
             request_began: self.request_began,
             request_complete: self.request_complete,
             response_began: self.response_began,

@@ -89,5 +89,5 @@ impl Seek {
 }
 
 fn is_request_line(line: &[u8]) -> bool {
-    grammar::request_line(line.strip_suffix(b"\r").unwrap_or(line)).is_some()
+    grammar::request_line(line.strip_suffix(b"\r").unwrap_or(line)).is_some_and(|line| line.version.0 == 1)
 }

@@ -70,7 +70,7 @@ fn line(paired: &Paired) -> String {
     };
     let what = match &paired.content {
         PairedContent::Opaque(bytes) => format!("opaque{}", turns(bytes)),
-        PairedContent::Http1 { request, interim, response, upgraded } => {
+        PairedContent::Http1 { request, interim, response, upgraded, .. } => {
             let responses: Vec<_> = interim.iter().chain(response).map(message).collect();
             format!("{} -> {}{}", message(request), responses.join(" "), turns(upgraded))
         }

@@ -293,6 +293,25 @@
     return make("table", {}, make("thead", {}, head), make("tbody", {}, all.map(row)));
   }
 
+  // Which part of the corpus this is, and what of it was not driven.
+  function part() {
+    const out = [];
+    if (data.selection) {
+      const { of, entries, by } = data.selection;
+      const words = entries ? "selected " + entries + " of " + of : "nothing to replay: none of the " + of + " is selected";
+      out.push(make("p", { class: "note" }, words + " (" + by.join(", ") + ")"));
+    }
+    const count = data.summary.not_driven;
+    if (count) {
+      const named = data.not_driven.map((one) => make("li", {}, make("code", {}, one.cassette), " " + one.route));
+      const beyond = count - named.length;
+      out.push(make("details", { class: "note" },
+        make("summary", {}, "not driven, since the replay stopped at the first difference: " + many(count, "entry", "entries")),
+        make("ul", {}, named), beyond ? make("p", {}, "and " + beyond + " more, which the json report names") : null));
+    }
+    return out;
+  }
+
   const THEMES = [["", "Auto", "as the system"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
   function theme(change) {
     const root = document.documentElement;
@@ -359,6 +378,8 @@
     ...data.startup.map((one) => make("div", {}, make("p", {}, tag("inconclusive"), " a call at start-up that nobody recorded"), difference(one))),
     ...data.unreadable.map((one) => make("p", { class: "note" }, one.file + ": " + one.why + (one.hint ? " (" + one.hint + ")" : ""))));
   by("problems").hidden = !by("problem-list").firstChild;
+  by("part").append(...part());
+  by("part").hidden = !by("part").firstChild;
   by("left-out").append(...data.left_out.map((words) => make("p", { class: "note" }, words)));
   by("left-out").hidden = !data.left_out.length;
   if (data.outcomes.some((one) => one.verdict !== "same")) by("verdict").value = "not same";

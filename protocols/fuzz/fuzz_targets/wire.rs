@@ -1,0 +1,74 @@
+//! Any script of a connection in any protocol other than HTTP becomes exchanges that each begin once and are done once, and whoever plays
+//! the server understands what clients say, or says that it does not. The first byte picks the protocol; each step is two bytes, what
+//! happens and how many bytes of the input follow for it.
+
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use regress_protocols::{
+    PairEvent, Side, Value,
+    wire::{Fifo, Handshakes, Protocol, Server, Step},
+};
+
+/// The longest message that is read.
+const LIMIT: usize = 1 << 16;
+
+fuzz_target!(|input: &[u8]| {
+    let [pick, end, script @ ..] = input else { return };
+    let protocol = Protocol::ALL[usize::from(*pick) % Protocol::ALL.len()];
+    let mut fifo = Fifo::new(protocol, 0, LIMIT);
+    let mut server = protocol.server(&Arc::new(Handshakes::default()));
+    let greeting = server.greeting();
+    if !greeting.is_empty() && end & 2 == 0 {
+        fifo.data(0, Side::Server, &greeting);
+    }
+    let mut rest = script;
+    let mut mark = 0;
+    while let [what, length, after @ ..] = rest {
+        let (bytes, after) = after.split_at(usize::from(*length).min(after.len()));
+        mark += 1;
+        let side = if what & 1 == 0 { Side::Client } else { Side::Server };
+        rest = after;
+        match what >> 1 & 7 {
+            0..4 => fifo.data(mark, side, bytes),
+            // What the client says is answered as the one who plays the server does.
+            4 | 5 => {
+                fifo.data(mark, Side::Client, bytes);
+                let said = answered(server.as_mut(), bytes);
+                fifo.data(mark, Side::Server, &said);
+            }
+            6 => fifo.gap(mark, side, u64::from(*length)),
+            _ => fifo.finished(mark, side),
+        }
+    }
+    if end & 1 == 0 { fifo.stop(mark) } else { fifo.closed(mark) }
+    let (mut began, mut done) = (0, Vec::new());
+    while let Some(event) = fifo.next() {
+        match event {
+            PairEvent::RequestBegan { number, .. } => {
+                assert_eq!(number, began);
+                began += 1;
+            }
+            PairEvent::Done(paired) => done.push(paired.number),
+            _ => {}
+        }
+    }
+    done.sort_unstable();
+    assert!(done.iter().copied().eq(0..began));
+});
+
+fn answered(server: &mut dyn Server, bytes: &[u8]) -> Vec<u8> {
+    let mut said = Vec::new();
+    server.hear(bytes);
+    while let Some(step) = server.step() {
+        match step {
+            Step::Say(bytes) | Step::Secure(bytes) => said.extend(bytes),
+            Step::Judge(request) if said.len() % 2 == 0 => said.extend(server.refuse(&request, "no reason")),
+            Step::Judge(request) => said.extend(server.answer(&request, &Value::text("x"))),
+            Step::Note(_) | Step::Close | Step::Garbage => {}
+        }
+    }
+    said
+}
