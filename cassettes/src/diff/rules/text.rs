@@ -198,7 +198,7 @@ fn path(text: &str) -> Result<(Side, Vec<Pattern>), Wrong> {
         Side::Request => &["method", "target", "header", "trailer", "body", "end", ORDER, "*", "**"],
     };
     let is_of_value = || Protocol::ALL.into_iter().any(|protocol| protocol.members().contains(&steps[0]));
-    if !fields.contains(&steps[0]) && !(side == Side::Request && is_of_value()) {
+    if !fields.contains(&steps[0]) && (side == Side::Response || !is_of_value()) {
         let why =
             format!("{:?} is no part of a message; there are {}", steps[0], fields[..fields.len() - 2].join(", "));
         return Err((why, hint));
