@@ -2,6 +2,8 @@
 
 /// gRPC, and so HTTP/2.
 mod grpc;
+/// MySQL and MariaDB.
+mod mysql;
 /// Redis.
 mod redis;
 

@@ -401,7 +401,7 @@ impl Shared {
     /// Who is played there, if that speaks a protocol other than HTTP: the protocol, and a server for one connection.
     pub(crate) fn speaker(&self, destination: SocketAddr) -> Option<(Protocol, Box<dyn Server>)> {
         let speaker = self.library.speaker(destination)?;
-        Some((speaker.protocol, speaker.protocol.server(speaker.handshake.as_ref())))
+        Some((speaker.protocol, speaker.protocol.server(&speaker.handshakes)))
     }
 
     /// Whether HTTP/2 was spoken there.

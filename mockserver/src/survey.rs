@@ -1,13 +1,14 @@
 //! What a corpus as a whole tells: gathered one cassette after the other, so that none has to be kept for it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use regress_cassettes::{Cassette, Content, Ended, HttpExchange};
 
-use regress_protocols::{Value, wire::Protocol};
+use regress_protocols::wire::{Handshakes, Protocol};
 
 use crate::{dns::RecordedNames, library::canonical};
 
@@ -31,8 +32,8 @@ pub struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Speaker {
     pub protocol: Protocol,
-    /// What it said of itself when a client connected, where that was recorded.
-    pub handshake: Option<Value>,
+    /// What it said to requests that its player answers by itself.
+    pub handshakes: Arc<Handshakes>,
 }
 
 impl Survey {
@@ -50,10 +51,12 @@ impl Survey {
                 self.http2.insert(peer);
             }
             if let Some(wire) = exchange.wire() {
-                let unknown = || Speaker { protocol: wire.protocol, handshake: None };
+                let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
                 let speaker = self.speakers.entry(peer).or_insert_with(unknown);
-                if speaker.handshake.is_none() && wire.protocol.is_handshake(&wire.request) {
-                    speaker.handshake.clone_from(&wire.response);
+                if let Some(response) = &wire.response
+                    && wire.protocol.is_handshake(&wire.request)
+                {
+                    Arc::make_mut(&mut speaker.handshakes).learn(&wire.request, response);
                 }
             }
             match (&exchange.content, exchange.ended) {
@@ -72,9 +75,9 @@ impl Survey {
         self.others.extend(other.others);
         self.http2.extend(other.http2);
         for (peer, speaker) in other.speakers {
-            let known = self.speakers.entry(peer).or_insert_with(|| speaker.clone());
-            if known.handshake.is_none() {
-                known.handshake = speaker.handshake;
+            match self.speakers.entry(peer) {
+                Entry::Vacant(entry) => drop(entry.insert(speaker)),
+                Entry::Occupied(mut known) => Arc::make_mut(&mut known.get_mut().handshakes).merge(&speaker.handshakes),
             }
         }
     }

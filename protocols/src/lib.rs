@@ -8,12 +8,14 @@
 pub mod fastcgi;
 pub mod http1;
 pub mod http2;
+pub mod mysql;
 mod operation;
 mod pair;
 mod pairer;
 mod raw;
 pub mod redis;
 mod request;
+pub mod sql;
 mod value;
 pub mod wire;
 

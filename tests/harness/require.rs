@@ -37,6 +37,12 @@ pub enum Need {
     Redis,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
+    /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
+    Mysql,
+    /// PHP with its clients of MySQL.
+    PhpMysql,
+    /// Adminer.
+    Adminer,
     /// webdis.
     Webdis,
     /// Prometheus' exporter for Redis.
@@ -91,6 +97,13 @@ impl Need {
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
+            Need::Mysql => runs("mariadbd", &["--version"])
+                .and(installed("node_modules/mysql2"))
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),
+            Need::PhpMysql => {
+                runs("php", &["-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"])
+            }
+            Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),
             Need::RedisExporter => runs("prometheus-redis-exporter", &["-version"]),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),

@@ -1,6 +1,6 @@
 //! A connection in a protocol other than HTTP, played.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use regress_protocols::{
     Request, Value,
@@ -24,7 +24,7 @@ impl Shared {
     pub(super) fn conversation(&self, place: Place, protocol: Protocol) -> Conversation<'_> {
         let server = match self.speaker(place.destination) {
             Some((known, server)) if known == protocol => server,
-            _ => protocol.server(None),
+            _ => protocol.server(&Arc::default()),
         };
         Conversation::new(place, self, protocol, server)
     }

@@ -4,10 +4,12 @@
 
 #![no_main]
 
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
     PairEvent, Side, Value,
-    wire::{Fifo, Protocol, Server, Step},
+    wire::{Fifo, Handshakes, Protocol, Server, Step},
 };
 
 /// The longest message that is read.
@@ -17,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let [pick, end, script @ ..] = input else { return };
     let protocol = Protocol::ALL[usize::from(*pick) % Protocol::ALL.len()];
     let mut fifo = Fifo::new(protocol, 0, LIMIT);
-    let mut server = protocol.server(None);
+    let mut server = protocol.server(&Arc::new(Handshakes::default()));
     let greeting = server.greeting();
     if !greeting.is_empty() && end & 2 == 0 {
         fifo.data(0, Side::Server, &greeting);

@@ -9,7 +9,7 @@ use crate::Value;
 pub enum Cut<T> {
     /// Something that is not whole, and will not be before there are so many bytes (at least one more than there are).
     Partial(usize),
-    /// Something that takes so many bytes: at least one, but for a response that shows to be over by what follows.
+    /// Something that takes so many bytes: at least one, but for a request or a response that shows to be over by what follows.
     Whole(usize, T),
 }
 

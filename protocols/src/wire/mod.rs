@@ -7,19 +7,25 @@
 
 mod dialect;
 mod fifo;
+mod handshakes;
 mod server;
 
 pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
 pub use fifo::Fifo;
+pub use handshakes::Handshakes;
 pub use server::{Server, Step};
 
-use crate::{Operation, Value, redis};
+use std::sync::Arc;
+
+use crate::{Operation, Value, mysql, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Redis, RESP2 and RESP3.
     Redis,
+    /// MySQL and MariaDB.
+    Mysql,
 }
 
 /// What the beginning of a connection looks like.
@@ -47,12 +53,13 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 1] = [Protocol::Redis];
+    pub const ALL: [Protocol; 2] = [Protocol::Redis, Protocol::Mysql];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
             Protocol::Redis => "redis",
+            Protocol::Mysql => "mysql",
         }
     }
 
@@ -72,6 +79,7 @@ impl Protocol {
     fn looks(self, opening: Opening<'_>) -> Detected {
         match self {
             Protocol::Redis => redis::detect(opening),
+            Protocol::Mysql => mysql::detect(opening),
         }
     }
 
@@ -85,13 +93,15 @@ impl Protocol {
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
             Protocol::Redis => Box::<redis::Conversation>::default(),
+            Protocol::Mysql => Box::<mysql::Conversation>::default(),
         }
     }
 
-    /// A server for one connection. `handshake` is the response that a recorded server gave to [`Protocol::is_handshake`].
-    pub fn server(self, handshake: Option<&Value>) -> Box<dyn Server> {
+    /// A server for one connection, which knows what recorded servers answered to [`Protocol::is_handshake`].
+    pub fn server(self, handshakes: &Arc<Handshakes>) -> Box<dyn Server> {
         match self {
-            Protocol::Redis => Box::new(redis::Player::new(handshake)),
+            Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
+            Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
         }
     }
 
@@ -99,13 +109,16 @@ impl Protocol {
     pub fn operation(self, request: &Value) -> Operation {
         match self {
             Protocol::Redis => redis::operation(request),
+            Protocol::Mysql => mysql::operation(request),
         }
     }
 
-    /// Whether the response to a request tells what the server is, as far as clients are told when they connect.
+    /// Whether the response to a request is one that players tell by themselves: what the server is, as clients are told when they connect;
+    /// what a statement looks like that is prepared.
     pub fn is_handshake(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_handshake(request),
+            Protocol::Mysql => mysql::is_handshake(request),
         }
     }
 
@@ -113,6 +126,7 @@ impl Protocol {
     pub fn is_write(self, request: &Value) -> bool {
         match self {
             Protocol::Redis => redis::is_write(request),
+            Protocol::Mysql => mysql::is_write(request),
         }
     }
 
@@ -120,6 +134,7 @@ impl Protocol {
     pub fn line(self, request: &Value) -> String {
         match self {
             Protocol::Redis => redis::line(request),
+            Protocol::Mysql => mysql::line(request),
         }
     }
 }

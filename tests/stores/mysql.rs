@@ -1,0 +1,268 @@
+use std::process::Command;
+
+use regress_protocols::Request;
+
+use super::{Expected, Expected::Different, Expected::Same, Service};
+use crate::{
+    harness::{Corpus, Need, Process, free_port, require, tools},
+    services::source,
+};
+
+/// A MariaDB server that is thrown away, with the user `app` and a schema `shop`.
+struct Server {
+    process: Process,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+/// What `shop` is at the beginning.
+const SHOP: &str = "
+    CREATE DATABASE shop CHARACTER SET utf8mb4;
+    CREATE USER app@'%' IDENTIFIED BY 'secret';
+    GRANT ALL ON shop.* TO app@'%';
+    USE shop;
+    CREATE TABLE orders (number INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(50), quantity INT, price DECIMAL(8,2) DEFAULT 1.5,
+        ordered DATETIME(3) DEFAULT '2024-02-29 01:02:03.004');
+    CREATE TABLE stock (name VARCHAR(50) PRIMARY KEY, left_over INT);
+    INSERT INTO stock VALUES ('tea', 100), ('milk', 50);
+";
+
+impl Server {
+    fn start() -> Server {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
+        let path = folder.path().display();
+        let user = if nix::unistd::geteuid().is_root() { "root" } else { "" };
+        let mut install = Command::new("mariadb-install-db");
+        install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user", user]);
+        Process::start(install.arg(format!("--datadir={path}"))).finish().expect_code(0);
+        let mut command = Command::new("mariadbd");
+        command.args(["--no-defaults", "--bind-address=127.0.0.1", "--user", user, &format!("--port={port}")]);
+        command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
+        let process = Process::start(command.args([format!("--datadir={path}"), format!("--socket={path}/socket")]));
+        process.wait_for_line("ready for connections");
+        let server = Server { process, port, folder };
+        server.run(SHOP);
+        server
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs SQL as the one who may do everything.
+    fn run(&self, sql: &str) {
+        let mut command = Command::new("mariadb");
+        let socket = format!("--socket={}/socket", self.folder.path().display());
+        command.args(["--no-defaults", "--user=root", &socket, "--execute", sql]);
+        Process::start(&mut command).finish().expect_code(0);
+    }
+
+    fn stop(self) {
+        self.process.stop();
+        drop(self.folder);
+    }
+}
+
+/// A build that is judged, and how.
+type Builds<'a> = &'a [(&'a str, Expected)];
+
+/// Records `orders` and judges its builds; `calls` are those of an order.
+fn orders(mut service: Service, via: &str, calls: &[&str], builds: Builds<'_>) {
+    let server = Server::start();
+    service = service.with("STORE", server.address()).with("MODULES", tools().display());
+    let corpus = service.record(via, |client| {
+        assert_eq!(client.get("/nothing").status, 404);
+        for quantity in ["5", "7"] {
+            assert_eq!(client.post("/tea", quantity).status, 201);
+        }
+        assert_eq!(client.get("/tea").status, 200);
+        assert_eq!(client.get("/wrong").status, 409);
+    });
+    server.stop();
+    assert_eq!(called(&corpus, 1), calls);
+    service.expect(builds);
+}
+
+/// The operations that an entry led to.
+fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
+    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
+    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+}
+
+/// Builds of the service in Python, which asks by text.
+const PYTHON: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/0/request/sql")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/1")),
+];
+const PYTHON_CALLS: &[&str] = &["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders", "ROLLBACK"];
+
+fn python_service() -> Service {
+    let command = vec![tools().join("venv/bin/python").display().to_string(), source("orders.py")];
+    Service::new(command, "ORDERS_CHANGE", "orders listen")
+}
+
+#[test]
+fn python() {
+    if require("stores::mysql::python", &[Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        orders(python_service(), "ebpf", PYTHON_CALLS, PYTHON);
+    }
+}
+
+#[test]
+fn python_through_the_proxy() {
+    if require("stores::mysql::python_through_the_proxy", &[Need::Mysql, Need::Sandbox]) {
+        orders(python_service(), "proxy", PYTHON_CALLS, PYTHON);
+    }
+}
+
+/// A pool of connections whose statements are prepared once on each.
+#[test]
+fn node() {
+    if !require("stores::mysql::node", &[Need::Mysql, Need::Node, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let service = Service::new(vec!["node".to_owned(), source("orders.mjs")], "ORDERS_CHANGE", "orders listen");
+    let calls = ["START", "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
+    let builds = [
+        ("none", Same),
+        ("small-pool", Same),
+        ("reconnects", Same),
+        ("other-parameter", Different("changed downstream/1/request/params/1")),
+        ("other-sql", Different("changed downstream/0/request/sql")),
+        ("dropped-query", Different("omitted downstream/2")),
+    ];
+    orders(service, "ebpf", &calls, &builds);
+}
+
+/// Two clients, of which each connects for each request.
+#[test]
+fn php() {
+    if !require("stores::mysql::php", &[Need::Mysql, Need::PhpMysql, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let mut service = Service::new(Vec::new(), "ORDERS_CHANGE", "Development Server");
+    let address = format!("127.0.0.1:{}", service.port);
+    service.command = ["php", "-S", &address, &source("orders.php")].map(str::to_owned).to_vec();
+    let calls = ["START", "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
+    let builds = [
+        ("none", Same),
+        ("persistent", Same),
+        ("other-parameter", Different("changed downstream/1/request/params/1")),
+        ("other-sql", Different("changed downstream/0/request/sql")),
+        ("dropped-query", Different("omitted downstream/2")),
+    ];
+    orders(service, "ebpf", &calls, &builds);
+}
+
+/// What people type.
+const SESSION: &str = r"
+SHOW TABLES;
+DESCRIBE orders;
+INSERT INTO orders (name, quantity) VALUES ('milk', 2), ('tea', NULL);
+SELECT * FROM orders;
+SELECT number, name FROM orders WHERE name = 'milk'\G
+UPDATE stock SET left_over = 'many' WHERE name = 'tea';
+BEGIN;
+DELETE FROM orders;
+ROLLBACK;
+SELECT nosuch;
+USE information_schema
+SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME = 'shop';
+USE nosuch
+USE shop
+SELECT COUNT(*) AS still FROM orders;
+DELIMITER //
+CREATE PROCEDURE two() BEGIN SELECT 1 AS one; SELECT 2 AS two; END//
+CALL two()//
+";
+
+#[test]
+fn command_line() {
+    if !require("stores::mysql::command_line", &[Need::Mysql, Need::Python, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let command = vec!["python3".to_owned(), source("monitor.py")];
+    let service = Service::new(command, "MONITOR_CHANGE", "monitor listens").with("STORE", server.address());
+    service.record("ebpf", |client| {
+        let printed = client.post("/", SESSION).response;
+        let printed = String::from_utf8_lossy(&printed);
+        for expected in
+            ["auto_increment", "name: milk", "Unknown column 'nosuch'", "to database 'nosuch'", "| still |", "| two |"]
+        {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    });
+    server.stop();
+    service.expect(&[("none", Same)]);
+}
+
+/// A client in PHP that makes up its statements, with a page of its own for each. What it answers is never the same twice.
+#[test]
+fn adminer() {
+    let needs = [Need::Mysql, Need::PhpMysql, Need::Adminer, Need::Curl, Need::Ebpf, Need::Sandbox];
+    if !require("stores::mysql::adminer", &needs) {
+        return;
+    }
+    let server = Server::start();
+    let mut service = Service::new(Vec::new(), "ADMINER_CHANGE", "Development Server");
+    let folder = service.folder.path().to_owned();
+    let copy = |name: &str| {
+        let to = folder.join(name);
+        let mut command = Command::new("cp");
+        Process::start(command.args(["-rL", "/usr/share/adminer"]).arg(&to)).finish().expect_code(0);
+        to.join("adminer").display().to_string()
+    };
+    let (same, other) = (copy("same"), copy("other"));
+    let limits = std::path::Path::new(&other).join("include/adminer.inc.php");
+    let source = std::fs::read_to_string(&limits).expect("Adminer can be read");
+    assert!(source.contains(r#": "50""#));
+    std::fs::write(&limits, source.replace(r#": "50""#, r#": "51""#)).expect("the folder can be written");
+    let settings = ["session.save_path", "upload_tmp_dir"].map(|name| format!("{name}={}", folder.display()));
+    let address = format!("127.0.0.1:{}", service.port);
+    let command = |root: &str| {
+        ["php", "-d", &settings[0], "-d", &settings[1], "-S", &address, "-t", root].map(str::to_owned).to_vec()
+    };
+    service.command = command(&same);
+    let store = server.address();
+    let jar = folder.join("cookies").display().to_string();
+    let ask = |more: &[&str]| {
+        let mut curl = Command::new("curl");
+        let asked = Process::start(curl.args(["--silent", "--show-error", "--fail"]).args(more)).finish();
+        asked.expect_code(0);
+        asked.stdout
+    };
+    let corpus = service.record("ebpf", |_| {
+        let login = format!(
+            "auth[driver]=server&auth[server]={store}&auth[username]=app&auth[password]=secret&auth[db]=shop&auth[permanent]=1"
+        );
+        ask(&["--cookie-jar", &jar, "--data", &login, &format!("http://{address}/")]);
+        // Without its session, which knows what was asked before, each page is made from the beginning.
+        let cookies = std::fs::read_to_string(&jar).expect("curl wrote it");
+        let key = cookies.lines().find_map(|line| line.split_once("adminer_permanent\t")).expect("it remembers the login").1;
+        let key = format!("adminer_permanent={key}");
+        let page = |more: &str| {
+            ask(&["--cookie", &key, &format!("http://{address}/?server={store}&username=app&db=shop{more}")])
+        };
+        assert!(page("").contains("stock"));
+        assert!(page("&table=orders").contains("quantity"));
+        assert!(page("&select=stock").contains("milk"));
+    });
+    server.stop();
+    let calls = corpus.cassettes.iter().map(|cassette| cassette.downstream.len()).collect::<Vec<_>>();
+    assert!(calls[1..].iter().all(|calls| *calls > 3), "{calls:?}");
+    let differing = |service: &Service| {
+        let (_, report) = service.replay("none");
+        let found = report.outcomes.into_iter().flat_map(|outcome| outcome.differences);
+        let calls = found.filter(|found| found.place != "response");
+        calls.map(|found| format!("{} {}", found.kind, found.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(differing(&service), Vec::<String>::new());
+    service.command = command(&other);
+    let found = differing(&service);
+    assert!(found.iter().any(|found| found.starts_with("changed") && found.ends_with("/request/sql")), "{found:?}");
+}
