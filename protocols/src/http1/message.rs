@@ -203,6 +203,15 @@ impl Message {
         self.headers.iter().filter_map(|line| grammar::field(line.text()))
     }
 
+    /// The trailer fields in order, as [`Message::fields`] gives those of the head.
+    pub fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let trailers = match &self.framing {
+            Framing::Chunked { trailers, .. } => &trailers[..],
+            Framing::Empty | Framing::Length | Framing::Close => &[],
+        };
+        trailers.iter().filter_map(|line| grammar::field(line.text()))
+    }
+
     /// The value of the first field of that name (case does not matter), as [`Message::fields`] gives it.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.header_values(name).next()
