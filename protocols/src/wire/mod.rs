@@ -144,6 +144,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::MEMBERS,
             Protocol::Mysql => mysql::MEMBERS,
+            Protocol::Postgres => postgres::MEMBERS,
         }
     }
 
