@@ -9,9 +9,11 @@ set -euo pipefail
 tools=${REGRESS_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-tests}
 packages=(nginx-light php-cli php-curl php-fpm clang-14 llvm-14 libbpf-dev curl python3 python3-venv util-linux procps iproute2 openssl
     qemu-system-x86 busybox-static cpio kmod xz-utils chromium redis-server webdis prometheus-redis-exporter
-    mariadb-server mariadb-client php-mysql adminer)
-python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1 grpcio==1.85.3 PyMySQL==1.1.1)
-node=(verdaccio@6.1.6 ioredis@5.4.1 @grpc/grpc-js@1.14.7 mysql2@3.12.0)
+    mariadb-server mariadb-client php-mysql adminer
+    postgresql prometheus-postgres-exporter)
+python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1 grpcio==1.85.3 PyMySQL==1.1.1
+    'psycopg[binary,pool]==3.2.9')
+node=(verdaccio@6.1.6 ioredis@5.4.1 @grpc/grpc-js@1.14.7 mysql2@3.12.0 pg@8.16.0)
 
 say() { printf 'install: %s\n' "$*"; }
 

@@ -6,6 +6,8 @@ mod grpc;
 mod mysql;
 /// Downstreams by the names that the service resolved, and what resolvers answered.
 mod names;
+/// PostgreSQL.
+mod postgres;
 /// Redis.
 mod redis;
 /// A protocol that nobody knows.

@@ -13,6 +13,7 @@ pub mod mysql;
 mod operation;
 mod pair;
 mod pairer;
+pub mod postgres;
 mod raw;
 pub mod redis;
 mod request;

@@ -22,6 +22,7 @@ mod queue;
 mod record;
 mod recorrelate;
 mod settings;
+mod silences;
 mod sink;
 mod source;
 mod summary;

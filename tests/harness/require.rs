@@ -47,6 +47,10 @@ pub enum Need {
     Webdis,
     /// Prometheus' exporter for Redis.
     RedisExporter,
+    /// psycopg and node-postgres, as `tests/install.sh` puts them, a PostgreSQL server, and the right to run it as its user.
+    Postgres,
+    /// Prometheus' exporter for PostgreSQL.
+    PostgresExporter,
     /// verdaccio, as `tests/install.sh` puts it.
     Verdaccio,
     /// The rights to load and attach kernel programs.
@@ -106,6 +110,13 @@ impl Need {
             Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),
             Need::RedisExporter => runs("prometheus-redis-exporter", &["-version"]),
+            Need::Postgres => postgres_programs()
+                .map(drop)
+                .ok_or_else(|| "no server in /usr/lib/postgresql".to_owned())
+                .and(runs("runuser", &["-u", "postgres", "--", "true"]))
+                .and(installed("node_modules/pg"))
+                .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import psycopg_pool"])),
+            Need::PostgresExporter => runs("prometheus-postgres-exporter", &["--version"]),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),
             Need::Ebpf if !nix::unistd::geteuid().is_root() => Err("not root".into()),
             Need::Ebpf => std::fs::metadata("/sys/kernel/btf/vmlinux")
@@ -132,6 +143,13 @@ fn runs(program: &str, args: &[&str]) -> Result<(), String> {
         Ok(status) => Err(format!("{program} {}: {status}", args.join(" "))),
         Err(error) => Err(format!("{program}: {error}")),
     }
+}
+
+/// Where the programs of a PostgreSQL server are: of the newest, by the name of its folder.
+pub fn postgres_programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
+    let programs = versions.map(|version| version.path().join("bin")).filter(|folder| folder.join("postgres").exists());
+    programs.max()
 }
 
 /// PHP's server for FastCGI, whose name has its version.

@@ -17,7 +17,7 @@ pub use server::{Server, Step};
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, dns, mysql, redis};
+use crate::{Operation, Value, dns, mysql, postgres, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub enum Protocol {
     Redis,
     /// MySQL and MariaDB.
     Mysql,
+    /// PostgreSQL, version 3 of its protocol.
+    Postgres,
     /// DNS over TCP; over UDP its messages are read elsewhere.
     Dns,
 }
@@ -55,13 +57,14 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 3] = [Protocol::Redis, Protocol::Mysql, Protocol::Dns];
+    pub const ALL: [Protocol; 4] = [Protocol::Redis, Protocol::Mysql, Protocol::Postgres, Protocol::Dns];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
         match self {
             Protocol::Redis => "redis",
             Protocol::Mysql => "mysql",
+            Protocol::Postgres => "postgresql",
             Protocol::Dns => "dns",
         }
     }
@@ -83,6 +86,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::detect(opening),
             Protocol::Mysql => mysql::detect(opening),
+            Protocol::Postgres => postgres::detect(opening),
             Protocol::Dns => dns::detect(opening),
         }
     }
@@ -98,6 +102,7 @@ impl Protocol {
         match self {
             Protocol::Redis => Box::<redis::Conversation>::default(),
             Protocol::Mysql => Box::<mysql::Conversation>::default(),
+            Protocol::Postgres => Box::<postgres::Conversation>::default(),
             Protocol::Dns => Box::<dns::Conversation>::default(),
         }
     }
@@ -107,6 +112,7 @@ impl Protocol {
         match self {
             Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
             Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
+            Protocol::Postgres => Box::new(postgres::Player::new(Arc::clone(handshakes))),
             Protocol::Dns => Box::<dns::Player>::default(),
         }
     }
@@ -116,6 +122,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::operation(request),
             Protocol::Mysql => mysql::operation(request),
+            Protocol::Postgres => postgres::operation(request),
             Protocol::Dns => dns::operation(request),
         }
     }
@@ -126,6 +133,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::is_handshake(request),
             Protocol::Mysql => mysql::is_handshake(request),
+            Protocol::Postgres => postgres::is_handshake(request),
             Protocol::Dns => false,
         }
     }
@@ -135,7 +143,18 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::is_write(request),
             Protocol::Mysql => mysql::is_write(request),
+            Protocol::Postgres => postgres::is_write(request),
             Protocol::Dns => false,
+        }
+    }
+
+    /// What a request may be made of, by the names of its value.
+    pub fn members(self) -> &'static [&'static str] {
+        match self {
+            Protocol::Redis => redis::MEMBERS,
+            Protocol::Mysql => mysql::MEMBERS,
+            Protocol::Postgres => postgres::MEMBERS,
+            Protocol::Dns => dns::MEMBERS,
         }
     }
 
@@ -144,6 +163,7 @@ impl Protocol {
         match self {
             Protocol::Redis => redis::line(request),
             Protocol::Mysql => mysql::line(request),
+            Protocol::Postgres => postgres::line(request),
             Protocol::Dns => dns::line(request),
         }
     }
