@@ -4,10 +4,14 @@
 mod grpc;
 /// MySQL and MariaDB.
 mod mysql;
+/// Downstreams by the names that the service resolved, and what resolvers answered.
+mod names;
 /// PostgreSQL.
 mod postgres;
 /// Redis.
 mod redis;
+/// A protocol that nobody knows.
+mod turns;
 
 use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
 

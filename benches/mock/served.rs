@@ -168,7 +168,7 @@ fn ambient(recorded: usize) -> Cassette {
             interleaved: Vec::new(),
         };
         Exchange {
-            downstream: Some(downstream_name(Some("prices:8080"), peer, false)),
+            downstream: Some(downstream_name(Some("prices:8080"), None, peer, false)),
             connection: Connection { id: 1, local: None, peer: peer.into(), tls: false },
             at: item as i64,
             took: Some(1),

@@ -315,6 +315,17 @@ impl Exchange {
         }
     }
 
+    /// What was said in turns, if it was of no recognised protocol, and all of it was seen by TCP from the beginning of the connection
+    /// to its end: such a conversation can be played again.
+    pub fn conversation(&self) -> Option<&[Turn]> {
+        let is_whole =
+            self.defects.is_empty() && self.ended != Ended::Unfinished && self.connection.peer.inet().is_some();
+        match &self.content {
+            Content::Opaque(turns) if is_whole && !turns.is_empty() => Some(turns),
+            _ => None,
+        }
+    }
+
     /// Whether anything is known to be missing or uncertain, the owner included.
     pub fn has_defects(&self) -> bool {
         let ambiguous = self.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Ambiguous);

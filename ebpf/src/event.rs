@@ -219,9 +219,9 @@ pub enum EventKind {
         /// The socket.
         socket: SocketId,
     },
-    /// A DNS answer that the service received over UDP (raw message bytes, RFC 1035).
+    /// A DNS answer that the service received, over UDP where the kernel tells of it (raw message bytes, RFC 1035).
     Name {
-        /// The datagram's payload.
+        /// The message.
         bytes: Bytes,
     },
     /// Something was lost.

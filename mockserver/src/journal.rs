@@ -74,7 +74,7 @@ pub enum Attempted {
     Http(Message),
     /// A request in another protocol.
     Wire(Protocol, Value),
-    /// A connection that said something else, with its first bytes (at most [`PREFIX`]; empty when nothing was
+    /// A connection in no protocol that is read, with its first bytes (at most [`PREFIX`]; empty when nothing was
     /// said on a connection to an unknown destination).
     Opaque(Bytes),
     /// A UDP datagram.
@@ -144,6 +144,9 @@ pub enum Rung {
     /// All that it finds is noise by a rule, or values that the service made anew, each bound to the recorded one in its
     /// place.
     Bound,
+    /// In no recognised protocol every byte of the client is the recorded one. The weakest of all: nothing but bytes could be
+    /// compared. No setting refuses it.
+    Turns,
 }
 
 impl Rung {
@@ -153,6 +156,7 @@ impl Rung {
             Rung::Exact => "exact",
             Rung::Noise => "noise",
             Rung::Bound => "bound",
+            Rung::Turns => "turns",
         }
     }
 }

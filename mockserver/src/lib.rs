@@ -16,5 +16,6 @@ pub mod sandbox;
 mod silence;
 pub mod survey;
 pub mod tls;
+mod turns;
 
 pub use error::Error;

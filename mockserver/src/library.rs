@@ -67,6 +67,16 @@ impl Library {
         self.survey.speaker(peer)
     }
 
+    /// The addresses that a name had in the recordings.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        self.survey.addresses(name)
+    }
+
+    /// The downstreams at that address, without or inside TLS, that no request names.
+    pub(crate) fn unnamed_at(&self, peer: SocketAddr, tls: bool) -> impl Iterator<Item = &str> {
+        self.survey.unnamed_at(peer, tls)
+    }
+
     /// Whether HTTP/2 was spoken there.
     pub(crate) fn speaks_http2(&self, peer: SocketAddr) -> bool {
         self.survey.speaks_http2(peer)
@@ -130,11 +140,13 @@ pub(crate) struct Index {
     pub exact: ByKey,
     /// Addresses to which a connection was tried and not established.
     pub unreached: HashSet<SocketAddr>,
-    /// Addresses of servers that spoke first in no protocol we know. None of them also spoke one that we know.
-    pub server_first: HashSet<SocketAddr>,
+    /// Addresses of servers that spoke first in no protocol we know, with or without TLS. None of them also spoke one that we know.
+    pub server_first: HashSet<(SocketAddr, bool)>,
+    /// Whole conversations in no protocol we know, in recorded order, by port.
+    pub conversations: HashMap<u16, Vec<usize>>,
     /// Addresses with bytes of no protocol we know.
     pub opaque: HashSet<SocketAddr>,
-    /// How many exchanges with a request there are.
+    /// How many exchanges with a request there are, and conversations.
     pub playable: usize,
     /// Exchanges whose response began before their request was over.
     pub interleaved: Vec<usize>,
@@ -160,7 +172,7 @@ impl Shelf {
             })
         };
         match rung {
-            Rung::Exact => &self.index().exact,
+            Rung::Exact | Rung::Turns => &self.index().exact,
             Rung::Noise => self.masked.get_or_init(made),
             Rung::Bound => self.shapes.get_or_init(made),
         }
@@ -225,20 +237,24 @@ impl Index {
         let interleaved = numbers.filter(|number| is_interleaved(&cassette.downstream[*number])).collect();
         let mut index = Index { exact, playable, interleaved, ..Index::default() };
         let mut spoke = HashSet::new();
-        for exchange in &cassette.downstream {
+        for (number, exchange) in cassette.downstream.iter().enumerate() {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
                 Content::Http1(_) | Content::Wire(_) => drop(spoke.insert(peer)),
                 Content::Opaque(turns) => {
                     index.opaque.insert(peer);
                     if turns.first().is_some_and(|turn| turn.from == Side::Server) {
-                        index.server_first.insert(peer);
+                        index.server_first.insert((peer, exchange.connection.tls));
+                    }
+                    if exchange.conversation().is_some() {
+                        index.conversations.entry(peer.port()).or_default().push(number);
+                        index.playable += 1;
                     }
                 }
                 Content::Nothing => drop(index.unreached.insert(peer)),
             }
         }
-        index.server_first.retain(|peer| !spoke.contains(peer));
+        index.server_first.retain(|(peer, _)| !spoke.contains(peer));
         index
     }
 }

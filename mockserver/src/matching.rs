@@ -14,7 +14,7 @@ mod near_identical;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 use regress_cassettes::{
@@ -116,8 +116,26 @@ impl<'a> Asked<'a> {
     /// A request that came for `destination`.
     pub(crate) fn new(request: impl Into<Request<'a>>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let (request, destination) = (request.into(), canonical(destination));
-        let host = request.http().and_then(|message| message.header_text("host"));
-        let name = downstream_name(host.as_deref(), destination, tls);
+        let name = downstream_name(host(request).as_deref(), None, destination, tls);
+        Asked::of(name, request, destination, tls, now)
+    }
+
+    /// A request that came for `destination`, under each of these names of downstreams that it may be meant for, unless it names one itself.
+    pub(crate) fn under(
+        names: Vec<String>,
+        request: Request<'a>,
+        destination: SocketAddr,
+        tls: bool,
+        now: i64,
+    ) -> Vec<Asked<'a>> {
+        if names.is_empty() || host(request).is_some_and(|host| !host.trim().is_empty()) {
+            return vec![Asked::new(request, destination, tls, now)];
+        }
+        let destination = canonical(destination);
+        names.into_iter().map(|name| Asked::of(name, request, destination, tls, now)).collect()
+    }
+
+    fn of(name: String, request: Request<'a>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
         let exact = Key::of(&name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
     }
@@ -135,6 +153,11 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What the `Host` field of a request says.
+fn host(request: Request<'_>) -> Option<Cow<'_, str>> {
+    request.http().and_then(|message| message.header_text("host"))
+}
+
 /// Which exchanges of one cassette were played, and what the service made anew meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
@@ -143,7 +166,9 @@ pub(crate) struct Usage {
     seen: HashMap<(Rung, Key), (usize, usize)>,
     played: Vec<bool>,
     lent: Vec<bool>,
-    /// Exchanges with a request that were neither played nor lent.
+    /// How often a conversation was played.
+    times: HashMap<usize, usize>,
+    /// Exchanges with a request, and conversations, that were neither played nor lent.
     left: usize,
     pub bindings: Bindings,
 }
@@ -156,6 +181,7 @@ impl Usage {
             seen: HashMap::new(),
             played: vec![false; count],
             lent: vec![false; count],
+            times: HashMap::new(),
             left: shelf.index().playable,
             bindings: Bindings::default(),
         }
@@ -167,6 +193,21 @@ impl Usage {
             self.left -= 1;
         }
         self.played[number] = true;
+    }
+
+    /// Takes note that a conversation was played.
+    pub(crate) fn play_turns(&mut self, number: usize) {
+        self.play(number, true);
+        *self.times.entry(number).or_default() += 1;
+    }
+
+    pub(crate) fn is_played(&self, number: usize) -> bool {
+        self.played[number]
+    }
+
+    /// How often a conversation was played.
+    pub(crate) fn times(&self, number: usize) -> usize {
+        self.times.get(&number).copied().unwrap_or(0)
     }
 
     /// Takes back that an exchange was played.
@@ -187,7 +228,7 @@ impl Usage {
         free
     }
 
-    /// Whether every exchange with a request was played or lent.
+    /// Whether every exchange with a request, and every conversation, was played or lent.
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }

@@ -1,7 +1,10 @@
 //! The mock: what is played, to whom, and the journal of it.
 
+mod following;
+
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -32,6 +35,7 @@ use crate::{
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
     silence::{Silence, Silent},
+    survey,
     tls::Authority,
 };
 pub use crate::{
@@ -71,6 +75,8 @@ impl Mock {
             shelf: None,
             entry: Usage::default(),
             ambient,
+            resolved: HashMap::new(),
+            held: HashSet::new(),
             journal: Journal::default(),
             silent: Silent::default(),
             served: Vec::new(),
@@ -128,7 +134,8 @@ impl Mock {
                         }
                         Some(Intercepted::Datagram(attempt)) => shared.datagram(attempt.destination),
                         Some(Intercepted::Query(query)) if query.is_unknown() => shared.unknown_name(query.name),
-                        Some(Intercepted::Query(_) | Intercepted::Mark(_)) => {}
+                        Some(Intercepted::Query(query)) => shared.resolved(query.name),
+                        Some(Intercepted::Mark(_)) => {}
                         None => more = false,
                     },
                     Some(ended) = connections.join_next() => if let Err(error) = ended {
@@ -245,6 +252,10 @@ struct State {
     shelf: Option<Arc<Shelf>>,
     entry: Usage,
     ambient: Usage,
+    /// The name that was last resolved to an address.
+    resolved: HashMap<IpAddr, String>,
+    /// Conversations that a connection is having.
+    held: HashSet<following::Held>,
     journal: Journal,
     silent: Silent,
     /// What is served.
@@ -294,7 +305,7 @@ pub(crate) enum Opening {
     Reset,
     /// Silence that stands for a connection that was never established.
     Silence,
-    /// Its end: the server of the recording spoke first, in no protocol that can be played.
+    /// Its end: the server of the recording spoke first, in no protocol that is read, and what it said is not known.
     End,
 }
 
@@ -363,8 +374,10 @@ impl Shared {
             state.note(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
             return opening;
         }
-        if shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&destination)) {
-            let place = Place { destination, tls: false };
+        let place = Place { destination, tls: false };
+        let key = (canonical(destination), false);
+        let speaks_first = shelves.iter().any(|(_, shelf)| shelf.index().server_first.contains(&key));
+        if speaks_first && self.candidates(&state, place).is_empty() {
             state.note(place, Attempted::Opaque(Bytes::new()), missed(MissReason::Opaque));
             return Opening::End;
         }
@@ -449,6 +462,24 @@ impl Shared {
         });
     }
 
+    /// Takes note of a name that was resolved to what was recorded of it.
+    pub(crate) fn resolved(&self, name: String) {
+        let mut state = self.state();
+        for address in self.library.addresses(&name) {
+            state.resolved.insert(address, name.clone());
+        }
+    }
+
+    /// Under which names of downstreams a connection may have been made that does not say so itself: that which the service resolved
+    /// last, else all that were recorded at this address.
+    fn names_at(&self, state: &State, place: Place) -> Vec<String> {
+        let peer = canonical(place.destination);
+        let names: Vec<&str> = self.library.unnamed_at(peer, place.tls).collect();
+        let resolved = state.resolved.get(&peer.ip());
+        let last = resolved.and_then(|last| names.iter().find(|name| survey::host(name) == last));
+        last.map_or_else(|| names.iter().map(|name| (*name).to_owned()).collect(), |last| vec![(*last).to_owned()])
+    }
+
     /// Why something that is no request missed.
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
@@ -465,21 +496,23 @@ impl Shared {
     /// Decides what is said to a request, and takes note of it.
     pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
-        let asked = Asked::new(request, place.destination, place.tls, now);
         let mut exhausted = false;
-        let (scope, shelves) = {
+        let (scope, shelves, mut asked) = {
             let mut state = self.state();
+            let names = self.names_at(&state, place);
+            let asked = Asked::under(names, request.into(), place.destination, place.tls, now);
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
-            for (whose, shelf) in &shelves {
+            let each = shelves.iter().flat_map(|shelf| asked.iter().map(move |asked| (shelf, asked)));
+            for ((whose, shelf), asked) in each {
                 let whose = *whose;
-                match self.claim(&mut state, whose, shelf, &asked) {
+                match self.claim(&mut state, whose, shelf, asked) {
                     Claim::Exchange(Claimed { number, rung, runner_up, again, bound }) => {
                         let recorded = Recorded { cassette: Arc::clone(&shelf.cassette), number };
                         let cassette = shelf.cassette.id.clone();
                         let matched =
                             Match::Hit { cassette, exchange: number, scope: whose, rung, runner_up, again, bound };
-                        state.journal.note(call(scope, &asked, matched, None));
+                        state.journal.note(call(scope, asked, matched, None));
                         drop(state);
                         self.changed.notify_waiters();
                         return Reply::Recorded(recorded);
@@ -488,9 +521,9 @@ impl Shared {
                     Claim::Unknown => {}
                 }
             }
-            (scope, shelves)
+            (scope, shelves, asked)
         };
-        self.miss(scope, &shelves, &asked, exhausted)
+        self.miss(scope, &shelves, &asked.swap_remove(0), exhausted)
     }
 
     /// Whether any request may be answered before it is over, as far as is known now.
@@ -623,8 +656,13 @@ impl State {
 
     /// Takes note of something that named no downstream.
     fn note(&mut self, place: Place, what: Attempted, matched: Match) {
+        self.note_as(place, what, matched, None);
+    }
+
+    /// Takes note of something that was meant for that downstream, where it is known.
+    fn note_as(&mut self, place: Place, what: Attempted, matched: Match, downstream: Option<String>) {
         let call = self.nameless(place, what, matched);
-        self.journal.note(call);
+        self.journal.note(Call { downstream: downstream.unwrap_or(call.downstream), ..call });
     }
 
     /// A call that named no downstream.

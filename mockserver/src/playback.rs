@@ -1,6 +1,7 @@
 //! One connection of the service, played.
 
 mod http2;
+mod turns;
 mod wire;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::{
     mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
     silence::Silence,
     tls::{self, Authority},
+    turns as conversations,
 };
 
 /// How much is read at a time.
@@ -71,6 +73,11 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
             return wire(stream, conversation, greeting, Vec::new(), authority).await;
         }
     }
+    if shared.greets(place) {
+        let mut stream = stream;
+        let ending = turns::converse(&mut stream, place, shared, Vec::new()).await;
+        return finish(stream, |stream| stream, ending).await;
+    }
     let mut first = [0; PREFIX];
     // A connection that was reset has said nothing either.
     let count = stream.peek(&mut first).await.unwrap_or(0);
@@ -90,14 +97,23 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
                 let conversation = shared.conversation(place, protocol);
                 wire(stream, conversation, Vec::new(), seen, authority).await;
             }
+            Played::Turns(seen) => {
+                let ending = turns::converse(&mut stream, place, shared, seen).await;
+                finish(stream, |stream| stream, ending).await;
+            }
         };
     }
     let place = Place { tls: true, ..place };
     match authority.acceptor(destination, shared.speaks_http2(destination)).accept(stream).await {
         Ok(mut stream) => {
-            let ending = match Conversation::new(&mut stream, place, shared).play().await {
+            let played = match shared.greets(place) {
+                true => Played::Turns(Vec::new()),
+                false => Conversation::new(&mut stream, place, shared).play().await,
+            };
+            let ending = match played {
                 Played::End(ending) => ending,
                 Played::Http2(seen) => http2::play(&mut stream, seen, place, shared).await,
+                Played::Turns(seen) => turns::converse(&mut stream, place, shared, seen).await,
                 Played::Other(protocol, seen) => {
                     match shared.conversation(place, protocol).play(&mut stream, seen).await {
                         wire::Next::End(ending) => ending,
@@ -188,6 +204,20 @@ pub(crate) enum Played {
     Other(Protocol, Vec<u8>),
     /// It is in HTTP/2: this was said.
     Http2(Vec<u8>),
+    /// It is in none that is read, as one that was recorded: this was said.
+    Turns(Vec<u8>),
+}
+
+/// What a client speaks.
+enum Spoken {
+    Http,
+    Http2,
+    /// Another protocol.
+    Other(Protocol),
+    /// None that is read, where such conversations were recorded.
+    Turns,
+    /// None that is read.
+    Unreadable,
 }
 
 /// What follows an answer.
@@ -213,33 +243,27 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         loop {
             buffer.clear();
             if let Ok(0) | Err(_) = self.stream.read_buf(&mut buffer).await {
-                return Played::End(self.gone(undecided.unwrap_or_default()));
+                return self.gone(undecided.unwrap_or_default());
             }
             self.flight.get_or_insert_with(|| self.shared.flight());
             let ending = match undecided.take() {
                 None => self.answer_all(&buffer).await,
                 Some(mut seen) => {
                     seen.extend_from_slice(&buffer);
-                    let more = match (detect(&seen), other(&seen)) {
-                        (Detected::Http1, _) => false,
-                        _ if preface::detect(&seen) == preface::Detected::Http2 => return Played::Http2(seen),
-                        (Detected::Other, _) if preface::detect(&seen) == preface::Detected::NeedMore => true,
-                        (_, Some((protocol, wires::Detected::Yes))) => return Played::Other(protocol, seen),
-                        (Detected::NeedMore, _) | (_, Some((_, wires::Detected::NeedMore))) => true,
-                        // What is no protocol by its first bytes may still be understood by whoever speaks there.
-                        (Detected::Tls | Detected::Other, _) => match self.shared.speaker(self.place.destination) {
-                            Some((protocol, _)) => return Played::Other(protocol, seen),
-                            None => {
-                                self.shared.unreadable(self.place, &seen);
-                                return Played::End(Ending::Close);
-                            }
-                        },
-                    };
-                    if more {
-                        undecided = Some(seen);
-                        continue;
+                    match self.told(&seen) {
+                        Some(Spoken::Http) => self.answer_all(&seen).await,
+                        Some(Spoken::Http2) => return Played::Http2(seen),
+                        Some(Spoken::Other(protocol)) => return Played::Other(protocol, seen),
+                        Some(Spoken::Turns) => return Played::Turns(seen),
+                        Some(Spoken::Unreadable) => {
+                            self.shared.unreadable(self.place, &seen);
+                            return Played::End(Ending::Close);
+                        }
+                        None => {
+                            undecided = Some(seen);
+                            continue;
+                        }
                     }
-                    self.answer_all(&seen).await
                 }
             };
             if let Some(ending) = ending {
@@ -280,18 +304,46 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
         }
     }
 
+    /// What a client speaks that said this first; `None` where it has to say more. A protocol that is recognised comes first, and what was
+    /// recorded there before what may be.
+    fn told(&self, seen: &[u8]) -> Option<Spoken> {
+        let (http, other, preface) = (detect(seen), other(seen), preface::detect(seen));
+        match other {
+            _ if http == Detected::Http1 => return Some(Spoken::Http),
+            _ if preface == preface::Detected::Http2 => return Some(Spoken::Http2),
+            _ if http == Detected::Other && preface == preface::Detected::NeedMore => return None,
+            Some((protocol, wires::Detected::Yes)) => return Some(Spoken::Other(protocol)),
+            _ => {}
+        }
+        let in_turns = self.shared.in_turns(self.place, seen);
+        if http == Detected::NeedMore || matches!(other, Some((_, wires::Detected::NeedMore))) {
+            // It may wait for what follows in a conversation that begins like a protocol.
+            let is_told = matches!(in_turns, Some(conversations::Next::Say(_) | conversations::Next::End(_)));
+            return is_told.then_some(Spoken::Turns);
+        }
+        // What is no protocol by its first bytes may still be understood by whoever speaks there.
+        match (in_turns, self.shared.speaker(self.place.destination)) {
+            (None | Some(conversations::Next::Stray), Some((protocol, _))) => Some(Spoken::Other(protocol)),
+            (Some(_), _) => Some(Spoken::Turns),
+            (None, None) => Some(Spoken::Unreadable),
+        }
+    }
+
     /// The client sends no more: what it leaves unfinished is a call too, though nobody waits for its answer.
-    fn gone(self, undecided: Vec<u8>) -> Ending {
+    fn gone(self, undecided: Vec<u8>) -> Played {
         if !undecided.is_empty() {
+            if self.shared.in_turns(self.place, &undecided).is_some() {
+                return Played::Turns(undecided);
+            }
             self.shared.unreadable(self.place, &undecided);
-            return Ending::Close;
+            return Played::End(Ending::Close);
         }
         match self.reader.finish() {
             Ok(Some(cut)) => drop(self.shared.judge(self.place, &cut)),
             Ok(None) => {}
             Err(_) => self.shared.unreadable(self.place, &[]),
         }
-        Ending::Close
+        Played::End(Ending::Close)
     }
 
     async fn answer(&mut self, request: &Message) -> Next {

@@ -56,7 +56,7 @@ pub(crate) fn exchange(peer: &str, tls: bool, content: Content, ended: Ended) ->
         Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
     };
     Exchange {
-        downstream: Some(downstream_name(host.as_deref(), peer, tls)),
+        downstream: Some(downstream_name(host.as_deref(), None, peer, tls)),
         connection: Connection { id: 1, local: None, peer: peer.into(), tls },
         at: 0,
         took: None,

@@ -6,11 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use regress_cassettes::{Cassette, Content, Ended, HttpExchange};
+use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange};
+use regress_protocols::{
+    Value, dns,
+    wire::{Handshakes, Protocol},
+};
 
-use regress_protocols::wire::{Handshakes, Protocol};
-
-use crate::{dns::RecordedNames, library::canonical};
+use crate::{
+    dns::{Answers, RecordedNames},
+    library::canonical,
+};
 
 /// Which names the recordings called and where, and who refused them. It grows with the addresses of downstreams, not
 /// with the number of cassettes.
@@ -24,6 +29,10 @@ pub struct Survey {
     others: HashSet<SocketAddr>,
     /// Who speaks a protocol other than HTTP.
     speakers: HashMap<SocketAddr, Speaker>,
+    /// Names of downstreams that no request names, by port and whether TLS is spoken there.
+    unnamed: HashMap<(u16, bool), BTreeSet<String>>,
+    /// What resolvers answered.
+    answers: Answers,
     /// Who speaks HTTP/2.
     http2: HashSet<SocketAddr>,
 }
@@ -41,7 +50,13 @@ impl Survey {
     pub fn add(&mut self, cassette: &Cassette) {
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
+            if let Some(wire) = exchange.wire().filter(|wire| wire.protocol == Protocol::Dns) {
+                self.resolved(&wire.request, wire.response.as_ref());
+            }
             if let Some(name) = &exchange.downstream {
+                if !names_its_downstream(exchange) {
+                    self.unnamed.entry((peer.port(), exchange.connection.tls)).or_default().insert(name.clone());
+                }
                 match self.addresses.get_mut(host(name)) {
                     Some(known) => drop(known.insert(peer.ip())),
                     None => drop(self.addresses.insert(host(name).to_owned(), BTreeSet::from([peer.ip()]))),
@@ -66,6 +81,16 @@ impl Survey {
         }
     }
 
+    /// Takes in what a resolver answered.
+    fn resolved(&mut self, question: &Value, response: Option<&Value>) {
+        let Some(response) = response else { return };
+        let addresses = dns::addresses(question, response);
+        if let (Some(name), false) = (question.get("name").and_then(Value::as_text), addresses.is_empty()) {
+            self.addresses.entry(name.to_owned()).or_default().extend(addresses.iter().map(IpAddr::to_canonical));
+        }
+        self.answers.add(question, response);
+    }
+
     /// Takes in what a survey of other cassettes found.
     pub fn merge(&mut self, other: Survey) {
         for (host, addresses) in other.addresses {
@@ -80,11 +105,27 @@ impl Survey {
                 Entry::Occupied(mut known) => Arc::make_mut(&mut known.get_mut().handshakes).merge(&speaker.handshakes),
             }
         }
+        for (place, names) in other.unnamed {
+            self.unnamed.entry(place).or_default().extend(names);
+        }
+        self.answers.merge(other.answers);
     }
 
-    /// Who speaks a protocol other than HTTP there.
+    /// Who speaks a protocol other than HTTP there, or at another address that has a name in common with it.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
-        self.speakers.get(&canonical(peer))
+        let peer = canonical(peer);
+        let is_alike = |other: &SocketAddr| {
+            let both = |known: &BTreeSet<IpAddr>| known.contains(&peer.ip()) && known.contains(&other.ip());
+            other.port() == peer.port() && self.addresses.values().any(both)
+        };
+        let other = || self.speakers.iter().filter(|(other, _)| is_alike(other)).min_by_key(|(other, _)| **other);
+        self.speakers.get(&peer).or_else(|| other().map(|(_, speaker)| speaker))
+    }
+
+    /// The downstreams at that address, without or inside TLS, that no request names: in protocols that have no place for a name.
+    pub(crate) fn unnamed_at(&self, peer: SocketAddr, tls: bool) -> impl Iterator<Item = &str> {
+        let names = self.unnamed.get(&(peer.port(), tls)).into_iter().flatten();
+        names.map(String::as_str).filter(move |name| self.reaches(name, peer.ip()))
     }
 
     /// Whether HTTP/2 was spoken there.
@@ -95,11 +136,14 @@ impl Survey {
     /// The names that the recordings called, with the addresses they had.
     pub(crate) fn names(&self) -> RecordedNames {
         let is_name = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
-        self.addresses
-            .iter()
-            .filter(|(host, _)| is_name(host))
-            .flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)))
-            .collect()
+        let named = self.addresses.iter().filter(|(host, _)| is_name(host));
+        let pairs = named.flat_map(|(host, addresses)| addresses.iter().map(move |address| (host, *address)));
+        pairs.collect::<RecordedNames>().with_answers(self.answers.clone())
+    }
+
+    /// The addresses that a name had.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        self.addresses.get(name).into_iter().flatten().copied().collect()
     }
 
     /// Where connections were always refused: at least once, and none was ever established.
@@ -132,8 +176,14 @@ impl<'a> FromIterator<&'a Cassette> for Survey {
     }
 }
 
+/// Whether the request itself says for whom it is.
+fn names_its_downstream(exchange: &Exchange) -> bool {
+    let host = exchange.http().and_then(|http| http.request.header_text("host"));
+    host.is_some_and(|host| !host.trim().is_empty())
+}
+
 /// A downstream's name without its port.
-fn host(name: &str) -> &str {
+pub(crate) fn host(name: &str) -> &str {
     if name.starts_with('[') {
         return name.find(']').map_or(name, |end| &name[..=end]);
     }
@@ -146,6 +196,8 @@ fn host(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::WireExchange;
+
     use super::*;
     use crate::samples::{answered, ask, at, cassette, exchange, library, ok, request};
 
@@ -162,6 +214,57 @@ mod tests {
         ] {
             assert_eq!(host(name), expected);
         }
+    }
+
+    #[test]
+    fn downstreams_that_no_request_names() {
+        let opaque = |name: &str, peer: &str| Exchange {
+            downstream: Some(name.to_owned()),
+            ..exchange(peer, false, Content::Opaque(Vec::new()), Ended::Ok)
+        };
+        let redis = |name: &str, peer: &str| Exchange {
+            content: Content::Wire(WireExchange {
+                protocol: Protocol::Redis,
+                request: Value::map([("command", Value::text("PING"))]),
+                response: None,
+            }),
+            ..opaque(name, peer)
+        };
+        let answers = Value::List(vec![Value::map([
+            ("name", Value::text("cache.test")),
+            ("type", Value::text("A")),
+            ("ttl", Value::number(5)),
+            ("data", Value::text("10.0.0.2")),
+        ])]);
+        let question = Value::map([("name", Value::text("cache.test")), ("type", Value::text("A"))]);
+        let response = Some(Value::map([("code", Value::text("NOERROR")), ("answers", answers)]));
+        let resolved = Exchange {
+            content: Content::Wire(WireExchange { protocol: Protocol::Dns, request: question, response }),
+            ..opaque("0.0.0.0:53", "0.0.0.0:53")
+        };
+        let recorded = cassette(
+            "entry",
+            vec![
+                answered(ask("GET", "/a", ""), ok("")),
+                redis("cache.test:6379", "10.0.0.1:6379"),
+                opaque("lines.test:7000", "10.0.0.1:7000"),
+                opaque("10.0.0.1:7000", "10.0.0.1:7000"),
+                resolved,
+            ],
+        );
+        let mut survey = Survey::default();
+        survey.merge([&*recorded].into_iter().collect());
+        let at = |peer: &str, tls| survey.unnamed_at(peer.parse().unwrap(), tls).collect::<Vec<_>>();
+        assert_eq!(at("10.0.0.1:7000", false), ["10.0.0.1:7000", "lines.test:7000"]);
+        assert_eq!(at("10.0.0.1:6379", false), ["cache.test:6379"]);
+        // The other address that the resolver gave.
+        assert_eq!(at("10.0.0.2:6379", false), ["cache.test:6379"]);
+        assert!(at("10.0.0.3:6379", false).is_empty() && at("10.0.0.1:6379", true).is_empty());
+        assert!(at("10.0.0.5:8080", false).is_empty(), "requests to it say for whom they are");
+        let speaker = |peer: &str| survey.speaker(peer.parse().unwrap()).map(|speaker| speaker.protocol);
+        assert_eq!(speaker("10.0.0.2:6379"), Some(Protocol::Redis));
+        assert_eq!((speaker("10.0.0.2:6380"), speaker("10.0.0.3:6379")), (None, None));
+        assert_eq!(survey.names().addresses("cache.test").len(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! exchanges), `key` (what identifies an operation), `play` (answering as a server). The others say [`Value`]s and implement what
 //! [`wire`] asks for.
 
+pub mod dns;
 pub mod fastcgi;
 pub mod http1;
 pub mod http2;

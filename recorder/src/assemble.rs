@@ -3,6 +3,7 @@
 use std::{
     collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
+    net::{Ipv4Addr, SocketAddr},
 };
 
 use regress_cassettes::{
@@ -13,9 +14,13 @@ use regress_ebpf::{Address, CloseCause};
 use regress_protocols::{
     Operation, PairEnd, Paired, PairedContent, Problem, Side, Value,
     http1::{Framing, Message},
+    wire::Protocol,
 };
 
 use crate::{connections::Connection, correlate::OperationHash};
+
+/// Where resolvers listen.
+const DNS_PORT: u16 = 53;
 
 /// An exchange and when it began, before its place in a cassette is known.
 #[derive(Clone, Debug)]
@@ -151,6 +156,23 @@ fn ended(connection: &Connection) -> Ended {
     }
 }
 
+/// An answer of a resolver that came as a datagram: which one it was, and when it was asked, is not known.
+pub(crate) fn told_by_datagram(number: u64, at: u64, request: Value, response: Value) -> Timed {
+    let peer = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DNS_PORT));
+    let content = Content::Wire(WireExchange { protocol: Protocol::Dns, request, response: Some(response) });
+    let exchange = Exchange {
+        downstream: Some(downstream_name(None, None, peer, false)),
+        connection: ConnectionInfo { id: number, local: None, peer: peer.into(), tls: false },
+        at: 0,
+        took: None,
+        content,
+        ended: Ended::Ok,
+        cause: None,
+        defects: Vec::new(),
+    };
+    Timed { began: at, exchange }
+}
+
 /// A call whose content will not be known in time: its connection goes on.
 pub(crate) fn still_going(connection: &Connection, began: u64) -> Timed {
     let mut defects = vec![Defect::Unfinished];
@@ -221,7 +243,7 @@ fn name(connection: &Connection, content: &Content) -> String {
         Content::Wire(_) | Content::Opaque(_) | Content::Nothing => None,
     };
     match connection.peer {
-        Address::Inet(peer) => downstream_name(host.as_deref(), peer, connection.tls),
+        Address::Inet(peer) => downstream_name(host.as_deref(), connection.name.as_deref(), peer, connection.tls),
         // The path is what leads there; what clients put into `Host` means nothing.
         Address::Unix(_) => address(&connection.peer).to_string(),
     }

@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     pub role: Option<Role>,
     pub local: Option<Address>,
     pub peer: Address,
+    /// The name by which the service knows the peer, where it asked for it.
+    pub name: Option<String>,
     pub tls: bool,
     pub joined: bool,
     /// Both ends are in the service: the client's.
@@ -95,6 +97,7 @@ impl Connection {
             role: None,
             local: None,
             peer,
+            name: None,
             tls: false,
             joined: false,
             internal: None,

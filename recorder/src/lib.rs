@@ -14,6 +14,7 @@ mod error;
 mod hold;
 mod launch;
 mod ledger;
+mod names;
 mod owner_log;
 mod pipeline;
 mod proxy;

@@ -12,11 +12,13 @@ use crate::{
     connections::{Connection, Part},
     correlate::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
+    names::Names,
     owner_log::LogLine,
     silences::Silences,
 };
 
 mod hops;
+mod naming;
 mod scope;
 
 use hops::{Line, MOST_OF_A_HOP};
@@ -92,6 +94,7 @@ pub(crate) struct Pipeline {
     /// Connections within the service, by their client's end.
     lines: HashMap<SocketId, Line>,
     tls: HashSet<SocketId>,
+    names: Names,
     next_connection: u64,
     next_entry: u64,
     next_call: u64,
@@ -127,6 +130,7 @@ impl Pipeline {
             ends: HashMap::new(),
             lines: HashMap::new(),
             tls: HashSet::new(),
+            names: Names::default(),
             next_connection: 1,
             next_entry: 1,
             next_call: 1,
@@ -187,6 +191,7 @@ impl Pipeline {
                 let number = self.number();
                 let mut connection = Connection::new(socket, number, peer.into(), now);
                 connection.tls = self.tls.remove(&socket);
+                connection.name = self.name_of(now, peer);
                 self.connections.insert(socket, connection);
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
             }
@@ -206,11 +211,15 @@ impl Pipeline {
             }
             EventKind::Close { socket, cause } => self.close(now, socket, cause),
             EventKind::Serves { one_by_one } => self.correlator.fact(now, Fact::Serves { one_by_one }),
-            EventKind::Born { child } => self.correlator.fact(now, Fact::Born { child }),
+            EventKind::Born { child } => {
+                if let Some(parent) = now.unit {
+                    self.names.born(parent.process, child.process);
+                }
+                self.correlator.fact(now, Fact::Born { child });
+            }
             EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
             EventKind::Gone => self.correlator.fact(now, Fact::Gone),
-            // Names come from the Host field; an answer of the resolver adds nothing to it.
-            EventKind::Name { .. } => {}
+            EventKind::Name { bytes } => self.named(now, &bytes),
             EventKind::Lost(loss) => {
                 self.ledger.add(loss.kind.into(), loss.events, loss.bytes);
                 self.lost.get_or_insert_default().add(event.at, loss);
@@ -369,6 +378,9 @@ impl Pipeline {
             let number = self.number();
             let mut connection = Connection::new(socket, number, peer.clone(), now);
             connection.tls = self.tls.remove(&socket);
+            if let (Role::Client, false, Address::Inet(peer)) = (role, joined, &peer) {
+                connection.name = self.name_of(now, *peer);
+            }
             self.connections.insert(socket, connection);
         }
         if let Some(connection) = self.connections.get_mut(&socket) {
@@ -614,6 +626,7 @@ impl Pipeline {
         if downstream {
             self.silences.spoke(&connection.peer);
         }
+        let process = connection.begun.unit.map(|unit| unit.process);
         let mut timed = assemble::exchange(connection, paired, downstream);
         if connection.reordered > 0 {
             timed.exchange.defects.push(Defect::LostEvents { events: connection.reordered, bytes: 0 });
@@ -626,6 +639,9 @@ impl Pipeline {
             self.touch(socket, lack);
         }
         self.has_said(now, part, &timed.exchange);
+        if downstream {
+            self.has_named(process, &timed.exchange);
+        }
         match part {
             Part::Entry(entry) if is_http => {
                 if let Some(draft) = self.entries.get_mut(&entry) {

@@ -138,9 +138,10 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
         if call.connection.peer.inet().is_none() {
             let name = downstream(call);
             doubts.push(format!("downstream/{number} ({name}) went over a Unix socket, which cannot be played"));
-        } else if matches!(call.content, Content::Opaque(_)) {
+        } else if matches!(call.content, Content::Opaque(_)) && call.conversation().is_none() {
             doubts.push(format!(
-                "downstream/{number} ({}) is in no protocol that is read, which cannot be played",
+                "downstream/{number} ({}) is in no protocol that is read, and was not seen from its beginning to its end, so that it \
+                 cannot be played",
                 downstream(call)
             ));
         }
@@ -155,11 +156,18 @@ pub const NONDETERMINISTIC: &str = "non-deterministic when it was recorded";
 pub fn notes(cassette: &Cassette) -> Vec<String> {
     let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
     let calls = cassette.downstream.iter().enumerate().filter(|(_, call)| is_likely(call));
+    let in_turns = cassette.downstream.iter().enumerate().filter(|(_, call)| call.conversation().is_some());
     let nondeterministic = cassette.nondeterministic.iter();
     nondeterministic
         .map(|reason| format!("{NONDETERMINISTIC}: {reason}"))
         .chain(calls.map(|(number, call)| {
             format!("downstream/{number} ({}) is likely this entry's, not certainly", downstream(call))
+        }))
+        .chain(in_turns.map(|(number, call)| {
+            format!(
+                "downstream/{number} ({}) was compared byte by byte, the weakest way: no protocol was recognised",
+                downstream(call)
+            )
         }))
         .collect()
 }
@@ -381,7 +389,10 @@ pub(crate) fn request_line(exchange: &Exchange) -> String {
     match &exchange.content {
         Content::Http1(http) => Request::Http(&http.request).line(),
         Content::Wire(wire) => Request::Wire(wire.protocol, &wire.request).line(),
-        Content::Opaque(_) => "bytes of no recognised protocol".to_owned(),
+        Content::Opaque(turns) => {
+            let first = turns.iter().find(|turn| turn.from == Side::Client);
+            first.map_or_else(|| "bytes of no recognised protocol".to_owned(), |turn| pairing::opaque(&turn.bytes))
+        }
         Content::Nothing => "a connection that was never established".to_owned(),
     }
 }
@@ -391,8 +402,11 @@ mod tests {
     use super::*;
     use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswered};
     use bytes::Bytes;
-    use regress_cassettes::diff::{Noise, RuleText};
-    use regress_mockserver::mock::Attempted;
+    use regress_cassettes::{
+        Turn,
+        diff::{Difference, Kind, Noise, RuleText},
+    };
+    use regress_mockserver::mock::{Attempted, MissReason, NearMiss};
 
     fn judge(cassette: &Cassette, seen: &Seen, journal: &[Call], exited: Option<&str>) -> Judgement {
         judge_under(&Rules::none(), cassette, seen, journal, exited)
@@ -695,5 +709,45 @@ mod tests {
         let judgement = judge(&cassette, &ok(), &[hit(&cassette, 1), opaque], None);
         assert_eq!(judgement.verdict, Verdict::Inconclusive);
         assert_eq!(paths(&judgement), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_conversation_in_no_recognised_protocol_is_judged_and_noted() {
+        let mut cassette = cassette();
+        let turn = |from, bytes: &'static [u8]| Turn { from, bytes: Bytes::from_static(bytes) };
+        cassette.downstream[0].content =
+            Content::Opaque(vec![turn(Side::Client, b"GET 1\n"), turn(Side::Server, b"one\n")]);
+        cassette.downstream[0].ended = Ended::Ok;
+        let name = downstream(&cassette.downstream[0]);
+        let note =
+            format!("downstream/0 ({name}) was compared byte by byte, the weakest way: no protocol was recognised");
+        assert_eq!(notes(&cassette), [note]);
+        assert_eq!(judge(&cassette, &ok(), &hits(&cassette), None).verdict, Verdict::Same);
+
+        let omitted = judge(&cassette, &ok(), &[hit(&cassette, 1)], None);
+        assert_eq!(omitted.verdict, Verdict::Different);
+        let said = b"GET 2\n";
+        let mut other = miss(&name, "10.0.0.8:80", Attempted::Opaque(Bytes::from_static(said)), unanswered());
+        let extra = judge(&cassette, &ok(), &[hit(&cassette, 0), hit(&cassette, 1), other.clone()], None);
+        assert_eq!(paths(&extra).len(), 1);
+        assert!(matches!(&extra.findings[..], [Finding::Call(CallFinding { change: CallChange::Novel { .. }, .. })]));
+
+        let differs = Difference {
+            path: "turns/0".to_owned(),
+            kind: Kind::Changed,
+            expected: Some("from byte 4: 1\\n".to_owned()),
+            actual: Some("from byte 4: 2\\n".to_owned()),
+            noise: None,
+        };
+        let nearest = vec![NearMiss { cassette: cassette.id.clone(), exchange: 0, differences: vec![differs.clone()] }];
+        other.matched = Match::Miss { reason: MissReason::DifferentRequest, nearest };
+        let changed = judge(&cassette, &ok(), &[other, hit(&cassette, 1)], None);
+        let [Finding::Call(finding)] = &changed.findings[..] else { panic!("{:?}", changed.findings) };
+        assert_eq!((finding.number, &finding.change), (0, &CallChange::Changed(vec![differs])));
+        assert_eq!(finding.request, "bytes of no recognised protocol: GET 1\\n");
+        let sides = changed.sides.expect("it is different");
+        let shown = |side: &Option<sides::Side>| side.as_ref().map(|side| side.body.clone());
+        assert_eq!(shown(&sides[1].expected).as_deref(), Some("client: GET 1\\n\nserver: one\\n\n"));
+        assert_eq!(shown(&sides[1].actual).as_deref(), Some("client: GET 2\\n\n"));
     }
 }

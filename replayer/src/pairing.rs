@@ -11,6 +11,9 @@ use regress_protocols::{Request, Value};
 
 use crate::{order, rules::EntryRules};
 
+/// How many bytes of no recognised protocol a line shows.
+const MOST_SHOWN: usize = 32;
+
 /// The calls made while an entry was open, set against the calls recorded for it.
 #[derive(Debug, Default)]
 pub(crate) struct Pairing<'a> {
@@ -31,8 +34,8 @@ pub(crate) struct Pairing<'a> {
 pub(crate) struct Changed<'a> {
     /// The call.
     pub call: &'a Call,
-    /// What it said.
-    pub request: Request<'a>,
+    /// What it said; `None` in no recognised protocol.
+    pub request: Option<Request<'a>>,
     /// The recorded call it stands for.
     pub number: usize,
     /// What differs in the request.
@@ -54,20 +57,25 @@ impl<'a> Pairing<'a> {
         // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
             let playable = asked(exchange).is_some() && exchange.connection.peer.inet().is_some();
-            if playable && !hits.contains(&number) {
+            if (playable || exchange.conversation().is_some()) && !hits.contains(&number) {
                 free.insert(number);
             }
         }
         let misses: Vec<&'a Call> = journal.iter().filter(|call| matches!(call.matched, Match::Miss { .. })).collect();
         let mut candidates = Vec::new();
         for (order, call) in misses.iter().enumerate() {
-            let Some(request) = call.what.request() else { continue };
+            let Some(request) = call.what.request() else {
+                if let Some((number, differences)) = strayed(call, &cassette.id) {
+                    candidates.push((false, 0, order, number, None, differences));
+                }
+                continue;
+            };
             for &number in &free {
                 let recorded = &cassette.downstream[number];
                 if let Some(differences) = likeness(call, request, (&cassette.id, number, recorded), rules) {
                     let other_answer = !is_answer(call.answered.as_ref(), recorded);
                     let count = differences.iter().filter(|difference| difference.counts()).count();
-                    candidates.push((other_answer, count, order, number, request, differences));
+                    candidates.push((other_answer, count, order, number, Some(request), differences));
                 }
             }
         }
@@ -129,6 +137,13 @@ fn is_answer(told: Option<&Told>, recorded: &Exchange) -> bool {
     }
 }
 
+/// The conversation in no recognised protocol that a call began like, and where it strayed.
+fn strayed(call: &Call, cassette: &CassetteId) -> Option<(usize, Vec<Difference>)> {
+    let (Attempted::Opaque(_), Match::Miss { nearest, .. }) = (&call.what, &call.matched) else { return None };
+    let near = nearest.iter().find(|near| near.cassette == *cassette)?;
+    Some((near.exchange, near.differences.clone()))
+}
+
 /// What differs between a call and a recorded one, when both are the same operation of the same downstream.
 fn likeness(
     call: &Call,
@@ -152,12 +167,22 @@ fn likeness(
     })
 }
 
+/// Whether something was recorded there that cannot be played, so that the entry is inconclusive.
 fn recorded_opaque(cassette: &Cassette, call: &Call) -> bool {
+    let is_unplayed =
+        |exchange: &&Exchange| matches!(exchange.content, Content::Opaque(_)) && exchange.conversation().is_none();
     cassette
         .downstream
         .iter()
-        .filter(|exchange| matches!(exchange.content, Content::Opaque(_)))
+        .filter(is_unplayed)
         .any(|exchange| exchange.connection.peer.inet() == Some(call.destination))
+}
+
+/// Bytes of no recognised protocol, in one line.
+pub(crate) fn opaque(said: &[u8]) -> String {
+    let shown = &said[..said.len().min(MOST_SHOWN)];
+    let more = if shown.len() < said.len() { "..." } else { "" };
+    format!("bytes of no recognised protocol: {}{more}", shown.escape_ascii())
 }
 
 /// What was attempted, in one line.
@@ -166,7 +191,7 @@ pub(crate) fn attempt(what: &Attempted) -> String {
         Attempted::Http(request) => Request::Http(request).line(),
         Attempted::Wire(protocol, request) => Request::Wire(*protocol, request).line(),
         Attempted::Opaque(said) if said.is_empty() => "a connection on which nothing was said".to_owned(),
-        Attempted::Opaque(_) => "a connection that speaks no protocol that is read".to_owned(),
+        Attempted::Opaque(said) => opaque(said),
         Attempted::Datagram => "a UDP datagram".to_owned(),
         Attempted::Name(name) => format!("a DNS query for {name}"),
         Attempted::Unkept(count) => format!("{count} calls more, too many to keep"),
@@ -180,7 +205,9 @@ pub(crate) fn reason(reason: &MissReason) -> &'static str {
         MissReason::UnknownOperation => "no recorded call of this downstream is this operation",
         MissReason::DifferentRequest => "no recorded call says the same",
         MissReason::AllUsed => "it was made more often than recorded",
-        MissReason::Opaque => "what was recorded here is in no protocol that is read and cannot be played",
+        MissReason::Opaque => {
+            "what was recorded here is in no protocol that is read, and what came is not what was said then"
+        }
         MissReason::OtherProtocol => "it does not speak the protocol that was recorded here",
         MissReason::NotKept => "it was not judged",
     }

@@ -39,7 +39,7 @@ pub fn propose(
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
         match (&mut exchange.content, changed.request) {
-            (Content::Http1(http), Request::Http(request)) => {
+            (Content::Http1(http), Some(Request::Http(request))) => {
                 let lens = lens(rules.call(&changed.call.downstream, &http.request));
                 let asked = whole(&http.request, request, &lens);
                 if asked.body.len() != http.request.body.len() {
@@ -48,7 +48,9 @@ pub fn propose(
                 }
                 http.request = asked;
             }
-            (Content::Wire(wire), Request::Wire(_, request)) => wire.request = bindings.as_recorded_value(request),
+            (Content::Wire(wire), Some(Request::Wire(_, request))) => {
+                wire.request = bindings.as_recorded_value(request)
+            }
             _ => {}
         }
         match (&changed.call.answered, &mut exchange.content) {

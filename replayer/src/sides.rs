@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Exchange, diff::decoded_body, shown};
-use regress_protocols::{Request, http1::Message};
+use regress_cassettes::{Cassette, Exchange, Turn, diff::decoded_body, shown};
+use regress_mockserver::mock::{Attempted, Call};
+use regress_protocols::{self as protocols, Request, http1::Message};
 
 use crate::{judge::Seen, pairing::Pairing};
 
@@ -15,6 +16,9 @@ const MOST_HEAD: usize = 8 << 10;
 
 /// The most bytes shown of a body that is no text.
 const MOST_BINARY: usize = 512;
+
+/// What stands above bytes of no recognised protocol.
+const UNRECOGNISED: &str = "bytes of no recognised protocol";
 
 /// The most messages kept of one entry.
 const MOST_SIDES: usize = 16;
@@ -57,23 +61,42 @@ pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing) -> Vec<
     };
     let recorded = cassette.entry.as_ref().and_then(Exchange::http).and_then(|http| http.response.as_ref());
     let mut all = vec![Sides { path: "response".to_owned(), expected: recorded.map(side), actual: came.map(side) }];
-    let request = |number: usize| cassette.downstream.get(number).and_then(Exchange::request);
+    let recorded = |number: usize| cassette.downstream.get(number).and_then(said);
     let path = |number: usize| format!("downstream/{number}/request");
     let changed =
-        pairing.changed.iter().map(|changed| (changed.number, request(changed.number), Some(changed.request)));
-    let omitted = pairing.omitted.iter().map(|&number| (number, request(number), None));
-    let novel = pairing
-        .novel
-        .iter()
-        .enumerate()
-        .map(|(index, call)| (cassette.downstream.len() + index, None, call.what.request()));
+        pairing.changed.iter().map(|changed| (changed.number, recorded(changed.number), came_in(changed.call)));
+    let omitted = pairing.omitted.iter().map(|&number| (number, recorded(number), None));
+    let novel = pairing.novel.iter().enumerate();
+    let novel = novel.map(|(index, call)| (cassette.downstream.len() + index, None, came_in(call)));
     let calls = changed.chain(omitted).chain(novel).take(MOST_SIDES);
-    all.extend(calls.map(|(number, expected, actual)| Sides {
-        path: path(number),
-        expected: expected.map(asked),
-        actual: actual.map(asked),
-    }));
+    all.extend(calls.map(|(number, expected, actual)| Sides { path: path(number), expected, actual }));
     all
+}
+
+/// What a recorded exchange asked.
+fn said(exchange: &Exchange) -> Option<Side> {
+    let turns = |turns: &[Turn]| {
+        let mut body = String::new();
+        for turn in turns {
+            let who = if turn.from == protocols::Side::Client { "client" } else { "server" };
+            let _ = writeln!(body, "{who}: {}", turn.bytes.escape_ascii());
+            if body.len() > MOST_BODY {
+                break;
+            }
+        }
+        cut(UNRECOGNISED.to_owned(), body.as_bytes())
+    };
+    exchange.request().map(asked).or_else(|| exchange.conversation().map(turns))
+}
+
+/// What a call asked.
+fn came_in(call: &Call) -> Option<Side> {
+    match &call.what {
+        Attempted::Opaque(first) => {
+            Some(cut(UNRECOGNISED.to_owned(), format!("client: {}\n", first.escape_ascii()).as_bytes()))
+        }
+        what => what.request().map(asked),
+    }
 }
 
 fn asked(request: Request<'_>) -> Side {

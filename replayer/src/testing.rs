@@ -145,13 +145,16 @@ pub fn hits(cassette: &Cassette) -> Vec<Call> {
 
 pub fn hit(cassette: &Cassette, number: usize) -> Call {
     let exchange = &cassette.downstream[number];
-    let http = exchange.http().unwrap();
+    let what = match (exchange.http(), exchange.conversation()) {
+        (Some(http), _) => Attempted::Http(http.request.clone()),
+        (None, turns) => Attempted::Opaque(turns.unwrap()[0].bytes.clone()),
+    };
     Call {
         scope: Scope::Entry(cassette.id.clone()),
         destination: exchange.connection.peer.inet().unwrap(),
         downstream: exchange.downstream.clone().unwrap(),
         tls: false,
-        what: Attempted::Http(http.request.clone()),
+        what,
         matched: Match::Hit {
             cassette: cassette.id.clone(),
             exchange: number,
@@ -161,7 +164,7 @@ pub fn hit(cassette: &Cassette, number: usize) -> Call {
             again: false,
             bound: Vec::new(),
         },
-        answered: http.response.clone().map(Told::Http),
+        answered: exchange.http().and_then(|http| http.response.clone()).map(Told::Http),
     }
 }
 

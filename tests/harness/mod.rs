@@ -17,7 +17,7 @@ pub use browser::Browser;
 pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};
-pub use process::{Finished, Process, free_port};
+pub use process::{Finished, Process, free_port, wait_for_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::Replay;
 pub use report::{Difference, Outcome, Report};

@@ -48,6 +48,8 @@ pub struct Outcome {
     pub verdict: String,
     /// Why it could not be told.
     pub doubts: Vec<String>,
+    /// What to know of it.
+    pub notes: Vec<String>,
     /// What differs.
     pub differences: Vec<Difference>,
 }

@@ -9,14 +9,14 @@ use crate::{
 };
 
 /// A Redis server that keeps nothing.
-struct Server {
+pub(super) struct Server {
     process: Process,
-    port: u16,
+    pub(super) port: u16,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
         let mut command = Command::new("redis-server");
         command.args(["--save", "", "--bind", "127.0.0.1", "--logfile", "/dev/stderr", "--port"]).arg(port.to_string());
@@ -29,13 +29,13 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn cli(&self, arguments: &[&str]) {
+    pub(super) fn cli(&self, arguments: &[&str]) {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]).args(arguments);
         Process::start(&mut command).finish().expect_code(0);
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.process.stop();
         drop(self.folder);
     }

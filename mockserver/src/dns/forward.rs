@@ -60,7 +60,8 @@ impl Forward {
     pub(super) async fn answer(&self, query: &[u8], question: &Question, over_udp: bool) -> (Vec<u8>, Outcome) {
         if let Some(addresses) = self.hosts.get(&question.name) {
             self.remember(&question.name, addresses);
-            return question.answer_from(query, Some(addresses), over_udp);
+            let (reply, outcome) = question.answer_from(query, Some(addresses), over_udp);
+            return (reply, if outcome == Outcome::Answered { Outcome::OfFile } else { outcome });
         }
         let reply = self.ask_servers(query, over_udp).await;
         if let Some((outcome, addresses)) = reply.as_deref().and_then(read_reply)
@@ -194,7 +195,7 @@ mod tests {
         let forward = Forward::new(parse_hosts("10.0.0.7 db.test"), Vec::new());
         let question = Question::parse(&query(A)).unwrap();
         let (reply, outcome) = forward.answer(&query(A), &question, true).await;
-        assert_eq!(outcome, Outcome::Answered);
+        assert_eq!(outcome, Outcome::OfFile);
         assert_eq!(read_reply(&reply).unwrap().1, ["10.0.0.7".parse::<IpAddr>().unwrap()]);
         assert_eq!(forward.name_of("10.0.0.7".parse().unwrap()).as_deref(), Some("db.test"));
     }

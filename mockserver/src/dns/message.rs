@@ -31,11 +31,15 @@ const NAME_ERROR: u8 = 3;
 pub enum Outcome {
     /// Records.
     Answered,
+    /// Addresses that a file of the host has, and no resolver was asked for.
+    OfFile,
     /// The name is known, and has no record of this type.
     Empty,
-    /// No such name (NXDOMAIN).
+    /// No such name (NXDOMAIN), and nothing is known of it.
     Unknown,
-    /// The host's resolver could not tell.
+    /// No such name, as was recorded.
+    Absent,
+    /// The resolver could not tell.
     Failed,
 }
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::message::{Outcome, PTR, Question};
 use super::{Forward, RecordedNames};
 
@@ -28,10 +30,11 @@ impl Names {
     pub(super) async fn answer(&self, query: &[u8], over_udp: bool) -> Option<(Vec<u8>, Query)> {
         let question = Question::parse(query)?;
         let (reply, outcome) = match self {
-            Self::Recorded(names) => question.answer_from(query, names.lookup(&question.name), over_udp),
+            Self::Recorded(names) => names.answer(query, &question, over_udp),
             Self::Forward(names) => names.answer(query, &question, over_udp).await,
         };
-        let query = Query { name: question.name, kind: question.kind, outcome };
+        let told = Bytes::copy_from_slice(&reply);
+        let query = Query { name: question.name, kind: question.kind, outcome, told };
         Some((reply, query))
     }
 }
@@ -43,8 +46,10 @@ pub struct Query {
     pub name: String,
     /// The record type (RFC 1035, section 3.2.2), such as [`super::A`] or [`super::AAAA`].
     pub kind: u16,
-    /// What it was told.
+    /// What came of it.
     pub outcome: Outcome,
+    /// What it was told: a message (RFC 1035, section 4).
+    pub told: Bytes,
 }
 
 impl Query {

@@ -35,7 +35,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    async fn of(mock: Mock) -> Service {
+    pub(super) async fn of(mock: Mock) -> Service {
         let (seen, sees) = unbounded_channel();
         let authority = Arc::new(Authority::new().unwrap());
         tokio::spawn(mock.serve_seen(sees, Arc::clone(&authority)));
@@ -48,7 +48,7 @@ impl Service {
         Service::of(mock(downstream, Vec::new(), Mode::Strict)).await
     }
 
-    fn mock(&self) -> &Mock {
+    pub(super) fn mock(&self) -> &Mock {
         self.mock.as_ref().expect("the test still holds its mock")
     }
 
@@ -59,6 +59,13 @@ impl Service {
         let destination = destination.parse().unwrap();
         self.seen.send(Intercepted::Connection(Arrival { stream, destination, from })).unwrap();
         client.unwrap()
+    }
+
+    /// The service has asked for a name that was recorded.
+    pub(super) fn resolve(&self, name: &str) {
+        let (name, kind, told) = (name.to_owned(), crate::dns::A, Bytes::new());
+        let query = crate::dns::Query { name, kind, outcome: crate::dns::Outcome::Answered, told };
+        self.seen.send(Intercepted::Query(query)).unwrap();
     }
 
     /// The journal once it holds `count` calls. Calls are noted before their effect is seen by the client, but for those
@@ -78,13 +85,13 @@ pub(super) async fn bounded<T>(test: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(120), test).await.expect("nothing hangs")
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Bytes {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Bytes {
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes).await.unwrap();
     bytes.into()
 }
 
-async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<usize>) {
+pub(super) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, io::Result<usize>) {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes).await;
     (bytes, end)
@@ -591,16 +598,16 @@ async fn a_connection_without_a_word_counts_only_where_nobody_knows_the_destinat
 }
 
 #[tokio::test]
-async fn recorded_bytes_of_no_protocol_are_not_played() {
+async fn bytes_of_no_protocol_that_were_not_all_recorded_are_not_played() {
     let database = "10.0.0.8:3306";
     let opaque = exchange(
         database,
         false,
         Content::Opaque(vec![turn(Side::Server, b"5.7.16"), turn(Side::Client, b"auth")]),
-        Ended::Ok,
+        Ended::Unfinished,
     );
     let cache = "10.0.0.8:6379";
-    let redis = exchange(cache, false, Content::Opaque(vec![turn(Side::Client, b"PING\r\n")]), Ended::Ok);
+    let redis = exchange(cache, false, Content::Opaque(vec![turn(Side::Client, b"PING\r\n")]), Ended::Unfinished);
     let service = Service::with(vec![opaque, redis]).await;
     bounded(async {
         let mut stream = service.connect(database).await;
@@ -735,7 +742,10 @@ async fn datagrams_and_unknown_names_are_calls() {
     bounded(async {
         let destination = "10.0.0.1:514".parse().unwrap();
         let from = "10.0.0.2:9999".parse().unwrap();
-        let query = |name: &str, outcome| crate::dns::Query { name: name.to_owned(), kind: crate::dns::A, outcome };
+        let query = |name: &str, outcome| {
+            let (name, kind, told) = (name.to_owned(), crate::dns::A, Bytes::new());
+            crate::dns::Query { name, kind, outcome, told }
+        };
         for seen in [
             Intercepted::Datagram(Attempt { destination, from, protocol: Protocol::Udp, length: 3 }),
             Intercepted::Query(query("known.example", crate::dns::Outcome::Answered)),

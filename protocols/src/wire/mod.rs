@@ -17,7 +17,7 @@ pub use server::{Server, Step};
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, mysql, postgres, redis};
+use crate::{Operation, Value, dns, mysql, postgres, redis};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ pub enum Protocol {
     Mysql,
     /// PostgreSQL, version 3 of its protocol.
     Postgres,
+    /// DNS over TCP; over UDP its messages are read elsewhere.
+    Dns,
 }
 
 /// What the beginning of a connection looks like.
@@ -55,7 +57,7 @@ pub struct Opening<'a> {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Protocol; 3] = [Protocol::Redis, Protocol::Mysql, Protocol::Postgres];
+    pub const ALL: [Protocol; 4] = [Protocol::Redis, Protocol::Mysql, Protocol::Postgres, Protocol::Dns];
 
     /// The word for it in cassettes and reports.
     pub fn word(self) -> &'static str {
@@ -63,6 +65,7 @@ impl Protocol {
             Protocol::Redis => "redis",
             Protocol::Mysql => "mysql",
             Protocol::Postgres => "postgresql",
+            Protocol::Dns => "dns",
         }
     }
 
@@ -84,6 +87,7 @@ impl Protocol {
             Protocol::Redis => redis::detect(opening),
             Protocol::Mysql => mysql::detect(opening),
             Protocol::Postgres => postgres::detect(opening),
+            Protocol::Dns => dns::detect(opening),
         }
     }
 
@@ -99,6 +103,7 @@ impl Protocol {
             Protocol::Redis => Box::<redis::Conversation>::default(),
             Protocol::Mysql => Box::<mysql::Conversation>::default(),
             Protocol::Postgres => Box::<postgres::Conversation>::default(),
+            Protocol::Dns => Box::<dns::Conversation>::default(),
         }
     }
 
@@ -108,6 +113,7 @@ impl Protocol {
             Protocol::Redis => Box::new(redis::Player::new(handshakes.iter().next().map(|(_, hello)| hello))),
             Protocol::Mysql => Box::new(mysql::Player::new(handshakes)),
             Protocol::Postgres => Box::new(postgres::Player::new(Arc::clone(handshakes))),
+            Protocol::Dns => Box::<dns::Player>::default(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Protocol {
             Protocol::Redis => redis::operation(request),
             Protocol::Mysql => mysql::operation(request),
             Protocol::Postgres => postgres::operation(request),
+            Protocol::Dns => dns::operation(request),
         }
     }
 
@@ -127,6 +134,7 @@ impl Protocol {
             Protocol::Redis => redis::is_handshake(request),
             Protocol::Mysql => mysql::is_handshake(request),
             Protocol::Postgres => postgres::is_handshake(request),
+            Protocol::Dns => false,
         }
     }
 
@@ -136,6 +144,7 @@ impl Protocol {
             Protocol::Redis => redis::is_write(request),
             Protocol::Mysql => mysql::is_write(request),
             Protocol::Postgres => postgres::is_write(request),
+            Protocol::Dns => false,
         }
     }
 
@@ -145,6 +154,7 @@ impl Protocol {
             Protocol::Redis => redis::MEMBERS,
             Protocol::Mysql => mysql::MEMBERS,
             Protocol::Postgres => postgres::MEMBERS,
+            Protocol::Dns => dns::MEMBERS,
         }
     }
 
@@ -154,6 +164,7 @@ impl Protocol {
             Protocol::Redis => redis::line(request),
             Protocol::Mysql => mysql::line(request),
             Protocol::Postgres => postgres::line(request),
+            Protocol::Dns => dns::line(request),
         }
     }
 }

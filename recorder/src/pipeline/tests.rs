@@ -18,6 +18,7 @@ use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
 mod clues;
 mod hops;
 mod http2;
+mod naming;
 
 const MILLISECOND: u64 = 1_000_000;
 const SERVICE: &str = "127.0.0.1:8080";

@@ -11,7 +11,7 @@ mod tap;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use regress_mockserver::{
-    dns::{Forward, Names},
+    dns::{Forward, Names, Outcome},
     intercept::{self, Intercepted},
     sandbox::{Sandbox, Spec},
     tls::Authority,
@@ -77,7 +77,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     let exit = loop {
         tokio::select! {
             _ = &mut end => break None,
-            Some(seen) = arrivals.recv() => take(seen, &outbound, &mut tasks),
+            Some(seen) = arrivals.recv() => take(seen, &outbound, &taps, &mut tasks).await,
             _ = look.tick() => {
                 // Before looking: whatever happened until then has been handed out.
                 let now = clock::monotonic()?;
@@ -101,7 +101,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     loop {
         tokio::select! {
             () = &mut caught_up => break,
-            Some(seen) = arrivals.recv() => take(seen, &outbound, &mut tasks),
+            Some(seen) = arrivals.recv() => take(seen, &outbound, &taps, &mut tasks).await,
         }
     }
     // The connections that are open end with the service, and so do their events.
@@ -114,14 +114,16 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
 }
 
 /// Pass on what can be.
-fn take(seen: Intercepted, outbound: &Arc<Outbound>, tasks: &mut JoinSet<()>) {
+async fn take(seen: Intercepted, outbound: &Arc<Outbound>, taps: &Taps, tasks: &mut JoinSet<()>) {
     match seen {
         Intercepted::Connection(arrival) => {
             let outbound = Arc::clone(outbound);
             tasks.spawn(async move { outbound.forward(arrival).await });
         }
         Intercepted::Mark(_) => {}
-        Intercepted::Query(query) => tracing::debug!(name = query.name, "name asked for"),
+        // A name of a file of the host is none that others resolve.
+        Intercepted::Query(query) if query.outcome == Outcome::OfFile => {}
+        Intercepted::Query(query) => taps.told(query.told).await,
         Intercepted::Datagram(attempt) => {
             tracing::warn!(destination = %attempt.destination, "a datagram was dropped: UDP is not forwarded");
         }

@@ -39,6 +39,14 @@ impl Taps {
         }
     }
 
+    /// A resolver answered the service.
+    pub(super) async fn told(&self, answer: Bytes) {
+        if let Ok(at) = clock::monotonic() {
+            let event = Event { at, unit: None, kind: EventKind::Name { bytes: answer } };
+            let _ = self.items.send(Item::Event(event)).await;
+        }
+    }
+
     /// A tap for one connection.
     pub(super) fn tap(&self) -> Tap {
         let socket = SocketId(self.next.fetch_add(1, Ordering::Relaxed));
