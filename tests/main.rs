@@ -50,6 +50,8 @@ mod rust_tests;
 mod sealed;
 /// A part of a corpus, and a replay that was interrupted.
 mod select;
+/// Connections on which nothing is said.
+mod silence;
 /// A recorded build is the same as itself, every time.
 mod stable;
 /// Services that keep things in Redis and databases.

@@ -51,6 +51,9 @@ pub enum Mode {
     Propose,
 }
 
+/// How many turns of the runtime's loop pass until what has arrived is judged: it is found, accepted, read.
+const TURNS: usize = 3;
+
 /// Plays recorded exchanges to one service. Clones are handles to the same mock; with the last one it stops serving.
 #[derive(Clone, Debug)]
 pub struct Mock {
@@ -201,8 +204,12 @@ impl Mock {
     }
 
     /// Waits until every exchange with a request of the entered cassette was played and no call is in flight, or until
-    /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight.
+    /// `at_most` is over. A cassette that is not the one entered only waits for calls in flight. What arrived before is
+    /// seen first, where the mock serves on the thread that waits.
     pub async fn wait_quiet(&self, id: &CassetteId, at_most: Duration) {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
         let quiet = async {
             loop {
                 let changed = self.shared.changed.notified();

@@ -208,18 +208,18 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Conversation<'c, S> {
 
     /// Answers requests until the connection is to end, or turns out to be in another protocol.
     pub(crate) async fn play(mut self) -> Played {
-        let mut buffer = vec![0; READ];
+        let mut buffer = Vec::with_capacity(READ);
         let mut undecided = Some(Vec::new());
         loop {
-            let count = match self.stream.read(&mut buffer).await {
-                Ok(count @ 1..) => count,
-                Ok(0) | Err(_) => return Played::End(self.gone(undecided.unwrap_or_default())),
-            };
+            buffer.clear();
+            if let Ok(0) | Err(_) = self.stream.read_buf(&mut buffer).await {
+                return Played::End(self.gone(undecided.unwrap_or_default()));
+            }
             self.flight.get_or_insert_with(|| self.shared.flight());
             let ending = match undecided.take() {
-                None => self.answer_all(&buffer[..count]).await,
+                None => self.answer_all(&buffer).await,
                 Some(mut seen) => {
-                    seen.extend_from_slice(&buffer[..count]);
+                    seen.extend_from_slice(&buffer);
                     let more = match (detect(&seen), other(&seen)) {
                         (Detected::Http1, _) => false,
                         _ if preface::detect(&seen) == preface::Detected::Http2 => return Played::Http2(seen),

@@ -131,15 +131,24 @@ fn message_weight(message: &Message) -> usize {
 
 /// A connection that was never established.
 pub(crate) fn never_established(connection: &Connection) -> Timed {
-    let ended = match connection.cause {
+    let ended = ended(connection);
+    let defects = if ended == Ended::Unfinished { vec![Defect::Unfinished] } else { Vec::new() };
+    placeholder(connection, connection.begun.at, ended, Content::Nothing, defects)
+}
+
+/// A connection on which nothing was said.
+pub(crate) fn silent(connection: &Connection) -> Timed {
+    placeholder(connection, connection.begun.at, ended(connection), Content::Opaque(Vec::new()), Vec::new())
+}
+
+fn ended(connection: &Connection) -> Ended {
+    match connection.cause {
         Some(CloseCause::Refused) => Ended::Refused,
         Some(CloseCause::TimedOut) => Ended::Timeout,
         Some(CloseCause::Reset) => Ended::Reset,
         Some(CloseCause::Closed) => Ended::Closed,
         None => Ended::Unfinished,
-    };
-    let defects = if ended == Ended::Unfinished { vec![Defect::Unfinished] } else { Vec::new() };
-    placeholder(connection, connection.begun.at, ended, defects)
+    }
 }
 
 /// A call whose content will not be known in time: its connection goes on.
@@ -148,13 +157,12 @@ pub(crate) fn still_going(connection: &Connection, began: u64) -> Timed {
     if connection.is_opaque() {
         defects.push(Defect::Garbage);
     }
-    placeholder(connection, began, Ended::Unfinished, defects)
+    placeholder(connection, began, Ended::Unfinished, Content::Nothing, defects)
 }
 
-fn placeholder(connection: &Connection, began: u64, ended: Ended, defects: Vec<Defect>) -> Timed {
-    let downstream = Some(name(connection, &Content::Nothing));
+fn placeholder(connection: &Connection, began: u64, ended: Ended, content: Content, defects: Vec<Defect>) -> Timed {
+    let downstream = Some(name(connection, &content));
     let connection = connection_info(connection);
-    let content = Content::Nothing;
     Timed {
         began,
         exchange: Exchange { downstream, connection, at: 0, took: None, content, ended, cause: None, defects },

@@ -232,6 +232,12 @@ impl Connection {
         self.is_cut() && self.role != Some(Role::Server) && self.expected[Direction::Received as usize] == 0
     }
 
+    /// Whether the service opened it, to an address of the network, and nothing was said on it.
+    pub(crate) fn is_silent(&self) -> bool {
+        let is_ours = self.role != Some(Role::Server) && self.internal.is_none() && !self.left_out;
+        is_ours && matches!(self.peer, Address::Inet(_)) && self.expected == [0; 2]
+    }
+
     /// The request of an exchange that is under way, where it is complete.
     pub(crate) fn request(&self, number: u64) -> Option<Request<'_>> {
         self.pairer.request(number)

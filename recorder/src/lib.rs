@@ -21,6 +21,7 @@ mod queue;
 mod record;
 mod recorrelate;
 mod settings;
+mod silences;
 mod sink;
 mod source;
 mod summary;

@@ -13,6 +13,7 @@ use crate::{
     correlate::{CallKey, Correlator, EntryKey, Fact, Moment, Patience, Ruling, Verdict},
     hold::{Moved, Next, What},
     owner_log::LogLine,
+    silences::Silences,
 };
 
 mod hops;
@@ -103,6 +104,7 @@ pub(crate) struct Pipeline {
     ledger: Ledger,
     opaque: u64,
     unix_not_http: u64,
+    silences: Silences,
     patience: Patience,
     /// Bytes of finished exchanges that wait for a ruling, and of those under way.
     waiting: u64,
@@ -137,6 +139,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             opaque: 0,
             unix_not_http: 0,
+            silences: Silences::default(),
             patience,
             waiting: 0,
             under_way: 0,
@@ -340,6 +343,7 @@ impl Pipeline {
             if let Some(connection) = self.connections.get_mut(&socket) {
                 self.unix_not_http += u64::from(connection.left_out && connection.internal.is_none());
                 connection.stop(now);
+                self.silences.ended(connection);
                 self.pair(now, socket);
             }
         }
@@ -349,6 +353,8 @@ impl Pipeline {
         }
         self.correlator.stop(self.mark, at);
         self.rulings();
+        let silent: Vec<Output> = self.silences.take().map(|timed| self.as_ambient(timed)).collect();
+        self.outputs.extend(silent);
     }
 
     fn number(&mut self) -> u64 {
@@ -411,8 +417,10 @@ impl Pipeline {
         self.unix_not_http += u64::from(connection.left_out && connection.internal.is_none());
         connection.closed(now, cause);
         if connection.role.is_some() {
+            self.silences.ended(connection);
             self.pair(now, socket);
         } else {
+            self.silences.spoke(&connection.peer);
             self.never_established(now, socket);
         }
         self.rest(socket);
@@ -603,6 +611,9 @@ impl Pipeline {
         let part = connection.parts.remove(&paired.number).map_or(Part::Joined, |(part, _)| part);
         let is_http = matches!(paired.content, PairedContent::Http1 { .. });
         let downstream = connection.role != Some(Role::Server);
+        if downstream {
+            self.silences.spoke(&connection.peer);
+        }
         let mut timed = assemble::exchange(connection, paired, downstream);
         if connection.reordered > 0 {
             timed.exchange.defects.push(Defect::LostEvents { events: connection.reordered, bytes: 0 });

@@ -59,14 +59,15 @@ enum Received {
 }
 
 async fn receive(mut read: impl AsyncRead + Unpin, reader: &mut ResponseReader, go_on: &Notify) -> Received {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
-        let count = match read.read(&mut buffer).await {
+        buffer.clear();
+        match read.read_buf(&mut buffer).await {
             Ok(0) => return Received::Ended(End::Closed),
-            Ok(count) => count,
+            Ok(_) => {}
             Err(_) => return Received::Ended(End::Reset),
-        };
-        let Ok(messages) = reader.feed(&buffer[..count]) else { return Received::Ended(End::Garbage) };
+        }
+        let Ok(messages) = reader.feed(&buffer) else { return Received::Ended(End::Garbage) };
         for message in messages {
             if message.status() == 100 {
                 go_on.notify_one();

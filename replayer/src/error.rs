@@ -34,6 +34,9 @@ pub enum Error {
     /// An interrupted replay cannot be gone on with.
     #[error("cannot go on with the interrupted replay")]
     NotResumed(#[source] NotResumed),
+    /// A worker has no runtime.
+    #[error("cannot start a replay worker")]
+    Runtime(#[source] std::io::Error),
     /// A worker died.
     #[error("a replay worker ended early")]
     Worker(#[source] tokio::task::JoinError),
@@ -71,6 +74,7 @@ impl Error {
             Error::Folder(_) => Some("check TMPDIR".to_owned()),
             Error::NotResumed(NotResumed::InUse) => Some("wait for it, or replay another shard".to_owned()),
             Error::NotResumed(_) => Some("begin anew: replay without --resume".to_owned()),
+            Error::Runtime(_) => Some("are there descriptors left? ulimit -n, or fewer --jobs".to_owned()),
             Error::Worker(_) => None,
             Error::NoSuchChange { paths, .. } => Some(format!("what differs: {}", paths.join(", "))),
             Error::Stale(id) => {

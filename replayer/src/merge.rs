@@ -90,9 +90,12 @@ fn start(old: &Message, new: &Message, taken: &[Difference]) -> Line {
         return new.start.clone();
     }
     let from = |path: &str| if taken.iter().any(|d| covers(path, &d.path)) { new } else { old };
-    let (major, minor) = old.version();
+    let version = match old.version() {
+        (2, _) => "HTTP/2".to_owned(),
+        (major, minor) => format!("HTTP/{major}.{minor}"),
+    };
     let (method, target) = (from("method").method().to_owned(), from("target").target().into_owned());
-    Line::new(format!("{method} {target} HTTP/{major}.{minor}"))
+    Line::new(format!("{method} {target} {version}"))
 }
 
 /// The name of the field that the path of a difference in it begins with, as JSON Pointers have it.
@@ -147,6 +150,7 @@ fn is_named(line: &Line, name: &str) -> bool {
 /// Give a message another body and make its framing say so.
 fn set_body(message: &mut Message, body: Bytes, new: &Message) {
     let length = body.len();
+    let is_http2 = message.is_http2();
     message.body = body;
     match &mut message.framing {
         Framing::Close => {}
@@ -160,12 +164,15 @@ fn set_body(message: &mut Message, body: Bytes, new: &Message) {
                 }
             }
         }
-        Framing::Chunked { chunks, .. } => {
+        Framing::Chunked { chunks, trailers, .. } => {
             chunks.clear();
             if length > 0 {
                 chunks.push(Chunk { line: Line::new(format!("{length:x}")), size: length as u64 });
             }
-            chunks.push(Chunk { line: Line::new("0"), size: 0 });
+            // In HTTP/2 the last frame or the trailers end it.
+            if !is_http2 || (length == 0 && trailers.is_empty()) {
+                chunks.push(Chunk { line: Line::new("0"), size: 0 });
+            }
         }
         Framing::Empty => {
             message.framing = new.framing.clone();
@@ -183,6 +190,20 @@ mod tests {
 
     fn merge(old: &Message, new: &Message, take: impl Fn(&str) -> bool) -> Result<Message, Vec<String>> {
         super::merge(old, new, &Lens::exact(), take)
+    }
+
+    #[test]
+    fn http2_stays_http2() {
+        use regress_protocols::http2;
+        let headers = [("content-type", "application/grpc")];
+        let request = |path, body: &'static [u8]| http2::request("POST", path, &headers, body);
+        let (old, new) = (request("/a.B/C", b"\0\0\0\0\x02\x08\x01"), request("/a.B/D", b"\0\0\0\0\x02\x08\x02"));
+        assert_eq!(merge(&old, &new, |_| true).unwrap(), new);
+        let only_path = merge(&old, &new, |path| path.starts_with("target")).unwrap();
+        assert_eq!((only_path.version(), only_path.target().as_ref(), &only_path.body), ((2, 0), "/a.B/D", &old.body));
+        let response = |body: &'static [u8]| http2::response(200, &headers, body, &[("grpc-status", "0")]);
+        let (old, new) = (response(b"\0\0\0\0\x02\x08\x01"), response(b"\0\0\0\0\x03\x08\x80\x01"));
+        assert_eq!(merge(&old, &new, |_| true).unwrap(), new);
     }
 
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Message {

@@ -41,7 +41,12 @@ pub fn propose(
         match (&mut exchange.content, changed.request) {
             (Content::Http1(http), Request::Http(request)) => {
                 let lens = lens(rules.call(&changed.call.downstream, &http.request));
-                http.request = whole(&http.request, request, &lens);
+                let asked = whole(&http.request, request, &lens);
+                if asked.body.len() != http.request.body.len() {
+                    // The turns that it had are not those of another request.
+                    http.interleaved.clear();
+                }
+                http.request = asked;
             }
             (Content::Wire(wire), Request::Wire(_, request)) => wire.request = bindings.as_recorded_value(request),
             _ => {}
@@ -144,11 +149,13 @@ fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration, lens:
         _ => {
             exchange.took = Some(took.as_micros() as Micros);
             exchange.ended = Ended::Ok;
+            http.reset = None;
             actual.clone()
         }
     };
     if http.response.as_ref().is_none_or(|recorded| recorded.body.len() != response.body.len()) {
         http.streamed.clear();
+        http.interleaved.clear();
     }
     http.response = Some(response);
 }

@@ -1,5 +1,7 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
+mod stages;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -22,10 +24,11 @@ use regress_mockserver::{
 use regress_protocols::http1::Message;
 use tokio::{sync::mpsc, task::JoinSet};
 
+use self::stages::Judging;
 use crate::{
     Error,
     drive::drive,
-    judge::{self, End, Judgement, Observed, Seen},
+    judge::{self, End, Seen},
     kept::{Before, Keep, Kept, Known, NotResumed},
     latency::Recorded,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
@@ -299,16 +302,16 @@ impl Run {
         for part in plan::split(&numbered, self.settings.jobs) {
             let worker = Worker {
                 run: Arc::clone(self),
-                store: self.store.clone(),
                 mode,
                 stop: stop.clone(),
                 sender: sender.clone(),
+                judging: Judging::begin(Arc::clone(self), stop.clone(), sender.clone()),
                 target: None,
                 lost: None,
                 deaf: BTreeMap::new(),
                 open: None,
             };
-            workers.spawn(worker.work(part));
+            workers.spawn_blocking(|| worker.work_here(part));
         }
         drop(sender);
         let mut room = MOST_SAID;
@@ -391,14 +394,14 @@ impl Run {
     }
 }
 
-/// Drives a part of the plan, one entry after the other.
+/// Drives a part of the plan, one entry after the other. Meanwhile the next ones are read and the last one is judged.
 struct Worker {
     run: Arc<Run>,
-    store: Store,
     mode: Mode,
     /// Set by the worker that finds a difference, where nothing is driven after that.
     stop: Option<Arc<AtomicBool>>,
     sender: Sender,
+    judging: Judging,
     target: Option<Target>,
     /// Why no further target is started, with the last one's output.
     lost: Option<(String, Option<String>)>,
@@ -428,12 +431,26 @@ struct Death {
 }
 
 impl Worker {
+    /// Works on this thread, and so do the mock and all else that the worker waits for: nothing is handed from thread to
+    /// thread while an entry is driven. It ends early when nobody waits for it any more.
+    fn work_here(self, part: Vec<(usize, Located)>) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+        let sender = self.sender.clone();
+        runtime.block_on(async {
+            tokio::select! {
+                done = self.work(part) => done,
+                () = sender.closed() => Ok(()),
+            }
+        })
+    }
+
     async fn work(mut self, part: Vec<(usize, Located)>) -> Result<(), Error> {
-        for (number, located) in part {
+        let mut read = stages::read_ahead(self.run.store.clone(), part);
+        while let Some((number, located, planned)) = read.recv().await {
             if self.is_stopped() {
                 break;
             }
-            match Planned::read(&self.store, &located) {
+            match planned {
                 Ok(planned) => self.entry(number, planned).await?,
                 Err(why) => self.vanished(number, located, why),
             }
@@ -445,7 +462,7 @@ impl Worker {
         if let Some(target) = self.target.take() {
             target.stop().await;
         }
-        Ok(())
+        self.judging.end().await
     }
 
     fn is_stopped(&self) -> bool {
@@ -455,7 +472,7 @@ impl Worker {
     /// Whether the entry driven last would be different if it were over.
     fn is_different_so_far(&self) -> bool {
         let Some(open) = &self.open else { return false };
-        match self.judgement(open).verdict {
+        match self.run.judgement(open).verdict {
             Verdict::Different => true,
             Verdict::Same => self.target.as_ref().is_some_and(Target::is_silent),
             Verdict::Inconclusive => false,
@@ -589,48 +606,9 @@ impl Worker {
     }
 
     fn judge(&mut self, driven: Option<Driven>) {
-        let Some(driven) = driven else { return };
-        let Judgement { verdict, findings, excused, doubts, calls, sides } = self.judgement(&driven);
-        if let Some(stop) = self.stop.as_ref().filter(|_| verdict == Verdict::Different) {
-            stop.store(true, Ordering::Relaxed);
+        if let Some(driven) = driven {
+            self.judging.judge(driven);
         }
-        let response = match driven.seen {
-            Seen::Response(response) if driven.exited.is_none() => Some(response),
-            _ => None,
-        };
-        let selected = rules::selected(&self.run.settings.rules, &driven.planned.cassette);
-        let outcome = Outcome {
-            cassette: driven.planned.cassette.id.clone(),
-            entry: entry_line(&driven.planned),
-            file: driven.planned.file,
-            verdict,
-            findings,
-            excused,
-            if_answered: None,
-            doubts,
-            notes: judge::notes(&driven.planned.cassette),
-            calls,
-            last_output: driven.last_output,
-            took: Some(driven.took),
-            recorded: Recorded::of(&driven.planned.cassette),
-            sides,
-            pending: None,
-        };
-        let missed = driven.journal.iter().any(is_miss);
-        let seen = response.map(|response| SeenWhole { response, journal: driven.journal, bindings: driven.bindings });
-        let is_kept = self.run.settings.keep != Keep::No && seen.is_some();
-        let digest = is_kept.then(|| driven.planned.cassette.digest());
-        self.played(driven.number, Played { outcome, selected, missed, is_from_before: false, digest, seen });
-    }
-
-    fn judgement(&self, driven: &Driven) -> Judgement {
-        let observed = Observed {
-            seen: &driven.seen,
-            journal: &driven.journal,
-            bindings: &driven.bindings,
-            exited: driven.exited.as_deref(),
-        };
-        judge::judge(&driven.planned.cassette, &observed, &self.run.settings.rules)
     }
 
     /// An entry that cannot be driven.

@@ -43,9 +43,9 @@ pub const VOLATILE_RESPONSE_HEADERS: &[&str] =
 
 /// Whether the field `name` (in any case) is one of `list`.
 pub fn is_volatile(list: &[&str], name: &[u8]) -> bool {
-    list.iter().any(|listed| match listed.strip_suffix('*') {
-        Some(prefix) => name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())),
-        None => name.eq_ignore_ascii_case(listed.as_bytes()),
+    list.iter().any(|listed| match listed.as_bytes() {
+        [prefix @ .., b'*'] => name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)),
+        listed => name.eq_ignore_ascii_case(listed),
     })
 }
 
@@ -103,7 +103,7 @@ pub(super) fn section<'a>(fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)
         let is_list = LISTS.contains(&name.as_ref());
         let before = if is_list { members.iter_mut().find(|(other, _)| *other == name) } else { None };
         match (before, name.as_ref()) {
-            (Some((_, list)), _) => join(list, &value),
+            (Some((_, list)), _) => join(list, value),
             (None, "set-cookie") => match cookie(value) {
                 (Some(named), value) => {
                     let cookies = members.iter_mut().find(|(name, _)| name == "set-cookie");
@@ -114,7 +114,7 @@ pub(super) fn section<'a>(fields: impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)
                 }
                 (None, value) => members.push((name, value)),
             },
-            (None, _) if is_list => members.push((name, list(&value))),
+            (None, _) if is_list => members.push((name, list(value))),
             (None, "cookie") => members.push((name, open::cookies(value))),
             (None, _) => members.push((name, open::field(value))),
         }
@@ -139,26 +139,33 @@ fn field_name(name: &[u8]) -> Cow<'_, str> {
 }
 
 /// A comma-separated list; commas in quotes do not separate.
-fn list(value: &[u8]) -> Tree<'static> {
+fn list(value: Cow<'_, [u8]>) -> Tree<'_> {
+    let members = match &value {
+        Cow::Borrowed(value) => members(value),
+        Cow::Owned(value) => members(value).into_owned(),
+    };
+    Tree::opened(Form::List, Tree::Raw(value), members)
+}
+
+fn members(list: &[u8]) -> Tree<'_> {
     let mut quoted = false;
-    let members = value.split(|byte| {
+    let members = list.split(|byte| {
         quoted ^= *byte == b'"';
         *byte == b',' && !quoted
     });
     let members = members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
-    let members = members.map(|member| Tree::Raw(Cow::Owned(member.to_vec()))).collect();
-    Tree::opened(Form::List, Tree::Raw(Cow::Owned(value.to_vec())), Tree::Array(members))
+    Tree::Array(members.map(|member| Tree::Raw(Cow::Borrowed(member))).collect())
 }
 
 /// Another field of a list.
-fn join(before: &mut Tree<'_>, value: &[u8]) {
+fn join<'a>(before: &mut Tree<'a>, value: Cow<'a, [u8]>) {
     if let Tree::Opened(opened) = before
         && let (Tree::Raw(text), Tree::Array(members)) = (&mut opened.from, &mut opened.inside)
         && let Tree::Opened(more) = list(value)
-        && let Tree::Array(more) = more.inside
+        && let (Tree::Raw(value), Tree::Array(more)) = (more.from, more.inside)
     {
         text.to_mut().extend_from_slice(b", ");
-        text.to_mut().extend_from_slice(value);
+        text.to_mut().extend_from_slice(&value);
         members.extend(more);
     }
 }

@@ -10,7 +10,7 @@ use super::{
     mask::masked,
     open,
     rules::Applied,
-    tree::{Form, Tree},
+    tree::{Form, Member, Tree},
 };
 
 /// What counts of a message, taken apart: its line, its fields, its body opened up as far as it can be.
@@ -54,15 +54,19 @@ impl<'a> View<'a> {
             }
         };
         let is_in_parts = body.as_ref().is_some_and(open::is_in_parts);
-        let mut members = Vec::from(line);
-        members.push(("header", headers::headers(message, volatile, is_in_parts)));
-        members.push(("trailer", headers::trailers(message)));
-        members.extend(body.map(|body| ("body", body)));
+        let mut members: Vec<Member<'a>> = Vec::with_capacity(N + 4);
+        let mut add = |name, value| members.push((Cow::Borrowed(name), value));
+        line.into_iter().for_each(|(name, value)| add(name, value));
+        add("header", headers::headers(message, volatile, is_in_parts));
+        add("trailer", headers::trailers(message));
+        if let Some(body) = body {
+            add("body", body);
+        }
         if !message.is_complete() {
             let end = format!("cut short after {} bytes", message.body.len());
-            members.push(("end", Tree::Raw(Cow::Owned(end.into_bytes()))));
+            add("end", Tree::Raw(Cow::Owned(end.into_bytes())));
         }
-        View(Tree::Object(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()))
+        View(Tree::Object(members))
     }
 
     /// The view with what the rules let pass taken out: equal for two messages between which they let everything pass
@@ -79,7 +83,9 @@ impl<'a> View<'a> {
 
     /// Bytes that are equal exactly for views that say the same.
     pub fn canonical(&self) -> Vec<u8> {
-        self.0.to_canonical()
+        let mut bytes = Vec::with_capacity(512);
+        self.0.canonical(&mut bytes);
+        bytes
     }
 }
 
@@ -131,9 +137,11 @@ fn target(target: &[u8]) -> Tree<'_> {
         None => (target, None),
     };
     let segments = path.split(|byte| *byte == b'/').map(raw).collect();
-    let mut members = vec![(Cow::Borrowed("path"), Tree::Array(segments))];
-    members.extend(query.map(|query| (Cow::Borrowed("query"), open::query(query))));
-    Tree::Object(members)
+    let path = (Cow::Borrowed("path"), Tree::Array(segments));
+    Tree::Object(match query {
+        Some(query) => vec![path, (Cow::Borrowed("query"), open::query(query))],
+        None => vec![path],
+    })
 }
 
 struct RequestLine<'a> {

@@ -713,6 +713,23 @@ async fn quiet_comes_with_the_last_recorded_call_and_its_end() {
 }
 
 #[tokio::test]
+async fn what_has_arrived_is_judged_before_it_is_quiet() {
+    let service = Service::with(Vec::new()).await;
+    bounded(async {
+        for _ in 0..100 {
+            let mut stream = service.connect(PAYMENTS).await;
+            let wire = ask("GET", "/extra", "").wire();
+            // Without a chance for the mock to run.
+            assert_eq!(stream.try_write(&wire).unwrap(), wire.len());
+            service.mock().wait_quiet(&entry_id(), Duration::ZERO).await;
+            assert_eq!(service.mock().take_journal().len(), 1);
+            assert_eq!(read(&mut stream, 12).await, "HTTP/1.1 502");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn datagrams_and_unknown_names_are_calls() {
     let service = Service::with(Vec::new()).await;
     bounded(async {

@@ -31,6 +31,8 @@ pub struct Sandbox {
     status: watch::Receiver<Option<Status>>,
     output: Option<Output>,
     program: std::ffi::OsString,
+    /// Entry sockets that were not used yet, IPv4 and IPv6: to ask for one takes longer than to connect it.
+    sockets: [Mutex<Vec<OwnedFd>>; 2],
 }
 
 impl Sandbox {
@@ -45,7 +47,7 @@ impl Sandbox {
         let output = output.filter(|_| keep_output).map(Output::keep).transpose().map_err(talk)?;
         let (tell, told) = watch::channel(None);
         std::thread::Builder::new().name("sandbox status".into()).spawn(move || follow(status, &tell)).map_err(talk)?;
-        let sandbox = Self { helper: Arc::new(helper), status: told, output, program };
+        let sandbox = Self { helper: Arc::new(helper), status: told, output, program, sockets: Default::default() };
         Ok((sandbox, listeners))
     }
 
@@ -71,8 +73,17 @@ impl Sandbox {
     /// As `connect(2)`; `ConnectionRefused` when nothing listens there.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let v6 = address.is_ipv6();
-        let mut sockets = self.ask(Command::Socket { v6 }).await.map_err(io::Error::other)?;
-        let socket = sockets.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let unused = || self.sockets[usize::from(v6)].lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = unused().pop();
+        let socket = match socket {
+            Some(socket) => socket,
+            None => {
+                let mut sockets = self.ask(Command::Sockets { v6 }).await.map_err(io::Error::other)?;
+                let socket = sockets.pop().ok_or(io::ErrorKind::UnexpectedEof)?;
+                unused().extend(sockets);
+                socket
+            }
+        };
         TcpSocket::from_std_stream(StdTcpStream::from(socket)).connect(address).await
     }
 

@@ -92,8 +92,11 @@ fn obey(mut control: UnixStream, instructions: &Instructions) -> io::Result<()> 
                 }
                 Err(failure) => send(&control, &Reply::Err(failure), &[])?,
             },
-            Some(Command::Socket { v6 }) => match sockets::entry_socket(v6).step(Step::Socket) {
-                Ok(socket) => send(&control, &Reply::Ok(()), &[socket.as_raw_fd()])?,
+            Some(Command::Sockets { v6 }) => match sockets::entry_sockets(v6).step(Step::Socket) {
+                Ok(sockets) => {
+                    let numbers: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+                    send(&control, &Reply::Ok(()), &numbers)?;
+                }
                 Err(failure) => send(&control, &Reply::Err(failure), &[])?,
             },
             Some(Command::Terminate) => {

@@ -10,6 +10,7 @@ use nix::sys::socket::sockopt::{
 };
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket};
 
+use super::wire::MAX_SOCKETS;
 use super::{CAPTURE_PORT, DNS_PORT};
 
 /// Mark of every socket of ours; the ruleset lets it pass, so that it never lands on our own listeners.
@@ -77,11 +78,11 @@ fn listener(kind: SockType, any: SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A TCP socket of the current network namespace that reaches what listens there, and nothing of ours.
-pub(super) fn entry_socket(v6: bool) -> io::Result<OwnedFd> {
+/// TCP sockets of the current network namespace that reach what listens there, and nothing of ours.
+pub(super) fn entry_sockets(v6: bool) -> io::Result<Vec<OwnedFd>> {
     let any =
         if v6 { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) };
-    marked(SockType::Stream, any)
+    (0..MAX_SOCKETS).map(|_| marked(SockType::Stream, any)).collect()
 }
 
 fn marked(kind: SockType, family_of: SocketAddr) -> io::Result<OwnedFd> {

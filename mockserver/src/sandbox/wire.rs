@@ -15,7 +15,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Most sockets in one frame.
-const MAX_SOCKETS: usize = 8;
+pub(super) const MAX_SOCKETS: usize = 8;
 
 /// Everything the helper has to know before it builds the namespaces.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -39,8 +39,8 @@ pub(super) struct Instructions {
 pub(super) enum Command {
     /// Run the service.
     Start,
-    /// Make an IPv4 or IPv6 entry socket.
-    Socket { v6: bool },
+    /// Make IPv4 or IPv6 entry sockets, as many as fit in one reply.
+    Sockets { v6: bool },
     /// Send SIGTERM to the service.
     Terminate,
 }
@@ -49,8 +49,8 @@ impl Command {
     pub(super) fn byte(self) -> u8 {
         match self {
             Self::Start => b'R',
-            Self::Socket { v6: false } => b'4',
-            Self::Socket { v6: true } => b'6',
+            Self::Sockets { v6: false } => b'4',
+            Self::Sockets { v6: true } => b'6',
             Self::Terminate => b'T',
         }
     }
@@ -58,8 +58,8 @@ impl Command {
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             b'R' => Some(Self::Start),
-            b'4' => Some(Self::Socket { v6: false }),
-            b'6' => Some(Self::Socket { v6: true }),
+            b'4' => Some(Self::Sockets { v6: false }),
+            b'6' => Some(Self::Sockets { v6: true }),
             b'T' => Some(Self::Terminate),
             _ => None,
         }
@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn every_command_survives_its_byte() {
-        for command in [Command::Start, Command::Socket { v6: false }, Command::Socket { v6: true }, Command::Terminate]
+        for command in
+            [Command::Start, Command::Sockets { v6: false }, Command::Sockets { v6: true }, Command::Terminate]
         {
             assert_eq!(Command::from_byte(command.byte()), Some(command));
         }

@@ -16,6 +16,9 @@ use super::{
 /// too.
 const CHUNK_COST: u64 = 64;
 
+/// How much room is made for lines at a time, where so much input is there: the lines of a head share it.
+const ROOM: usize = 1024;
+
 /// What happened while bytes were read.
 #[derive(Debug)]
 #[allow(
@@ -266,6 +269,9 @@ impl Assembler {
         let length = found.map_or(input.len(), |at| at + 1);
         if self.section.saturating_add(length) > self.limits.head {
             return Err(Fault::HeadTooLarge);
+        }
+        if self.line.capacity() - self.line.len() < length {
+            self.line.reserve(length.max(input.len().min(ROOM)));
         }
         let read = self.consume(input, length);
         self.line.extend_from_slice(read);

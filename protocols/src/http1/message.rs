@@ -189,7 +189,7 @@ impl Message {
     pub fn version(&self) -> (u8, u8) {
         let text = self.start.text();
         let of_request = grammar::request_line(text).map(|line| line.version);
-        of_request.or(grammar::status_line(text).map(|line| line.version)).unwrap_or_default()
+        of_request.or_else(|| Some(grammar::status_line(text)?.version)).unwrap_or_default()
     }
 
     /// Whether the message came in HTTP/2.
@@ -201,6 +201,15 @@ impl Message {
     /// in the value as written.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.headers.iter().filter_map(|line| grammar::field(line.text()))
+    }
+
+    /// The trailer fields in order, as [`Message::fields`] gives those of the head.
+    pub fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let trailers = match &self.framing {
+            Framing::Chunked { trailers, .. } => &trailers[..],
+            Framing::Empty | Framing::Length | Framing::Close => &[],
+        };
+        trailers.iter().filter_map(|line| grammar::field(line.text()))
     }
 
     /// The value of the first field of that name (case does not matter), as [`Message::fields`] gives it.

@@ -11,6 +11,23 @@ use crate::{
 /// How many characters of a request are shown in a line.
 const LONGEST_LINE: usize = 200;
 
+/// What a request may be made of; those about the connection aside, which nobody compares.
+pub const MEMBERS: &[&str] = &[
+    "command",
+    "sql",
+    "params",
+    "rows",
+    "attributes",
+    "cursor",
+    "of",
+    "after",
+    "content",
+    "table",
+    "wildcard",
+    "schema",
+    "db",
+];
+
 fn text<'a>(request: &'a Value, name: &str) -> &'a str {
     request.get(name).and_then(Value::as_text).unwrap_or_default()
 }

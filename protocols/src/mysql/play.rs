@@ -439,7 +439,7 @@ impl Server for Player {
 
     fn refuse(&mut self, _request: &Value, why: &str) -> Vec<u8> {
         self.then = Then::Nothing;
-        let why: String = why.chars().take(LONGEST_MESSAGE).collect();
+        let why: String = why.strip_prefix("regress: ").unwrap_or(why).chars().take(LONGEST_MESSAGE).collect();
         let error = Value::map([
             ("code", Value::number(REFUSED.0)),
             ("state", Value::text(REFUSED.1)),

@@ -486,7 +486,8 @@ impl Statement {
         has_attributes: bool,
         counts: bool,
     ) -> Option<(Value, Vec<Value>)> {
-        let count = if has_attributes && counts { usize::try_from(reader.length()?).ok()? } else { self.params };
+        let counted = has_attributes && (counts || self.params > 0);
+        let count = if counted { usize::try_from(reader.length()?).ok()? } else { self.params };
         if count < self.params {
             return None;
         }

@@ -5,6 +5,8 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer},
 };
 
+use crate::sql::first_word;
+
 /// Longer statements are taken for work.
 const LONGEST: usize = 8 << 10;
 
@@ -42,7 +44,12 @@ pub(super) enum Setting {
 
 /// What a statement has to do with the connection; `None` if it is work, or more than one.
 pub(super) fn of(sql: &str) -> Option<Setting> {
-    if sql.len() > LONGEST {
+    let may_be = match first_word(sql).as_str() {
+        "USE" | "SET" | "SHOW" => true,
+        "SELECT" => sql.contains("@@") || sql.contains("()"),
+        _ => false,
+    };
+    if !may_be || sql.len() > LONGEST {
         return None;
     }
     let mut words = words(sql)?;

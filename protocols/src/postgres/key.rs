@@ -7,6 +7,23 @@ use crate::{
     sql::{self, Dialect},
 };
 
+/// What a request that is compared may be made of.
+pub const MEMBERS: &[&str] = &[
+    "query",
+    "params",
+    "types",
+    "max-rows",
+    "page",
+    "statement",
+    "copy",
+    "data",
+    "failed",
+    "left",
+    "function",
+    "args",
+    "result",
+];
+
 /// How many characters of a request are shown in a line.
 const LONGEST_LINE: usize = 200;
 

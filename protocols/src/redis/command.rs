@@ -7,6 +7,9 @@ use crate::{Operation, Value};
 /// How many characters of a request are shown in a line.
 const LONGEST_LINE: usize = 200;
 
+/// What a request may be made of.
+pub const MEMBERS: &[&str] = &["command", "args", "db"];
+
 /// Commands that only read, or concern the connection. All others may write.
 const READS: &[&str] = &[
     "AUTH",

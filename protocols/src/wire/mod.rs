@@ -139,6 +139,15 @@ impl Protocol {
         }
     }
 
+    /// What a request may be made of, by the names of its value.
+    pub fn members(self) -> &'static [&'static str] {
+        match self {
+            Protocol::Redis => redis::MEMBERS,
+            Protocol::Mysql => mysql::MEMBERS,
+            Protocol::Postgres => postgres::MEMBERS,
+        }
+    }
+
     /// A request in one line, for people.
     pub fn line(self, request: &Value) -> String {
         match self {

@@ -693,6 +693,23 @@ fn play(script: &mut Script, thread: u64, step: &Step) {
     };
 }
 
+#[test]
+fn where_nothing_was_ever_said_is_known_once() {
+    let mut script = Script::new();
+    let nowhere = ["10.66.6.6:6666", "10.66.6.7:6666", "10.66.6.8:6666"];
+    script.connect(1, 1, nowhere[0]).close(1, 1, CloseCause::Closed);
+    script.connect(1, 2, nowhere[0]).connect(1, 3, nowhere[1]);
+    script.event(1, EventKind::Connecting { socket: SocketId(4), peer: address(nowhere[2]) });
+    // A pool: one is used, the other is not. Who comes to the service says nothing of where it goes.
+    script.connect(1, 5, STOCK).connect(1, 6, STOCK).send(1, 5, &get("/stock")).receive(1, 5, OK);
+    script.accept(7).close(1, 6, CloseCause::Closed).stop();
+    let silent: Vec<_> = script.ambient().into_iter().filter(|call| call.http().is_none()).collect();
+    let told: Vec<_> = silent.iter().map(|call| (call.connection.peer.to_string(), call.ended)).collect();
+    let expected = [Ended::Closed, Ended::Unfinished, Ended::Unfinished];
+    assert_eq!(told, nowhere.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>());
+    assert!(silent.iter().all(|call| call.content == Content::Opaque(Vec::new()) && call.defects.is_empty()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -62,7 +62,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     };
     let (mut sandbox, listeners) = Sandbox::prepare(spec).await.map_err(failed)?;
     let names = Names::Forward(Arc::new(Forward::from_host()));
-    let (_interception, mut arrivals) = intercept::spawn(listeners, names)
+    let (interception, mut arrivals) = intercept::spawn(listeners, names)
         .map_err(|source| Error::System { action: "listen in the sandbox", source })?;
     sandbox.start().await.map_err(failed)?;
     tell(Progress::Watching(started));
@@ -77,17 +77,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     let exit = loop {
         tokio::select! {
             _ = &mut end => break None,
-            Some(arrival) = arrivals.recv() => match arrival {
-                Intercepted::Connection(arrival) => {
-                    let outbound = Arc::clone(&outbound);
-                    tasks.spawn(async move { outbound.forward(arrival).await });
-                }
-                Intercepted::Mark(_) => {}
-                Intercepted::Query(query) => tracing::debug!(name = query.name, "name asked for"),
-                Intercepted::Datagram(attempt) => {
-                    tracing::warn!(destination = %attempt.destination, "a datagram was dropped: UDP is not forwarded");
-                }
-            },
+            Some(seen) = arrivals.recv() => take(seen, &outbound, &mut tasks),
             _ = look.tick() => {
                 // Before looking: whatever happened until then has been handed out.
                 let now = clock::monotonic()?;
@@ -105,6 +95,15 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
             }
         }
     };
+    // What the service opened before the end was told is of the recording.
+    let catch_up = interception.catch_up();
+    let mut caught_up = std::pin::pin!(catch_up.wait());
+    loop {
+        tokio::select! {
+            () = &mut caught_up => break,
+            Some(seen) = arrivals.recv() => take(seen, &outbound, &mut tasks),
+        }
+    }
     // The connections that are open end with the service, and so do their events.
     let sandbox = sandbox.write().await.take();
     if let Some(sandbox) = sandbox {
@@ -112,6 +111,21 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     }
     let _ = tokio::time::timeout(LAST_BYTES, taps.closed()).await;
     Ok(exit)
+}
+
+/// Pass on what can be.
+fn take(seen: Intercepted, outbound: &Arc<Outbound>, tasks: &mut JoinSet<()>) {
+    match seen {
+        Intercepted::Connection(arrival) => {
+            let outbound = Arc::clone(outbound);
+            tasks.spawn(async move { outbound.forward(arrival).await });
+        }
+        Intercepted::Mark(_) => {}
+        Intercepted::Query(query) => tracing::debug!(name = query.name, "name asked for"),
+        Intercepted::Datagram(attempt) => {
+            tracing::warn!(destination = %attempt.destination, "a datagram was dropped: UDP is not forwarded");
+        }
+    }
 }
 
 /// An address of the service inside the sandbox, as one can connect to it.

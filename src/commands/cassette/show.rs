@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange, shown};
-use regress_protocols::{Value, http1::Message};
+use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange, diff, shown};
+use regress_protocols::{Side, Value, http1::Message};
 
 /// Everything about a cassette that fits a screen.
 pub fn summary(cassette: &Cassette) -> String {
@@ -80,29 +80,54 @@ pub fn described(exchange: &Exchange) -> String {
 
 /// The beginning of a value on one line.
 fn excerpt(value: &Value) -> String {
+    shortened(&shown(value).split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn shortened(line: &str) -> String {
     const LONGEST: usize = 80;
-    let line = shown(value).split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}\u{2026}", plain(&line[..end])),
-        None => plain(&line),
+        None => plain(line),
     }
 }
 
+/// The messages of gRPC in a body.
+fn messages(message: &Message) -> Option<String> {
+    diff::decoded_messages(message).map(|messages| shortened(&messages))
+}
+
 fn request_line(request: &Message) -> String {
-    let body = match request.body.len() {
-        0 => String::new(),
-        bytes => format!(" ({})", size(bytes as u64)),
+    let body = match (messages(request), request.body.len()) {
+        (_, 0) => String::new(),
+        (Some(messages), _) => format!(" {messages}"),
+        (None, bytes) => format!(" ({})", size(bytes as u64)),
     };
     format!("{} {}{body}", plain(request.method()), plain(&request.target()))
 }
 
+/// What a call of gRPC came to, by its trailers or (without any message) its header.
+fn grpc_status(response: &Message) -> Option<String> {
+    let named =
+        |(name, value): (&[u8], &[u8])| (name == b"grpc-status").then(|| String::from_utf8_lossy(value).into_owned());
+    response.trailers().chain(response.fields()).find_map(named)
+}
+
 fn outcome(http: &HttpExchange) -> String {
-    let Some(response) = &http.response else { return "no response".to_owned() };
+    let reset = http.reset.map(|reset| {
+        let name = reset.name().map_or_else(|| reset.code.to_string(), str::to_owned);
+        let whom = if reset.from == Side::Client { "client" } else { "server" };
+        format!(", the {whom} reset the stream ({name})")
+    });
+    let Some(response) = &http.response else { return format!("no response{}", reset.unwrap_or_default()) };
     let mut text = format!("{} {}", response.status(), plain(&response.reason())).trim_end().to_owned();
-    let _ = write!(text, ", {}", size(response.body.len() as u64));
+    if let Some(status) = grpc_status(response) {
+        let _ = write!(text, ", grpc-status {}", plain(&status));
+    }
+    let _ = write!(text, ", {}", messages(response).unwrap_or_else(|| size(response.body.len() as u64)));
     if !response.is_complete() {
         text.push_str(" and then cut");
     }
+    text.extend(reset);
     if !http.streamed.is_empty() {
         let _ = write!(text, " in {} pieces", http.streamed.len());
     }

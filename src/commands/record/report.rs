@@ -50,7 +50,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             summary.opaque,
             "connection into the service was",
             "connections into the service were",
-            "encrypted or not HTTP/1: no cassette was written for what came over them",
+            "encrypted or not HTTP: no cassette was written for what came over them",
         ),
         (
             summary.unix_not_http,

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use super::{
     json,
     tree::{Form, Member, Tree},
+    view::raw,
 };
 
 pub(super) use grpc::shown as grpc_shown;
@@ -152,16 +153,14 @@ pub(super) fn cookies(value: Cow<'_, [u8]>) -> Tree<'_> {
 
 /// The parameters of a query, as written.
 pub(super) fn query(query: &[u8]) -> Tree<'_> {
-    let parameter = |pair: &'_ [u8]| -> Option<Member<'_>> {
-        let (name, value) = pair_of(pair);
-        Some((Cow::Owned(std::str::from_utf8(name).ok()?.to_owned()), value.map_or(Tree::Null, raw_owned)))
+    let parameters = query.split(|byte| *byte == b'&').map(pair_of);
+    let member = |(name, value)| -> Option<Member<'_>> {
+        Some((Cow::Borrowed(std::str::from_utf8(name).ok()?), Option::map_or(value, Tree::Null, raw)))
     };
-    let parameters: Option<Vec<Member<'_>>> = query.split(|byte| *byte == b'&').map(parameter).collect();
+    let parameters: Option<Vec<Member<'_>>> = parameters.map(member).collect();
     match parameters {
-        Some(parameters) => {
-            Tree::opened(Form::Fields, Tree::Raw(Cow::Borrowed(query)), Tree::object(parameters).into_owned())
-        }
-        None => Tree::Raw(Cow::Borrowed(query)),
+        Some(parameters) => Tree::opened(Form::Fields, raw(query), Tree::object(parameters)),
+        None => raw(query),
     }
 }
 
@@ -213,10 +212,6 @@ fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
         });
     }
     Some(decoded)
-}
-
-fn raw_owned(bytes: &[u8]) -> Tree<'static> {
-    Tree::Raw(Cow::Owned(bytes.to_vec()))
 }
 
 #[cfg(test)]

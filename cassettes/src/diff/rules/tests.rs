@@ -39,6 +39,12 @@ fn rules_are_read_and_told_in_one_line() {
         path = "response/body/**"
         as = "keyed"
         key = ["a", "b"]
+
+        [[rules]]
+        path = "request/params/1"
+        downstream = "db:3306"
+        operation = "INSERT orders"
+        as = "ignore"
         "#,
     )
     .unwrap();
@@ -49,6 +55,7 @@ fn rules_are_read_and_told_in_one_line() {
             "request/body/items/*/price as tolerance 0.01, to inventory, as POST /reserve/*",
             "request/header/X-Key as pattern ^[0-9a-f]{8}$",
             "response/body/** as keyed a+b",
+            "request/params/1 as ignore, to db:3306, as INSERT orders",
         ]
     );
     assert_eq!(rules.get(0).and_then(|rule| rule.text().why.as_deref()), Some("the clock"));

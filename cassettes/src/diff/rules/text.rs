@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use regex::RegexBuilder;
+use regress_protocols::wire::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, ORDER, Rule, Side, decimal::Decimal, effect::Tolerance, place::Pattern};
@@ -196,7 +197,8 @@ fn path(text: &str) -> Result<(Side, Vec<Pattern>), Wrong> {
         Side::Response => &["status", "header", "trailer", "body", "end", "*", "**"],
         Side::Request => &["method", "target", "header", "trailer", "body", "end", ORDER, "*", "**"],
     };
-    if !fields.contains(&steps[0]) {
+    let is_of_value = || Protocol::ALL.into_iter().any(|protocol| protocol.members().contains(&steps[0]));
+    if !fields.contains(&steps[0]) && (side == Side::Response || !is_of_value()) {
         let why =
             format!("{:?} is no part of a message; there are {}", steps[0], fields[..fields.len() - 2].join(", "));
         return Err((why, hint));

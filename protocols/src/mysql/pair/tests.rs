@@ -201,6 +201,26 @@ fn the_default_schema_is_part_of_what_is_asked() {
     assert_eq!([1, 3, 5, 6].map(|number| all[number].1), [true, true, false, true]);
 }
 
+#[test]
+fn attributes_are_part_of_what_is_asked() {
+    let capabilities = USUAL | capability::QUERY_ATTRIBUTES;
+    let mut talk = Talk::new(Default::default());
+    talk.say(&framed(1, &login(capabilities, "mysql_native_password")), |_| None);
+    let attribute = b"\0\x01\xfe\0\x05trace\x02ab";
+    talk.say(&framed(0, &[b"\x03\x01\x01", &attribute[..], b"SELECT 1"].concat()), |_| Some(texts()));
+    talk.say(&framed(0, b"\x03\x00\x01SELECT 1"), |_| Some(texts()));
+    talk.say(&command(STMT_PREPARE, "SELECT ?"), |_| None);
+    // The count is there for statements with parameters, and where the flag says so.
+    talk.say(&framed(0, b"\x17\x01\0\0\0\0\x01\0\0\0\x01\0\x01\x01\0\0\x05"), |_| Some(table()));
+    talk.say(&framed(0, b"\x17\x01\0\0\0\x08\x01\0\0\0\x02\0\x01\x01\0\0\xfe\0\x05trace\x05\x02ab"), |_| Some(table()));
+    let pair = Value::List(vec![Value::List(["trace", "ab"].map(Value::text).into())]);
+    let attributes: Vec<_> = talk.judged.iter().map(|request| request.get("attributes").cloned()).collect();
+    assert_eq!(attributes, [Some(pair.clone()), None, None, Some(pair)]);
+    let five = Value::List(vec![Value::number(5)]);
+    assert!(talk.judged[2..].iter().all(|request| request.get("params") == Some(&five)), "{:?}", talk.judged);
+    assert!(talk.judged[..2].iter().all(|request| request.get("sql") == Some(&Value::text("SELECT 1"))));
+}
+
 proptest! {
     #[test]
     fn whatever_comes_nothing_panics_and_every_exchange_ends_once(
