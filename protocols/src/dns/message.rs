@@ -10,6 +10,8 @@ use hickory_proto::{
 use super::record;
 use crate::{Operation, Value};
 
+/// What a question may be made of.
+pub const MEMBERS: &[&str] = &["name", "type", "class", "recursion", "dnssec"];
 /// The code of a response without an error.
 pub const NO_ERROR: &str = "NOERROR";
 /// The code of a response that knows no such name.

@@ -19,7 +19,7 @@ mod samples;
 
 pub use detect::detect;
 pub use message::{
-    NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, addresses, code, line, operation, question, read_reply, reply,
+    MEMBERS, NO_ERROR, NO_SUCH_NAME, SERVER_FAILURE, addresses, code, line, operation, question, read_reply, reply,
 };
 pub use pair::Conversation;
 pub use play::Player;
