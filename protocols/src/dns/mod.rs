@@ -23,6 +23,3 @@ pub use message::{
 };
 pub use pair::Conversation;
 pub use play::Player;
-
-/// What a question may be made of.
-pub const MEMBERS: &[&str] = &["name", "type", "class", "recursion", "dnssec"];
