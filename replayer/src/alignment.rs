@@ -69,6 +69,5 @@ pub(crate) fn kept(places: &[Aligned<'_>]) -> Vec<usize> {
 }
 
 fn identity(exchange: &Exchange) -> (u64, String, String) {
-    let operation = judge::request_line(exchange).split('?').next().unwrap_or_default().to_owned();
-    (exchange.connection.id, judge::downstream(exchange), operation)
+    (exchange.connection.id, judge::downstream(exchange), judge::operation(exchange))
 }

@@ -326,7 +326,7 @@ fn recorded_call(number: usize, exchange: &Exchange, change: CallChange) -> Call
         downstream: downstream(exchange),
         destination: exchange.connection.peer.inet(),
         request: request_line(exchange),
-        operation: exchange.request().map(|request| request.operation().to_string()).unwrap_or_default(),
+        operation: operation(exchange),
         change,
     }
 }
@@ -382,6 +382,11 @@ fn served(entry: &Cassette, journal: &[Call]) -> Vec<Served> {
 /// The logical name of an exchange's other side.
 pub(crate) fn downstream(exchange: &Exchange) -> String {
     exchange.downstream.clone().unwrap_or_else(|| exchange.connection.peer.to_string())
+}
+
+/// What identifies the operation of an exchange; nothing where its protocol is not known.
+pub(crate) fn operation(exchange: &Exchange) -> String {
+    exchange.request().map(|request| request.operation().to_string()).unwrap_or_default()
 }
 
 /// What an exchange asked, in one line.

@@ -60,9 +60,8 @@ pub(crate) fn of(cassette: &Cassette, made: &[usize], rules: &EntryRules<'_>) ->
     places.sort_by_key(|place| place.at);
 
     let name = |rank: usize| {
-        let request = judge::request_line(calls[rank]);
-        let operation = request.split('?').next().unwrap_or_default();
-        format!("downstream/{} ({} {operation})", recorded[rank], judge::downstream(calls[rank]))
+        let call = calls[rank];
+        format!("downstream/{} ({} {})", recorded[rank], judge::downstream(call), judge::operation(call))
     };
     let moved = |rank: usize, past: usize| {
         let [before, after] = ["before", "after"].map(|word| Some(format!("{word} {}", name(past))));
