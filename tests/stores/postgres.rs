@@ -80,7 +80,7 @@ fn as_postgres(program: &str) -> Command {
     command
 }
 
-/// Builds of `ledger`, and how they have to be judged.
+/// Builds of `accounts`, and how they have to be judged.
 const BUILDS: &[(&str, Expected)] = &[
     ("none", Same),
     ("small-pool", Same),
@@ -92,7 +92,7 @@ const BUILDS: &[(&str, Expected)] = &[
     ("extra-query", Different("novel downstream/4")),
 ];
 
-fn ledger(
+fn accounts(
     test: &str,
     needs: &[Need],
     via: &str,
@@ -104,7 +104,7 @@ fn ledger(
         return;
     }
     let server = Server::start();
-    let service = Service::new(command, "LEDGER_CHANGE", "ledger listens")
+    let service = Service::new(command, "ACCOUNTS_CHANGE", "accounts listens")
         .with("STORE", server.url())
         .with("MODULES", tools().display());
     let corpus = service.record(via, |client| {
@@ -140,18 +140,18 @@ fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
 }
 
 fn python() -> Vec<String> {
-    vec![tools().join("venv/bin/python").display().to_string(), source("ledger.py")]
+    vec![tools().join("venv/bin/python").display().to_string(), source("accounts.py")]
 }
 
 #[test]
 fn psycopg() {
     let own = [("prepares", Same), ("other-data", Different("changed downstream/2/request/data"))];
-    ledger("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python(), &own, &["/load"]);
+    accounts("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python(), &own, &["/load"]);
 }
 
 #[test]
 fn psycopg_through_the_proxy() {
-    ledger("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python(), &[], &[]);
+    accounts("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python(), &[], &[]);
 }
 
 /// The pool's connections were open, and some of its statements in use, before the recording began.
@@ -161,7 +161,7 @@ fn attached() {
         return;
     }
     let server = Server::start();
-    let service = Service::new(python(), "LEDGER_CHANGE", "ledger listens").with("STORE", server.url());
+    let service = Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens").with("STORE", server.url());
     let mut command = Command::new(&service.command[0]);
     let running = Process::start(command.args(&service.command[1..]).envs(service.builds("none")));
     running.wait_for_line(service.listens);
@@ -185,8 +185,8 @@ fn attached() {
 
 #[test]
 fn node() {
-    let command = vec!["node".to_owned(), source("ledger.mjs")];
-    ledger("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", command, &[], &[]);
+    let command = vec!["node".to_owned(), source("accounts.mjs")];
+    accounts("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", command, &[], &[]);
 }
 
 /// What people type, with all that psql asks the catalogue for it.

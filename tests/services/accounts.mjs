@@ -1,11 +1,11 @@
-// Accounts kept in PostgreSQL. LEDGER_CHANGE selects a build.
+// Accounts kept in PostgreSQL. ACCOUNTS_CHANGE selects a build.
 import http from "node:http";
 import { createRequire } from "node:module";
 
 const require = createRequire(process.env.MODULES + "/");
 const pg = require("pg");
 
-const change = process.env.LEDGER_CHANGE ?? "none";
+const change = process.env.ACCOUNTS_CHANGE ?? "none";
 const connect = () => new pg.Pool({ connectionString: process.env.STORE, max: change === "small-pool" ? 1 : 3 });
 let pool = connect();
 const rows = "SELECT name, balance, changed, tags, picture FROM accounts";
@@ -72,4 +72,4 @@ const server = http.createServer(async (request, response) => {
   response.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
   response.end(body);
 });
-server.listen(Number(process.env.PORT), "127.0.0.1", () => console.error("ledger listens"));
+server.listen(Number(process.env.PORT), "127.0.0.1", () => console.error("accounts listens"));
