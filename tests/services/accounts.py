@@ -117,5 +117,6 @@ class Server(ThreadingHTTPServer):
 
 
 store.wait()
+server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 print("accounts listens", file=sys.stderr, flush=True)
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+server.serve_forever()

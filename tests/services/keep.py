@@ -85,5 +85,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 print("keep listens", file=sys.stderr, flush=True)
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+server.serve_forever()

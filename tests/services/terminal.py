@@ -19,5 +19,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+server = HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 print("terminal listens", file=sys.stderr, flush=True)
-HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+server.serve_forever()
