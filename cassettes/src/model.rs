@@ -326,6 +326,11 @@ impl Exchange {
         }
     }
 
+    /// The request, where there is one that could be made again: not where the server said something on its own.
+    pub fn asked(&self) -> Option<Request<'_>> {
+        self.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
+    }
+
     /// Whether anything is known to be missing or uncertain, the owner included.
     pub fn has_defects(&self) -> bool {
         let ambiguous = self.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Ambiguous);

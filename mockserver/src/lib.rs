@@ -3,6 +3,7 @@
 pub mod bound;
 pub mod dns;
 mod error;
+pub mod flow;
 pub mod intercept;
 mod journal;
 pub mod library;

@@ -11,7 +11,7 @@ use regress_cassettes::{
     Cassette, Content, Exchange,
     diff::{Applied, Rules},
 };
-use regress_protocols::{Request, Side, Value};
+use regress_protocols::{Request, Side};
 
 use crate::{
     bound::{Given, Owners},
@@ -215,17 +215,12 @@ fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, Request<'_>) -> Ke
     let mut by_key = ByKey::new();
     for (number, exchange) in cassette.downstream.iter().enumerate() {
         // A Unix socket is not impersonated.
-        let (Some(peer), Some(request)) = (exchange.connection.peer.inet(), asked(exchange)) else { continue };
+        let (Some(peer), Some(request)) = (exchange.connection.peer.inet(), exchange.asked()) else { continue };
         let name = exchange.downstream.as_deref().unwrap_or_default();
         let key = made(name, peer.port(), exchange.connection.tls, request);
         by_key.entry(key).and_modify(|numbers| numbers.push(number)).or_insert(Numbers::One([number]));
     }
     by_key
-}
-
-/// What was asked in an exchange; `None` where nothing was that could be asked again.
-pub(crate) fn asked(exchange: &Exchange) -> Option<Request<'_>> {
-    exchange.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
 }
 
 impl Index {

@@ -33,7 +33,7 @@ pub(crate) use self::{
 use crate::{
     bound::{self, Bindings, Bound},
     journal::{HitScope, Rung},
-    library::{self, Library, Shelf, canonical},
+    library::{Library, Shelf, canonical},
 };
 
 /// How many recorded requests that are alike but for what was made anew are tried for one that came.
@@ -238,7 +238,7 @@ impl Usage {
     pub(crate) fn unused(&self, shelf: &Shelf) -> Vec<usize> {
         let is_seen = |number: &usize| match &shelf.cassette.downstream[*number] {
             Exchange { content: Content::Nothing, .. } => false,
-            exchange => exchange.wire().is_none() || library::asked(exchange).is_some(),
+            exchange => exchange.wire().is_none() || exchange.asked().is_some(),
         };
         (0..self.played.len()).filter(|number| !self.played[*number]).filter(is_seen).collect()
     }

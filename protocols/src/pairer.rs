@@ -201,6 +201,11 @@ impl Pairer {
         }
     }
 
+    /// Whether it is known to speak a protocol other than HTTP that is read.
+    pub fn says_values(&self) -> bool {
+        matches!(self.state, State::Wire(..))
+    }
+
     /// Whether what is said is cut into exchanges: `None` while that is not known. It may become false later.
     pub fn is_read(&self) -> Option<bool> {
         match &self.state {

@@ -47,7 +47,7 @@ const WRITING_FUNCTIONS: &[&str] = &[
     "setval",
 ];
 
-/// First words of statements that only read, or concern the session or its transaction.
+/// First words of statements that only read, or concern the connection or its transaction.
 const READS: &[&str] = &[
     "ABORT",
     "BEGIN",

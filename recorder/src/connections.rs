@@ -309,6 +309,11 @@ impl Connection {
         self.joined && self.pairer.is_multiplexed()
     }
 
+    /// Whether it can be no hop: only what is said in HTTP or FastCGI is followed from one recorded process to another.
+    pub(crate) fn is_no_hop(&self) -> bool {
+        (self.is_opaque() || self.pairer.says_values()) && !self.is_cut()
+    }
+
     /// A request in a protocol that is understood began on it.
     pub(crate) fn is_understood(&self) -> bool {
         !self.left && self.pairer.is_read() == Some(true)

@@ -252,7 +252,7 @@ impl Pipeline {
     /// Something moved on a connection: it goes on when its turn has come.
     fn moved(&mut self, socket: SocketId, moved: Moved) {
         let Some(connection) = self.connections.get_mut(&socket) else { return };
-        if connection.left_out || (connection.internal.is_some() && connection.is_opaque() && !connection.is_cut()) {
+        if connection.left_out || (connection.internal.is_some() && connection.is_no_hop()) {
             return;
         }
         let (at, reached) = (moved.at, connection.reached());

@@ -42,7 +42,7 @@ pub struct Summary {
     pub ledger: Ledger,
     /// Connections into the service whose protocol could not be read: there is no cassette of what came over them.
     pub opaque: u64,
-    /// Unix connections that did not speak HTTP/1, or were not looked into: to services of the host, and socketpairs.
+    /// Unix connections in no protocol that is read, or were not looked into: to services of the host, and socketpairs.
     pub unix_not_http: u64,
     /// Entries that the end of the recording cut off.
     pub unfinished: u64,

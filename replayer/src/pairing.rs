@@ -7,7 +7,7 @@ use regress_cassettes::{
     diff::{self, Difference},
 };
 use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, NearMiss, Told, is_same_operation};
-use regress_protocols::{Request, Value};
+use regress_protocols::Request;
 
 use crate::{order, rules::EntryRules};
 
@@ -56,7 +56,7 @@ impl<'a> Pairing<'a> {
         // What is in no protocol that is read or went over a Unix socket cannot be played (the entry is inconclusive), and a connection that
         // was refused in the recording is refused by the sandbox's kernel, unseen: none is a call that could be missing.
         for (number, exchange) in cassette.downstream.iter().enumerate() {
-            let playable = asked(exchange).is_some() && exchange.connection.peer.inet().is_some();
+            let playable = exchange.asked().is_some() && exchange.connection.peer.inet().is_some();
             if (playable || exchange.conversation().is_some()) && !hits.contains(&number) {
                 free.insert(number);
             }
@@ -123,11 +123,6 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// What was asked in an exchange; `None` where nothing was that could be asked again.
-fn asked(exchange: &Exchange) -> Option<Request<'_>> {
-    exchange.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))
-}
-
 /// Whether a call was told what was recorded.
 fn is_answer(told: Option<&Told>, recorded: &Exchange) -> bool {
     match &recorded.content {
@@ -151,7 +146,7 @@ fn likeness(
     (cassette, number, recorded): (&CassetteId, usize, &Exchange),
     rules: &EntryRules<'_>,
 ) -> Option<Vec<Difference>> {
-    let asked = asked(recorded).filter(|asked| asked.protocol() == request.protocol())?;
+    let asked = recorded.asked().filter(|asked| asked.protocol() == request.protocol())?;
     let same = recorded.downstream.as_deref() == Some(call.downstream.as_str())
         && recorded.connection.peer.inet().is_some_and(|peer| peer.port() == call.destination.port())
         && is_same_operation(&asked.operation(), &request.operation());

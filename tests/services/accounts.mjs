@@ -1,6 +1,6 @@
 // Accounts kept in PostgreSQL. ACCOUNTS_CHANGE selects a build.
-import http from "node:http";
 import { createRequire } from "node:module";
+import { serve } from "./web.mjs";
 
 const require = createRequire(process.env.MODULES + "/");
 const pg = require("pg");
@@ -56,20 +56,4 @@ async function wrong() {
   }
 }
 
-async function answer(request) {
-  const name = request.url.slice(1);
-  if (request.method === "POST") {
-    const pieces = [];
-    for await (const piece of request) pieces.push(piece);
-    return put(name, Buffer.concat(pieces).toString());
-  }
-  return { all: every, wrong }[name]?.() ?? get(name);
-}
-
-const server = http.createServer(async (request, response) => {
-  const [status, said] = await answer(request).catch((error) => [500, { error: error.message }]);
-  const body = JSON.stringify(said);
-  response.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
-  response.end(body);
-});
-server.listen(Number(process.env.PORT), "127.0.0.1", () => console.error("accounts listens"));
+serve("accounts listens", (name) => ({ all: every, wrong })[name]?.() ?? get(name), put);

@@ -1,13 +1,11 @@
 """Accounts kept in PostgreSQL. ACCOUNTS_CHANGE selects a build."""
 
 import decimal
-import json
 import os
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 from psycopg_pool import ConnectionPool
+from web import serve
 
 CHANGE = os.environ.get("ACCOUNTS_CHANGE", "none")
 SIZE = 1 if CHANGE == "small-pool" else 3
@@ -82,41 +80,16 @@ def wrong():
         return 409, {"error": error.diag.message_detail, "constraint": error.diag.constraint_name}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        name = self.path.strip("/")
-        own = {"all": every, "load": load, "wrong": wrong}.get(name, lambda: get(name))
-        try:
-            self.answer(*own())
-        except psycopg.Error as error:
-            self.answer(500, {"error": str(error)})
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        try:
-            self.answer(*put(self.path.strip("/"), body))
-        except psycopg.Error as error:
-            self.answer(500, {"error": str(error)})
-
-    def answer(self, status, said):
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def told(work, *given):
+    try:
+        return work(*given)
+    except psycopg.Error as error:
+        return 500, {"error": str(error)}
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
+def find(name):
+    return told({"all": every, "load": load, "wrong": wrong}.get(name, lambda: get(name)))
 
 
 store.wait()
-server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
-print("accounts listens", file=sys.stderr, flush=True)
-server.serve_forever()
+serve("accounts listens", find, lambda name, body: told(put, name, body))

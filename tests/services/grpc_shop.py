@@ -4,16 +4,15 @@ Environment: PORT, SHOP_ENTRY (`grpc` for entries by gRPC, else they come by HTT
 (where the stock is behind TLS), and SHOP_CHANGE, the name of what the new build does differently.
 """
 
-import json
 import os
 import queue
 import sys
 import threading
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 from stock import fields, number, text
+from web import serve
 
 CHANGE = os.environ.get("SHOP_CHANGE", "none")
 STOCK = os.environ["STOCK"]
@@ -72,39 +71,17 @@ def watch(ids):
     return items + [told(message) for message in answers]
 
 
-class Entry(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.answer()
-
-    def do_POST(self):
-        self.answer()
-
-    def answer(self):
-        path = self.path.strip("/").split("/")
-        ids = [int(id) for id in path[1].split(",")] if len(path) > 1 else []
-        try:
-            if path[0] == "health":
-                said = {"ok": True}
-            elif path[0] == "items":
-                said = one(ids[0]) if ids else all_items()
-            elif path[0] == "reserve":
-                said = reserve(ids)
-            else:
-                said = watch(ids)
-            status = 200
-        except grpc.RpcError as error:
-            status, said = 502, {"code": error.code().name, "details": error.details()}
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def entry(path, _body=None):
+    kind, *numbers = path.split("/")
+    ids = [int(id) for id in numbers[0].split(",")] if numbers else []
+    try:
+        if kind == "health":
+            return 200, {"ok": True}
+        if kind == "items":
+            return 200, one(ids[0]) if ids else all_items()
+        return 200, reserve(ids) if kind == "reserve" else watch(ids)
+    except grpc.RpcError as error:
+        return 502, {"code": error.code().name, "details": error.details()}
 
 
 def price(request, context):
@@ -135,17 +112,14 @@ METHODS = {
 
 
 def main():
-    address = ("127.0.0.1", int(os.environ["PORT"]))
-    if os.environ.get("SHOP_ENTRY") == "grpc":
-        server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Shop", METHODS),))
-        server.add_insecure_port("%s:%d" % address)
-        server.start()
-        print("shop listens", file=sys.stderr, flush=True)
-        threading.Event().wait()
-    entries = ThreadingHTTPServer(address, Entry)
+    if os.environ.get("SHOP_ENTRY") != "grpc":
+        serve("shop listens", entry, entry)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Shop", METHODS),))
+    server.add_insecure_port("127.0.0.1:" + os.environ["PORT"])
+    server.start()
     print("shop listens", file=sys.stderr, flush=True)
-    entries.serve_forever()
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 import json
 import os
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import redis
+from web import serve
 
 CHANGE = os.environ.get("KEEP_CHANGE", "none")
 POOL = 1 if CHANGE == "small-pool" else 20
@@ -58,33 +57,8 @@ def wrong():
         return 409, {"error": str(error)}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        name = self.path.strip("/")
-        self.answer(*{"all": every, "wrong": wrong}.get(name, lambda: get(name))())
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.answer(*put(self.path.strip("/"), body))
-
-    def answer(self, status, said):
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def find(name):
+    return {"all": every, "wrong": wrong}.get(name, lambda: get(name))()
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
-server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
-print("keep listens", file=sys.stderr, flush=True)
-server.serve_forever()
+serve("keep listens", find, put)

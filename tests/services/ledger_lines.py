@@ -3,13 +3,13 @@
 The protocol: `ADD name amount`, answered `OK sum`; `SUM name`, answered `OK sum`; `BYE`, answered `BYE`. With GREET=1 the server says
 `LEDGER 1 READY` first, and a client waits for it. LEDGER_CHANGE selects a build of the service."""
 
-import json
 import os
 import socket
 import socketserver
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from web import serve
 
 CHANGE = os.environ.get("LEDGER_CHANGE", "none")
 GREETS = os.environ.get("GREET") == "1"
@@ -54,48 +54,29 @@ class Connection:
         self.socket.close()
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        name = self.path.strip("/")
-        amount = int(self.rfile.read(int(self.headers["Content-Length"])))
-        try:
-            self.answer(201, self.add(name, amount))
-        except OSError as error:
-            self.answer(502, {"error": str(error)})
-
-    def add(self, name, amount):
-        connection = Connection()
-        if CHANGE == "other-byte":
-            amount += 1
-        connection.ask(f"ADD {name} {amount}")
-        total = 0 if CHANGE == "dropped-line" else int(connection.ask(f"SUM {name}"))
-        connection.close()
-        if CHANGE != "dropped-call":
-            audit = Connection()
-            audit.ask("ADD audit 1")
-            audit.close()
-        if CHANGE == "extra-call":
-            more = Connection()
-            more.ask("SUM audit")
-            more.close()
-        return {"name": name, "sum": total}
-
-    def answer(self, status, said):
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def add(name, amount):
+    connection = Connection()
+    if CHANGE == "other-byte":
+        amount += 1
+    connection.ask(f"ADD {name} {amount}")
+    total = 0 if CHANGE == "dropped-line" else int(connection.ask(f"SUM {name}"))
+    connection.close()
+    if CHANGE != "dropped-call":
+        audit = Connection()
+        audit.ask("ADD audit 1")
+        audit.close()
+    if CHANGE == "extra-call":
+        more = Connection()
+        more.ask("SUM audit")
+        more.close()
+    return {"name": name, "sum": total}
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
+def post(name, body):
+    try:
+        return 201, add(name, int(body))
+    except OSError as error:
+        return 502, {"error": str(error)}
 
 
 class LedgerServer(socketserver.ThreadingTCPServer):
@@ -103,8 +84,8 @@ class LedgerServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-handler, kind = (Ledger, LedgerServer) if sys.argv[1] == "server" else (Handler, Server)
-host = os.environ.get("LISTEN", "127.0.0.1")
-with kind((host, PORT), handler) as server:
-    print("ledger listens", file=sys.stderr, flush=True)
-    server.serve_forever()
+if sys.argv[1] == "server":
+    with LedgerServer((os.environ.get("LISTEN", "127.0.0.1"), PORT), Ledger) as server:
+        print("ledger listens", file=sys.stderr, flush=True)
+        server.serve_forever()
+serve("ledger listens", post=post)

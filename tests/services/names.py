@@ -5,8 +5,8 @@ import json
 import os
 import socket
 import struct
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from web import serve
 
 CHANGE = os.environ.get("NAMES_CHANGE", "none")
 CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN"}
@@ -68,33 +68,14 @@ def first():
     return cache({"other-name": "third.internal", "swapped": "second.internal"}.get(CHANGE, "cache.internal"), "tea")
 
 
-ROUTES = {"/first": first, "/second": lambda: cache("second.internal", "tea"), "/web": web, "/names": names}
+ROUTES = {"first": first, "second": lambda: cache("second.internal", "tea"), "web": web, "names": names}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        try:
-            self.answer(200, ROUTES[self.path]())
-        except OSError as error:
-            self.answer(502, str(error))
-
-    def answer(self, status, said):
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def find(name):
+    try:
+        return 200, ROUTES[name]()
+    except OSError as error:
+        return 502, str(error)
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
-print("names listen", file=sys.stderr, flush=True)
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+serve("names listen", find)

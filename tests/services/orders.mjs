@@ -1,6 +1,6 @@
 // Orders kept in MySQL, by prepared statements. ORDERS_CHANGE selects a build.
-import http from "node:http";
 import { createRequire } from "node:module";
+import { serve } from "./web.mjs";
 
 const require = createRequire(process.env.MODULES + "/");
 const mysql = require("mysql2/promise");
@@ -47,20 +47,4 @@ async function wrong() {
   }
 }
 
-async function answer(request) {
-  const name = request.url.slice(1);
-  if (request.method === "POST") {
-    const pieces = [];
-    for await (const piece of request) pieces.push(piece);
-    return put(name, Number(Buffer.concat(pieces).toString()));
-  }
-  return name === "wrong" ? wrong() : get(name);
-}
-
-const server = http.createServer(async (request, response) => {
-  const [status, said] = await answer(request).catch((error) => [500, { error: String(error) }]);
-  const body = JSON.stringify(said);
-  response.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
-  response.end(body);
-});
-server.listen(Number(process.env.PORT), "127.0.0.1", () => console.error("orders listen"));
+serve("orders listen", (name) => (name === "wrong" ? wrong() : get(name)), (name, body) => put(name, Number(body)));

@@ -1,12 +1,10 @@
 """Orders kept in MySQL, as text. ORDERS_CHANGE selects a build."""
 
-import json
 import os
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 
 import pymysql
+from web import serve
 
 CHANGE = os.environ.get("ORDERS_CHANGE", "none")
 KEPT = 1 if CHANGE == "small-pool" else 8
@@ -73,32 +71,4 @@ def wrong():
     return with_connection(work)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        name = self.path.strip("/")
-        self.answer(*(wrong() if name == "wrong" else get(name)))
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.answer(*put(self.path.strip("/"), int(body)))
-
-    def answer(self, status, said):
-        body = json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
-print("orders listen", file=sys.stderr, flush=True)
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+serve("orders listen", lambda name: wrong() if name == "wrong" else get(name), lambda name, body: put(name, int(body)))

@@ -1,4 +1,4 @@
-"""What psql prints for the commands in a request's body, run for each request."""
+"""What a command line client, which the arguments are, prints for the commands in a request's body. It is run for each request."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         commands = self.rfile.read(int(self.headers["Content-Length"]))
-        printed = subprocess.run(["psql", "-X", os.environ["STORE"]], input=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        printed = subprocess.run(sys.argv[1:], input=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.send_response(200)
         self.send_header("Content-Length", str(len(printed.stdout)))
         self.end_headers()

@@ -186,8 +186,13 @@ fn command_line() {
         return;
     }
     let server = Server::start();
-    let command = vec!["python3".to_owned(), source("monitor.py")];
-    let service = Service::new(command, "MONITOR_CHANGE", "monitor listens").with("STORE", server.address());
+    let terminal = source("terminal.py");
+    let (host, port) = ("--host=127.0.0.1", format!("--port={}", server.port));
+    let client =
+        ["python3", &terminal, "mariadb", "--no-defaults", "--force", "--table", "--unbuffered", "--auto-rehash"];
+    let login = ["--show-warnings", "--local-infile", host, &port, "--user=app", "--password=secret", "shop"];
+    let command = client.into_iter().chain(login).map(str::to_owned).collect();
+    let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens");
     service.record("ebpf", |client| {
         let printed = client.post("/", SESSION).response;
         let printed = String::from_utf8_lossy(&printed);

@@ -215,8 +215,8 @@ fn psql() {
         return;
     }
     let server = Server::start();
-    let command = vec!["python3".to_owned(), source("terminal.py")];
-    let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens").with("STORE", server.url());
+    let command = ["python3", &source("terminal.py"), "psql", "-X", &server.url()].map(str::to_owned).to_vec();
+    let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens");
     service.record("ebpf", |client| {
         let printed = client.post("/", SESSION).response;
         let printed = String::from_utf8_lossy(&printed);

@@ -7,7 +7,7 @@ use regress_cassettes::diff::{self, Difference, Lens};
 use crate::{
     bound::{Attempt, Bindings, Moment},
     journal::Rung,
-    library::{self, Library, Shelf},
+    library::{Library, Shelf},
 };
 
 use super::Asked;
@@ -29,7 +29,7 @@ impl Against<'_> {
     /// the one were taken for the other. `None` where that has no request.
     pub(crate) fn differences(&self, number: usize, asked: &Asked<'_>) -> Option<(Vec<Difference>, Bindings)> {
         let exchange = &self.shelf.cassette.downstream[number];
-        let recorded = library::asked(exchange)?;
+        let recorded = exchange.asked()?;
         let mut lens = Lens::exact();
         if self.rung >= Rung::Noise {
             lens.rules = self.shelf.rules(self.library, &asked.name, asked.request);

@@ -5,7 +5,7 @@ use regress_protocols::Request;
 use crate::{
     bound::{self, Bindings},
     journal::{HitScope, MissReason, NearMiss},
-    library::{self, canonical},
+    library::canonical,
 };
 use regress_cassettes::{
     Address, CassetteId, Exchange,
@@ -50,7 +50,7 @@ pub(crate) fn explain(
             let same_protocol = |found: Request<'_>| found.protocol() == asked.request.protocol();
             // Another version of HTTP never answers, and comes near all the same.
             let comes_near = |found: &Request<'_>| same_protocol(*found) || (is_http && found.http().is_some());
-            let Some(request) = library::asked(exchange).filter(comes_near) else { continue };
+            let Some(request) = exchange.asked().filter(comes_near) else { continue };
             let recorded = request.operation();
             let same_downstream = asked.is_for(exchange);
             let same_operation = same_protocol(request) && bound::is_same_operation(&recorded, &operation);

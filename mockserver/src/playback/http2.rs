@@ -27,7 +27,7 @@ use tokio::{
 
 use super::{Ending, LINGER, early};
 use crate::{
-    miss,
+    flow, miss,
     mock::{Begin, HitScope, Place, Recorded, Reply, Shared},
 };
 
@@ -230,7 +230,7 @@ impl Sender {
             }
             self.sent += size as u64;
             let content = self.rest.split_to(size.min(self.rest.len()));
-            if write(sending, content, ends && self.frames.is_empty()).await.is_none() {
+            if flow::send(sending, content, ends && self.frames.is_empty()).await.is_none() {
                 self.sending = None;
             }
         }
@@ -258,21 +258,6 @@ impl Sender {
             self.sending = None;
         }
     }
-}
-
-/// Sends content as the client has room for it.
-async fn write(sending: &mut SendStream<Bytes>, mut content: Bytes, ends: bool) -> Option<()> {
-    while !content.is_empty() {
-        sending.reserve_capacity(content.len());
-        let room = poll_fn(|context| sending.poll_capacity(context)).await?.ok()?;
-        let piece = content.split_to(room.min(content.len()));
-        let is_last = content.is_empty();
-        sending.send_data(piece, ends && is_last).ok()?;
-        if is_last {
-            return Some(());
-        }
-    }
-    sending.send_data(content, ends).ok()
 }
 
 /// A request being received.

@@ -3,9 +3,11 @@
 
 #![no_main]
 
+mod exchanges;
+
 use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
-    Limits, PairEvent, Side,
+    Limits, Side,
     http2::{PREFACE, Pairer},
 };
 
@@ -34,17 +36,5 @@ fuzz_target!(|input: &[u8]| {
         0 => pairer.stop(mark),
         _ => pairer.closed(mark),
     }
-    let (mut began, mut done) = (0, Vec::new());
-    while let Some(event) = pairer.next() {
-        match event {
-            PairEvent::RequestBegan { number, .. } => {
-                assert_eq!(number, began);
-                began += 1;
-            }
-            PairEvent::Done(paired) => done.push(paired.number),
-            _ => {}
-        }
-    }
-    done.sort_unstable();
-    assert!(done.iter().copied().eq(0..began));
+    exchanges::each_is_done_once(|| pairer.next());
 });

@@ -4,11 +4,13 @@
 
 #![no_main]
 
+mod exchanges;
+
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
-    PairEvent, Side, Value,
+    Side, Value,
     wire::{Fifo, Handshakes, Protocol, Server, Step},
 };
 
@@ -43,20 +45,12 @@ fuzz_target!(|input: &[u8]| {
             _ => fifo.finished(mark, side),
         }
     }
-    if end & 1 == 0 { fifo.stop(mark) } else { fifo.closed(mark) }
-    let (mut began, mut done) = (0, Vec::new());
-    while let Some(event) = fifo.next() {
-        match event {
-            PairEvent::RequestBegan { number, .. } => {
-                assert_eq!(number, began);
-                began += 1;
-            }
-            PairEvent::Done(paired) => done.push(paired.number),
-            _ => {}
-        }
+    if end & 1 == 0 {
+        fifo.stop(mark)
+    } else {
+        fifo.closed(mark)
     }
-    done.sort_unstable();
-    assert!(done.iter().copied().eq(0..began));
+    exchanges::each_is_done_once(|| fifo.next());
 });
 
 fn answered(server: &mut dyn Server, bytes: &[u8]) -> Vec<u8> {

@@ -3,16 +3,15 @@
 use super::{message, pair};
 use crate::{
     Value,
-    wire::{Server, Step},
+    wire::{Cut, Inbox, Server, Step, Unreadable},
 };
 
 /// A server that answers one question after the other.
 #[derive(Debug, Default)]
 pub struct Player {
-    said: Vec<u8>,
+    said: Inbox,
     /// The query that is being judged.
     query: Vec<u8>,
-    broken: bool,
 }
 
 impl Player {
@@ -27,14 +26,8 @@ impl Player {
 }
 
 impl Server for Player {
-    fn greeting(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
     fn hear(&mut self, said: &[u8]) {
-        if !self.broken {
-            self.said.extend_from_slice(said);
-        }
+        self.said.push(said);
     }
 
     fn is_idle(&self) -> bool {
@@ -42,17 +35,20 @@ impl Server for Player {
     }
 
     fn step(&mut self) -> Option<Step> {
-        if self.broken {
-            return None;
-        }
-        let query = pair::message(&self.said).ok()?.to_vec();
-        self.said.drain(..2 + query.len());
-        let Some(asked) = message::question(&query) else {
-            self.broken = true;
-            return Some(Step::Garbage);
+        let cut = |said: &[u8]| match pair::message(said) {
+            Err(wanted) => Ok(Cut::Partial(wanted)),
+            Ok(query) => {
+                let asked = message::question(query).ok_or(Unreadable::Garbage)?;
+                Ok(Cut::Whole(2 + query.len(), (query.to_vec(), asked)))
+            }
         };
-        self.query = query;
-        Some(Step::Judge(asked))
+        Some(match self.said.take(cut)? {
+            Ok((query, asked)) => {
+                self.query = query;
+                Step::Judge(asked)
+            }
+            Err(_) => Step::Garbage,
+        })
     }
 
     fn answer(&mut self, _request: &Value, response: &Value) -> Vec<u8> {

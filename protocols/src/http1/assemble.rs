@@ -111,7 +111,7 @@ impl Assembler {
             place: Place::Lead,
             failed: None,
             offset: 0,
-            message: blank(),
+            message: Message::blank(),
             lead: BytesMut::new(),
             body: BytesMut::new(),
             line: BytesMut::new(),
@@ -222,7 +222,7 @@ impl Assembler {
     }
 
     fn take(&mut self, truncated: Option<Bytes>) -> Message {
-        let mut message = mem::replace(&mut self.message, blank());
+        let mut message = mem::replace(&mut self.message, Message::blank());
         message.lead = mem::take(&mut self.lead).freeze();
         message.body = mem::take(&mut self.body).freeze();
         message.truncated = truncated.or(self.missing.map(|_| Bytes::new()));
@@ -454,16 +454,4 @@ fn text_of(line: &[u8]) -> &[u8] {
 fn line_of(line: Bytes) -> Line {
     let length = if line.ends_with(b"\r\n") { line.len() - 2 } else { line.len() };
     Line(line.slice(..length))
-}
-
-fn blank() -> Message {
-    Message {
-        lead: Bytes::new(),
-        start: Line::default(),
-        headers: Vec::new(),
-        end: Line::default(),
-        body: Bytes::new(),
-        framing: Framing::Empty,
-        truncated: None,
-    }
 }

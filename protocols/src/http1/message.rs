@@ -89,6 +89,19 @@ impl Line {
 }
 
 impl Message {
+    /// One of which nothing is known.
+    pub(crate) fn blank() -> Message {
+        Message {
+            lead: Bytes::new(),
+            start: Line::default(),
+            headers: Vec::new(),
+            end: Line::default(),
+            body: Bytes::new(),
+            framing: Framing::Empty,
+            truncated: None,
+        }
+    }
+
     /// Exactly the bytes that the message was parsed from.
     pub fn wire(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(256 + self.body.len());

@@ -28,7 +28,7 @@ fn compose(start: String, headers: &[(&str, &str)], body: Bytes, trailers: &[(&s
     let lines = |fields: &[(&str, &str)]| -> Vec<Line> {
         fields.iter().map(|(name, value)| Line::new(format!("{name}: {value}"))).collect()
     };
-    let mut message = blank();
+    let mut message = Message::blank();
     message.start = Line::new(start);
     message.headers = lines(headers);
     message.framing = match (body.is_empty(), trailers.is_empty()) {
@@ -68,19 +68,6 @@ pub fn with_body(
     head
 }
 
-/// A message of which nothing is known.
-pub(super) fn blank() -> Message {
-    Message {
-        lead: Bytes::new(),
-        start: Line::default(),
-        headers: Vec::new(),
-        end: Line::default(),
-        body: Bytes::new(),
-        framing: Framing::Empty,
-        truncated: None,
-    }
-}
-
 /// The chunk that a DATA frame with so many bytes of content is.
 fn chunk(size: u64) -> Chunk {
     Chunk { line: Line::new(format!("{size:x}")), size }
@@ -99,7 +86,7 @@ pub(super) fn request_head(fields: &[Field]) -> Head {
     });
     let [method, _, authority, path] = pseudo;
     let target = if method.is_some_and(|method| &method[..] == b"CONNECT") { path.or(authority) } else { path };
-    let mut message = blank();
+    let mut message = Message::blank();
     message.headers.extend(authority.map(|authority| line(b"host", authority)));
     message.headers.extend(headers);
     if let (Some(method), Some(target)) = (method, target) {
@@ -116,7 +103,7 @@ pub(super) fn request_head(fields: &[Field]) -> Head {
 pub(super) fn response_head(fields: &[Field]) -> Head {
     let mut status = None::<&Bytes>;
     let (headers, mut is_whole) = split(fields, |name, value| name == b":status" && status.replace(value).is_none());
-    let mut message = blank();
+    let mut message = Message::blank();
     message.headers = headers;
     if let Some(status) = status {
         message.start = Line::new([b"HTTP/2 ", &status[..]].concat());

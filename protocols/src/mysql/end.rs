@@ -29,7 +29,7 @@ pub(super) struct End {
     pub(super) status: u16,
     warnings: u16,
     info: Vec<u8>,
-    /// What changed of the session.
+    /// What changed of the connection's state.
     session: Vec<Value>,
 }
 
@@ -54,7 +54,7 @@ impl End {
         Some(End { info: reader.rest().to_vec(), ..end })
     }
 
-    /// Reads what follows if the session is tracked.
+    /// Reads what follows if changes of state are tracked (`CLIENT_SESSION_TRACK`).
     fn tracked(mut self, mut reader: Reader<'_>) -> Option<End> {
         if reader.0.is_empty() {
             return Some(self);
@@ -102,7 +102,7 @@ impl End {
         End { status, ..End::default() }
     }
 
-    /// That with this status something changed of the session, each as it is shown.
+    /// That with this status something changed of the state, each as it is shown.
     pub(super) fn with_changes(status: u16, changes: Vec<Value>) -> End {
         End { status, session: changes, ..End::default() }
     }

@@ -48,7 +48,7 @@ pub(super) enum Kind {
 pub(super) struct Formats {
     /// Nothing ends definitions, and rows are ended by what says that something is done.
     pub(super) deprecate_eof: Option<bool>,
-    /// What says that something is done says what changed of the session.
+    /// What says that something is done says what changed of the connection's state.
     pub(super) session_track: Option<bool>,
 }
 

@@ -31,7 +31,7 @@ const NO_SETTINGS: &[&str] = &[
 pub(super) enum Setting {
     /// It chooses the default schema.
     Schema(String),
-    /// It sets variables of the session.
+    /// It sets variables of the connection.
     Set {
         /// What it sets autocommit to.
         autocommit: Option<bool>,
@@ -153,7 +153,7 @@ fn sets(words: &[String]) -> Option<Setting> {
     (!first).then_some(Setting::Set { autocommit, charset })
 }
 
-/// The name of a variable of the session, in lower case. `None` for one of the user or of the whole server.
+/// The name of a variable of the connection, in lower case. `None` for one of the user or of the whole server.
 fn variable(words: &[String]) -> Option<String> {
     let words: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -4,8 +4,6 @@ mod tell;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::{Buf, BytesMut};
-
 use self::tell::{Status, Teller};
 use super::{
     column::Column,
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     Value,
-    wire::{Ask, Cut, Handshakes, Heard, Server, Step},
+    wire::{Ask, Handshakes, Heard, Inbox, Server, Step},
 };
 
 /// What a server tells of itself where nothing is recorded.
@@ -56,13 +54,10 @@ const REFUSED: &str = "58000";
 pub struct Player {
     session: Session,
     handshakes: Arc<Handshakes>,
-    said: BytesMut,
-    /// Fewer bytes than these are not looked at again.
-    wanted: usize,
+    said: Inbox,
     /// What was asked and not answered.
     asked: Vec<Asked>,
     teller: Teller,
-    broken: bool,
     steps: VecDeque<Step>,
 }
 
@@ -73,10 +68,8 @@ impl Player {
             session: Session::default(),
             teller: Teller::new(Arc::clone(&handshakes)),
             handshakes,
-            said: BytesMut::new(),
-            wanted: 0,
+            said: Inbox::default(),
             asked: Vec::new(),
-            broken: false,
             steps: VecDeque::new(),
         }
     }
@@ -240,14 +233,8 @@ fn database(request: &Value) -> Option<&Value> {
 }
 
 impl Server for Player {
-    fn greeting(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
     fn hear(&mut self, said: &[u8]) {
-        if !self.broken {
-            self.said.extend_from_slice(said);
-        }
+        self.said.push(said);
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -255,32 +242,25 @@ impl Server for Player {
             if let Some(step) = self.steps.pop_front() {
                 return Some(step);
             }
-            if self.broken || self.said.is_empty() || self.said.len() < self.wanted {
-                return None;
-            }
-            match self.session.cut(&self.said) {
-                Ok(Cut::Partial(wanted)) => self.wanted = wanted,
-                Ok(Cut::Whole(count, unit)) => {
-                    self.said.advance(count);
-                    self.wanted = 0;
-                    self.asked.extend(unit.steps);
-                    if let Heard::Request(ask) = unit.heard {
-                        self.decide(ask);
-                    }
-                    match unit.end {
-                        End::Open => {}
-                        End::Flush if self.asked.is_empty() => {}
-                        End::Flush => {
-                            let said = self.tell(&Value::map([]));
-                            self.steps.push_back(Step::Say(said));
-                        }
-                        End::Farewell => self.steps.push_back(Step::Close),
-                    }
-                }
+            let unit = match self.said.take(|said| self.session.cut(said))? {
+                Ok(unit) => unit,
                 Err(_) => {
-                    self.broken = true;
                     self.steps.push_back(Step::Garbage);
+                    continue;
                 }
+            };
+            self.asked.extend(unit.steps);
+            if let Heard::Request(ask) = unit.heard {
+                self.decide(ask);
+            }
+            match unit.end {
+                End::Open => {}
+                End::Flush if self.asked.is_empty() => {}
+                End::Flush => {
+                    let said = self.tell(&Value::map([]));
+                    self.steps.push_back(Step::Say(said));
+                }
+                End::Farewell => self.steps.push_back(Step::Close),
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Value,
-    wire::{Ask, Cut, Dialect, Heard, Server, Step},
+    wire::{Ask, Dialect, Heard, Inbox, Server, Step},
 };
 
 /// What `HELLO` tells where nothing else is known.
@@ -20,14 +20,11 @@ const VERSION: &str = "7.4.0";
 #[derive(Debug, Default)]
 pub struct Player {
     requests: Conversation,
-    said: Vec<u8>,
-    /// Fewer bytes than these are not looked at again.
-    wanted: usize,
+    said: Inbox,
     /// What the recorded server told to `HELLO`.
     hello: Option<Value>,
     resp3: bool,
     subscribed: bool,
-    broken: bool,
     steps: VecDeque<Step>,
 }
 
@@ -117,14 +114,8 @@ impl Player {
 }
 
 impl Server for Player {
-    fn greeting(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
     fn hear(&mut self, said: &[u8]) {
-        if !self.broken {
-            self.said.extend_from_slice(said);
-        }
+        self.said.push(said);
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -132,22 +123,10 @@ impl Server for Player {
             if let Some(step) = self.steps.pop_front() {
                 return Some(step);
             }
-            if self.broken || self.said.is_empty() || self.said.len() < self.wanted {
-                return None;
-            }
-            match self.requests.client(&self.said) {
-                Ok(Cut::Partial(wanted)) => self.wanted = wanted,
-                Ok(Cut::Whole(count, heard)) => {
-                    self.said.drain(..count);
-                    self.wanted = 0;
-                    if let Heard::Request(ask) = heard {
-                        self.decide(ask);
-                    }
-                }
-                Err(_) => {
-                    self.broken = true;
-                    self.steps.push_back(Step::Garbage);
-                }
+            match self.said.take(|said| self.requests.client(said))? {
+                Ok(Heard::Request(ask)) => self.decide(ask),
+                Ok(Heard::Part | Heard::Aside) => {}
+                Err(_) => self.steps.push_back(Step::Garbage),
             }
         }
     }

@@ -8,11 +8,13 @@
 mod dialect;
 mod fifo;
 mod handshakes;
+mod inbox;
 mod server;
 
 pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
 pub use fifo::Fifo;
 pub use handshakes::Handshakes;
+pub use inbox::Inbox;
 pub use server::{Server, Step};
 
 use std::sync::Arc;

@@ -25,7 +25,9 @@ pub enum Step {
 /// recorded responses. It never panics, whatever a client says, and keeps a bounded multiple of that.
 pub trait Server: Debug + Send {
     /// What it says before the client does; empty in most protocols.
-    fn greeting(&mut self) -> Vec<u8>;
+    fn greeting(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// Takes in what the client said.
     fn hear(&mut self, said: &[u8]);

@@ -114,7 +114,8 @@ impl Pipeline {
         for end in [socket, other] {
             let Some(connection) = self.connections.get_mut(&end) else { continue };
             connection.internal = Some(client);
-            let is_hop = (connection.is_understood() || connection.is_cut()) && end == client;
+            let is_hop =
+                (connection.is_understood() || connection.is_cut()) && !connection.is_no_hop() && end == client;
             self.correlator.fact(now, Fact::JoinedIdle { connection: end });
             if is_hop {
                 self.call_is_hop(end)
@@ -184,7 +185,7 @@ impl Pipeline {
     /// Take what the bytes of a connection within the service say.
     pub(super) fn hop(&mut self, now: Moment, socket: SocketId) {
         while let Some(connection) = self.connections.get_mut(&socket) {
-            if connection.is_opaque() && !connection.is_cut() {
+            if connection.is_no_hop() {
                 return self.drop_parts(now, socket);
             }
             let Some(client) = connection.internal else { return };

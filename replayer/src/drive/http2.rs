@@ -16,6 +16,8 @@ use tokio::{
     time::timeout,
 };
 
+use regress_mockserver::flow;
+
 use crate::judge::{End, Seen};
 
 /// How much the service may send ahead: all of it is kept anyway.
@@ -117,7 +119,7 @@ async fn send(mut sending: SendStream<Bytes>, request: &Message, is_bare: bool) 
     let mut rest = request.body.clone();
     for (index, size) in frames.into_iter().enumerate() {
         let content = rest.split_to(size.min(rest.len()));
-        if write(&mut sending, content, ends && index == last).await.is_none() {
+        if flow::send(&mut sending, content, ends && index == last).await.is_none() {
             return;
         }
     }
@@ -126,21 +128,6 @@ async fn send(mut sending: SendStream<Bytes>, request: &Message, is_bare: bool) 
         _ if !request.is_complete() => sending.send_reset(Reason::CANCEL),
         _ => {}
     }
-}
-
-/// Sends content as the service has room for it.
-async fn write(sending: &mut SendStream<Bytes>, mut content: Bytes, ends: bool) -> Option<()> {
-    while !content.is_empty() {
-        sending.reserve_capacity(content.len());
-        let room = poll_fn(|context| sending.poll_capacity(context)).await?.ok()?;
-        let piece = content.split_to(room.min(content.len()));
-        let is_last = content.is_empty();
-        sending.send_data(piece, ends && is_last).ok()?;
-        if is_last {
-            return Some(());
-        }
-    }
-    sending.send_data(content, ends).ok()
 }
 
 fn end(error: h2::Error) -> End {

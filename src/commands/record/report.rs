@@ -56,7 +56,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
             summary.unix_not_http,
             "Unix connection was",
             "Unix connections were",
-            "not HTTP/1, a socketpair, or to the host's own services (docs/recording.md)",
+            "in no protocol that is read, a socketpair, or to the host's own services (docs/recording.md)",
         ),
     ];
     for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {

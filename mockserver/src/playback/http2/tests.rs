@@ -105,7 +105,7 @@ async fn large_bodies_go_through_small_windows() {
         let service = Service::with(vec![answered(grpc("Take", large), said(large))]).await;
         let mut client = Client::of(&service).await;
         let (response, mut sending) = client.begin(&grpc("Take", large)).await;
-        assert!(write(&mut sending, Bytes::from(large), true).await.is_some());
+        assert!(crate::flow::send(&mut sending, Bytes::from(large), true).await.is_some());
         let mut body = response.await.unwrap().into_body();
         let mut received = 0;
         while let Some(data) = body.data().await {

@@ -130,7 +130,7 @@ impl Stream {
     pub fn unseen(open: Open, reason: Problem) -> Stream {
         let mut stream = Stream { is_unseen: true, ..Stream::new(open) };
         stream.open.problem(reason);
-        stream.request.head = Some(message::blank());
+        stream.request.head = Some(Message::blank());
         stream
     }
 
@@ -278,7 +278,7 @@ impl Stream {
             let cut = self
                 .request
                 .take(false)
-                .unwrap_or_else(|| Message { truncated: Some(Default::default()), ..message::blank() });
+                .unwrap_or_else(|| Message { truncated: Some(Default::default()), ..Message::blank() });
             self.open.request = Some(cut);
         }
         if self.open.response.is_none() {

@@ -96,6 +96,35 @@ fn what_services_say_to_each_other_at_length_is_not_kept() {
     assert_eq!((script.pipeline.under_way, script.pipeline.waiting), (0, 0));
 }
 
+/// A store that is recorded together with the service: what they say to each other is nobody's entry and nobody's call.
+#[test]
+fn other_protocols_between_recorded_processes_are_not_looked_into() {
+    let (asks, answers) = ("*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "$1\r\nx\r\n");
+    let mut script = Script::new();
+    for round in 0..3 {
+        let line = 100 * round;
+        script.accept(line).receive(5, line, &get("/cart")).connect(5, line + 1, "127.0.0.1:6379").send(
+            5,
+            line + 1,
+            asks,
+        );
+        let (local, peer) = (address("127.0.0.1:6379").into(), address(&format!("127.0.0.1:{}", 50_001 + line)).into());
+        let socket = SocketId(line + 2);
+        script.event(25, EventKind::Open { socket, role: Role::Server, local, peer, joined: false });
+        script.receive(25, line + 2, asks).send(25, line + 2, answers).receive(5, line + 1, answers);
+        script.call(5, line + 3, "/stock/1").send(5, line, OK);
+        script.close(5, line + 1, CloseCause::Closed).close(25, line + 2, CloseCause::Closed);
+    }
+    script.wait(600).stop();
+    let cassettes = script.cassettes();
+    assert_eq!((cassettes.len(), script.ambient().len(), script.doubts().len()), (3, 0, 0));
+    for cassette in cassettes {
+        assert_eq!(cassette.downstream.iter().map(target).collect::<Vec<_>>(), ["/stock/1"]);
+        assert!(!cassette.has_defects(), "{:?}", cassette.defects);
+    }
+    assert_eq!((script.pipeline.opaque(), script.pipeline.waiting, script.pipeline.under_way), (0, 0, 0));
+}
+
 #[test]
 fn fastcgi_to_a_service_that_is_not_recorded_is_opaque() {
     let mut script = Script::new();
