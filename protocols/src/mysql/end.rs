@@ -12,7 +12,7 @@ use crate::Value;
 pub(super) const EOF: usize = 5;
 /// A longer packet that begins like the end of rows is a row.
 const LONGEST_END: usize = 0xff_ffff;
-/// The entries of what changed of a session that are taken apart.
+/// The entries of what changed of a connection that are taken apart.
 const VARIABLE: u8 = 0;
 const SCHEMA: u8 = 1;
 
