@@ -24,6 +24,9 @@ const BUNDLE_VARIABLES: [&str; 7] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
+/// Variables that name a file of certificates to trust beside those that are built in, or in their place.
+const AUTHORITY_VARIABLES: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "PGSSLROOTCERT"];
+
 /// Makes the service trust our authority: files over those that it would read, and variables for runtimes with built-in
 /// certificates.
 pub(super) fn install(
@@ -56,13 +59,13 @@ pub(super) fn install(
         target
     };
     let (bundle, authority) = (inside(&files.bundle), inside(&files.authority));
-    env.retain(|(name, _)| name != "SSL_CERT_DIR" && name != "NODE_EXTRA_CA_CERTS" && !is_bundle_variable(name));
+    env.retain(|(name, _)| name != "SSL_CERT_DIR" && !is_ours(name));
     env.extend(BUNDLE_VARIABLES.map(|name| (name.into(), bundle.clone().into_os_string())));
-    env.push(("NODE_EXTRA_CA_CERTS".into(), authority.into_os_string()));
+    env.extend(AUTHORITY_VARIABLES.map(|name| (name.into(), authority.clone().into_os_string())));
 }
 
-fn is_bundle_variable(name: &OsStr) -> bool {
-    BUNDLE_VARIABLES.iter().any(|variable| name == *variable)
+fn is_ours(name: &OsStr) -> bool {
+    BUNDLE_VARIABLES.iter().chain(&AUTHORITY_VARIABLES).any(|variable| name == *variable)
 }
 
 /// Existing files, links resolved, each once.
@@ -198,5 +201,6 @@ mod tests {
         assert_eq!(value("PIP_CERT").len(), 1);
         assert!(Path::new(value("PIP_CERT")[0]).ends_with("bundle.pem"));
         assert!(Path::new(value("NODE_EXTRA_CA_CERTS")[0]).ends_with("ca.pem"));
+        assert!(Path::new(value("PGSSLROOTCERT")[0]).ends_with("ca.pem"));
     }
 }

@@ -82,7 +82,7 @@ impl Authority {
     }
 
     /// Accepts TLS for `destination`: the leaf is for the name in the client's hello (SNI), else for the address. HTTP/1.1
-    /// is agreed on, or where `http2` says so and the client wants it, HTTP/2 (RFC 7301).
+    /// is agreed on, or where `http2` says so and the client wants it, HTTP/2 (RFC 7301); PostgreSQL with its clients.
     ///
     /// # Panics
     /// Never: the protocol versions asked for are those of the cryptography provider.
@@ -97,7 +97,8 @@ impl Authority {
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(resolver));
             let first = http2.then(|| b"h2".to_vec());
-            config.alpn_protocols = first.into_iter().chain([b"http/1.1".to_vec()]).collect();
+            let others = [b"http/1.1".to_vec(), b"postgresql".to_vec()];
+            config.alpn_protocols = first.into_iter().chain(others).collect();
             TlsAcceptor::from(Arc::new(config))
         })
     }

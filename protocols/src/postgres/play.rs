@@ -104,7 +104,10 @@ impl Player {
                     self.handshakes.response(&value).and_then(|told| told.get("accepted")) == Some(&Value::Bool(true));
                 let secure = inside_tls && !gss;
                 self.asked.clear();
-                self.steps.push_back(if secure { Step::Secure(b"S".to_vec()) } else { Step::Say(b"N".to_vec()) });
+                self.steps.push_back(match secure {
+                    true => Step::Secure { say: b"S".to_vec(), heard: self.said.take_all() },
+                    false => Step::Say(b"N".to_vec()),
+                });
             }
             // Another database than any that was recorded: what it would answer is not known.
             [Asked::Startup] if !self.knows_database(&value) => {
