@@ -319,7 +319,11 @@ impl Binder {
 
     fn ciphertext(&mut self, socket: SocketId, event: Event, within: Option<ObjectId>) {
         if let Some(object) = within {
-            self.objects.entry(object).or_default().on_descriptor = true;
+            // Node.js tells the end of a handshake within the call that ends it, and what is written then is sent there.
+            let owed = self.secure(socket).and_then(|secure| secure.conversation.ledger(Direction::Sent));
+            let owed = owed.is_some_and(|ledger| ledger.is_waiting());
+            let known = self.objects.entry(object).or_default();
+            known.on_descriptor |= !owed && known.waiting.iter().all(|call| call.direction == Direction::Received);
             self.tie(object, socket);
         }
         let sequence = self.sequence;

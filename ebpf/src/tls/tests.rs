@@ -506,6 +506,27 @@ fn a_write_may_end_the_handshake() {
     assert_eq!(outcome.lost, []);
 }
 
+/// Node: whoever is told of the end of the handshake writes, and that is sent within the call that ended it.
+#[test]
+fn what_is_sent_within_a_call_may_have_been_written_before() {
+    let mut line = Line::new(1, Role::Client, 1, Style::Memory, Version::Tls13);
+    for length in [100, 50, 70] {
+        line.says(Direction::Sent, length, 16384);
+        line.says(Direction::Received, 300, 16384);
+    }
+    line.close();
+    let within = |seen: &Seen| match seen.clone() {
+        Seen::Event { event, .. } => Seen::Event { event, within: Some(line.object) },
+        other => other,
+    };
+    let [open, hello, answer, finished, tickets, request, rest @ ..] = &line.turns[..] else { panic!("many turns") };
+    let nested = vec![answer[0].clone(), request[0].clone(), within(&finished[0]), within(&request[1])];
+    let turns = [open, hello, &nested, tickets].into_iter().chain(rest);
+    let outcome = play(turns.flatten().cloned());
+    assert!(outcome.judge(&line));
+    assert_eq!(outcome.lost, []);
+}
+
 #[test]
 fn plain_connections_pass_at_once() {
     let mut binder = Binder::default();

@@ -337,7 +337,7 @@ impl Player {
 fn introduction(known: &Handshakes) -> (Greeting, bool) {
     let logins = || known.iter().filter(|(request, _)| key::is_login(request)).map(|(_, told)| told);
     let recorded = logins().find_map(|told| Greeting::of_value(told.get("server")?));
-    let tls = logins().any(|told| told.get("tls").is_some());
+    let tls = known.inside_tls() || logins().any(|told| told.get("tls").is_some());
     let default = || Greeting {
         version: VERSION.to_vec(),
         capabilities: 0xffff_ffff,

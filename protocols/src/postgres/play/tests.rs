@@ -85,6 +85,16 @@ fn everybody_is_let_in_as_the_recorded_server_did() {
 }
 
 #[test]
+fn a_server_that_was_joined_inside_tls_agrees_to_it() {
+    let mut handshakes = Handshakes::default();
+    handshakes.learn_tls();
+    let mut player = Player::new(Arc::new(handshakes));
+    assert_eq!(said(&step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x30")), b"N");
+    let secure = Step::Secure { say: b"S".to_vec(), heard: Vec::new() };
+    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f"), [secure]);
+}
+
+#[test]
 fn a_database_of_which_nothing_was_recorded_is_refused() {
     let of = |database: &str| {
         let pair = |name: &str, value: &str| Value::List(vec![Value::text(name), Value::text(value)]);
