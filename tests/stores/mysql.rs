@@ -36,10 +36,12 @@ impl Server {
         let user = if nix::unistd::geteuid().is_root() { "root" } else { "" };
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user", user]);
-        Process::start(install.arg(format!("--datadir={path}"))).finish().expect_code(0);
+        // A server that starts removes what others have in a folder for temporary tables.
+        let temporary = format!("--tmpdir={path}");
+        Process::start(install.args([&format!("--datadir={path}"), &temporary])).finish().expect_code(0);
         let mut command = Command::new("mariadbd");
         command.args(["--no-defaults", "--bind-address=127.0.0.1", "--user", user, &format!("--port={port}")]);
-        command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
+        command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", &temporary]);
         let authority = Authority::new();
         let file = |name| authority.file(name).display().to_string();
         command.args([format!("--ssl-cert={}", file("server.pem")), format!("--ssl-key={}", file("server.key"))]);
