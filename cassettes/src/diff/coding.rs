@@ -29,6 +29,13 @@ pub fn decoded_messages(message: &Message) -> Option<String> {
     open::grpc_shown(&message.body, &message.header_text("content-type")?)
 }
 
+/// Where each event of a stream ends (`text/event-stream`) or each value (a stream of JSON), in bytes of the body. `None` for
+/// other bodies, and for those with a content coding.
+pub fn event_ends(message: &Message) -> Option<Vec<usize>> {
+    let is_coded = message.header_values("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    if is_coded { None } else { open::ends(&message.body, &message.header_text("content-type")?) }
+}
+
 /// The body with all its content codings removed; `None` without a coding, or when that cannot be done.
 pub(super) fn decode(message: &Message) -> Option<Vec<u8>> {
     let codings = message.header_values("content-encoding").flat_map(|value| value.split(|byte| *byte == b','));
