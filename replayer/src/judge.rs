@@ -14,6 +14,7 @@ use crate::{
     pairing::{self, Pairing},
     rules::EntryRules,
     sides::{self, Sides},
+    stream,
 };
 
 /// What came back for an entry's request.
@@ -91,6 +92,9 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
         let ended = cassette.entry.as_ref().map(|entry| entry.ended);
         let lens = Lens { same: Some(&same), ..rules.response() };
         findings.extend(response_findings(http, ended, seen, &lens));
+        if let Seen::Response(response) = seen {
+            findings.extend(stream::held_back(cassette, response, &lens.rules).map(Finding::Response));
+        }
     }
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);

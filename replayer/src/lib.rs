@@ -4,7 +4,6 @@ mod alignment;
 mod drive;
 mod error;
 pub mod groups;
-mod json_edit;
 mod judge;
 mod kept;
 mod latency;
@@ -24,6 +23,7 @@ mod select;
 mod settings;
 mod sides;
 mod spot;
+mod stream;
 mod target;
 #[cfg(test)]
 mod testing;

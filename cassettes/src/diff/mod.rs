@@ -7,6 +7,7 @@
 mod align;
 mod coding;
 mod compare;
+pub mod edit;
 mod excerpt;
 mod found;
 mod headers;

@@ -1,6 +1,6 @@
 //! Server-sent events (WHATWG HTML section 9.2.6).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{has_too_many, text_at};
 use crate::diff::tree::Tree;
@@ -42,6 +42,39 @@ pub(super) fn ends(content: &[u8]) -> Option<Vec<usize>> {
         has_fields |= !text.is_empty() && !text.starts_with(':');
     }
     Some(ends)
+}
+
+/// Where each event that is finished stands, with the comments before it and the empty line behind it.
+pub(in crate::diff) fn spans(content: &[u8]) -> Option<Vec<Range<usize>>> {
+    let ends = ends(content)?;
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    Some(starts.zip(ends.iter().copied()).map(|(start, end)| start..end).collect())
+}
+
+/// A line of an event as written.
+pub(in crate::diff) struct EventLine<'a> {
+    /// The field's name; empty for a comment and for the empty line.
+    pub name: &'a str,
+    /// All of it, its line end included.
+    pub raw: &'a [u8],
+    /// Where in it the value stands.
+    pub value: Range<usize>,
+}
+
+/// The lines of an event.
+pub(in crate::diff) fn lines(content: &[u8]) -> Option<Vec<EventLine<'_>>> {
+    let mut at = 0;
+    let line = |Line { text, end }: Line<'_>| (text.len(), end);
+    let lengths: Vec<(usize, usize)> = Lines::of(content)?.map(line).collect();
+    let lines = lengths.into_iter().map(|(length, end)| {
+        let raw = &content[at..end];
+        at = end;
+        let text = std::str::from_utf8(&raw[..length]).ok()?;
+        let (name, value) = text.split_once(':').unwrap_or((text, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        Some(EventLine { name, raw, value: length - value.len()..length })
+    });
+    lines.collect()
 }
 
 /// The lines that are ended, in CRLF, LF or CR.

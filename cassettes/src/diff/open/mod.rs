@@ -20,8 +20,12 @@ use super::{
     view::raw,
 };
 
+pub(super) use events::{EventLine, lines as event_lines, spans as event_spans};
 pub(super) use grpc::shown as grpc_shown;
-pub(super) use parts::without_boundary;
+pub(super) use parts::{Part, boundary, split_parts, without_boundary};
+pub(super) use records::{Between, spans as record_spans};
+pub(super) use tokens::{decode as decode_base64, encode as encode_base64};
+pub(super) use xml::spans as xml_spans;
 
 /// The longest body that is opened up; a longer one is compared as bytes.
 const LONGEST: usize = 64 << 20;
@@ -209,7 +213,7 @@ fn has_too_many(separator: u8, content: &[u8]) -> bool {
     content.iter().filter(|byte| **byte == separator).count() >= MOST
 }
 
-fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
     match pair.iter().position(|byte| *byte == b'=') {
         Some(at) => (&pair[..at], Some(&pair[at + 1..])),
         None => (pair, None),
@@ -217,7 +221,7 @@ fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// `None` where a percent sign is not followed by two hexadecimal digits.
-fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {

@@ -1,6 +1,6 @@
 //! Streams of JSON values: one a line (NDJSON, JSON Lines), or each behind a record separator (RFC 7464).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{has_too_many, media_type_is, open_texts};
 use crate::diff::{json, tree::Tree};
@@ -23,7 +23,7 @@ const SEPARATOR: u8 = 0x1e;
 
 /// How the values of a stream are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Between {
+pub(in crate::diff) enum Between {
     /// By line feeds.
     Lines,
     /// By record separators.
@@ -32,7 +32,7 @@ pub(super) enum Between {
 
 impl Between {
     /// How a media type has it; `None` = it names no stream of JSON.
-    pub(super) fn named(content_type: &str) -> Option<Between> {
+    pub(in crate::diff) fn named(content_type: &str) -> Option<Between> {
         let is = |wanted: &&str| media_type_is(content_type, wanted);
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let suffix = media_type.rsplit(['/', '+']).next().unwrap_or_default();
@@ -40,7 +40,8 @@ impl Between {
             return Some(Between::Separators);
         }
         // Kubernetes names the events of a watch so.
-        let is_watch = || is(&"application/json") && content_type.split(';').skip(1).any(|p| p.trim() == "stream=watch");
+        let is_watch =
+            || is(&"application/json") && content_type.split(';').skip(1).any(|p| p.trim() == "stream=watch");
         (LINES.iter().any(|wanted| is(wanted)) || is_watch()).then_some(Between::Lines)
     }
 }
@@ -76,6 +77,15 @@ pub(super) fn read(content: &[u8], by: Between, depth: usize) -> Option<Tree<'_>
 /// Where each value that is ended ends, its line feed included.
 pub(super) fn ends(content: &[u8], by: Between) -> Option<Vec<usize>> {
     Some(pieces(content, by)?.filter(|piece| piece.is_ended).map(|piece| piece.end).collect())
+}
+
+/// Where each value stands, ended or not, without the line feed.
+pub(in crate::diff) fn spans(content: &[u8], by: Between) -> Option<Vec<Range<usize>>> {
+    let span = |piece: Piece<'_>| {
+        let start = piece.end - piece.text.len();
+        start..start + piece.text.trim_ascii_end().len()
+    };
+    Some(pieces(content, by)?.map(span).collect())
 }
 
 /// A text between two separators that is not empty.

@@ -255,10 +255,7 @@ fn events_come_go_and_move() {
     assert_eq!(told(&[1, 3], &[1, 2, 3]), [format!("body/1 Added - -> {}", shown(2))]);
     assert_eq!(told(&[1, 2, 3, 4], &[2, 3, 1, 4]), [format!("body/0 Moved at 0: {0} -> at 2: {0}", shown(1))]);
     let other = of(&[1, 2, 3]).replace("{\"price\":2}", "{\"price\":5}");
-    assert_eq!(
-        told_of_bodies("text/event-stream", &of(&[1, 2, 3]), &other),
-        ["body/1/data/price Changed 2 -> 5"]
-    );
+    assert_eq!(told_of_bodies("text/event-stream", &of(&[1, 2, 3]), &other), ["body/1/data/price Changed 2 -> 5"]);
     let retry = format!("retry: 500\n\n{}", of(&[1]));
     assert_eq!(told_of_bodies("text/event-stream", &of(&[1]), &retry), [r#"body/0 Added - -> {"retry":"500"}"#]);
 }
