@@ -1,0 +1,48 @@
+//! The service that tells prices as a stream of events, recorded once.
+
+use super::{Language, Source, ThirdParty, go_program, python, source};
+use crate::harness::{Client, Corpus, Finished, Recording, Report, free_port};
+
+/// What its standard error says once it listens.
+const LISTENS: &str = "ticker listens";
+
+/// A ticker and its recording.
+pub struct Ticker {
+    service: ThirdParty,
+    language: Language,
+}
+
+impl Ticker {
+    /// Record a stream of events and one of values.
+    pub fn record(language: Language, via: Source) -> Ticker {
+        let ticker = Ticker { service: ThirdParty::new(free_port(), LISTENS), language };
+        let cassettes = ticker.service.path("cassettes");
+        let mut arguments: Vec<String> = ["--via", via.name(), "--port"].map(str::to_owned).into();
+        arguments.extend([ticker.service.port.to_string(), "--".to_owned()]);
+        arguments.extend(ticker.build("none"));
+        let recording = Recording::start(&cassettes, arguments, []);
+        recording.wait_for_service(LISTENS, ticker.service.port);
+        let client = Client::new(ticker.service.port);
+        let mut asked = vec![client.get("/prices"), client.get("/log")];
+        recording.stop().expect_code(0);
+        asked.sort();
+        assert_eq!(Corpus::read(&cassettes).replies(), asked);
+        ticker
+    }
+
+    /// Replay the recording against the build with a change.
+    pub fn replay(&self, change: &str) -> (Finished, Option<Report>) {
+        self.service.replay(&self.build(change))
+    }
+
+    fn build(&self, change: &str) -> Vec<String> {
+        let mut command = match self.language {
+            Language::Python => vec![python(), source("ticker.py")],
+            Language::Node => vec!["node".to_owned(), source("ticker.mjs")],
+            Language::Go => vec![go_program("ticker")],
+            other => unreachable!("there is no ticker in {other:?}"),
+        };
+        command.extend([self.service.port.to_string(), change.to_owned()]);
+        command
+    }
+}
