@@ -125,7 +125,7 @@ impl Tally {
             self.false_alarms += usize::from(judged.is_err());
         }
         if let Err(wrong) = judged {
-            let told = format!("{name}: {}\n{}", wrong.what, finished.stderr);
+            let told = format!("{name}: {}\n{}{}", wrong.what, finished.stdout, finished.stderr);
             *self.wrong.entry(told).or_default() += 1;
         }
     }

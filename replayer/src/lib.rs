@@ -7,6 +7,7 @@ pub mod groups;
 mod judge;
 mod kept;
 mod latency;
+mod left;
 mod merge;
 pub mod noise;
 pub mod noise_rule;

@@ -3,8 +3,10 @@
 use super::expected::{Expected, added, changed, moved, removed};
 
 /// The entries, sorted.
-pub const ENTRIES: &[&str] = &["GET /log", "GET /prices"];
+pub const ENTRIES: &[&str] = &["GET /endless", "GET /log", "GET /prices"];
 
+/// Its client leaves it after two events or a little more.
+const ENDLESS: &[&str] = &["GET /endless"];
 const LOG: &[&str] = &["GET /log"];
 const PRICES: &[&str] = &["GET /prices"];
 
@@ -28,6 +30,7 @@ pub const ROWS: &[(&str, Expected)] = &[
     ("retry", added(PRICES, "response/body/0/retry")),
     ("held-back", changed(PRICES, "response/stream")),
     ("length-said", changed(PRICES, "response/stream")),
+    ("tick-value", changed(ENDLESS, "response/body/1/data")),
     ("record-value", changed(LOG, "response/body/1/level")),
     ("record-lost", removed(LOG, "response/body/1")),
 ];

@@ -83,7 +83,25 @@ func records() (records []string) {
 	return
 }
 
+// Events until the client leaves.
+func endless(writer http.ResponseWriter, request *http.Request) {
+	writer.Header().Set("Content-Type", "text/event-stream")
+	for number := 1; request.Context().Err() == nil; number++ {
+		tick := number
+		if change == "tick-value" && number == 2 {
+			tick = 9
+		}
+		fmt.Fprintf(writer, "data: %d\n\n", tick)
+		writer.(http.Flusher).Flush()
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 func serve(writer http.ResponseWriter, request *http.Request) {
+	if request.URL.Path == "/endless" {
+		endless(writer, request)
+		return
+	}
 	kind, pieces, wait := "application/x-ndjson", records(), time.Duration(0)
 	if request.URL.Path == "/prices" {
 		kind, pieces, wait = "text/event-stream", events(), 200*time.Millisecond

@@ -34,7 +34,19 @@ function records() {
   });
 }
 
+// Events until the client leaves.
+function endless(response) {
+  response.writeHead(200, { "Content-Type": "text/event-stream" });
+  let number = 0;
+  const tick = setInterval(() => {
+    number += 1;
+    response.write(`data: ${change === "tick-value" && number === 2 ? 9 : number}\n\n`);
+  }, 20);
+  response.on("close", () => clearInterval(tick));
+}
+
 async function serve(request, response) {
+  if (request.url === "/endless") return endless(response);
   const streams = request.url === "/prices";
   const [kind, pieces, wait] = streams ? ["text/event-stream", events(), 200] : ["application/x-ndjson", records(), 0];
   const whole = pieces.join("");

@@ -3,6 +3,7 @@
 Arguments: the port, and the name of what the new build does differently (see tests/matrix/streams.rs).
 """
 
+import itertools
 import json
 import sys
 import time
@@ -30,7 +31,8 @@ def events():
         price = 101 if CHANGE == "event-value" and number == 3 else number * 10
         name = "cost" if CHANGE == "event-name" and number == 3 else "price"
         at = 4 if CHANGE == "event-id" and number == 3 else number
-        lines = [f"event{colon}{name}", f"id{colon}{at}", f"data{colon}" + said({"sku": f"tea-{number}", "price": price}), ""]
+        data = said({"sku": f"tea-{number}", "price": price})
+        lines = [f"event{colon}{name}", f"id{colon}{at}", f"data{colon}{data}", ""]
         if CHANGE == "comments":
             lines.insert(0, ": ping")
         if CHANGE == "retry" and number == 1:
@@ -53,7 +55,11 @@ class Ticker(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        kind, pieces, wait = ("text/event-stream", events(), 0.2) if self.path == "/prices" else ("application/x-ndjson", records(), 0)
+        if self.path == "/endless":
+            self.endless()
+            return
+        streams = self.path == "/prices"
+        kind, pieces, wait = ("text/event-stream", events(), 0.2) if streams else ("application/x-ndjson", records(), 0)
         self.send_response(200)
         self.send_header("Content-Type", kind)
         if CHANGE == "length-said":
@@ -79,6 +85,21 @@ class Ticker(BaseHTTPRequestHandler):
         if held:
             self.chunk(b"".join(held))
         self.chunk(b"")
+
+    def endless(self):
+        """Events until the client leaves."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            for number in itertools.count(1):
+                tick = 9 if CHANGE == "tick-value" and number == 2 else number
+                self.chunk(b"data: %d\n\n" % tick)
+                time.sleep(0.02)
+        except OSError:
+            pass
 
     def chunk(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
