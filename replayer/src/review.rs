@@ -413,6 +413,7 @@ mod tests {
 
     use regress_cassettes::diff::Rules;
     use regress_mockserver::mock::Attempted;
+    use regress_protocols::wire::Protocol;
 
     use super::*;
     use crate::{
@@ -577,5 +578,32 @@ mod tests {
             propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
         let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
+    }
+
+    #[test]
+    fn values_of_other_protocols_are_accepted_one_by_one() {
+        let with = |params: &[&str]| {
+            let params = Value::List(params.iter().map(|param| Value::text(*param)).collect());
+            let request = Value::map([("query", Value::text("select $1, $2")), ("params", params)]);
+            let mut cassette = cassette();
+            cassette.downstream[0].content =
+                Content::Wire(WireExchange { protocol: Protocol::Postgres, request, response: Some(Value::Null) });
+            cassette
+        };
+        let paths = |a: &Cassette, b: &Cassette| -> Vec<String> { changes(a, b).into_iter().map(|c| c.path).collect() };
+        let [first, second] = ["downstream/0/request/params/0", "downstream/0/request/params/1"];
+        let (original, proposed) = (with(&["a", "b"]), with(&["x", "y"]));
+        assert_eq!(paths(&original, &proposed), [first, second]);
+        assert_eq!(take(&original, &proposed, |path| path == second).unwrap(), with(&["a", "y"]));
+
+        let longer = with(&["new", "x", "b"]);
+        let all = paths(&original, &longer);
+        let error = take(&original, &longer, |path| path == all[0]).unwrap_err();
+        assert!(
+            matches!(&error, Error::NotAlone { paths, with } if *paths == all[..1] && *with == all[1..]),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().ends_with(&all[1..].join(", ")), "{:?}", error.hint());
+        assert_eq!(take(&original, &longer, |_| true).unwrap(), longer);
     }
 }

@@ -33,16 +33,15 @@ pub(in crate::diff) enum Between {
 impl Between {
     /// How a media type has it; `None` = it names no stream of JSON.
     pub(in crate::diff) fn named(content_type: &str) -> Option<Between> {
-        let is = |wanted: &&str| media_type_is(content_type, wanted);
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        let suffix = media_type.rsplit(['/', '+']).next().unwrap_or_default();
-        if suffix.eq_ignore_ascii_case("json-seq") {
+        let suffix = content_type.split(';').next().unwrap_or_default().trim().rsplit(['/', '+']).next();
+        if suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json-seq")) {
             return Some(Between::Separators);
         }
+        let is_stream = LINES.iter().any(|wanted| media_type_is(content_type, wanted));
         // Kubernetes names the events of a watch so.
-        let is_watch =
-            || is(&"application/json") && content_type.split(';').skip(1).any(|p| p.trim() == "stream=watch");
-        (LINES.iter().any(|wanted| is(wanted)) || is_watch()).then_some(Between::Lines)
+        let is_watch = media_type_is(content_type, "application/json")
+            && content_type.split(';').skip(1).any(|parameter| parameter.trim() == "stream=watch");
+        (is_stream || is_watch).then_some(Between::Lines)
     }
 }
 
