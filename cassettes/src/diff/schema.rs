@@ -1,0 +1,154 @@
+//! The schemas of messages: which fields they have, by the descriptor sets that compilers of Protocol Buffers write.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use prost_reflect::{
+    DescriptorError, DescriptorPool, MessageDescriptor,
+    prost::{DecodeError, Message as _},
+    prost_types::FileDescriptorSet,
+};
+use sha2::{Digest, Sha256};
+
+/// Descriptor sets, in the order given. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Schemas(Arc<Sets>);
+
+#[derive(Default)]
+struct Sets {
+    pools: Vec<DescriptorPool>,
+    /// Of what the files have.
+    digest: [u8; 32],
+}
+
+/// Why a file has no schemas.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// It is something else.
+    #[error("{} is no descriptor set of Protocol Buffers", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// It is one, of no use.
+    #[error("the descriptor set {} cannot be used", path.display())]
+    Descriptors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DescriptorError,
+    },
+    /// It describes nothing.
+    #[error("the descriptor set {} has no messages", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl SchemaError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "make it with `protoc --include_imports --descriptor_set_out=FILE *.proto` or `buf build -o FILE.binpb`"
+    }
+}
+
+impl Schemas {
+    /// No schemas: fields are known by their numbers.
+    pub fn none() -> Schemas {
+        Schemas::default()
+    }
+
+    /// The schemas in files with this content, each a `FileDescriptorSet` (or an image of buf, which is one) with all that it
+    /// imports. What several know is taken from the first.
+    ///
+    /// # Errors
+    /// The first file that is none.
+    pub fn read(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>) -> Result<Schemas, SchemaError> {
+        let mut sets = Sets::default();
+        let mut digest = Sha256::new();
+        for (path, content) in files {
+            digest.update((content.len() as u64).to_be_bytes());
+            digest.update(&content);
+            sets.pools.push(pool(path, &content)?);
+        }
+        sets.digest = digest.finalize().into();
+        Ok(Schemas(Arc::new(sets)))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.pools.is_empty()
+    }
+
+    /// The same exactly for the same files.
+    pub fn digest(&self) -> &[u8] {
+        &self.0.digest
+    }
+
+    /// What a request of this operation (`POST /shop.Stock/Get`) has in its body.
+    pub(super) fn request(&self, operation: &str) -> Schema {
+        self.of(operation, |method| method.input())
+    }
+
+    /// What a response to it has.
+    pub(super) fn response(&self, operation: &str) -> Schema {
+        self.of(operation, |method| method.output())
+    }
+
+    fn of(&self, operation: &str, side: impl Fn(prost_reflect::MethodDescriptor) -> MessageDescriptor) -> Schema {
+        if self.is_empty() {
+            return Schema::default();
+        }
+        // What stands before the service is a prefix, as Twirp has one.
+        let mut segments = operation.rsplit('/');
+        let (method, service) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+        let services = self.0.pools.iter().filter_map(|pool| pool.get_service_by_name(service));
+        let found = services.flat_map(|service| service.methods().find(|known| known.name() == method)).next();
+        Schema { schemas: self.clone(), message: found.map(side) }
+    }
+}
+
+fn pool(path: PathBuf, content: &[u8]) -> Result<DescriptorPool, SchemaError> {
+    let mut set = match FileDescriptorSet::decode(content) {
+        Ok(set) => set,
+        Err(source) => return Err(SchemaError::Format { path, source }),
+    };
+    for file in &mut set.file {
+        // Of what editions say, proto3 says the same, but for defaults and lists that are not packed where they could be.
+        if file.syntax.as_deref() == Some("editions") {
+            file.syntax = Some("proto3".to_owned());
+        }
+    }
+    match DescriptorPool::from_file_descriptor_set(set) {
+        Ok(pool) if pool.all_messages().len() == 0 => Err(SchemaError::Empty { path }),
+        Ok(pool) => Ok(pool),
+        Err(source) => Err(SchemaError::Descriptors { path, source }),
+    }
+}
+
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} descriptor sets", self.0.pools.len())
+    }
+}
+
+/// What is known of the messages in one body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schema {
+    schemas: Schemas,
+    /// By its method.
+    message: Option<MessageDescriptor>,
+}
+
+impl Schema {
+    /// The type of the messages in a body with that content type, which may name it (`application/x-protobuf; proto=shop.Item`).
+    pub(super) fn of_body(&self, content_type: &str) -> Option<MessageDescriptor> {
+        let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+        let is_type = |name: &str| ["proto", "messagetype"].contains(&name.trim().to_ascii_lowercase().as_str());
+        let mut named = parameters.filter(|(name, _)| is_type(name)).map(|(_, value)| value.trim().trim_matches('"'));
+        let find = |name: &str| self.schemas.0.pools.iter().find_map(|pool| pool.get_message_by_name(name));
+        self.message.clone().or_else(|| find(named.next()?))
+    }
+}
