@@ -188,7 +188,7 @@ impl Shelf {
     /// The rules for a request to the downstream of that name while this cassette is played.
     pub(crate) fn rules_for(&self, downstream: &str, request: Request<'_>) -> Applied {
         if self.rules.is_empty() {
-            return self.rules.exact_request(request);
+            return self.rules.schemas().of_request(request);
         }
         let route = self.cassette.entry.as_ref().and_then(Exchange::request);
         let route = route.map(|request| request.operation().to_string());

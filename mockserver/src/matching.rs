@@ -73,7 +73,7 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     /// The key of a request to the downstream with that name and port, of whose rules only the schemas count.
     pub(crate) fn of(rules: &Rules, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
-        Key::new(name, port, tls, request, &diff::canonical_request(request, &rules.exact_request(request)))
+        Key::new(name, port, tls, request, &diff::canonical_request(request, &rules.schemas().of_request(request)))
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.

@@ -2,7 +2,7 @@
 
 use regress_cassettes::{
     Cassette, Exchange,
-    diff::{Difference, Lens, Noise, Rule, Rules},
+    diff::{Applied, Difference, Lens, Noise, Rule, Rules},
 };
 use regress_protocols::Request;
 
@@ -28,11 +28,21 @@ impl<'a> EntryRules<'a> {
         Lens::of(rules.unwrap_or_default())
     }
 
+    /// How the answer of a downstream to that request is looked at.
+    pub(crate) fn answer<'r>(&self, request: impl Into<Request<'r>>) -> Lens<'static> {
+        Lens::of(self.rules.schemas().of_response(request))
+    }
+
+    /// What is known of a request, whatever the rules say.
+    pub(crate) fn schema<'r>(&self, request: impl Into<Request<'r>>) -> Applied {
+        self.rules.schemas().of_request(request)
+    }
+
     /// How a call to the downstream of that name is looked at.
     pub(crate) fn call<'r>(&self, downstream: &str, request: impl Into<Request<'r>>) -> Lens<'static> {
         let request = request.into();
         Lens::of(match self.rules.is_empty() {
-            true => self.rules.exact_request(request),
+            true => self.rules.schemas().of_request(request),
             false => self.rules.for_request(self.route.as_deref(), downstream, &request.operation().to_string()),
         })
     }

@@ -7,7 +7,10 @@ use prost_reflect::{
     prost::{DecodeError, Message as _},
     prost_types::FileDescriptorSet,
 };
+use regress_protocols::Request;
 use sha2::{Digest, Sha256};
+
+use super::rules::Applied;
 
 /// Descriptor sets, in the order given. Cheap to clone.
 #[derive(Clone, Default)]
@@ -85,6 +88,23 @@ impl Schemas {
     /// The same exactly for the same files.
     pub fn digest(&self) -> &[u8] {
         &self.0.digest
+    }
+
+    /// What is known of a request, without any rule.
+    pub fn of_request<'m>(&self, request: impl Into<Request<'m>>) -> Applied {
+        self.applied(request.into(), Schemas::request)
+    }
+
+    /// What is known of a response to that request, without any rule.
+    pub fn of_response<'m>(&self, request: impl Into<Request<'m>>) -> Applied {
+        self.applied(request.into(), Schemas::response)
+    }
+
+    fn applied(&self, request: Request<'_>, side: impl Fn(&Schemas, &str) -> Schema) -> Applied {
+        match self.is_empty() {
+            true => Applied::none(),
+            false => Applied::of(side(self, &request.operation().to_string())),
+        }
     }
 
     /// What a request of this operation (`POST /shop.Stock/Get`) has in its body.

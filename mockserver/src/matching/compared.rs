@@ -32,7 +32,7 @@ impl Against<'_> {
         let recorded = exchange.asked()?;
         let mut lens = Lens::of(match self.rung >= Rung::Noise {
             true => self.shelf.rules_for(&asked.name, asked.request),
-            false => self.library.rules().exact_request(asked.request),
+            false => self.library.rules().schemas().of_request(asked.request),
         });
         let Some(began) = self.shelf.began().filter(|_| self.rung >= Rung::Bound) else {
             return Some((diff::requests(recorded, asked.request, &lens), Bindings::default()));

@@ -13,7 +13,6 @@ pub(super) use place::{Place, Step};
 
 use std::{fmt, sync::Arc};
 
-use regress_protocols::Request;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{Schema, Schemas};
@@ -73,11 +72,6 @@ impl Rules {
         &self.schemas
     }
 
-    /// No rules, and the same schemas.
-    pub fn schemas_alone(&self) -> Rules {
-        Rules::none().with_schemas(self.schemas.clone())
-    }
-
     /// How many rules there are.
     pub fn len(&self) -> usize {
         self.all.len()
@@ -114,22 +108,6 @@ impl Rules {
                 && selects(&rule.text.operation, Some(operation))
         };
         self.select(applies, self.schemas.request(operation))
-    }
-
-    /// The schema of a request, without any rule.
-    pub fn exact_request<'m>(&self, request: impl Into<Request<'m>>) -> Applied {
-        match self.schemas.is_empty() {
-            true => Applied::none(),
-            false => self.select(|_| false, self.schemas.request(&request.into().operation().to_string())),
-        }
-    }
-
-    /// The schema of a response to that request, without any rule.
-    pub fn exact_response<'m>(&self, request: impl Into<Request<'m>>) -> Applied {
-        match self.schemas.is_empty() {
-            true => Applied::none(),
-            false => self.select(|_| false, self.schemas.response(&request.into().operation().to_string())),
-        }
     }
 
     fn select(&self, applies: impl Fn(&Rule) -> bool, schema: Schema) -> Applied {
@@ -203,6 +181,11 @@ impl Applied {
     /// No rules: every difference counts.
     pub fn none() -> Applied {
         Applied::default()
+    }
+
+    /// No rules, and this schema.
+    pub(super) fn of(schema: Schema) -> Applied {
+        Applied { schema, ..Applied::default() }
     }
 
     /// Whether there are no rules.
