@@ -37,6 +37,8 @@ pub enum Need {
     Redis,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
+    /// grpc-java, as `tests/install.sh` puts it, and a Java development kit.
+    GrpcJava,
     /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
     Mysql,
     /// PHP with its clients of MySQL.
@@ -101,6 +103,7 @@ impl Need {
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
+            Need::GrpcJava => installed("grpc-java/asked-for").and(Need::Java.check()),
             Need::Mysql => runs("mariadbd", &["--version"])
                 .and(installed("node_modules/mysql2"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),

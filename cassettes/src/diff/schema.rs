@@ -172,3 +172,108 @@ impl Schema {
         self.message.clone().or_else(|| find(named.next()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::prost_types::FileDescriptorProto;
+    use regress_protocols::{http1::Message, http2};
+
+    use super::*;
+    use crate::diff::{Lens, RuleText, Rules, canonical_request, requests, responses};
+
+    const SHOP: &[u8] = include_bytes!("../../../tests/services/shop.binpb");
+
+    fn read(content: &[u8]) -> Result<Schemas, SchemaError> {
+        Schemas::read([(PathBuf::from("shop.binpb"), content.to_vec())])
+    }
+
+    fn ask(method: &str, message: &[u8]) -> Message {
+        let framed = [&[0, 0, 0, 0, message.len() as u8], message].concat();
+        http2::request("POST", method, &[("content-type", "application/grpc")], framed)
+    }
+
+    fn paths(schemas: &Schemas, old: &Message, new: &Message) -> Vec<String> {
+        let applied = schemas.of_request(old);
+        let found = requests(old, new, &Lens::of(applied.clone()));
+        assert_eq!(found.is_empty(), canonical_request(old, &applied) == canonical_request(new, &applied));
+        found.into_iter().map(|found| found.path).collect()
+    }
+
+    #[test]
+    fn a_method_names_the_fields_of_both_its_messages() {
+        let schemas = read(SHOP).unwrap();
+        let [old, new] = [b"\x08\x07\x12\x04shop", b"\x08\x08\x12\x04shop"].map(|body| ask("/stock.Stock/Get", body));
+        assert_eq!(paths(&schemas, &old, &new), ["body/0/id"]);
+        assert_eq!(paths(&Schemas::none(), &old, &new), ["body/0/1"]);
+        let response = |body: &[u8]| {
+            http2::response(200, &[("content-type", "application/grpc+proto")], body.to_vec(), &[("grpc-status", "0")])
+        };
+        let [first, second] = [&b"\0\0\0\0\x02\x18\x07"[..], b"\0\0\0\0\x02\x18\x08"].map(response);
+        let found = responses(&first, &second, &Lens::of(schemas.of_response(&old)));
+        assert_eq!(found.iter().map(|found| found.path.as_str()).collect::<Vec<_>>(), ["body/0/quantity"]);
+    }
+
+    #[test]
+    fn a_method_that_is_not_known_leaves_numbers() {
+        let schemas = read(SHOP).unwrap();
+        for method in ["/stock.Stock/Sell", "/other.Stock/Get", "/Get", "/"] {
+            assert_eq!(paths(&schemas, &ask(method, b"\x08\x07"), &ask(method, b"\x08\x08")), ["body/0/1"], "{method}");
+        }
+        assert_eq!(
+            paths(&schemas, &ask("/stock.Stock/Get", b"\x08\x07"), &ask("/stock.Stock/Find", b"\x08\x08")),
+            ["target/path/2", "body/0/id"]
+        );
+    }
+
+    #[test]
+    fn a_content_type_may_name_the_message() {
+        let schemas = read(SHOP).unwrap();
+        let told = |content_type: &str| {
+            let [old, new] = [b"\x08\x07", b"\x08\x08"]
+                .map(|body| Message::request("POST", "/", &[("Content-Type", content_type)], body.to_vec()));
+            paths(&schemas, &old, &new)
+        };
+        assert_eq!(told("application/x-protobuf; proto=stock.Item"), ["body/id"]);
+        assert_eq!(told("application/protobuf;messageType=\"stock.Item\""), ["body/id"]);
+        assert_eq!(told("application/x-protobuf; proto=stock.Other"), ["body/1"]);
+        let twirp = |body: &[u8]| {
+            let fields = [("Content-Type", "application/protobuf")];
+            Message::request("POST", "/twirp/stock.Stock/Get", &fields, body.to_vec())
+        };
+        assert_eq!(paths(&schemas, &twirp(b"\x08\x07"), &twirp(b"\x08\x08")), ["body/id"]);
+    }
+
+    #[test]
+    fn rules_name_fields_as_differences_do() {
+        let path = "request/body/*/id".to_owned();
+        let rule = RuleText { path, effect: "type".to_owned(), ..RuleText::default() };
+        let rules = Rules::new(vec![rule]).unwrap();
+        let [old, new] = [b"\x08\x07", b"\x08\x08"].map(|body| ask("/stock.Stock/Get", body));
+        let counts = |rules: &Rules| {
+            let lens = Lens::of(rules.for_request(None, "stock", "POST /stock.Stock/Get"));
+            requests(&old, &new, &lens).iter().filter(|found| found.counts()).count()
+        };
+        assert_eq!(counts(&rules), 1);
+        assert_eq!(counts(&rules.with_schemas(read(SHOP).unwrap())), 0);
+    }
+
+    #[test]
+    fn what_is_no_descriptor_set_is_refused() {
+        assert!(matches!(read(b"syntax = \"proto3\";"), Err(SchemaError::Format { .. })));
+        assert!(matches!(read(b""), Err(SchemaError::Empty { .. })));
+        // Without what it imports.
+        let mut set = FileDescriptorSet::decode(SHOP).unwrap();
+        set.file.retain(|file| file.name() == "shop.proto");
+        let error = read(&set.encode_to_vec()).unwrap_err();
+        assert!(matches!(error, SchemaError::Descriptors { .. }), "{error}");
+        assert!(error.hint().contains("--include_imports"));
+    }
+
+    #[test]
+    fn editions_are_read() {
+        let mut set = FileDescriptorSet::decode(SHOP).unwrap();
+        let edition = |file: &mut FileDescriptorProto| file.syntax = Some("editions".to_owned());
+        set.file.iter_mut().for_each(edition);
+        assert!(read(&set.encode_to_vec()).is_ok());
+    }
+}

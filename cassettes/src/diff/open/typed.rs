@@ -119,7 +119,8 @@ impl Known {
                 _ => return None,
             };
             let key = self::value(key, &key_kind, 0, &mut 0)?;
-            value.is_none_or(|value| is_of(value, &value_kind)).then(|| (key.shown(), value))
+            let name = key.scalar().map_or_else(|| key.shown(), str::to_owned);
+            value.is_none_or(|value| is_of(value, &value_kind)).then_some((name, value))
         };
         let pairs: Vec<_> = coded.iter().copied().map(pair).collect::<Option<_>>()?;
         let absent = || match value_kind {
@@ -208,3 +209,6 @@ fn float(value: f64, written: String, is_plain_nan: bool) -> Option<Tree<'static
     };
     Some(Tree::Text(Cow::Borrowed(name)))
 }
+
+#[cfg(test)]
+mod tests;
