@@ -2,7 +2,7 @@
 # Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
 # clients into a Python virtual environment; verdaccio and clients by npm. Can be run again: what is there is left alone.
 #
-# Packages of Go, Rust and Maven are downloaded, so that tests build from them.
+# Packages of Go and Maven are downloaded, so that tests build from them; the service on tonic, which takes longest, is built.
 #
 # Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-tests in the user's cache folder; the tests look there, too).
@@ -96,8 +96,10 @@ else
     say "Maven packages are in $tools/grpc-java"
 fi
 
-say "Go modules of grpc-go, and the packages of tonic"
+say "Go modules of grpc-go"
 (cd "$services/grpc-go" && GOTOOLCHAIN=local go mod download)
-cargo fetch --quiet --locked --manifest-path "$services/grpc-tonic/Cargo.toml"
+
+say "the gRPC shop on tonic into $tools/grpc-tonic"
+cargo build --release --quiet --locked --manifest-path "$services/grpc-tonic/Cargo.toml" --target-dir "$tools/grpc-tonic"
 
 say "done"
