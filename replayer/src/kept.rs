@@ -257,7 +257,11 @@ impl Header {
             regress_replay: VERSION,
             by: env!("CARGO_PKG_VERSION").to_owned(),
             command: digest(command(settings).iter().map(Vec::as_slice)),
-            settings: digest([format!("{env:?}{cwd:?}{entry_port:?}{waits:?}{policy:?}").as_bytes(), rules.as_bytes(), schemas]),
+            settings: digest([
+                format!("{env:?}{cwd:?}{entry_port:?}{waits:?}{policy:?}").as_bytes(),
+                rules.as_bytes(),
+                schemas,
+            ]),
             corpus: digest(ids.chain([ambient.as_bytes()])),
         }
     }

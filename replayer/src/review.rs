@@ -165,7 +165,9 @@ impl Proposal {
         }
         let among = |paths: &[String], path: &str| paths.iter().any(|taken| covers(taken, path));
         let original = take(&self.original, &self.proposed, &self.schemas, |path| among(accepted, path))?;
-        let proposed = take(&self.original, &self.proposed, &self.schemas, |path| !among(rejected, path) || among(accepted, path))?;
+        let proposed = take(&self.original, &self.proposed, &self.schemas, |path| {
+            !among(rejected, path) || among(accepted, path)
+        })?;
         Ok((original, proposed))
     }
 
@@ -583,7 +585,8 @@ mod tests {
         let journal = [hit(&original, 0), hit(&original, 2)];
         let proposed =
             propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
-        let paths: Vec<String> = changes(&original, &proposed, &Schemas::none()).into_iter().map(|change| change.path).collect();
+        let paths: Vec<String> =
+            changes(&original, &proposed, &Schemas::none()).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
     }
 }

@@ -66,8 +66,7 @@ pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing, rules: 
     let recorded = cassette.entry.as_ref().and_then(Exchange::http).and_then(|http| http.response.as_ref());
     let answer = rules.response().rules;
     let answered = |message: Option<&Message>| message.map(|message| side(message, &answer));
-    let mut all =
-        vec![Sides { path: "response".to_owned(), expected: answered(recorded), actual: answered(came) }];
+    let mut all = vec![Sides { path: "response".to_owned(), expected: answered(recorded), actual: answered(came) }];
     let recorded = |number: usize| cassette.downstream.get(number).and_then(|exchange| said(exchange, rules));
     let came_in = |call| came_in(call, rules);
     let path = |number: usize| format!("downstream/{number}/request");

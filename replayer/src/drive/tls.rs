@@ -60,7 +60,8 @@ impl Client {
         at: SocketAddr,
     ) -> io::Result<TlsStream<&'s mut TcpStream>> {
         let host = request.header_text("host").unwrap_or_default();
-        let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(&*host, |(name, _)| name);
+        let name =
+            host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(&*host, |(name, _)| name);
         let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned());
         let name = name.unwrap_or_else(|_| ServerName::from(at.ip()));
         TlsConnector::from(Arc::new(self.config.clone())).connect(name, stream).await

@@ -61,7 +61,8 @@ fn packed_cassettes_are_shown_like_those_of_a_folder() {
     let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
     let plain = read(vec![golden()]);
     assert_eq!(tables::list(&packed), tables::list(&plain));
-    let shown = |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette, &Schemas::none())).collect::<Vec<_>>();
+    let shown =
+        |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette, &Schemas::none())).collect::<Vec<_>>();
     assert_eq!(shown(&packed), shown(&plain));
 }
 

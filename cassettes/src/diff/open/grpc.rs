@@ -52,12 +52,7 @@ pub(super) fn read(
 }
 
 /// The messages, and what was cut behind them; `None` for what is not made of them.
-fn messages(
-    mut rest: &[u8],
-    kind: &str,
-    schema: Option<&MessageDescriptor>,
-    depth: usize,
-) -> Option<Tree<'static>> {
+fn messages(mut rest: &[u8], kind: &str, schema: Option<&MessageDescriptor>, depth: usize) -> Option<Tree<'static>> {
     let mut messages = Vec::new();
     while !rest.is_empty() {
         let whole = rest.split_first_chunk().and_then(|([flags, length @ ..], after): (&[u8; 5], _)| {

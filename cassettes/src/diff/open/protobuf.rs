@@ -35,9 +35,9 @@ pub(super) fn message(bytes: &[u8], schema: Option<&MessageDescriptor>) -> Tree<
 fn fields(bytes: &[u8], depth: usize, left: &mut usize) -> Option<Tree<'static>> {
     let fields = wire::fields(bytes, left)?;
     let is_in_order = fields.is_sorted_by_key(|field| field.number);
-    let members = fields.into_iter().map(|field| -> Member<'static> {
-        (Cow::Owned(field.number.to_string()), value(field.value, depth, left))
-    });
+    let members = fields
+        .into_iter()
+        .map(|field| -> Member<'static> { (Cow::Owned(field.number.to_string()), value(field.value, depth, left)) });
     Some(match is_in_order {
         true => Tree::object(members.collect()),
         false => Tree::Array(members.map(|member| Tree::Object(vec![member])).collect()),

@@ -21,12 +21,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 const DURATION: std::ops::RangeInclusive<i64> = -315_576_000_000..=315_576_000_000;
 
 /// What a message stands for; `None` where that is nothing simple.
-pub(super) fn told(
-    bytes: &[u8],
-    schema: &MessageDescriptor,
-    depth: usize,
-    left: &mut usize,
-) -> Option<Tree<'static>> {
+pub(super) fn told(bytes: &[u8], schema: &MessageDescriptor, depth: usize, left: &mut usize) -> Option<Tree<'static>> {
     let name = schema.full_name().strip_prefix("google.protobuf.")?;
     match name {
         "Timestamp" | "Duration" => {
@@ -120,12 +115,7 @@ fn wrapped(bytes: &[u8], kind: &Kind) -> Option<Tree<'static>> {
 }
 
 /// Opens the message in a `google.protobuf.Any`, where its type is known.
-pub(super) fn open_any(
-    members: &mut [Member<'static>],
-    schema: &MessageDescriptor,
-    depth: usize,
-    left: &mut usize,
-) {
+pub(super) fn open_any(members: &mut [Member<'static>], schema: &MessageDescriptor, depth: usize, left: &mut usize) {
     if schema.full_name() != "google.protobuf.Any" {
         return;
     }

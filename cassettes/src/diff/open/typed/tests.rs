@@ -102,7 +102,10 @@ fn a_map_is_an_object_and_its_order_says_nothing() {
 fn what_is_well_known_is_told_as_json_has_it() {
     let wrapped = |field, inside: Vec<u8>| text(field, inside);
     for (bytes, told) in [
-        (wrapped(25, [number(1, 1_700_000_000), number(2, 500_000_000)].concat()), r#"{"at":"2023-11-14T22:13:20.5Z"}"#),
+        (
+            wrapped(25, [number(1, 1_700_000_000), number(2, 500_000_000)].concat()),
+            r#"{"at":"2023-11-14T22:13:20.5Z"}"#,
+        ),
         (wrapped(25, Vec::new()), r#"{"at":"1970-01-01T00:00:00Z"}"#),
         (wrapped(25, [number(1, 0)].concat()), r#"{"at":{"seconds":0}}"#),
         (wrapped(25, number(2, -1)), r#"{"at":{"nanos":-1}}"#),
