@@ -2,6 +2,8 @@
 # Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
 # clients into a Python virtual environment; verdaccio and clients by npm. Can be run again: what is there is left alone.
 #
+# Packages of Go and Maven are downloaded, so that tests build from them; the service on tonic, which takes longest, is built.
+#
 # Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-tests in the user's cache folder; the tests look there, too).
 set -euo pipefail
@@ -80,5 +82,24 @@ if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "${node[*]}" ]; the
 else
     say "npm packages are in $tools/node_modules"
 fi
+
+services=$(dirname "$0")/services
+
+if ! cmp -s "$services/grpc-java/pom.xml" "$tools/grpc-java/asked-for"; then
+    say "Maven packages of grpc-java into $tools/grpc-java"
+    rm -rf "$tools/grpc-java"
+    mvn --batch-mode --quiet --file "$services/grpc-java/pom.xml" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$tools/grpc-java"
+    cp "$services/grpc-java/pom.xml" "$tools/grpc-java/asked-for"
+else
+    say "Maven packages are in $tools/grpc-java"
+fi
+
+say "Go modules of grpc-go"
+(cd "$services/grpc-go" && GOTOOLCHAIN=local go mod download)
+
+say "the gRPC shop on tonic into $tools/grpc-tonic"
+cargo build --release --quiet --locked --manifest-path "$services/grpc-tonic/Cargo.toml" --target-dir "$tools/grpc-tonic"
 
 say "done"

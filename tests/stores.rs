@@ -80,11 +80,16 @@ impl Service {
 
     /// Record what a client asks for, which must be lossless and have its owners.
     fn record(&self, via: &str, drive: impl FnOnce(&Client)) -> Corpus {
+        self.record_after(|recording| recording.wait_for_service(self.listens, self.port), via, drive)
+    }
+
+    /// The same, once `is_ready` returns.
+    fn record_after(&self, is_ready: impl FnOnce(&Recording), via: &str, drive: impl FnOnce(&Client)) -> Corpus {
         let settings = self.settings("").display().to_string();
         let arguments = ["--via", via, "--config", &settings, "--"].map(str::to_owned).into_iter();
         let arguments = arguments.chain(self.command.iter().cloned());
         let recording = Recording::start(&self.cassettes(), arguments, self.builds("none"));
-        recording.wait_for_service(self.listens, self.port);
+        is_ready(&recording);
         drive(&Client::new(self.port));
         let finished = recording.stop();
         finished.expect_code(0);

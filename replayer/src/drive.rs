@@ -1,9 +1,11 @@
 //! One entry: send the recorded request, read what comes back.
 
 mod http2;
+mod tls;
 
 use std::{
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use regress_protocols::http1::{Framing, Limits, Message, ResponseReader};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     sync::Notify,
     time::timeout,
 };
@@ -24,28 +27,75 @@ use crate::{
 /// for ever; one second is what curl waits).
 const CONTINUE: Duration = Duration::from_secs(1);
 
-/// Send a request byte for byte (in HTTP/2 field by field, frame by frame) and wait for the whole response, for `at_most` this long. Also says how long it took.
-/// With `events` given, the response is a stream that is left once so many have come ([`End::Left`]).
-pub(crate) async fn drive(
+/// How long the service may take to take note that an entry's connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The request of an entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Drivable {
+    pub request: Message,
+    /// Where it was recorded.
+    pub at: SocketAddr,
+    /// Whether it was inside TLS.
+    pub tls: bool,
+    /// The response is a stream that is left once so many events have come ([`End::Left`]).
+    pub events: Option<usize>,
+}
+
+/// Send the request of an entry, inside TLS where it was, and wait for the whole response, for `at_most` this long. Also says
+/// how long it took, the handshake aside.
+pub(crate) async fn drive(stream: &mut TcpStream, entry: &Drivable, at_most: Duration) -> (Seen, Duration) {
+    let Drivable { request, at, tls, events } = entry;
+    if !tls {
+        let (read, write) = stream.split();
+        return talk(read, write, "http", request, at_most, *events).await;
+    }
+    let client = tls::Client::new(request);
+    let nothing = |end| (Seen::Nothing { end, part: None }, Duration::ZERO);
+    let (mut seen, took) = match timeout(at_most, client.connect(stream, request, *at)).await {
+        Ok(Ok(mut stream)) => {
+            let (read, write) = tokio::io::split(&mut stream);
+            let talked = talk(read, write, "https", request, at_most, *events).await;
+            // Whoever is gone already need not be told.
+            let _ = timeout(FAREWELL, stream.shutdown()).await;
+            talked
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the handshake failed");
+            nothing(tls::end(&error))
+        }
+        Err(_) => nothing(End::Hung(at_most.as_millis())),
+    };
+    if let Seen::Nothing { end, part: None } = &mut seen
+        && client.was_asked()
+    {
+        *end = End::Certificate;
+    }
+    (seen, took)
+}
+
+/// Send a request byte for byte (in HTTP/2 field by field, frame by frame) and wait for the whole response.
+async fn talk(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
+    scheme: &str,
     request: &Message,
     at_most: Duration,
     events: Option<usize>,
 ) -> (Seen, Duration) {
     if request.is_http2() {
-        return http2::drive(read, write, request, at_most).await;
+        return http2::drive(read, write, scheme, request, at_most).await;
     }
     let began = Instant::now();
     let go_on = Notify::new();
     let mut reader = ResponseReader::new(request.method(), Limits::default());
-    let talk = async {
+    let exchange = async {
         tokio::select! {
             seen = receive(read, &mut reader, &go_on, events.map(Watch::new)) => seen,
             never = send(write, request, &go_on) => match never {},
         }
     };
-    let received = timeout(at_most, talk).await;
+    let received = timeout(at_most, exchange).await;
     let seen = match received {
         Ok(Received::Response(response)) => Seen::Response(*response),
         Ok(Received::Ended(End::Closed)) => match reader.finish() {
@@ -75,7 +125,7 @@ async fn receive(
         match read.read_buf(&mut buffer).await {
             Ok(0) => return Received::Ended(End::Closed),
             Ok(_) => {}
-            Err(_) => return Received::Ended(End::Reset),
+            Err(error) => return Received::Ended(tls::end(&error)),
         }
         let Ok(messages) = reader.feed(&buffer) else { return Received::Ended(End::Garbage) };
         for message in messages {
@@ -139,7 +189,7 @@ mod tests {
             far_write.write_all(answer).await.unwrap();
             far_write.shutdown().await.unwrap();
         };
-        let ((seen, _), ()) = tokio::join!(drive(read, write, request, LONG, None), peer);
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", request, LONG, None), peer);
         seen
     }
 
@@ -195,7 +245,8 @@ mod tests {
     async fn silence_is_a_hang() {
         let (near, far) = tokio::io::duplex(1024);
         let (read, write) = tokio::io::split(near);
-        let (seen, _) = drive(read, write, &Message::request("GET", "/", &[], ""), Duration::from_secs(3), None).await;
+        let (seen, _) =
+            talk(read, write, "http", &Message::request("GET", "/", &[], ""), Duration::from_secs(3), None).await;
         assert_eq!(seen, Seen::Nothing { end: End::Hung(3000), part: None });
         drop(far);
     }
@@ -216,7 +267,7 @@ mod tests {
             assert_eq!(&body, b"later");
             far_write.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         };
-        let ((seen, _), ()) = tokio::join!(drive(read, write, &request, LONG, None), peer);
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", &request, LONG, None), peer);
         let Seen::Response(response) = seen else { panic!("{seen:?}") };
         assert_eq!(response.status(), 204);
     }

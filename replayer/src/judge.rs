@@ -58,6 +58,10 @@ pub enum End {
     Left,
     /// What came is not an HTTP response.
     Garbage,
+    /// The service did not agree on TLS.
+    Tls,
+    /// The service asked for a client's certificate, which there is none of.
+    Certificate,
     /// Nothing, for this many milliseconds.
     Hung(u128),
 }
@@ -98,7 +102,10 @@ pub struct Observed<'a> {
 pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
     let Observed { seen, journal, bindings, exited } = *observed;
     let same = |expected: &str, actual: &str| bindings.same(expected, actual);
-    let doubts = doubts(cassette);
+    let mut doubts = doubts(cassette);
+    if let Seen::Nothing { end: End::Certificate, .. } = seen {
+        doubts.push("the service asks for a client's certificate, and none was recorded".to_owned());
+    }
     let rules = EntryRules::of(rules, cassette);
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
@@ -126,7 +133,7 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, &pairing));
+    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, &pairing, &rules));
     Judgement { verdict, findings, excused, doubts, calls: served(cassette, journal), sides }
 }
 
@@ -136,16 +143,15 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
     if cassette.has_defects() {
         doubts.push(format!("the recording is not complete: {}", defects(cassette).join(", ")));
     }
-    match cassette.entry.as_ref().map(|entry| (&entry.content, entry.connection.tls)) {
+    match cassette.entry.as_ref().map(|entry| &entry.content) {
         None => doubts.push("the cassette has no entry".to_owned()),
-        Some((Content::Http1(_), true)) => doubts.push("the entry came over TLS, which is not driven".to_owned()),
-        Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
+        Some(Content::Http1(http)) if !http.upgraded.is_empty() => {
             doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
         }
-        Some((Content::Http1(http), false)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
+        Some(Content::Http1(http)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
             doubts.push("the entry was cancelled by its client, which is not done again".to_owned());
         }
-        Some((Content::Http1(_), false)) => {}
+        Some(Content::Http1(_)) => {}
         Some(_) => doubts.push("the entry is not HTTP".to_owned()),
     }
     match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
@@ -324,6 +330,8 @@ fn seen_end(seen: &Seen) -> String {
                 }
                 End::Left => "as many events as were recorded".to_owned(),
                 End::Garbage => "something that is not an HTTP response".to_owned(),
+                End::Tls => format!("{what}: no TLS was agreed on"),
+                End::Certificate => format!("{what}: a client's certificate was asked for"),
                 End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
             }
         }

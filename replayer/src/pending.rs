@@ -60,7 +60,8 @@ pub fn propose(
         match (&changed.call.answered, &mut exchange.content) {
             (Some(Told::Http(answered)), _) if !is_miss(answered) => {
                 let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
-                set_response(exchange, answered, took, &Lens::exact());
+                let lens = changed.request.map_or_else(Lens::exact, |request| rules.answer(request));
+                set_response(exchange, answered, took, &lens);
             }
             (Some(Told::Wire(answered)), Content::Wire(wire)) => wire.response = Some(answered.clone()),
             _ => {}
@@ -182,6 +183,8 @@ fn whole(old: &Message, new: &Message, lens: &Lens<'_>) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::diff::Schemas;
+
     use super::*;
     use crate::{
         review::changes,
@@ -193,7 +196,7 @@ mod tests {
     }
 
     fn paths(original: &Cassette, proposed: &Cassette) -> Vec<String> {
-        changes(original, proposed).into_iter().map(|change| change.path).collect()
+        changes(original, proposed, &Schemas::none()).into_iter().map(|change| change.path).collect()
     }
 
     #[test]
@@ -228,7 +231,7 @@ mod tests {
             hit(&cassette, 1),
         ];
         let proposed = propose(&cassette, &created("12.50"), Duration::ZERO, &journal);
-        let changes = changes(&cassette, &proposed);
+        let changes = changes(&cassette, &proposed, &Schemas::none());
         let told: Vec<_> = changes.iter().map(|change| (change.path.as_str(), change.unanswered)).collect();
         assert_eq!(told, [("downstream/0", false), ("downstream/2", true)]);
         assert_eq!(proposed.downstream[0], cassette.downstream[1]);

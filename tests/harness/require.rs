@@ -37,6 +37,10 @@ pub enum Need {
     Redis,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
+    /// grpc-java, as `tests/install.sh` puts it, and a Java development kit.
+    GrpcJava,
+    /// The gRPC shop on tonic, as `tests/install.sh` builds it, and cargo.
+    Tonic,
     /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
     Mysql,
     /// PHP with its clients of MySQL.
@@ -101,6 +105,8 @@ impl Need {
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
+            Need::GrpcJava => installed("grpc-java/asked-for").and(Need::Java.check()),
+            Need::Tonic => installed("grpc-tonic/release/grpc-tonic").and(Need::Cargo.check()),
             Need::Mysql => runs("mariadbd", &["--version"])
                 .and(installed("node_modules/mysql2"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),

@@ -18,6 +18,7 @@ mod messages;
 mod noise_tests;
 mod open;
 mod rules;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -28,4 +29,5 @@ pub use found::{Difference, Kind, MOST_DIFFERENCES, Noise};
 pub use headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS, is_volatile};
 pub use messages::{Lens, Same, canonical_request, requests, responses};
 pub use rules::{Applied, Keys, Number, Rule, RuleError, RuleText, Rules};
+pub use schema::{SchemaError, Schemas};
 pub use view::View;

@@ -30,10 +30,10 @@ impl Against<'_> {
     pub(crate) fn differences(&self, number: usize, asked: &Asked<'_>) -> Option<(Vec<Difference>, Bindings)> {
         let exchange = &self.shelf.cassette.downstream[number];
         let recorded = exchange.asked()?;
-        let mut lens = Lens::exact();
-        if self.rung >= Rung::Noise {
-            lens.rules = self.shelf.rules(self.library, &asked.name, asked.request);
-        }
+        let mut lens = Lens::of(match self.rung >= Rung::Noise {
+            true => self.shelf.rules_for(&asked.name, asked.request),
+            false => self.library.rules().schemas().of_request(asked.request),
+        });
         let Some(began) = self.shelf.began().filter(|_| self.rung >= Rung::Bound) else {
             return Some((diff::requests(recorded, asked.request, &lens), Bindings::default()));
         };

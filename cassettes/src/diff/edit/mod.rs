@@ -20,6 +20,7 @@ pub use value::value;
 
 use super::{
     open,
+    schema::Schema,
     tree::{Form, Tree},
 };
 
@@ -72,7 +73,8 @@ fn content(old: Typed<'_>, new: Typed<'_>, places: &Places, grain: Grain) -> Opt
     if places.are_whole() {
         return Some(new.content.to_vec());
     }
-    let tree = |side: &Typed<'_>| open::body(Cow::Owned(side.content.to_vec()), side.media_type);
+    // Nothing is put into messages that have a schema.
+    let tree = |side: &Typed<'_>| open::body(Cow::Owned(side.content.to_vec()), side.media_type, &Schema::default());
     opened(&tree(&old)?, &tree(&new)?, Some([old.media_type, new.media_type]), places, grain)
 }
 

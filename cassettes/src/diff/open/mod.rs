@@ -10,18 +10,22 @@ mod parts;
 mod protobuf;
 mod records;
 mod tokens;
+mod typed;
+mod well_known;
+mod wire;
 mod xml;
 
 use std::borrow::Cow;
 
 use super::{
     json,
+    schema::Schema,
     tree::{Form, Member, Tree},
     view::raw,
 };
 
 pub(super) use events::{EventLine, lines as event_lines, spans as event_spans};
-pub(super) use grpc::shown as grpc_shown;
+pub(super) use grpc::{shown as grpc_shown, write as write_messages};
 pub(super) use parts::{Part, boundary, split_parts, without_boundary};
 pub(super) use records::{Between, spans as record_spans};
 pub(super) use tokens::{decode as decode_base64, encode as encode_base64};
@@ -36,20 +40,25 @@ const MOST: usize = 1_000_000;
 /// How deep texts are opened that were found in texts.
 const DEEPEST: usize = 4;
 
-/// A body opened up by its media type and by what it looks like; `None` when it is empty.
-pub(super) fn body<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>) -> Option<Tree<'a>> {
+/// A body opened up by its media type, its schema and by what it looks like; `None` when it is empty.
+pub(super) fn body<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, schema: &Schema) -> Option<Tree<'a>> {
     if content.is_empty() {
         return None;
     }
-    Some(content_at(content, content_type, DEEPEST))
+    Some(opened(content, content_type, schema, DEEPEST))
 }
 
+/// What is in something else, of which there is no schema.
 fn content_at<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, depth: usize) -> Tree<'a> {
+    opened(content, content_type, &Schema::default(), depth)
+}
+
+fn opened<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, schema: &Schema, depth: usize) -> Tree<'a> {
     let inside = match &content {
         _ if content.len() > LONGEST || depth == 0 => None,
-        Cow::Borrowed(content) => inside_of(content, content_type, depth),
+        Cow::Borrowed(content) => inside_of(content, content_type, schema, depth),
         Cow::Owned(content) => {
-            inside_of(content, content_type, depth).map(|(form, inside)| (form, inside.into_owned()))
+            inside_of(content, content_type, schema, depth).map(|(form, inside)| (form, inside.into_owned()))
         }
     };
     match inside {
@@ -58,7 +67,12 @@ fn content_at<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, depth: usi
     }
 }
 
-fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) -> Option<(Form, Tree<'a>)> {
+fn inside_of<'a>(
+    content: &'a [u8],
+    content_type: Option<&str>,
+    schema: &Schema,
+    depth: usize,
+) -> Option<(Form, Tree<'a>)> {
     let content_type = content_type.unwrap_or_default();
     // Before JSON: a stream of one value is a stream as well.
     if let Some(records) = records::Between::named(content_type).and_then(|by| records::read(content, by, depth)) {
@@ -71,7 +85,7 @@ fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) ->
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let opened = match media_type.as_str() {
         "application/x-www-form-urlencoded" => fields(content, depth).map(|tree| (Form::Fields, tree)),
-        grpc if grpc.starts_with("application/grpc") || grpc.ends_with("protobuf") => grpc::read(content, grpc, depth),
+        grpc if grpc::is_of_messages(grpc) => grpc::read(content, grpc, schema.of_body(content_type).as_ref(), depth),
         "text/event-stream" => events::read(content, depth).map(|tree| (Form::Events, tree)),
         multipart if multipart.starts_with("multipart/") => {
             parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))
