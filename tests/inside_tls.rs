@@ -91,7 +91,7 @@ fn entries_are_driven() {
     world.ask();
     recording.stop().expect_code(0);
     let replay = |environment: Vec<(&'static str, String)>| {
-        let arguments = &["--no-pending"];
+        let arguments = &["--no-pending", "--report", "text=-"];
         Replay { cassettes: &cassettes, settings: &settings, command: &command, environment, arguments }.run()
     };
     let (finished, _) = replay(environment(""));

@@ -173,6 +173,15 @@ async fn write_request(mut write: impl AsyncWrite + Unpin, request: &Message, go
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use regress_protocols::http2;
+    use tokio::net::TcpListener;
+    use tokio_rustls::{
+        TlsAcceptor,
+        rustls::{RootCertStore, ServerConfig, crypto::ring, pki_types::PrivateKeyDer, server::WebPkiClientVerifier},
+    };
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -249,6 +258,34 @@ mod tests {
             talk(read, write, "http", &Message::request("GET", "/", &[], ""), Duration::from_secs(3), None).await;
         assert_eq!(seen, Seen::Nothing { end: End::Hung(3000), part: None });
         drop(far);
+    }
+
+    #[tokio::test]
+    async fn that_a_service_asks_for_a_certificate_is_told() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.unwrap())
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        for request in [Message::request("GET", "/", &[], ""), http2::request("GET", "/", &[], "")] {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let entry = Drivable { request, at, tls: true };
+            let ((seen, _), accepted) = tokio::join!(drive(&mut stream, &entry, LONG), acceptor.accept(accepted));
+            assert!(accepted.is_err());
+            assert_eq!(seen, Seen::Nothing { end: End::Certificate, part: None });
+        }
     }
 
     #[tokio::test]

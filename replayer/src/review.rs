@@ -494,7 +494,7 @@ mod tests {
         let (_folder, store) = waiting();
         let proposed = the_one(&store).proposed;
         the_one(&store).accept().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
     }
 
@@ -502,7 +502,7 @@ mod tests {
     fn a_rejected_proposal_is_gone() {
         let (_folder, store) = waiting();
         the_one(&store).reject().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), cassette());
     }
 
@@ -533,7 +533,7 @@ mod tests {
         let (_folder, store) = waiting();
         let proposed = the_one(&store).proposed;
         settle(&store, &ALL, &[]).unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
     }
 
@@ -548,7 +548,7 @@ mod tests {
         }
         let (_folder, store) = waiting();
         settle(&store, &["response"], &["downstream"]).unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
     }
 
     #[test]
@@ -574,13 +574,13 @@ mod tests {
         assert!(matches!(the_one(&store).accept(), Err(Error::Stale(_))));
         assert_eq!(store.read(&located).unwrap(), edited);
         the_one(&store).reject().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
     }
 
     #[test]
     fn what_waits_is_grouped_as_a_replay_groups_it() {
         let (_folder, store) = waiting();
-        let told: Vec<String> = groups(&Proposal::all(&store).unwrap())
+        let told: Vec<String> = groups(&Proposal::all(&store, &Schemas::none()).unwrap())
             .iter()
             .map(|group| format!("{} {}: {}", group.entries(), group.subject(), group.what()))
             .collect();
