@@ -29,6 +29,8 @@ pub enum Need {
     PhpFpm,
     /// A Java development kit.
     Java,
+    /// The clients in Java that `tests/install.sh` copies, and a development kit.
+    JavaClients,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
@@ -94,6 +96,7 @@ impl Need {
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),
+            Need::JavaClients => runs("javac", &["--version"]).and(installed("java")),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Redis => runs("redis-server", &["--version"])

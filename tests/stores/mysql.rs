@@ -5,7 +5,7 @@ use regress_protocols::Request;
 use super::{Expected, Expected::Different, Expected::Same, Service};
 use crate::{
     harness::{Corpus, Need, Process, free_port, require, tools},
-    services::source,
+    services::{go_client, java_client, rust_client, source},
 };
 
 /// A MariaDB server that is thrown away, with the user `app` and a schema `shop`.
@@ -119,23 +119,66 @@ fn python_through_the_proxy() {
     }
 }
 
+/// Builds of a service that begins its transactions by a statement and has the server prepare what it asks.
+const PREPARED: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/1/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/2")),
+];
+
+fn prepared(test: &str, need: Need, command: impl FnOnce() -> Vec<String>, begins: &str) {
+    if require(test, &[need, Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        let calls = [begins, "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
+        orders(Service::new(command(), "ORDERS_CHANGE", "orders listen"), "ebpf", &calls, PREPARED);
+    }
+}
+
 /// A pool of connections whose statements are prepared once on each.
 #[test]
 fn node() {
-    if !require("stores::mysql::node", &[Need::Mysql, Need::Node, Need::Ebpf, Need::Sandbox]) {
-        return;
+    prepared("stores::mysql::node", Need::Node, || vec!["node".to_owned(), source("orders.mjs")], "START");
+}
+
+/// `database/sql` prepares for each execution, or on each connection that it executes on.
+#[test]
+fn go() {
+    prepared("stores::mysql::go", Need::Go, || go_client("orders"), "START");
+}
+
+/// Statements that each connection keeps.
+#[test]
+fn sqlx() {
+    prepared("stores::mysql::sqlx", Need::Cargo, || rust_client("orders"), "BEGIN");
+}
+
+/// Builds of the service in Java, which begins transactions by a setting of the connection.
+const JDBC: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/0/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/1")),
+];
+
+fn jdbc(test: &str, service: &str) {
+    if require(test, &[Need::JavaClients, Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        let calls = ["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
+        orders(Service::new(java_client(service), "ORDERS_CHANGE", "orders listen"), "ebpf", &calls, JDBC);
     }
-    let service = Service::new(vec!["node".to_owned(), source("orders.mjs")], "ORDERS_CHANGE", "orders listen");
-    let calls = ["START", "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
-    let builds = [
-        ("none", Same),
-        ("small-pool", Same),
-        ("reconnects", Same),
-        ("other-parameter", Different("changed downstream/1/request/params/1")),
-        ("other-sql", Different("changed downstream/0/request/sql")),
-        ("dropped-query", Different("omitted downstream/2")),
-    ];
-    orders(service, "ebpf", &calls, &builds);
+}
+
+#[test]
+fn mariadb_java_client() {
+    jdbc("stores::mysql::mariadb_java_client", "orders-mariadb");
+}
+
+#[test]
+fn connector_j() {
+    jdbc("stores::mysql::connector_j", "orders-mysql");
 }
 
 /// Two clients, of which each connects for each request.

@@ -5,7 +5,7 @@ use regress_protocols::Request;
 use super::{Expected, Expected::Different, Expected::Same, Service};
 use crate::{
     harness::{Client, Corpus, Need, Process, free_port, require, tools},
-    services::source,
+    services::{go_client, java_client, rust_client, source},
 };
 
 /// A Redis server that keeps nothing.
@@ -60,6 +60,7 @@ fn keep(test: &str, needs: &[Need], via: &str, command: Vec<String>, own: &[(&'s
     }
     let server = Server::start();
     server.cli(&["-n", "1", "SET", "picture", "\u{1}"]);
+    server.cli(&["-n", "1", "HSET", "tags", "hot", "2", "cold", "3"]);
     let service = Service::new(command, "KEEP_CHANGE", "keep listens")
         .with("STORE", server.address())
         .with("MODULES", tools().display());
@@ -101,6 +102,28 @@ fn python_through_the_proxy() {
 #[test]
 fn node() {
     keep("stores::redis::node", &[Need::Node, Need::Ebpf], "ebpf", vec!["node".to_owned(), source("keep.mjs")], &[]);
+}
+
+#[test]
+fn go() {
+    keep("stores::redis::go", &[Need::Go, Need::Ebpf], "ebpf", go_client("keep"), &[("resp2", Same)]);
+}
+
+#[test]
+fn jedis() {
+    let needs = [Need::JavaClients, Need::Ebpf];
+    keep("stores::redis::jedis", &needs, "ebpf", java_client("keep-jedis"), &[("resp3", Same)]);
+}
+
+#[test]
+fn lettuce() {
+    let needs = [Need::JavaClients, Need::Ebpf];
+    keep("stores::redis::lettuce", &needs, "ebpf", java_client("keep-lettuce"), &[("resp2", Same)]);
+}
+
+#[test]
+fn rust() {
+    keep("stores::redis::rust", &[Need::Cargo, Need::Ebpf], "ebpf", rust_client("keep"), &[]);
 }
 
 /// A client in C with a pool that is opened at its start.

@@ -13,7 +13,7 @@ mod play;
 mod reply;
 mod scan;
 
-pub use command::{MEMBERS, is_handshake, is_write, line, operation};
+pub use command::{MEMBERS, is_handshake, is_write, line, operation, unplaced};
 pub use detect::detect;
 pub use pair::Conversation;
 pub use play::Player;
