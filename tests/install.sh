@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
-# clients into a Python virtual environment; verdaccio and clients by npm. Can be run again: what is there is left alone.
+# clients into a Python virtual environment; verdaccio and clients by npm; clients by Go, Cargo and Maven. Can be run
+# again: what is there is left alone.
 #
 # Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-tests in the user's cache folder; the tests look there, too).
@@ -10,9 +11,9 @@ tools=${REGRESS_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-tests}
 packages=(nginx-light php-cli php-curl php-fpm clang-14 llvm-14 libbpf-dev curl python3 python3-venv util-linux procps iproute2 openssl
     qemu-system-x86 busybox-static cpio kmod xz-utils chromium redis-server webdis prometheus-redis-exporter
     mariadb-server mariadb-client php-mysql adminer
-    postgresql prometheus-postgres-exporter)
+    postgresql php-pgsql prometheus-postgres-exporter)
 python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1 grpcio==1.85.3 PyMySQL==1.1.1
-    'psycopg[binary,pool]==3.2.9')
+    'psycopg[binary,pool]==3.2.9' aiohttp==3.12.15)
 node=(verdaccio@6.1.6 ioredis@5.4.1 @grpc/grpc-js@1.14.7 mysql2@3.12.0 pg@8.16.0)
 
 say() { printf 'install: %s\n' "$*"; }
@@ -79,6 +80,21 @@ if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "${node[*]}" ]; the
     printf '%s' "${node[*]}" >"$tools/node_modules/asked-for"
 else
     say "npm packages are in $tools/node_modules"
+fi
+
+# What the services in tests/services/clients-* are built of. The tests build them, without a network.
+services=$(dirname "$(realpath "$0")")/services
+say "packages for the clients in Go and Rust"
+(cd "$services/clients-go" && GOTOOLCHAIN=local go mod download)
+cargo fetch --quiet --locked --manifest-path "$services/clients-rust/Cargo.toml"
+if ! cmp --silent "$services/clients-java/pom.xml" "$tools/java/asked-for"; then
+    say "jars for the clients in Java into $tools/java"
+    rm -rf "$tools/java"
+    mvn --quiet --batch-mode --file "$services/clients-java/pom.xml" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies "-DoutputDirectory=$tools/java"
+    cp "$services/clients-java/pom.xml" "$tools/java/asked-for"
+else
+    say "jars for the clients in Java are in $tools/java"
 fi
 
 say "done"

@@ -13,7 +13,9 @@ mod redis;
 /// A protocol that nobody knows.
 mod turns;
 
-use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
+use std::process::Command;
+
+use crate::harness::{Client, Corpus, Finished, Process, Recording, Replay, Report, free_port};
 
 /// A service with a store.
 struct Service {
@@ -77,6 +79,21 @@ impl Service {
         let corpus = Corpus::read(&self.cassettes());
         assert_eq!(corpus.losses(), Vec::<&_>::new(), "{}", finished.stderr);
         corpus
+    }
+
+    /// Record what a client asks for of a service that was running, and did the first of it, before the recording began.
+    fn attach(&self, before: impl FnOnce(&Client), drive: impl FnOnce(&Client)) -> Corpus {
+        let mut command = Command::new(&self.command[0]);
+        let running = Process::start(command.args(&self.command[1..]).envs(self.builds("none")));
+        running.wait_for_line(self.listens);
+        let client = Client::new(self.port);
+        before(&client);
+        let (settings, id) = (self.settings("").display().to_string(), running.id().to_string());
+        let recording = Recording::start(&self.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
+        drive(&client);
+        recording.stop().expect_code(0);
+        running.stop();
+        Corpus::read(&self.cassettes())
     }
 
     fn replay(&self, change: &str) -> (Finished, Report) {

@@ -37,12 +37,16 @@ pub enum Need {
     Httpbin,
     /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
     Redis,
+    /// aiohttp, as `tests/install.sh` puts it.
+    Aiohttp,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
     /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
     Mysql,
     /// PHP with its clients of MySQL.
     PhpMysql,
+    /// PHP with its clients of PostgreSQL.
+    PhpPgsql,
     /// Adminer.
     Adminer,
     /// webdis.
@@ -102,6 +106,7 @@ impl Need {
             Need::Redis => runs("redis-server", &["--version"])
                 .and(installed("node_modules/ioredis"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Aiohttp => runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import aiohttp"]),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
             Need::Mysql => runs("mariadbd", &["--version"])
@@ -109,6 +114,9 @@ impl Need {
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),
             Need::PhpMysql => {
                 runs("php", &["-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"])
+            }
+            Need::PhpPgsql => {
+                runs("php", &["-r", "exit(extension_loaded('pgsql') && extension_loaded('pdo_pgsql') ? 0 : 1);"])
             }
             Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),

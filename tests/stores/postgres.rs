@@ -5,7 +5,7 @@ use std::{
 
 use super::{Expected, Expected::Different, Expected::Same, Service};
 use crate::{
-    harness::{Client, Corpus, Need, Process, Recording, free_port, postgres_programs, require, tools},
+    harness::{Client, Corpus, Need, Process, free_port, postgres_programs, require, tools},
     services::{go_client, java_client, rust_client, source},
 };
 
@@ -100,7 +100,7 @@ fn accounts(
     test: &str,
     needs: &[Need],
     via: &str,
-    command: Vec<String>,
+    command: impl FnOnce() -> Vec<String>,
     own: &[(&'static str, Expected)],
     also: &[&str],
 ) {
@@ -108,7 +108,7 @@ fn accounts(
         return;
     }
     let server = Server::start();
-    let service = Service::new(command, "ACCOUNTS_CHANGE", "accounts listens")
+    let service = Service::new(command(), "ACCOUNTS_CHANGE", "accounts listens")
         .with("STORE", server.url())
         .with("MODULES", tools().display());
     let corpus = service.record(via, |client| {
@@ -150,12 +150,12 @@ fn python() -> Vec<String> {
 #[test]
 fn psycopg() {
     let own = [OTHER_SQL, ("prepares", Same), ("other-data", Different("changed downstream/2/request/data"))];
-    accounts("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python(), &own, &["/load"]);
+    accounts("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python, &own, &["/load"]);
 }
 
 #[test]
 fn psycopg_through_the_proxy() {
-    accounts("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python(), &[OTHER_SQL], &[]);
+    accounts("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python, &[OTHER_SQL], &[]);
 }
 
 /// The pool's connections were open, and some of its statements in use, before the recording began.
@@ -166,19 +166,15 @@ fn attached() {
     }
     let server = Server::start();
     let service = Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens").with("STORE", server.url());
-    let mut command = Command::new(&service.command[0]);
-    let running = Process::start(command.args(&service.command[1..]).envs(service.builds("none")));
-    running.wait_for_line(service.listens);
-    let client = Client::new(service.port);
-    assert_eq!(client.post("/coffee", "3").status, 201);
-    let (settings, id) = (service.settings("").display().to_string(), running.id().to_string());
-    let recording = Recording::start(&service.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
-    assert_eq!(client.post("/tea", "12.50").status, 201);
-    for _ in 0..6 {
-        assert_eq!(client.get("/tea").status, 200);
-    }
-    recording.stop().expect_code(0);
-    running.stop();
+    service.attach(
+        |client| assert_eq!(client.post("/coffee", "3").status, 201),
+        |client| {
+            assert_eq!(client.post("/tea", "12.50").status, 201);
+            for _ in 0..6 {
+                assert_eq!(client.get("/tea").status, 200);
+            }
+        },
+    );
     server.stop();
     service.expect(&[
         ("none", Same),
@@ -189,27 +185,46 @@ fn attached() {
 
 #[test]
 fn node() {
-    let command = vec!["node".to_owned(), source("accounts.mjs")];
+    let command = || vec!["node".to_owned(), source("accounts.mjs")];
     accounts("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", command, &[OTHER_SQL], &[]);
 }
 
 #[test]
 fn pgx() {
     let own = [OTHER_SQL_DESCRIBED, ("other-data", Different("changed downstream/1/request/data"))];
-    accounts("stores::postgres::pgx", &[Need::Go, Need::Ebpf], "ebpf", go_client("accounts"), &own, &["/load"]);
+    accounts("stores::postgres::pgx", &[Need::Go, Need::Ebpf], "ebpf", || go_client("accounts"), &own, &["/load"]);
 }
 
 #[test]
 fn jdbc() {
     let needs = [Need::JavaClients, Need::Ebpf];
     let own = [OTHER_SQL, ("prepares", Same), ("other-data", Different("changed downstream/4/request/data"))];
-    accounts("stores::postgres::jdbc", &needs, "ebpf", java_client("accounts"), &own, &["/load"]);
+    accounts("stores::postgres::jdbc", &needs, "ebpf", || java_client("accounts"), &own, &["/load"]);
 }
 
 #[test]
 fn sqlx() {
     let own = [OTHER_SQL_DESCRIBED, ("other-data", Different("changed downstream/1/request/data"))];
-    accounts("stores::postgres::sqlx", &[Need::Cargo, Need::Ebpf], "ebpf", rust_client("accounts"), &own, &["/load"]);
+    accounts(
+        "stores::postgres::sqlx",
+        &[Need::Cargo, Need::Ebpf],
+        "ebpf",
+        || rust_client("accounts"),
+        &own,
+        &["/load"],
+    );
+}
+
+/// Two clients, of which each connects for each request.
+#[test]
+fn php() {
+    // Its server says on which port, and no words of ours.
+    let command = || {
+        let serves = format!("echo accounts listens >&2; exec php -S 127.0.0.1:$PORT {}", source("accounts.php"));
+        vec!["sh".to_owned(), "-c".to_owned(), serves]
+    };
+    let own = [OTHER_SQL, ("other-data", Different("changed downstream/1/request/data"))];
+    accounts("stores::postgres::php", &[Need::PhpPgsql, Need::Ebpf], "ebpf", command, &own, &["/load"]);
 }
 
 /// What people type, with all that psql asks the catalogue for it.
