@@ -1,7 +1,6 @@
 //! The shop as a service under test in several languages, with its two downstreams, and services made by others.
 
 mod change;
-mod clients;
 pub mod nginx;
 mod recorded;
 mod third_party;
@@ -14,7 +13,6 @@ use std::{
 };
 
 pub use change::{Change, Edit};
-pub use clients::{go_client, java_client, rust_client};
 pub use recorded::{PATIENT, RecordedShop, Source, Waits};
 pub use third_party::ThirdParty;
 

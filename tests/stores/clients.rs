@@ -3,11 +3,13 @@
 
 use std::{path::Path, process::Command, sync::OnceLock};
 
-use super::source;
-use crate::harness::{Process, tools};
+use crate::{
+    harness::{Process, tools},
+    services::source,
+};
 
 /// The command that runs one of the services in Go.
-pub fn go_client(service: &str) -> Vec<String> {
+pub(super) fn go_client(service: &str) -> Vec<String> {
     static BUILT: OnceLock<String> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let program = built("clients-go");
@@ -20,7 +22,7 @@ pub fn go_client(service: &str) -> Vec<String> {
 }
 
 /// The command that runs one of the services in Java, out of what `tests/install.sh` copied.
-pub fn java_client(service: &str) -> Vec<String> {
+pub(super) fn java_client(service: &str) -> Vec<String> {
     static BUILT: OnceLock<String> = OnceLock::new();
     let classes = BUILT.get_or_init(|| {
         let (classes, jars) = (built("clients-java"), tools().join("java"));
@@ -36,7 +38,7 @@ pub fn java_client(service: &str) -> Vec<String> {
 }
 
 /// The command that runs one of the services in Rust.
-pub fn rust_client(service: &str) -> Vec<String> {
+pub(super) fn rust_client(service: &str) -> Vec<String> {
     static BUILT: OnceLock<String> = OnceLock::new();
     let program = BUILT.get_or_init(|| {
         let target = built("clients-rust");
