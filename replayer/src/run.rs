@@ -31,6 +31,7 @@ use crate::{
     judge::{self, End, Seen},
     kept::{Before, Keep, Kept, Known, NotResumed},
     latency::Recorded,
+    left,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
@@ -524,11 +525,12 @@ impl Worker {
             None => (Seen::Nothing { end: End::Refused, part: None }, Duration::ZERO),
             Some(mut stream) => {
                 let (read, write) = stream.split();
-                drive(read, write, &request, self.run.settings.entry_timeout).await
+                let events = planned.cassette.entry.as_ref().and_then(left::events);
+                drive(read, write, &request, self.run.settings.entry_timeout, events).await
             }
         };
         let exited = match seen {
-            Seen::Response(_) | Seen::Nothing { end: End::Hung(_), .. } => {
+            Seen::Response(_) | Seen::Nothing { end: End::Hung(_) | End::Left, .. } => {
                 target.settle(&id, self.run.settings.settle).await;
                 target.exit()
             }
