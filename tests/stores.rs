@@ -1,5 +1,7 @@
 //! Services that keep things in a store which does not speak HTTP/1: recorded with the real store, replayed without it.
 
+/// Services in Go, Java and Rust, which have to be built.
+mod clients;
 /// gRPC, and so HTTP/2.
 mod grpc;
 /// MySQL and MariaDB.
@@ -13,12 +15,15 @@ mod redis;
 /// A protocol that nobody knows.
 mod turns;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use regress_cassettes::{Defect, Exchange};
 use regress_protocols::Request;
 
-use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
+use crate::harness::{Client, Corpus, Finished, Process, Recording, Replay, Report, free_port};
 
 /// A service with a store.
 struct Service {
@@ -98,6 +103,21 @@ impl Service {
         corpus
     }
 
+    /// Record what a client asks for of a service that was running, and did the first of it, before the recording began.
+    fn attach(&self, before: impl FnOnce(&Client), drive: impl FnOnce(&Client)) -> Corpus {
+        let mut command = Command::new(&self.command[0]);
+        let running = Process::start(command.args(&self.command[1..]).envs(self.builds("none")));
+        running.wait_for_line(self.listens);
+        let client = Client::new(self.port);
+        before(&client);
+        let (settings, id) = (self.settings("").display().to_string(), running.id().to_string());
+        let recording = Recording::start(&self.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
+        drive(&client);
+        recording.stop().expect_code(0);
+        running.stop();
+        Corpus::read(&self.cassettes())
+    }
+
     fn replay(&self, change: &str) -> (Finished, Report) {
         let settings = self.settings("");
         let replay = Replay {
@@ -110,6 +130,13 @@ impl Service {
         let (finished, report) = replay.run();
         let report = report.unwrap_or_else(|| panic!("{change}: {}", finished.stderr));
         (finished, report)
+    }
+
+    /// Replay the recorded build ten times.
+    fn expect_same(&self) {
+        for _ in 0..10 {
+            self.expect(&[("none", Expected::Same)]);
+        }
     }
 
     /// Replay each build and look at the verdict.

@@ -3,7 +3,8 @@
 //! Gates that nothing relaxes: the protocol, the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
 //! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
-//! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
+//! once what the service made anew is bound as well ([`crate::bound`]). A request of which nobody saw for which database it was answers
+//! one for any, on no rung above that of noise, where nothing recorded for its own does. Each is played once, in the order recorded, the entry's before the ambient ones; ambient
 //! ones may be asked for again and then the last of them answers, those of an entry as [`Reuse`] has it. There is no
 //! further way: what is merely like a recorded request is a miss that names it.
 
@@ -13,6 +14,8 @@ mod explain;
 mod near_identical;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unplaced;
 
 use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 
@@ -22,7 +25,7 @@ use regress_cassettes::{
     diff::{self, Applied, Difference, Rules, View},
     downstream_name,
 };
-use regress_protocols::{Request, http1::Message, http2};
+use regress_protocols::{Request, Value, http1::Message, http2, wire::Protocol};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -152,6 +155,12 @@ impl<'a> Asked<'a> {
     ) -> Asked<'a> {
         let exact = Key::of(rules, &name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
+    }
+
+    /// What was recorded of it where nobody saw which database the connection was for.
+    fn unplaced(&self) -> Option<(Protocol, Value)> {
+        let Request::Wire(protocol, value) = self.request else { return None };
+        Some((protocol, protocol.unplaced(value)?))
     }
 
     /// Whether it says what a request to the same downstream said.
@@ -347,6 +356,21 @@ impl Stage<'_> {
         if !self.library.reaches(&asked.name, asked.destination.ip()) {
             return Claim::Unknown;
         }
+        let claim = self.claim_as(asked);
+        if claim != Claim::Unknown || self.policy.max_rung < Rung::Noise {
+            return claim;
+        }
+        let Some((protocol, unplaced)) = asked.unplaced() else { return claim };
+        let request = Request::Wire(protocol, &unplaced);
+        let Asked { destination, tls, now, .. } = *asked;
+        let asked = Asked::of(self.library.rules(), asked.name.clone(), request, destination, tls, now);
+        match self.claim_as(&asked) {
+            Claim::Exchange(claimed) => Claim::Exchange(Claimed { rung: claimed.rung.max(Rung::Noise), ..claimed }),
+            other => other,
+        }
+    }
+
+    fn claim_as(&mut self, asked: &Asked<'_>) -> Claim {
         let exact = self.shelf.index().exact.get(&asked.exact).map_or(&[][..], |numbers| numbers);
         let mut unplayed = self.usage.unplayed(Rung::Exact, asked.exact, exact);
         if let (Some(number), runner_up) = (unplayed.next(), unplayed.next()) {

@@ -244,7 +244,7 @@ mod tests {
             }
         };
         // The other side keeps its end open and says nothing more.
-        let ((seen, _), ()) = tokio::join!(drive(read, write, &request, LONG, Some(2)), peer);
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", &request, LONG, Some(2)), peer);
         let Seen::Nothing { end: End::Left, part: Some(part) } = seen else { panic!("{seen:?}") };
         assert!(part.body.starts_with(b"data: 1\n\ndata: 2\n\n"), "{:?}", part.body);
         assert_eq!(&crate::left::up_to(&part, 1).body[..], b"data: 1\n\n");
@@ -281,7 +281,7 @@ mod tests {
         for request in [Message::request("GET", "/", &[], ""), http2::request("GET", "/", &[], "")] {
             let mut stream = TcpStream::connect(at).await.unwrap();
             let (accepted, _) = listener.accept().await.unwrap();
-            let entry = Drivable { request, at, tls: true };
+            let entry = Drivable { request, at, tls: true, events: None };
             let ((seen, _), accepted) = tokio::join!(drive(&mut stream, &entry, LONG), acceptor.accept(accepted));
             assert!(accepted.is_err());
             assert_eq!(seen, Seen::Nothing { end: End::Certificate, part: None });

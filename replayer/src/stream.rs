@@ -120,7 +120,7 @@ pub(crate) fn arrivals(entry: &HttpExchange, new: &Message) -> Vec<(Micros, u64)
 mod tests {
     use regress_cassettes::{
         Content,
-        diff::{RuleText, Rules},
+        diff::{RuleText, Rules, Schemas},
     };
     use regress_protocols::http1::{Limits, ResponseReader};
 
@@ -257,15 +257,17 @@ mod tests {
             let took = std::time::Duration::ZERO;
             let journal = hits(&original);
             let proposed = propose(&original, &actual, took, &journal, &Default::default(), &Rules::none());
-            let paths = |a: &Cassette, b: &Cassette| changes(a, b).into_iter().map(|c| c.path).collect::<Vec<_>>();
+            let paths = |a: &Cassette, b: &Cassette| {
+                changes(a, b, &Schemas::none()).into_iter().map(|c| c.path).collect::<Vec<_>>()
+            };
             let all = ["response/body/1/data/n", "response/stream"];
             assert_eq!(paths(&original, &proposed), all);
             for (taken, left) in [(all[0], all[1]), (all[1], all[0])] {
-                let accepted = take(&original, &proposed, |path| path == taken).unwrap();
+                let accepted = take(&original, &proposed, &Schemas::none(), |path| path == taken).unwrap();
                 assert_eq!(paths(&original, &accepted), [taken]);
                 assert_eq!(paths(&accepted, &proposed), [left]);
             }
-            let accepted = take(&original, &proposed, |_| true).unwrap();
+            let accepted = take(&original, &proposed, &Schemas::none(), |_| true).unwrap();
             assert_eq!(judged(&accepted, &actual, &Rules::none()).verdict, Verdict::Same);
         }
     }

@@ -29,12 +29,16 @@ pub enum Need {
     PhpFpm,
     /// A Java development kit.
     Java,
+    /// The clients in Java that `tests/install.sh` copies, and a development kit.
+    JavaClients,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
     Httpbin,
     /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
     Redis,
+    /// aiohttp, as `tests/install.sh` puts it.
+    Aiohttp,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
     /// grpc-java, as `tests/install.sh` puts it, and a Java development kit.
@@ -45,6 +49,8 @@ pub enum Need {
     Mysql,
     /// PHP with its clients of MySQL.
     PhpMysql,
+    /// PHP with its clients of PostgreSQL.
+    PhpPgsql,
     /// Adminer.
     Adminer,
     /// webdis.
@@ -98,11 +104,13 @@ impl Need {
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),
+            Need::JavaClients => runs("javac", &["--version"]).and(installed("clients-java")),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Redis => runs("redis-server", &["--version"])
                 .and(installed("node_modules/ioredis"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Aiohttp => runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import aiohttp"]),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
             Need::GrpcJava => installed("grpc-java/asked-for").and(Need::Java.check()),
@@ -112,6 +120,9 @@ impl Need {
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),
             Need::PhpMysql => {
                 runs("php", &["-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"])
+            }
+            Need::PhpPgsql => {
+                runs("php", &["-r", "exit(extension_loaded('pgsql') && extension_loaded('pdo_pgsql') ? 0 : 1);"])
             }
             Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),

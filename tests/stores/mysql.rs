@@ -1,6 +1,13 @@
 use std::{path::PathBuf, process::Command};
 
-use super::{Expected, Expected::Different, Expected::Same, Inside, Service, called, expect_inside, says};
+use super::{
+    Expected,
+    Expected::Different,
+    Expected::Same,
+    Inside, Service, called,
+    clients::{go_client, java_client, rust_client},
+    expect_inside, says,
+};
 use crate::{
     harness::{Authority, Need, Process, free_port, require, tools},
     services::source,
@@ -74,7 +81,7 @@ impl Server {
 type Builds<'a> = &'a [(&'a str, Expected)];
 
 /// Records `orders` and judges its builds; `calls` are those of an order.
-fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) {
+fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) -> Service {
     let server = Server::start();
     service = service.with("STORE", server.address()).with("MODULES", tools().display());
     if inside != Inside::Nothing {
@@ -95,6 +102,7 @@ fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], build
     assert_eq!(called(&corpus, 1), calls);
     assert_eq!(says(&service.cassettes(), PASSWORD), Vec::<PathBuf>::new());
     service.expect(builds);
+    service
 }
 
 /// Builds of the service in Python, which asks by text.
@@ -151,15 +159,59 @@ fn javascript(test: &str, inside: Inside) {
     }
     let service = Service::new(vec!["node".to_owned(), source("orders.mjs")], "ORDERS_CHANGE", "orders listen");
     let calls = ["START", "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
-    let builds = [
-        ("none", Same),
-        ("small-pool", Same),
-        ("reconnects", Same),
-        ("other-parameter", Different("changed downstream/1/request/params/1")),
-        ("other-sql", Different("changed downstream/0/request/sql")),
-        ("dropped-query", Different("omitted downstream/2")),
-    ];
-    orders(service, "ebpf", inside, &calls, &builds);
+    orders(service, "ebpf", inside, &calls, PREPARED);
+}
+
+/// Builds of a service that begins its transactions by a statement and has the server prepare what it asks.
+const PREPARED: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/1/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/2")),
+];
+
+/// Builds of the service in Java, which begins transactions by a setting of the connection.
+const JDBC: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/0/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/1")),
+];
+
+/// A service in another language whose transactions begin by one of these operations, or by none.
+fn prepared(test: &str, need: Need, command: fn() -> Vec<String>, begins: &[&str]) {
+    if require(test, &[need, Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        let calls = [begins, &["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"]].concat();
+        let service = Service::new(command(), "ORDERS_CHANGE", "orders listen");
+        let service = orders(service, "ebpf", Inside::Nothing, &calls, if begins.is_empty() { JDBC } else { PREPARED });
+        service.expect_same();
+    }
+}
+
+/// `database/sql` prepares for each execution, or on each connection that it executes on.
+#[test]
+fn go() {
+    prepared("stores::mysql::go", Need::Go, || go_client("orders"), &["START"]);
+}
+
+/// Statements that each connection keeps.
+#[test]
+fn sqlx() {
+    prepared("stores::mysql::sqlx", Need::Cargo, || rust_client("orders"), &["BEGIN"]);
+}
+
+#[test]
+fn mariadb_java_client() {
+    prepared("stores::mysql::mariadb_java_client", Need::JavaClients, || java_client("orders-mariadb"), &[]);
+}
+
+#[test]
+fn connector_j() {
+    prepared("stores::mysql::connector_j", Need::JavaClients, || java_client("orders-mysql"), &[]);
 }
 
 /// Two clients, of which each connects for each request.

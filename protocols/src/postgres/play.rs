@@ -224,14 +224,9 @@ impl Player {
     }
 }
 
-/// The database that a start-up is for: the one that is named like the user where it names none.
+/// The database that a start-up is for.
 fn database(request: &Value) -> Option<&Value> {
-    let settings = request.get("startup")?.as_list()?;
-    let named = |wanted: &str| {
-        let pairs = settings.iter().filter_map(Value::as_list);
-        pairs.filter(|pair| pair.first().and_then(Value::as_text) == Some(wanted)).find_map(|pair| pair.get(1))
-    };
-    named("database").or_else(|| named("user"))
+    key::database(request.get("startup")?.as_list()?)
 }
 
 impl Server for Player {

@@ -157,7 +157,8 @@ fn an_execution_is_judged_whether_its_statement_is_prepared_before_or_not() {
         [parse("", sql, &[]), bind("", "", &[], &[Some(b"7")]), describe_portal(""), execute("", 0), sync()].concat();
     assert_eq!(judged(&step(&mut player, &at_once)), request);
     assert_eq!(tags(&player.answer(&request, &result("5", "SELECT 1", "idle"))), "12TDCZ");
-    assert_eq!(judged(&step(&mut player, &query("SELECT n"))), Value::map([("query", Value::text("SELECT n"))]));
+    let simple = [("query", Value::text("SELECT n")), ("db", Value::text("regress"))];
+    assert_eq!(judged(&step(&mut player, &query("SELECT n"))), Value::map(simple));
     assert_eq!(tags(&player.answer(&Value::Null, &result("5", "SELECT 1", "idle"))), "TDCZ");
 }
 
