@@ -18,7 +18,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::judge::{End, Seen};
+use crate::{
+    judge::{End, Seen},
+    left::Watch,
+};
 
 /// How long a body waits for `100 Continue` before it is sent anyway (RFC 9110 section 10.1.1 has the client not wait
 /// for ever; one second is what curl waits).
@@ -35,22 +38,24 @@ pub(crate) struct Drivable {
     pub at: SocketAddr,
     /// Whether it was inside TLS.
     pub tls: bool,
+    /// The response is a stream that is left once so many events have come ([`End::Left`]).
+    pub events: Option<usize>,
 }
 
 /// Send the request of an entry, inside TLS where it was, and wait for the whole response, for `at_most` this long. Also says
 /// how long it took, the handshake aside.
 pub(crate) async fn drive(stream: &mut TcpStream, entry: &Drivable, at_most: Duration) -> (Seen, Duration) {
-    let Drivable { request, at, tls } = entry;
+    let Drivable { request, at, tls, events } = entry;
     if !tls {
         let (read, write) = stream.split();
-        return talk(read, write, "http", request, at_most).await;
+        return talk(read, write, "http", request, at_most, *events).await;
     }
     let client = tls::Client::new(request);
     let nothing = |end| (Seen::Nothing { end, part: None }, Duration::ZERO);
     let (mut seen, took) = match timeout(at_most, client.connect(stream, request, *at)).await {
         Ok(Ok(mut stream)) => {
             let (read, write) = tokio::io::split(&mut stream);
-            let talked = talk(read, write, "https", request, at_most).await;
+            let talked = talk(read, write, "https", request, at_most, *events).await;
             // Whoever is gone already need not be told.
             let _ = timeout(FAREWELL, stream.shutdown()).await;
             talked
@@ -76,6 +81,7 @@ async fn talk(
     scheme: &str,
     request: &Message,
     at_most: Duration,
+    events: Option<usize>,
 ) -> (Seen, Duration) {
     if request.is_http2() {
         return http2::drive(read, write, scheme, request, at_most).await;
@@ -85,7 +91,7 @@ async fn talk(
     let mut reader = ResponseReader::new(request.method(), Limits::default());
     let exchange = async {
         tokio::select! {
-            seen = receive(read, &mut reader, &go_on) => seen,
+            seen = receive(read, &mut reader, &go_on, events.map(Watch::new)) => seen,
             never = send(write, request, &go_on) => match never {},
         }
     };
@@ -107,7 +113,12 @@ enum Received {
     Ended(End),
 }
 
-async fn receive(mut read: impl AsyncRead + Unpin, reader: &mut ResponseReader, go_on: &Notify) -> Received {
+async fn receive(
+    mut read: impl AsyncRead + Unpin,
+    reader: &mut ResponseReader,
+    go_on: &Notify,
+    mut watch: Option<Watch>,
+) -> Received {
     let mut buffer = Vec::with_capacity(64 * 1024);
     loop {
         buffer.clear();
@@ -124,6 +135,9 @@ async fn receive(mut read: impl AsyncRead + Unpin, reader: &mut ResponseReader, 
             if reader.done() && message.status() >= 101 {
                 return Received::Response(Box::new(message));
             }
+        }
+        if watch.as_mut().is_some_and(|watch| watch.is_over(reader)) {
+            return Received::Ended(End::Left);
         }
     }
 }
@@ -184,7 +198,7 @@ mod tests {
             far_write.write_all(answer).await.unwrap();
             far_write.shutdown().await.unwrap();
         };
-        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", request, LONG), peer);
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", request, LONG, None), peer);
         seen
     }
 
@@ -216,11 +230,32 @@ mod tests {
         assert!(matches!(seen, Seen::Nothing { end: End::Garbage, .. }), "{seen:?}");
     }
 
+    #[tokio::test]
+    async fn a_stream_is_left_after_so_many_events() {
+        let request = Message::request("GET", "/", &[], "");
+        let (near, far) = tokio::io::duplex(1024);
+        let (read, write) = tokio::io::split(near);
+        let (_far_read, mut far_write) = tokio::io::split(far);
+        let peer = async {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            far_write.write_all(head.as_bytes()).await.unwrap();
+            for piece in ["data: 1\n", "\ndat", "a: 2\n\n: and so on\n\n"] {
+                far_write.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await.unwrap();
+            }
+        };
+        // The other side keeps its end open and says nothing more.
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", &request, LONG, Some(2)), peer);
+        let Seen::Nothing { end: End::Left, part: Some(part) } = seen else { panic!("{seen:?}") };
+        assert!(part.body.starts_with(b"data: 1\n\ndata: 2\n\n"), "{:?}", part.body);
+        assert_eq!(&crate::left::up_to(&part, 1).body[..], b"data: 1\n\n");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn silence_is_a_hang() {
         let (near, far) = tokio::io::duplex(1024);
         let (read, write) = tokio::io::split(near);
-        let (seen, _) = talk(read, write, "http", &Message::request("GET", "/", &[], ""), Duration::from_secs(3)).await;
+        let (seen, _) =
+            talk(read, write, "http", &Message::request("GET", "/", &[], ""), Duration::from_secs(3), None).await;
         assert_eq!(seen, Seen::Nothing { end: End::Hung(3000), part: None });
         drop(far);
     }
@@ -246,7 +281,7 @@ mod tests {
         for request in [Message::request("GET", "/", &[], ""), http2::request("GET", "/", &[], "")] {
             let mut stream = TcpStream::connect(at).await.unwrap();
             let (accepted, _) = listener.accept().await.unwrap();
-            let entry = Drivable { request, at, tls: true };
+            let entry = Drivable { request, at, tls: true, events: None };
             let ((seen, _), accepted) = tokio::join!(drive(&mut stream, &entry, LONG), acceptor.accept(accepted));
             assert!(accepted.is_err());
             assert_eq!(seen, Seen::Nothing { end: End::Certificate, part: None });
@@ -269,7 +304,7 @@ mod tests {
             assert_eq!(&body, b"later");
             far_write.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
         };
-        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", &request, LONG), peer);
+        let ((seen, _), ()) = tokio::join!(talk(read, write, "http", &request, LONG, None), peer);
         let Seen::Response(response) = seen else { panic!("{seen:?}") };
         assert_eq!(response.status(), 204);
     }

@@ -10,10 +10,12 @@ use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
 use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
+    left,
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
     rules::EntryRules,
     sides::{self, Sides},
+    stream,
 };
 
 /// What came back for an entry's request.
@@ -30,6 +32,17 @@ pub enum Seen {
     },
 }
 
+impl Seen {
+    /// The response, or of a stream that was left what came of it.
+    fn response(&self) -> Option<&Message> {
+        match self {
+            Seen::Response(response) => Some(response),
+            Seen::Nothing { end: End::Left, part } => part.as_ref(),
+            Seen::Nothing { .. } => None,
+        }
+    }
+}
+
 /// How an entry's connection ended without a whole response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -41,6 +54,8 @@ pub enum End {
     Closed,
     /// The service reset the stream of HTTP/2, with this error code.
     StreamReset(u32),
+    /// As many events of a stream came as its client had when it left.
+    Left,
     /// What came is not an HTTP response.
     Garbage,
     /// The service did not agree on TLS.
@@ -97,7 +112,13 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
         let ended = cassette.entry.as_ref().map(|entry| entry.ended);
         let lens = Lens { same: Some(&same), ..rules.response() };
-        findings.extend(response_findings(http, ended, seen, &lens));
+        match cassette.entry.as_ref().and_then(left::events).zip(seen.response()) {
+            Some((events, actual)) => findings.extend(left_findings(http, actual, events, &lens)),
+            None => findings.extend(response_findings(http, ended, seen, &lens)),
+        }
+        if let Seen::Response(response) = seen {
+            findings.extend(stream::held_back(cassette, response, &lens.rules).map(Finding::Response));
+        }
     }
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
@@ -240,6 +261,14 @@ fn excused_order(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
         .collect()
 }
 
+/// What differs in the events that the client of a stream had before it left.
+fn left_findings(recorded: &HttpExchange, actual: &Message, events: usize, lens: &Lens<'_>) -> Vec<Finding> {
+    let expected = recorded.response.iter();
+    let upto = |response| left::up_to(response, events);
+    let differences = expected.flat_map(|expected| diff::responses(&upto(expected), &upto(actual), lens));
+    differences.map(Finding::Response).collect()
+}
+
 fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
@@ -299,6 +328,7 @@ fn seen_end(seen: &Seen) -> String {
                     let name = Reset { from: Side::Server, code: *code }.name();
                     format!("{what}: the stream was reset ({})", name.map_or_else(|| code.to_string(), str::to_owned))
                 }
+                End::Left => "as many events as were recorded".to_owned(),
                 End::Garbage => "something that is not an HTTP response".to_owned(),
                 End::Tls => format!("{what}: no TLS was agreed on"),
                 End::Certificate => format!("{what}: a client's certificate was asked for"),

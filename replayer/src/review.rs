@@ -7,7 +7,10 @@ use std::{
 
 use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store, WireExchange,
-    diff::{self, Difference, Kind, Lens, Rules, Schemas},
+    diff::{
+        self, Applied, Difference, Kind, Lens, Rules, Schemas,
+        edit::{self, Places},
+    },
     shown,
 };
 use regress_protocols::{Request, Value, http1::Message};
@@ -17,11 +20,12 @@ use crate::{
     alignment::{self, Aligned},
     groups::{self, Group, Place as At},
     judge,
-    merge::merge,
+    merge::{Together, merge},
     order,
-    pending::{add_novel, is_unanswered},
+    pending::{add_novel, hold_back, is_unanswered},
     rules::EntryRules,
     spot::{Called, Spot, SpotKind},
+    stream,
 };
 
 /// One difference between a cassette and the proposal beside it.
@@ -188,6 +192,8 @@ pub fn changes(original: &Cassette, proposed: &Cassette, schemas: &Schemas) -> V
     let mut changes = Vec::new();
     if let (Some(old), Some(new)) = (entry_http(original), entry_http(proposed)) {
         response_changes("response", None, (old, new), schemas, &mut changes);
+        let held = new.response.as_ref().and_then(|new| stream::held_back(original, new, &Applied::none()));
+        changes.extend(held.map(|held| change(format!("response/{}", held.path), held, None)));
     }
     let places = alignment::align(original, proposed);
     let moved: BTreeMap<usize, Difference> = moved(original, &places, schemas).collect();
@@ -293,14 +299,21 @@ pub(crate) fn take(
     accept: impl Fn(&str) -> bool,
 ) -> Result<Cassette, Error> {
     let together = |prefix: String| {
-        move |paths: Vec<String>| Error::NotAlone {
-            paths: paths.into_iter().map(|path| format!("{prefix}/{path}")).collect(),
+        move |Together { taken, with }: Together| {
+            let full = |paths: Vec<String>| paths.into_iter().map(|path| format!("{prefix}/{path}")).collect();
+            Error::NotAlone { paths: full(taken), with: full(with) }
         }
     };
     let mut taken = original.clone();
     if let (Some(old), Some(new)) = (&mut taken.entry, &proposed.entry) {
         let lens = answer_lens(old, schemas);
         take_response(old, new, &lens, "response", &accept).map_err(together("response".to_owned()))?;
+        let response = new.http().and_then(|http| http.response.as_ref());
+        if let Some(response) = response.filter(|_| accept(&format!("response/{}", stream::FIELD)))
+            && stream::held_back(original, response, &Applied::none()).is_some()
+        {
+            hold_back(old, response);
+        }
     }
     taken.downstream.clear();
     let mut numbers: Vec<usize> = Vec::new();
@@ -349,21 +362,28 @@ pub(crate) fn take(
     Ok(taken)
 }
 
-/// A request that is no text is taken whole or not at all, a response likewise.
+/// Of a request its values are taken one by one, where they are set against each other; a response is taken whole.
 fn take_wire(
     old: &mut WireExchange,
     new: &WireExchange,
     path: &str,
     accept: impl Fn(&str) -> bool,
-) -> Result<(), Vec<String>> {
-    let requests = [&*old, new].map(|wire| Request::Wire(wire.protocol, &wire.request));
-    let all = diff::requests(requests[0], requests[1], &Lens::exact());
-    let (taken, left): (Vec<_>, Vec<_>) =
-        all.into_iter().map(|d| d.path).partition(|field| accept(&format!("{path}/request/{field}")));
-    match (taken.is_empty(), left.is_empty()) {
-        (true, _) => {}
-        (false, true) => old.request = new.request.clone(),
-        (false, false) => return Err(taken),
+) -> Result<(), Together> {
+    let paths = |from: &Value, to: &Value| -> Vec<String> {
+        let requests = [from, to].map(|request| Request::Wire(old.protocol, request));
+        diff::requests(requests[0], requests[1], &Lens::exact()).into_iter().map(|d| d.path).collect()
+    };
+    let (taken, left): (Vec<String>, Vec<String>) =
+        paths(&old.request, &new.request).into_iter().partition(|field| accept(&format!("{path}/request/{field}")));
+    if !taken.is_empty() {
+        let pointers: Vec<String> = taken.iter().map(|path| format!("/{path}")).collect();
+        let places = Places::new(pointers.iter().map(String::as_str));
+        let edited = edit::value(&old.request, &new.request, &places);
+        match edited.filter(|edited| paths(edited, &new.request) == left) {
+            Some(edited) => old.request = edited,
+            None if left.is_empty() => old.request = new.request.clone(),
+            None => return Err(Together { taken, with: left }),
+        }
     }
     if accept(&format!("{path}/response")) {
         old.response.clone_from(&new.response);
@@ -387,14 +407,12 @@ fn take_response(
     lens: &Lens<'_>,
     path: &str,
     accept: impl Fn(&str) -> bool,
-) -> Result<(), Vec<String>> {
+) -> Result<(), Together> {
     let (Content::Http1(http), Some(proposed)) = (&mut exchange.content, new.http()) else { return Ok(()) };
     match (&http.response, &proposed.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
             let merged = merge(old, new, lens, |field| accept(&format!("{path}/{field}")))?;
-            if merged.body.len() != old.body.len() {
-                http.streamed.clear();
-            }
+            http.streamed = stream::arrivals(http, &merged);
             http.response = Some(merged);
         }
         (old, new) if old == new => {}
@@ -423,6 +441,7 @@ mod tests {
 
     use regress_cassettes::diff::Rules;
     use regress_mockserver::mock::Attempted;
+    use regress_protocols::wire::Protocol;
 
     use super::*;
     use crate::{
@@ -588,5 +607,34 @@ mod tests {
         let paths: Vec<String> =
             changes(&original, &proposed, &Schemas::none()).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
+    }
+
+    #[test]
+    fn values_of_other_protocols_are_accepted_one_by_one() {
+        let with = |params: &[&str]| {
+            let params = Value::List(params.iter().map(|param| Value::text(*param)).collect());
+            let request = Value::map([("query", Value::text("select $1, $2")), ("params", params)]);
+            let mut cassette = cassette();
+            cassette.downstream[0].content =
+                Content::Wire(WireExchange { protocol: Protocol::Postgres, request, response: Some(Value::Null) });
+            cassette
+        };
+        let paths = |a: &Cassette, b: &Cassette| -> Vec<String> {
+            changes(a, b, &Schemas::none()).into_iter().map(|c| c.path).collect()
+        };
+        let [first, second] = ["downstream/0/request/params/0", "downstream/0/request/params/1"];
+        let (original, proposed) = (with(&["a", "b"]), with(&["x", "y"]));
+        assert_eq!(paths(&original, &proposed), [first, second]);
+        assert_eq!(take(&original, &proposed, &Schemas::none(), |path| path == second).unwrap(), with(&["a", "y"]));
+
+        let longer = with(&["new", "x", "b"]);
+        let all = paths(&original, &longer);
+        let error = take(&original, &longer, &Schemas::none(), |path| path == all[0]).unwrap_err();
+        assert!(
+            matches!(&error, Error::NotAlone { paths, with } if *paths == all[..1] && *with == all[1..]),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().ends_with(&all[1..].join(", ")), "{:?}", error.hint());
+        assert_eq!(take(&original, &longer, &Schemas::none(), |_| true).unwrap(), longer);
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     judge::{self, End, Seen},
     kept::{Before, Keep, Kept, Known, NotResumed},
     latency::Recorded,
+    left,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
@@ -525,7 +526,7 @@ impl Worker {
             Some(mut stream) => drive(&mut stream, &entry, self.run.settings.entry_timeout).await,
         };
         let exited = match seen {
-            Seen::Response(_) | Seen::Nothing { end: End::Hung(_), .. } => {
+            Seen::Response(_) | Seen::Nothing { end: End::Hung(_) | End::Left, .. } => {
                 target.settle(&id, self.run.settings.settle).await;
                 target.exit()
             }
@@ -677,7 +678,12 @@ fn drivable(planned: &Planned, port: Option<u16>) -> Option<Drivable> {
     }
     let http = entry.http()?;
     let is_known = http.request.is_complete() || entry.defects.is_empty();
-    is_known.then(|| Drivable { request: http.request.clone(), at, tls: entry.connection.tls })
+    is_known.then(|| Drivable {
+        request: http.request.clone(),
+        at,
+        tls: entry.connection.tls,
+        events: left::events(entry),
+    })
 }
 
 fn entry_line(planned: &Planned) -> String {

@@ -29,6 +29,18 @@ pub fn decoded_messages(message: &Message, applied: &Applied) -> Option<String> 
     open::grpc_shown(&message.body, &message.header_text("content-type")?, applied.schema())
 }
 
+/// Where each event of a stream ends (`text/event-stream`) or each value (a stream of JSON), in bytes of the body. `None` for
+/// other bodies, and for those with a content coding.
+pub fn event_ends(message: &Message) -> Option<Vec<usize>> {
+    event_ends_in(message, &message.body)
+}
+
+/// The same of a body, or of what follows an event in it, that comes after this head.
+pub fn event_ends_in(head: &Message, body: &[u8]) -> Option<Vec<usize>> {
+    let is_coded = head.header_values("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    if is_coded { None } else { open::ends(body, &head.header_text("content-type")?) }
+}
+
 /// The body with all its content codings removed; `None` without a coding, or when that cannot be done.
 pub(super) fn decode(message: &Message) -> Option<Vec<u8>> {
     let codings = message.header_values("content-encoding").flat_map(|value| value.split(|byte| *byte == b','));

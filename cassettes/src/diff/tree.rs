@@ -51,6 +51,8 @@ pub(super) enum Form {
     Json,
     /// One JSON object or array a line; whether the last line is ended.
     JsonLines(bool),
+    /// JSON values of a stream.
+    Records,
     /// Lines.
     Lines,
     /// Content coding removed.
@@ -254,6 +256,7 @@ impl Form {
         match self {
             Form::Json => to.push(b'j'),
             Form::JsonLines(ended) => to.extend_from_slice(&[b'n', u8::from(*ended)]),
+            Form::Records => to.push(b's'),
             Form::Lines => to.push(b'l'),
             Form::Coded => to.push(b'd'),
             Form::Base64 { prefix, url, unpadded } => {

@@ -1,4 +1,4 @@
-//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, messages of gRPC, lines.
+//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, streams of JSON, messages of gRPC, lines.
 //!
 //! Each way is decided by the text itself (and the body's media type), and what is inside says all that counts of it:
 //! two texts opened in one way that are equal inside differ in nothing but the spelling that the way leaves out.
@@ -8,6 +8,7 @@ mod grpc;
 mod lines;
 mod parts;
 mod protobuf;
+mod records;
 mod tokens;
 mod typed;
 mod well_known;
@@ -23,8 +24,12 @@ use super::{
     view::raw,
 };
 
+pub(super) use events::{EventLine, lines as event_lines, spans as event_spans};
 pub(super) use grpc::{shown as grpc_shown, write as write_messages};
-pub(super) use parts::without_boundary;
+pub(super) use parts::{Part, boundary, split_parts, without_boundary};
+pub(super) use records::{Between, spans as record_spans};
+pub(super) use tokens::{decode as decode_base64, encode as encode_base64};
+pub(super) use xml::spans as xml_spans;
 
 /// The longest body that is opened up; a longer one is compared as bytes.
 const LONGEST: usize = 64 << 20;
@@ -68,11 +73,15 @@ fn inside_of<'a>(
     schema: &Schema,
     depth: usize,
 ) -> Option<(Form, Tree<'a>)> {
+    let content_type = content_type.unwrap_or_default();
+    // Before JSON: a stream of one value is a stream as well.
+    if let Some(records) = records::Between::named(content_type).and_then(|by| records::read(content, by, depth)) {
+        return Some((Form::Records, records));
+    }
     if let Some(mut tree) = json::read(content) {
         open_texts(&mut tree, depth - 1);
         return Some((Form::Json, tree));
     }
-    let content_type = content_type.unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let opened = match media_type.as_str() {
         "application/x-www-form-urlencoded" => fields(content, depth).map(|tree| (Form::Fields, tree)),
@@ -89,6 +98,23 @@ fn inside_of<'a>(
         _ => None,
     };
     opened.or_else(|| lines::read(content, depth))
+}
+
+/// Where each event or value of a stream ends, in bytes from its beginning; `None` where it is no such stream.
+pub(super) fn ends(content: &[u8], content_type: &str) -> Option<Vec<usize>> {
+    if content.len() > LONGEST {
+        return None;
+    }
+    match records::Between::named(content_type) {
+        Some(by) => records::ends(content, by),
+        None if media_type_is(content_type, "text/event-stream") => events::ends(content),
+        None => None,
+    }
+}
+
+/// Whether a media type is this one, whatever its parameters.
+fn media_type_is(content_type: &str, wanted: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
 /// Whether a body was opened as parts.
@@ -201,7 +227,7 @@ fn has_too_many(separator: u8, content: &[u8]) -> bool {
     content.iter().filter(|byte| **byte == separator).count() >= MOST
 }
 
-fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
     match pair.iter().position(|byte| *byte == b'=') {
         Some(at) => (&pair[..at], Some(&pair[at + 1..])),
         None => (pair, None),
@@ -209,7 +235,7 @@ fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// `None` where a percent sign is not followed by two hexadecimal digits.
-fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {

@@ -21,6 +21,9 @@ use crate::glob;
 /// The step of a path that is no part of a message: the place of a call among the other calls.
 const ORDER: &str = "order";
 
+/// The step that is no part of a message either: when the events of a stream are sent.
+const STREAM: &str = "stream";
+
 /// The rules of `regress.toml` in the order written, and the schemas that name what they are about. Cheap to clone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<RuleText>", into = "Vec<RuleText>")]
@@ -208,6 +211,14 @@ impl Applied {
         let place = self.root().step(Step::Name(ORDER));
         let mut rules = place.rules();
         rules.find(|(_, effect)| matches!(effect, Effect::Ignore | Effect::Unordered)).map(|(index, _)| index)
+    }
+
+    /// The first rule of a response by which it does not matter whether the events of a stream are held back:
+    /// `response/stream`.
+    pub fn of_stream(&self) -> Option<usize> {
+        let place = self.root().step(Step::Name(STREAM));
+        let mut rules = place.rules();
+        rules.find(|(_, effect)| matches!(effect, Effect::Ignore)).map(|(index, _)| index)
     }
 
     /// The place that is the message as a whole.
