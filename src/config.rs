@@ -12,7 +12,7 @@ use regress_cassettes::diff::Rules;
 use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
-use crate::output::Failure;
+use crate::{output::Failure, redaction::Redact};
 
 /// The file's name.
 pub const FILE_NAME: &str = "regress.toml";
@@ -29,6 +29,8 @@ pub struct Config {
     pub replay: Replay,
     /// Which differences are noise.
     pub rules: Rules,
+    /// What is secret.
+    pub redact: Redact,
 }
 
 /// `[service]`
@@ -176,7 +178,7 @@ impl Config {
             Failure::new(format_args!("cannot read {}: {error}", path.display()))
                 .hint("name an existing file with --config")
         })?;
-        let config: Config = toml::from_str(&text).map_err(|error| {
+        let mut config: Config = toml::from_str(&text).map_err(|error| {
             Failure::new(format_args!("{}: {error}", path.display())).hint("docs/configuration.md lists the keys")
         })?;
         let seconds = [config.replay.ready_timeout, config.replay.entry_timeout, config.replay.settle];
@@ -186,6 +188,9 @@ impl Config {
                 path.display()
             ))
             .hint("docs/configuration.md says what each one is"));
+        }
+        if let Some(key) = &mut config.redact.key_file {
+            *key = path.parent().unwrap_or(Path::new("")).join(&*key);
         }
         Ok(config)
     }

@@ -85,6 +85,7 @@ pub fn cassette() -> Cassette {
             kernel: "6.18.0".to_owned(),
         },
         nondeterministic: Vec::new(),
+        redacted: Default::default(),
         entry: Some(entry),
         downstream: vec![
             exchange(1, Some("inventory"), "10.0.0.8:80", reserve(2), json(200, r#"{"reserved": true}"#)),

@@ -19,6 +19,7 @@ use crate::{
     commands::{replay, review},
     config::{Config, rules_file},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress noise`.
@@ -49,6 +50,8 @@ pub struct Args {
     /// The settings, which accepted rules are added to [default: regress.toml in DIR or in the current folder]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    redact: redaction::Args,
     /// The command that starts the build that was recorded [default: the one in regress.toml]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -65,7 +68,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filter.into_iter().collect(), ..Selection::default() },
         entry_port: args.entry_port,
-        ..replay::settings(args.store.clone(), command, &config)
+        ..replay::settings(args.store.clone(), command, &config, config.redact.redactor(&args.redact)?)
     };
     let learned = watch(&settings, args.runs.into())?;
     let file = Config::rules_file(args.config.as_deref(), &args.store);

@@ -10,9 +10,10 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
-use regress_cassettes::{Pack, Store};
+use regress_cassettes::{Pack, Store, redact::Redactor};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Keep, Report, Selection, Settings, Shard, Verdict,
@@ -27,6 +28,7 @@ use crate::{
     commands::review,
     config::{Config, MaxRung, ReusePolicy},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress replay`.
@@ -39,6 +41,8 @@ pub struct Args {
     /// stdout (-); repeatable [default: text=-]
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
+    #[command(flatten)]
+    redact: redaction::Args,
     /// How many sandboxes work side by side
     #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
     jobs: NonZeroUsize,
@@ -131,7 +135,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.update && Pack::is_at(&args.store) {
         return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
-    let of_file = settings(args.store.clone(), command, &config);
+    let redactor = config.redact.redactor(&args.redact)?;
+    let of_file = settings(args.store.clone(), command, &config, redactor);
     let settings = Settings {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
@@ -195,7 +200,7 @@ pub(crate) fn command(given: Vec<OsString>, config: &Config) -> Result<Vec<OsStr
 }
 
 /// A replay of everything in `store` as the settings file has it, that leaves nothing behind.
-pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) -> Settings {
+pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config, redactor: Arc<Redactor>) -> Settings {
     Settings {
         store,
         command,
@@ -214,6 +219,7 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
             reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
         },
         rules: config.rules.clone(),
+        redactor,
         propose: false,
         keep: Keep::No,
         answer_misses: false,

@@ -23,6 +23,7 @@ mod tree;
 mod view;
 
 pub use coding::{decoded_body, decoded_messages};
+pub(crate) use coding::{gunzip, inflate};
 pub use found::{Difference, Kind, MOST_DIFFERENCES, Noise};
 pub use headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS, is_volatile};
 pub use messages::{Lens, Same, canonical_request, requests, responses};

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use regress_cassettes::redact::{Kind, Place};
 use regress_recorder::{Lack, Summary};
 use regress_replayer::{noise::Checked, report::shown};
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.4";
+const VERSION: &str = "1.5";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -35,6 +36,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
         }
         writeln!(text)?;
     }
+    write_redacted(text, summary)?;
     write_ledger(text, summary)?;
     let notes = [
         (summary.likely(), "exchange is", "exchanges are", "likely of an entry, by values alone (docs/owners.md)"),
@@ -69,6 +71,21 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
         }
     }
     Ok(())
+}
+
+/// What was redacted, by kind and place; or that nothing was.
+fn write_redacted(text: &mut String, summary: &Summary) -> std::fmt::Result {
+    let Some(redacted) = &summary.redacted else {
+        let apart = if text.ends_with('\n') { "" } else { "\n" };
+        return write!(text, "{apart}\nNOT REDACTED: secrets are in the cassettes as they are (--no-redact)");
+    };
+    if redacted.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<String> =
+        redacted.rows().map(|(kind, place, count)| format!("{count} {kind} ({})", place.word())).collect();
+    let apart = if text.ends_with('\n') { "" } else { "\n" };
+    write!(text, "{apart}\nredacted: {}", what.join(", "))
 }
 
 /// One line for each way in which something is missing.
@@ -188,6 +205,10 @@ fn value(summary: &Summary, checked: Option<&Checked>) -> Value {
         "self_check": checked.map(|checked| json!({
             "same": checked.same, "nondeterministic": checked.varying.len(), "unchecked": checked.unchecked.len(),
         })),
+        "redacted": summary.redacted.as_ref().map(|redacted| {
+            let row = |(kind, place, count): (Kind, Place, u64)| json!({ "kind": kind.word(), "place": place.word(), "count": count });
+            redacted.rows().map(row).collect::<Vec<_>>()
+        }),
         "downstream": downstream,
         "ledger": ledger,
     })
