@@ -29,7 +29,7 @@ pub struct Redact {
 
 /// Where the key of redaction is.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Args {
+pub struct KeyArgs {
     /// The key that tokens of secrets are made with, so that they are the same in all recordings and replays of a project
     /// [default: one that is drawn each time]
     #[arg(long, value_name = "FILE", env = "REGRESS_REDACT_KEY_FILE")]
@@ -42,7 +42,7 @@ impl Redact {
     ///
     /// # Errors
     /// When a rule says nothing sensible, or the key cannot be read.
-    pub fn redactor(&self, args: &Args) -> Result<Arc<Redactor>, Failure> {
+    pub fn redactor(&self, args: &KeyArgs) -> Result<Arc<Redactor>, Failure> {
         let rules = Rules::new(self.rules.clone()).map_err(|error| {
             let hint = error.hint();
             Failure::from_error(error).hint(hint)
@@ -55,7 +55,7 @@ impl Redact {
         Ok(Arc::new(Redactor::new(self.key(args)?, policy)))
     }
 
-    fn key(&self, args: &Args) -> Result<Key, Failure> {
+    fn key(&self, args: &KeyArgs) -> Result<Key, Failure> {
         if let Some(file) = &args.redact_key_file {
             return of_file(file);
         }

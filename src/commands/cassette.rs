@@ -79,7 +79,7 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        key: redaction::Args,
+        key: redaction::KeyArgs,
         /// Settings file (default: regress.toml in the folder or here)
         #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
         config: Option<PathBuf>,

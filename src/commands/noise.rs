@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    redact: redaction::Args,
+    redact: redaction::KeyArgs,
     /// The command that starts the build that was recorded [default: the one in regress.toml]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,

@@ -85,7 +85,7 @@ pub struct Args {
     #[arg(long, env = "REGRESS_SELF_CHECK")]
     self_check: bool,
     #[command(flatten)]
-    redact: redaction::Args,
+    redact: redaction::KeyArgs,
     /// Write secrets as they are: passwords, tokens, keys, cookies and numbers of cards are then in the cassettes
     #[arg(long, env = "REGRESS_NO_REDACT", conflicts_with = "redact_key_file")]
     no_redact: bool,

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
     #[command(flatten)]
-    redact: redaction::Args,
+    redact: redaction::KeyArgs,
     /// How many sandboxes work side by side
     #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
     jobs: NonZeroUsize,

@@ -19,14 +19,14 @@ const TABLES: &str = "
 ";
 
 /// A PostgreSQL server with a database of its own.
-struct Server {
+pub(super) struct Server {
     process: Process,
     port: u16,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).expect("the folder can be written");
@@ -57,17 +57,17 @@ impl Server {
         server
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
-    fn psql(&self, arguments: &[&str]) -> crate::harness::Finished {
+    pub(super) fn psql(&self, arguments: &[&str]) -> crate::harness::Finished {
         let mut command = Command::new("psql");
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", &self.url()]).args(arguments);
         Process::start(&mut command).finish()
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.process.stop();
     }
 }
@@ -130,7 +130,7 @@ fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
 }
 
 /// The files below a folder that have that text.
-fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
+pub(super) fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
     let files =
         walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("the folder can be read").into_path());
     let has = |path: &PathBuf| {
