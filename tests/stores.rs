@@ -15,6 +15,11 @@ mod secrets;
 /// A protocol that nobody knows.
 mod turns;
 
+use std::path::{Path, PathBuf};
+
+use regress_cassettes::{Defect, Exchange};
+use regress_protocols::Request;
+
 use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
 
 /// A service with a store.
@@ -31,6 +36,15 @@ struct Service {
     /// More settings.
     own: String,
     folder: tempfile::TempDir,
+}
+
+/// What services say to their store inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    Nothing,
+    Tls,
+    /// Of which they look at the server's certificate.
+    CheckedTls,
 }
 
 /// How a build has to be judged.
@@ -54,11 +68,11 @@ impl Service {
         self
     }
 
-    fn cassettes(&self) -> std::path::PathBuf {
+    fn cassettes(&self) -> PathBuf {
         self.folder.path().join("cassettes")
     }
 
-    fn settings(&self, more: &str) -> std::path::PathBuf {
+    fn settings(&self, more: &str) -> PathBuf {
         let path = self.folder.path().join("regress.toml");
         let text = format!(
             "[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}{}",
@@ -122,4 +136,49 @@ impl Service {
             }
         }
     }
+}
+
+/// The operations that an entry led to.
+fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
+    let calls = corpus.cassettes[entry].downstream.iter().filter_map(Exchange::request);
+    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+}
+
+/// What the entries asked the store for, one by one.
+fn asked(corpus: &Corpus) -> Vec<Vec<String>> {
+    let said = |call: &Exchange| format!("{:?}", call.request());
+    corpus.cassettes.iter().map(|cassette| cassette.downstream.iter().map(said).collect()).collect()
+}
+
+/// Look at whether the calls of a recording were inside TLS.
+fn expect_inside(corpus: &Corpus, inside: Inside) {
+    let calls = corpus.cassettes.iter().flat_map(|cassette| &cassette.downstream);
+    assert!(calls.clone().count() > 0);
+    calls.for_each(|call| assert_eq!(call.connection.tls, inside != Inside::Nothing, "{call:?}"));
+}
+
+/// The files below a folder that have that text.
+fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let files =
+        walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("the folder can be read").into_path());
+    let has = |path: &PathBuf| {
+        std::fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+    };
+    files.filter(has).collect()
+}
+
+/// Record a service whose TLS is not read, which is told, and never the same.
+fn stays_encrypted(service: &Service, how: &[&str], drive: impl FnOnce(&Client)) {
+    let settings = service.settings("").display().to_string();
+    let arguments = how.iter().copied().chain(["--config", &settings, "--"]).map(str::to_owned);
+    let arguments = arguments.chain(service.command.iter().cloned());
+    let recording = Recording::start(&service.cassettes(), arguments, service.builds("none"));
+    recording.wait_for_service(service.listens, service.port);
+    drive(&Client::new(service.port));
+    recording.stop().expect_code(2);
+    let corpus = Corpus::read(&service.cassettes());
+    assert!(corpus.losses().contains(&&Defect::Encrypted), "{how:?}: {:#?}", corpus.losses());
+    let (finished, report) = service.replay("none");
+    finished.expect_code(2);
+    assert!(report.outcomes.iter().all(|outcome| outcome.verdict == "inconclusive"), "{how:?}: {:#?}", report.outcomes);
 }

@@ -1,10 +1,8 @@
 use std::process::Command;
 
-use regress_protocols::Request;
-
-use super::{Expected, Expected::Different, Expected::Same, Service};
+use super::{Expected, Expected::Different, Expected::Same, Service, called};
 use crate::{
-    harness::{Client, Corpus, Need, Process, free_port, require, tools},
+    harness::{Client, Need, Process, free_port, require, tools},
     services::source,
 };
 
@@ -78,12 +76,6 @@ fn keep(test: &str, needs: &[Need], via: &str, command: Vec<String>, own: &[(&'s
     for _ in 0..9 {
         service.expect(&[("none", Same)]);
     }
-}
-
-/// The commands that an entry led to.
-fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
-    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
-    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
 }
 
 #[test]

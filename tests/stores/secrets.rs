@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Expected, Expected::Bound, Expected::Different, Service, postgres, postgres::says, redis};
+use super::{Expected, Expected::Bound, Expected::Different, Service, postgres, redis, says};
 use crate::{
     harness::{Answer, Client, Corpus, Downstream, Finished, Need, regress, require, tools},
     services::source,

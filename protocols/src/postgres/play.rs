@@ -100,11 +100,13 @@ impl Player {
         }
         match &self.asked[..] {
             [Asked::Encryption { gss }] => {
-                let inside_tls =
-                    self.handshakes.response(&value).and_then(|told| told.get("accepted")) == Some(&Value::Bool(true));
-                let secure = inside_tls && !gss;
+                let accepted = self.handshakes.response(&value).and_then(|told| told.get("accepted"));
+                let secure = !gss && (self.handshakes.inside_tls() || accepted == Some(&Value::Bool(true)));
                 self.asked.clear();
-                self.steps.push_back(if secure { Step::Secure(b"S".to_vec()) } else { Step::Say(b"N".to_vec()) });
+                self.steps.push_back(match secure {
+                    true => Step::Secure { say: b"S".to_vec(), heard: self.said.take_all() },
+                    false => Step::Say(b"N".to_vec()),
+                });
             }
             // Another database than any that was recorded: what it would answer is not known.
             [Asked::Startup] if !self.knows_database(&value) => {

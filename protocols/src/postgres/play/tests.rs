@@ -76,11 +76,22 @@ fn everybody_is_let_in_as_the_recorded_server_did() {
     handshakes.learn(&request, &response);
     handshakes.learn(&tls.0, &tls.1);
     let mut player = Player::new(Arc::new(handshakes));
-    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f"), [Step::Secure(b"S".to_vec())]);
+    let secure = Step::Secure { say: b"S".to_vec(), heard: b"\x16".to_vec() };
+    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f\x16"), [secure]);
     let greeting = said(&step(&mut player, &startup()));
     assert_eq!(tags(&greeting), "RSKZ");
     assert!(greeting.windows(18).any(|part| part == b"server_version\x0099\0"));
     assert_eq!(step(&mut player, &message(b'X', b"")), [Step::Close]);
+}
+
+#[test]
+fn a_server_that_was_joined_inside_tls_agrees_to_it() {
+    let mut handshakes = Handshakes::default();
+    handshakes.learn_tls();
+    let mut player = Player::new(Arc::new(handshakes));
+    assert_eq!(said(&step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x30")), b"N");
+    let secure = Step::Secure { say: b"S".to_vec(), heard: Vec::new() };
+    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f"), [secure]);
 }
 
 #[test]
