@@ -144,3 +144,79 @@ impl Beside {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Connection, Content, Ended, HttpExchange,
+        redact::{Key, Policy},
+    };
+
+    fn cassette(authorization: &str) -> Arc<Cassette> {
+        let request = Message::request("GET", "/", &[("Authorization", authorization)], "");
+        let http = HttpExchange {
+            request,
+            interim: Vec::new(),
+            response: None,
+            streamed: Vec::new(),
+            upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
+        };
+        let entry = Exchange {
+            downstream: None,
+            connection: Connection { id: 1, local: None, peer: "127.0.0.1:80".parse().unwrap(), tls: false },
+            at: 0,
+            took: None,
+            content: Content::Http1(http),
+            ended: Ended::Ok,
+            cause: None,
+            defects: Vec::new(),
+        };
+        Arc::new(Cassette {
+            id: crate::CassetteId("a".to_owned()),
+            recorded: crate::Recorded {
+                at: "2026-11-22T10:15:02Z".to_owned(),
+                service: "shop".to_owned(),
+                by: "regress".to_owned(),
+                via: crate::Via::Socket,
+                kernel: "6.8.0".to_owned(),
+            },
+            nondeterministic: Vec::new(),
+            redacted: Default::default(),
+            entry: Some(entry),
+            downstream: Vec::new(),
+            defects: Vec::new(),
+        })
+    }
+
+    fn beside(authorization: &str) -> Beside {
+        let redactor = Redactor::new(Key::of(b"a key of these tests").unwrap(), Policy::default());
+        Beside::new(Arc::new(redactor), vec![cassette(authorization)])
+    }
+
+    fn header(beside: &Beside, authorization: &str, stays: &str) -> String {
+        let message = Message::request("GET", "/", &[("Authorization", authorization)], "");
+        let redacted = beside.message(&message, None, |secret| secret == stays);
+        redacted.header_text("authorization").unwrap().into_owned()
+    }
+
+    #[test]
+    fn what_was_recorded_stays_whether_it_is_a_token_or_a_secret() {
+        for recorded in ["Bearer of-the-recording-1", "Bearer redacted0123456789"] {
+            let beside = beside(recorded);
+            assert_eq!(header(&beside, recorded, ""), recorded);
+            assert!(header(&beside, "Bearer of-the-new-build-1", "").starts_with("Bearer redacted"));
+            assert_eq!(header(&beside, "Bearer bound-to-something", "bound-to-something"), "Bearer bound-to-something");
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_found_elsewhere_later() {
+        let beside = beside("Bearer redacted0123456789");
+        let token = header(&beside, "Bearer of-the-new-build-1", "").split_off(7);
+        assert_eq!(*beside.bytes(b"it said of-the-new-build-1!"), *format!("it said {token}!").into_bytes());
+        assert_eq!(*beside.bytes(b"nothing"), *b"nothing");
+    }
+}

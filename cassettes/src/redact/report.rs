@@ -116,6 +116,12 @@ impl Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replaced(BTreeMap<(Kind, Place), u64>);
 
+impl FromIterator<(Kind, Place, u64)> for Replaced {
+    fn from_iter<T: IntoIterator<Item = (Kind, Place, u64)>>(rows: T) -> Replaced {
+        Replaced(rows.into_iter().map(|(kind, place, count)| ((kind, place), count)).collect())
+    }
+}
+
 impl Replaced {
     pub(super) fn count(&mut self, kind: Kind, place: Place) {
         *self.0.entry((kind, place)).or_default() += 1;

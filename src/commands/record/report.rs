@@ -76,16 +76,14 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
 /// What was redacted, by kind and place; or that nothing was.
 fn write_redacted(text: &mut String, summary: &Summary) -> std::fmt::Result {
     let Some(redacted) = &summary.redacted else {
-        let apart = if text.ends_with('\n') { "" } else { "\n" };
-        return write!(text, "{apart}\nNOT REDACTED: secrets are in the cassettes as they are (--no-redact)");
+        return write!(text, "\nNOT REDACTED: secrets are in the cassettes as they are (--no-redact)");
     };
     if redacted.is_empty() {
         return Ok(());
     }
     let what: Vec<String> =
         redacted.rows().map(|(kind, place, count)| format!("{count} {kind} ({})", place.word())).collect();
-    let apart = if text.ends_with('\n') { "" } else { "\n" };
-    write!(text, "{apart}\nredacted: {}", what.join(", "))
+    write!(text, "\nredacted: {}", what.join(", "))
 }
 
 /// One line for each way in which something is missing.
@@ -220,12 +218,15 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::redact::Replaced;
     use regress_recorder::{Counts, Ledger, Tally};
 
     use super::*;
 
     fn lossy() -> Summary {
-        let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
+        let rows = [(Kind::Authorization, Place::Header, 3), (Kind::Password, Place::Body, 1)];
+        let redacted = Some(Replaced::from_iter(rows));
+        let mut summary = Summary { entries: 2, defective: 1, redacted, ..Summary::default() };
         summary.downstream.insert("stock:8081".into(), Counts { certain: 3, likely: 1, ambiguous: 0, ambient: 12 });
         summary.ledger = Ledger::from_iter([
             (Lack::BufferFull, Tally { events: 7, bytes: 70_000, connections: 0, cassettes: 1 }),
@@ -242,6 +243,8 @@ mod tests {
         downstream  of entry  ambiguous   ambient
         stock:8081         3          0        12
 
+        redacted: 3 authorization (header), 1 password (body)
+
         LOST                              times         bytes  connections  cassettes
         events: the buffer was full           7         70000            ?          1
         gaps: bytes that moved unseen         2         70000            1          1
@@ -251,6 +254,7 @@ mod tests {
         ");
         insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
         0 entries recorded to tapes
+        NOT REDACTED: secrets are in the cassettes as they are (--no-redact)
         nothing was recorded
         hint: send requests to the service while it is recorded
         ");
@@ -262,6 +266,8 @@ mod tests {
         let summary = value(&lossy(), Some(&checked));
         assert_eq!(summary["self_check"], json!({ "same": 2, "nondeterministic": 0, "unchecked": 0 }));
         assert_eq!(value(&lossy(), None)["self_check"], Value::Null);
+        assert_eq!(summary["redacted"][1], json!({ "kind": "password", "place": "body", "count": 1 }));
+        assert_eq!(value(&Summary::default(), None)["redacted"], Value::Null);
         assert_eq!((&summary["complete"], &summary["entries"]), (&json!(false), &json!(2)));
         assert_eq!(summary["downstream"]["stock:8081"]["ambient"], json!(12));
         let gap = json!({ "events": 2, "bytes": 70_000, "connections": 1, "cassettes": 1 });

@@ -80,7 +80,7 @@ pub const SECRETS: &[(&str, &str, &str)] = &[
             "-----BEGIN OPENSSH",
             " PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABAb1Cd2Ef3Gh4\n-----END OPENSSH PRIVATE KEY-----"
         ),
-        "AAb1Cd2Ef3",
+        "Ab1Cd2Ef3",
     ),
     ("visa", "4111111111111111", "4111111111111111"),
     ("mastercard in groups", "5555-5555-5555-4444", "5555-5555-4444"),
