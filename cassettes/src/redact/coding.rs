@@ -69,7 +69,8 @@ fn one(name: &[u8], from: &[u8], most: usize) -> Option<(Coding, Vec<u8>)> {
     match name {
         b"gzip" | b"x-gzip" => Some((Coding::Gzip, gunzip(from, most)?)),
         b"deflate" => {
-            let is_zlib = from.len() > 1 && from[0] & 0x0f == 8 && u16::from_be_bytes([from[0], from[1]]) % 31 == 0;
+            let is_zlib =
+                from.len() > 1 && from[0] & 0x0f == 8 && u16::from_be_bytes([from[0], from[1]]).is_multiple_of(31);
             Some((if is_zlib { Coding::Zlib } else { Coding::Deflate }, inflate(from, most)?))
         }
         b"br" => Some((Coding::Brotli, all(brotli::Decompressor::new(from, 4096), most)?)),

@@ -178,7 +178,7 @@ impl Pass<'_> {
                 for rule in args.iter_mut().skip(2) {
                     let Some([sign @ (b'>' | b'<' | b'#' | b'!'), password @ ..]) = rule.as_data() else { continue };
                     let sign = *sign;
-                    if let Some(made) = self.token(Kind::Password, &password.to_vec()) {
+                    if let Some(made) = self.token(Kind::Password, password) {
                         *rule = Value::data(&[&[sign][..], &made].concat());
                     }
                 }
