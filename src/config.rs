@@ -14,7 +14,7 @@ use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
 pub use self::protos::Protos;
-use crate::output::Failure;
+use crate::{output::Failure, redaction::Redact};
 
 /// The file's name.
 pub const FILE_NAME: &str = "regress.toml";
@@ -33,6 +33,8 @@ pub struct Config {
     pub protos: Vec<PathBuf>,
     /// Which differences are noise.
     pub rules: Rules,
+    /// What is secret.
+    pub redact: Redact,
 }
 
 /// `[service]`
@@ -192,6 +194,9 @@ impl Config {
             .hint("docs/configuration.md says what each one is"));
         }
         config.protos.iter_mut().for_each(|proto| *proto = path.with_file_name("").join(&*proto));
+        if let Some(key) = &mut config.redact.key_file {
+            *key = path.parent().unwrap_or(Path::new("")).join(&*key);
+        }
         Ok(config)
     }
 }

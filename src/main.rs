@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod hook;
 mod output;
+mod redaction;
 
 use std::process::ExitCode;
 

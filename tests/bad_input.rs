@@ -77,6 +77,30 @@ fn a_rule_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn redaction_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = folder.path().join("regress.toml");
+    let short = folder.path().join("short");
+    std::fs::write(&short, "short\n").expect("the folder can be written");
+    for (text, told, hint) in [
+        ("[[redact.rules]]\nheader = \"a\"\nfield = \"b\"\n", "redaction rule 1", "give one of header"),
+        ("[[redact.rules]]\npointer = \"a\"\n", "is no JSON Pointer", "begin it with a slash"),
+        ("[redact]\nkeep = [\"*\"]\n", "[redact] keep", "name the secrets that may stay"),
+        ("[redact]\nkey_file = \"short\"\n", "has at least 16 bytes, this one has 5", "head -c 32 /dev/urandom"),
+        ("[redact]\nkey_file = \"missing\"\n", "cannot read the redaction key", "keep it out of the repository"),
+        ("[redact]\nsecret = \"x\"\n", "unknown field `secret`", "docs/configuration.md lists the keys"),
+    ] {
+        std::fs::write(&settings, text).expect("the folder can be written");
+        let out = folder.path().join("cassettes");
+        let mut command = regress();
+        command.arg("record").arg("--config").arg(&settings).arg("-o").arg(&out).args(["--via", "proxy", "--", "true"]);
+        let finished = refused(text, &mut command);
+        assert!(finished.stderr.contains(told) && finished.stderr.contains(hint), "{text}: {}", finished.stderr);
+        assert!(!out.exists(), "{text}");
+    }
+}
+
+#[test]
 fn a_hook_that_there_is_not_is_refused() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let settings = folder.path().join("regress.toml");

@@ -54,6 +54,7 @@ fn help_of_every_command() {
         &["cassette", "verify"],
         &["cassette", "pack"],
         &["cassette", "unpack"],
+        &["cassette", "redact"],
         &["cassette", "recorrelate"],
         &["doctor"],
         &["hook"],

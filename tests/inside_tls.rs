@@ -251,7 +251,15 @@ fn empty() -> Cassette {
         kernel: String::new(),
     };
     let id = regress_cassettes::CassetteId(String::new());
-    Cassette { id, recorded, nondeterministic: Vec::new(), entry: None, downstream: Vec::new(), defects: Vec::new() }
+    Cassette {
+        id,
+        recorded,
+        nondeterministic: Vec::new(),
+        redacted: Default::default(),
+        entry: None,
+        downstream: Vec::new(),
+        defects: Vec::new(),
+    }
 }
 
 fn answer(_: &str, target: &str, body: &[u8]) -> Answer {

@@ -12,6 +12,8 @@ mod names;
 mod postgres;
 /// Redis.
 mod redis;
+/// Secrets in all of them.
+mod secrets;
 /// A protocol that nobody knows.
 mod turns;
 
@@ -36,6 +38,8 @@ struct Service {
     port: u16,
     /// Where the store listens, and whatever else its environment has.
     environment: Vec<(&'static str, String)>,
+    /// More settings.
+    own: String,
     folder: tempfile::TempDir,
 }
 
@@ -52,6 +56,8 @@ enum Inside {
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     Same,
+    /// The same, with values that are bound to the recorded ones.
+    Bound,
     /// Different in this among others: kind and path as the report has them.
     Different(&'static str),
 }
@@ -59,7 +65,7 @@ enum Expected {
 impl Service {
     fn new(command: Vec<String>, change: &'static str, listens: &'static str) -> Service {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
-        Service { command, change, listens, port: free_port(), environment: Vec::new(), folder }
+        Service { command, change, listens, port: free_port(), environment: Vec::new(), own: String::new(), folder }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Service {
@@ -73,7 +79,10 @@ impl Service {
 
     fn settings(&self, more: &str) -> PathBuf {
         let path = self.folder.path().join("regress.toml");
-        let text = format!("[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}", self.port);
+        let text = format!(
+            "[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}{}",
+            self.port, self.own
+        );
         std::fs::write(&path, text).expect("the folder can be written");
         path
     }
@@ -91,7 +100,9 @@ impl Service {
     /// The same, once `is_ready` returns.
     fn record_after(&self, is_ready: impl FnOnce(&Recording), via: &str, drive: impl FnOnce(&Client)) -> Corpus {
         let settings = self.settings("").display().to_string();
-        let arguments = ["--via", via, "--config", &settings, "--"].map(str::to_owned).into_iter();
+        // Behind the source there may be more arguments.
+        let via = ["--via"].into_iter().chain(via.split(' '));
+        let arguments = via.chain(["--config", &settings, "--"]).map(str::to_owned);
         let arguments = arguments.chain(self.command.iter().cloned());
         let recording = Recording::start(&self.cassettes(), arguments, self.builds("none"));
         is_ready(&recording);
@@ -149,6 +160,7 @@ impl Service {
                 Expected::Same => {
                     assert_eq!((finished.code, &found[..]), (0, &[][..]), "{change}: {}", finished.stdout)
                 }
+                Expected::Bound => assert_eq!(finished.code, 0, "{change}: {}", finished.stdout),
                 Expected::Different(place) => {
                     assert_eq!(finished.code, 1, "{change}: {}", finished.stdout);
                     assert!(found.iter().any(|found| found == place), "{change}: {place} is not among {found:#?}");

@@ -15,8 +15,10 @@ use hyper::{Request, Response, body::Incoming, server::conn::http1, service::ser
 use hyper_util::rt::TokioIo;
 use nix::sys::resource::{UsageWho, getrusage};
 use regress_cassettes::{
-    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Via, diff::Rules,
+    Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Via,
+    diff::Rules,
     downstream_name,
+    redact::{self, Key, Redactor},
 };
 use regress_mockserver::{
     dns::{Names, RecordedNames},
@@ -59,8 +61,11 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let [server, recorded, requests] = arguments else { return ExitCode::from(2) };
     let (Ok(recorded), Ok(requests)) = (recorded.parse(), requests.parse()) else { return ExitCode::from(2) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let key = Key::drawn().expect("there are random numbers");
+    let redactor = Arc::new(Redactor::new(key, redact::Policy::default()));
     let rate = runtime.block_on(async {
-        let library = Arc::new(Library::new(Survey::default(), Some(Arc::new(ambient(recorded))), Rules::none()));
+        let library =
+            Arc::new(Library::new(Survey::default(), Some(Arc::new(ambient(recorded))), Rules::none(), redactor));
         let library = (server == "mock").then_some(library);
         // What is made once is made before.
         spent(library.clone(), WARM_UP.min(requests), recorded).await?;
@@ -189,6 +194,7 @@ fn ambient(recorded: usize) -> Cassette {
         id: CassetteId(CassetteId::AMBIENT.to_owned()),
         recorded: recorded_as,
         nondeterministic: Vec::new(),
+        redacted: Default::default(),
         entry: None,
         downstream: (0..recorded).map(exchange).collect(),
         defects: Vec::new(),

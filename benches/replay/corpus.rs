@@ -72,6 +72,7 @@ fn cassette(item: usize, calls: usize) -> Cassette {
             kernel: "6.12.0".to_owned(),
         },
         nondeterministic: Vec::new(),
+        redacted: Default::default(),
         entry: Some(entry),
         downstream,
         defects: Vec::new(),

@@ -7,10 +7,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use regress_cassettes::redact::{Key, Policy, Redactor};
 use regress_replayer::{Keep, Progress, Selection, Settings, Verdict, replay};
 use tempfile::TempDir;
 
@@ -82,6 +84,7 @@ impl Case {
             settle: Duration::from_secs(1),
             policy: Default::default(),
             rules: Default::default(),
+            redactor: Arc::new(Redactor::new(Key::drawn().map_err(|error| error.to_string())?, Policy::default())),
             keep: Keep::Anew,
             propose: false,
             helper: PathBuf::from("/proc/self/exe"),

@@ -5,6 +5,7 @@
 //! cassette is whole at any moment, as it was when it was published last.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::PathBuf,
@@ -15,6 +16,7 @@ use crate::{
     file::{self, LIMIT, Source},
     format,
     model::{Cassette, CassetteId, Defect, Exchange, Recorded},
+    redact::{Kind, Redacted},
 };
 
 /// What comes before the exchanges in the text of the ambient cassette, and after them.
@@ -37,6 +39,8 @@ pub struct Ambient<'s> {
     /// The lowest format that has all of them.
     format: (u16, u16),
     pub(crate) defects: Vec<Defect>,
+    /// Of which kinds secrets were replaced.
+    pub(crate) redacted: BTreeSet<String>,
     /// What is added to times and connection numbers of this recording.
     shift: i64,
     connections: u64,
@@ -56,6 +60,7 @@ impl<'s> Ambient<'s> {
             bytes: 0,
             format: (1, 0),
             defects: Vec::new(),
+            redacted: BTreeSet::new(),
             shift: 0,
             connections: 0,
         };
@@ -75,18 +80,28 @@ impl<'s> Ambient<'s> {
         let later = std::mem::replace(&mut self.recorded, earlier.recorded);
         let connections = earlier.downstream.iter().map(|exchange| exchange.connection.id + 1).max().unwrap_or(0);
         for exchange in earlier.downstream {
-            if !self.push(exchange)? {
+            if !self.append(exchange)? {
                 return Err(Error::TooLarge { path: self.path.clone(), size: LIMIT, limit: LIMIT });
             }
         }
         self.defects = earlier.defects;
+        self.redacted = earlier.redacted;
         self.shift = microseconds_between(&self.recorded.at, &later.at);
         self.connections = connections;
         Ok(())
     }
 
     /// Append an exchange. `false`: the file would be too large to be read again, and it was not appended.
-    pub fn push(&mut self, mut exchange: Exchange) -> Result<bool, Error> {
+    pub fn push(&mut self, exchange: Redacted<Exchange>) -> Result<bool, Error> {
+        let kinds: Vec<Kind> = exchange.replaced().kinds().collect();
+        let is_appended = self.append(exchange.into_inside())?;
+        if is_appended {
+            self.redacted.extend(kinds.into_iter().map(|kind| kind.word().to_owned()));
+        }
+        Ok(is_appended)
+    }
+
+    pub(crate) fn append(&mut self, mut exchange: Exchange) -> Result<bool, Error> {
         exchange.connection.id = exchange.connection.id.saturating_add(self.connections);
         exchange.at = exchange.at.saturating_add(self.shift);
         let alone = self.cassette(vec![exchange], Vec::new());
@@ -130,10 +145,11 @@ impl<'s> Ambient<'s> {
     /// Write the cassette as it is now, atomically, and give its path. More may be appended, and published again.
     pub fn publish(&mut self) -> Result<PathBuf, Error> {
         self.text.flush().map_err(|source| failed(&self.path, source))?;
-        let empty = self.cassette(Vec::new(), self.defects.clone());
+        let empty = Cassette { redacted: self.redacted.clone(), ..self.cassette(Vec::new(), self.defects.clone()) };
         let (text, _) = self.store.proven(&self.path, &empty)?;
         let version = |format| format!("\"regress\": \"{}\"", format::version(format));
-        let empty = text.replacen(&version(format::lowest(&empty)), &version(self.format), 1);
+        let empty =
+            text.replacen(&version(format::lowest(&empty)), &version(self.format.max(format::lowest(&empty))), 1);
         let written = |out: &mut File| {
             if self.bytes == 0 {
                 return out.write_all(empty.as_bytes());
@@ -158,6 +174,7 @@ impl<'s> Ambient<'s> {
             id: CassetteId(CassetteId::AMBIENT.to_owned()),
             recorded: self.recorded.clone(),
             nondeterministic: Vec::new(),
+            redacted: BTreeSet::new(),
             entry: None,
             downstream,
             defects,

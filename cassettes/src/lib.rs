@@ -13,6 +13,7 @@ mod glob;
 mod model;
 mod pack;
 mod proposal;
+pub mod redact;
 mod route;
 mod store;
 mod verify;
@@ -41,4 +42,5 @@ pub use verify::verify;
 /// * 1.0: the first.
 /// * 1.1: `nondeterministic`.
 /// * 1.2: HTTP/2, and protocols other than HTTP.
-pub const FORMAT: (u16, u16) = (1, 2);
+/// * 1.3: `redacted`.
+pub const FORMAT: (u16, u16) = (1, 3);

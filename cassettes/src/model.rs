@@ -1,6 +1,6 @@
 //! What a cassette holds, apart from how it is written.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use regress_protocols::{Request, Side, Value, http1::Message, http2::Reset, wire::Protocol};
@@ -39,6 +39,8 @@ pub struct Cassette {
     /// Why the entry is non-deterministic: what was not as recorded when the recording was replayed at once against the
     /// build that was recorded. Empty = nothing, or nobody looked.
     pub nondeterministic: Vec<String>,
+    /// Of which kinds secrets were replaced in it ([`crate::redact::Kind::word`]). Empty = there were none, or nobody looked.
+    pub redacted: BTreeSet<String>,
     /// The entry; `None` in the ambient cassette.
     pub entry: Option<Exchange>,
     /// Downstream exchanges in the order in which their requests began.

@@ -1,6 +1,7 @@
 //! A folder of cassettes.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs::{self, File},
     io::Write,
@@ -16,6 +17,7 @@ use crate::{
     format,
     model::{Cassette, CassetteId, Exchange},
     proposal,
+    redact::Redacted,
     route::route_slug,
     verify::verify_in,
 };
@@ -127,11 +129,12 @@ impl Store {
     /// is one already from an earlier recording, its exchanges are appended to that.
     ///
     /// What is written has been read back and compared before; when anything fails, nothing of it stays on disk.
-    pub fn write(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
+    pub fn write(&self, cassette: &Redacted<Cassette>) -> Result<PathBuf, Error> {
         let Some(entry) = &cassette.entry else {
             let mut ambient = Ambient::open(self, &cassette.recorded)?;
+            ambient.redacted.extend(cassette.redacted.iter().cloned());
             for exchange in &cassette.downstream {
-                if !ambient.push(exchange.clone())? {
+                if !ambient.append(exchange.clone())? {
                     let (path, limit) = (self.root.join(AMBIENT_FILE), file::LIMIT);
                     return Err(Error::TooLarge { path, size: limit, limit });
                 }
@@ -144,8 +147,13 @@ impl Store {
     }
 
     /// Write the ambient cassette as it is given, in place of the one that is there.
-    pub fn replace_ambient(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
-        self.write_to(self.root.join(AMBIENT_FILE), &Cassette { entry: None, ..cassette.clone() })
+    pub fn replace_ambient(&self, cassette: &Redacted<Cassette>) -> Result<PathBuf, Error> {
+        self.write_to(self.root.join(AMBIENT_FILE), &Cassette { entry: None, ..Cassette::clone(cassette) })
+    }
+
+    /// Write a cassette in place of the one in that file.
+    pub fn replace(&self, file: &Path, cassette: &Redacted<Cassette>) -> Result<PathBuf, Error> {
+        self.write_to(file.to_owned(), cassette)
     }
 
     /// Where [`Store::write`] puts a cassette.
@@ -161,7 +169,7 @@ impl Store {
     }
 
     /// Write a proposal beside the cassette that it would replace, marked with what that says now, and give its path.
-    pub fn write_pending(&self, original: &Path, cassette: &Cassette) -> Result<PathBuf, Error> {
+    pub fn write_pending(&self, original: &Path, cassette: &Redacted<Cassette>) -> Result<PathBuf, Error> {
         let mut proposed = original.as_os_str().to_owned();
         proposed.push(".new");
         self.check_writable()?;
@@ -231,6 +239,30 @@ impl Store {
             unfinished.folder(&folder)?;
         }
         files.iter().try_for_each(|(hash, bytes): (&String, &Bytes)| unfinished.file(&folder.join(hash), bytes))
+    }
+
+    /// Removes body files that no cassette and no proposal refers to, and gives how many.
+    pub fn remove_unused_bodies(&self) -> Result<usize, Error> {
+        self.check_writable()?;
+        let folder = self.root.join(BODIES);
+        let mut unused = BTreeSet::new();
+        if folder.is_dir() {
+            let failed = |source| Error::Io { action: "list", path: folder.clone(), source };
+            for found in fs::read_dir(&folder).map_err(failed)? {
+                unused.insert(found.map_err(failed)?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        for suffix in [SUFFIX, PENDING_SUFFIX] {
+            for path in self.files(suffix)? {
+                let text = file::read_text(&path)?;
+                unused.retain(|hash| !text.contains(hash.as_str()));
+            }
+        }
+        for hash in &unused {
+            let path = folder.join(hash);
+            fs::remove_file(&path).map_err(|source| Error::Io { action: "remove", path, source })?;
+        }
+        Ok(unused.len())
     }
 
     /// The cassettes in order of their ids, which is the order of time; the ambient one is not among them.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use regress_cassettes::{
     Cassette, Content, Exchange,
     diff::{Applied, Rules},
+    redact::{Beside, Redactor},
 };
 use regress_protocols::{Request, Side};
 
@@ -29,17 +30,18 @@ pub struct Library {
     ambient: Option<Arc<Shelf>>,
     rules: Rules,
     owners: Owners,
+    redactor: Arc<Redactor>,
 }
 
 impl Library {
     /// A library of the exchanges that no entry caused, with what a survey of the entries found, of which `rules` say
     /// what is noise in their requests. The survey need not have seen the ambient cassette.
-    pub fn new(mut survey: Survey, ambient: Option<Arc<Cassette>>, rules: Rules) -> Library {
+    pub fn new(mut survey: Survey, ambient: Option<Arc<Cassette>>, rules: Rules, redactor: Arc<Redactor>) -> Library {
         if let Some(ambient) = &ambient {
             survey.add(ambient);
         }
         let ambient = ambient.map(|cassette| Arc::new(Shelf::new(cassette, rules.clone())));
-        Library { survey, ambient, rules, owners: Owners::default() }
+        Library { survey, ambient, rules, owners: Owners::default(), redactor }
     }
 
     /// What is noise, and by which schemas messages are read.
@@ -90,6 +92,12 @@ impl Library {
     /// What is played in every scope.
     pub(crate) fn ambient(&self) -> Option<&Arc<Shelf>> {
         self.ambient.as_ref()
+    }
+
+    /// Takes secrets out of what a service says beside that cassette, if it is of an entry, and the ambient one.
+    pub(crate) fn beside(&self, cassette: Option<&Arc<Cassette>>) -> Beside {
+        let ambient = self.ambient.as_ref().map(|shelf| &shelf.cassette);
+        Beside::new(Arc::clone(&self.redactor), cassette.into_iter().chain(ambient).cloned().collect())
     }
 
     /// Which entry bound which identifier.

@@ -177,7 +177,7 @@ impl<'a> Asked<'a> {
 }
 
 /// What the `Host` field of a request says.
-fn host(request: Request<'_>) -> Option<Cow<'_, str>> {
+pub(crate) fn host(request: Request<'_>) -> Option<Cow<'_, str>> {
     request.http().and_then(|message| message.header_text("host"))
 }
 

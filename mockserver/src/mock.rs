@@ -3,6 +3,7 @@
 mod following;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -13,9 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Content, Exchange};
+use regress_cassettes::{Cassette, CassetteId, Content, Exchange, downstream_name, redact::Beside};
 use regress_protocols::{
-    Request,
+    Request, Value,
     http1::Message,
     wire::{Protocol, Server},
 };
@@ -70,8 +71,10 @@ impl Mock {
     /// A mock in the ambient scope that serves nobody yet.
     pub fn new(library: Arc<Library>, mode: Mode, policy: Policy) -> Mock {
         let ambient = library.ambient().map(|shelf| Usage::new(shelf)).unwrap_or_default();
+        let beside = Arc::new(library.beside(None));
         let state = State {
             scope: Scope::Ambient,
+            beside,
             shelf: None,
             entry: Usage::default(),
             ambient,
@@ -155,14 +158,16 @@ impl Mock {
     /// anew; exchanges of the ambient cassette stay used.
     pub fn enter(&self, cassette: Arc<Cassette>) {
         let scope = Scope::Entry(cassette.id.clone());
+        let beside = Arc::new(self.shared.library.beside(Some(&cassette)));
         let shelf = Shelf::new(cassette, self.shared.library.rules().clone());
         let usage = Usage::new(&shelf);
-        self.shared.state().enter(scope, Some(Arc::new(shelf)), usage);
+        self.shared.state().enter(scope, Some(Arc::new(shelf)), usage, beside);
     }
 
     /// From now on calls belong to no entry.
     pub fn leave(&self) {
-        self.shared.state().enter(Scope::Ambient, None, Usage::default());
+        let beside = Arc::new(self.shared.library.beside(None));
+        self.shared.state().enter(Scope::Ambient, None, Usage::default(), beside);
     }
 
     /// The calls since this was last asked, in the order in which they were judged.
@@ -195,7 +200,14 @@ impl Mock {
         let state = self.shared.state();
         let mut bindings = state.ambient.bindings.clone();
         bindings.extend(state.entry.bindings.clone());
+        let ambient = self.shared.library.ambient();
+        state.shelf.iter().chain(ambient).for_each(|shelf| bindings.was_given(shelf.given()));
         bindings
+    }
+
+    /// What takes secrets out of what the service says in the present scope.
+    pub fn beside(&self) -> Arc<Beside> {
+        Arc::clone(&self.shared.state().beside)
     }
 
     /// Indexes into the downstream exchanges of the cassette that were not asked for since it was entered (ambient:
@@ -248,6 +260,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct State {
     scope: Scope,
+    /// Takes secrets out of what the service says.
+    beside: Arc<Beside>,
     /// Of the entry that `scope` names, and what was used of it.
     shelf: Option<Arc<Shelf>>,
     entry: Usage,
@@ -293,6 +307,22 @@ impl Recorded {
     /// The exchange.
     pub(crate) fn exchange(&self) -> &Exchange {
         &self.cassette.downstream[self.number]
+    }
+}
+
+/// A request without its secrets.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+enum Asking<'r> {
+    Http(Cow<'r, Message>),
+    Wire(Protocol, Cow<'r, Value>),
+}
+
+impl Asking<'_> {
+    fn request(&self) -> Request<'_> {
+        match self {
+            Asking::Http(message) => Request::Http(message),
+            Asking::Wire(protocol, value) => Request::Wire(*protocol, value),
+        }
     }
 }
 
@@ -493,14 +523,36 @@ impl Shared {
         }
     }
 
+    /// What the service asks without its secrets: the recording has none either. Values that were bound stay.
+    fn redacted<'r>(&self, place: Place, request: Request<'r>) -> Asking<'r> {
+        let (beside, name, bindings) = {
+            let state = self.state();
+            let name = self.names_at(&state, place).into_iter().next();
+            (Arc::clone(&state.beside), name, state.entry.bindings.clone())
+        };
+        let stays = |value: &str| bindings.is_bound(value);
+        match request {
+            Request::Http(message) => {
+                let name = matching::host(request)
+                    .map(|host| downstream_name(Some(&host), None, place.destination, place.tls))
+                    .or(name);
+                Asking::Http(beside.message(message, name.as_deref(), stays))
+            }
+            Request::Wire(protocol, value) => {
+                Asking::Wire(protocol, beside.value(protocol, value, name.as_deref(), stays))
+            }
+        }
+    }
+
     /// Decides what is said to a request, and takes note of it.
     pub(crate) fn judge<'r>(&self, place: Place, request: impl Into<Request<'r>>) -> Reply {
+        let asking = self.redacted(place, request.into());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
         let mut exhausted = false;
         let (scope, shelves, mut asked) = {
             let mut state = self.state();
             let names = self.names_at(&state, place);
-            let asked = Asked::under(names, self.library.rules(), request.into(), place.destination, place.tls, now);
+            let asked = Asked::under(names, self.library.rules(), asking.request(), place.destination, place.tls, now);
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
             let each = shelves.iter().flat_map(|shelf| asked.iter().map(move |asked| (shelf, asked)));
@@ -535,6 +587,8 @@ impl Shared {
     /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
     /// is told by [`Shared::conclude`].
     pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Begin {
+        let asking = self.redacted(place, Request::Http(beginning));
+        let Request::Http(beginning) = asking.request() else { return Begin::Open };
         let asked = Asked::new(self.library.rules(), beginning, place.destination, place.tls, 0);
         let mut deviates = false;
         let mut state = self.state();
@@ -552,7 +606,8 @@ impl Shared {
 
     /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
     pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
-        let asked = Asked::new(self.library.rules(), request, place.destination, place.tls, 0);
+        let asking = self.redacted(place, Request::Http(request));
+        let asked = Asked::new(self.library.rules(), asking.request(), place.destination, place.tls, 0);
         let (scope, shelves) = {
             let mut state = self.state();
             let scope = state.scope.clone();
@@ -643,8 +698,8 @@ impl Shared {
 }
 
 impl State {
-    fn enter(&mut self, scope: Scope, shelf: Option<Arc<Shelf>>, usage: Usage) {
-        (self.scope, self.shelf, self.entry) = (scope, shelf, usage);
+    fn enter(&mut self, scope: Scope, shelf: Option<Arc<Shelf>>, usage: Usage, beside: Arc<Beside>) {
+        (self.scope, self.shelf, self.entry, self.beside) = (scope, shelf, usage, beside);
     }
 
     fn usage(&mut self, whose: HitScope) -> &mut Usage {
@@ -661,8 +716,21 @@ impl State {
 
     /// Takes note of something that was meant for that downstream, where it is known.
     fn note_as(&mut self, place: Place, what: Attempted, matched: Match, downstream: Option<String>) {
-        let call = self.nameless(place, what, matched);
+        let call = self.without_secrets(self.nameless(place, what, matched));
         self.journal.note(Call { downstream: downstream.unwrap_or(call.downstream), ..call });
+    }
+
+    /// The call without secrets in its bytes, and in what is told of how they differ.
+    fn without_secrets(&self, mut call: Call) -> Call {
+        if let Attempted::Opaque(bytes) = &mut call.what {
+            *bytes = self.beside.bytes(bytes).into_owned().into();
+        }
+        if let Match::Miss { nearest, .. } = &mut call.matched {
+            let told =
+                nearest.iter_mut().flat_map(|near| &mut near.differences).filter_map(|found| found.actual.as_mut());
+            told.for_each(|text| *text = String::from_utf8_lossy(&self.beside.bytes(text.as_bytes())).into_owned());
+        }
+        call
     }
 
     /// A call that named no downstream.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regress_cassettes::{
     Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Turn, Via, diff::Rules,
-    downstream_name,
+    downstream_name, redact::Redactor,
 };
 use regress_protocols::{
     Side,
@@ -105,6 +105,7 @@ pub(crate) fn cassette(id: &str, downstream: Vec<Exchange>) -> Arc<Cassette> {
         id: CassetteId(id.to_owned()),
         recorded,
         nondeterministic: Vec::new(),
+        redacted: Default::default(),
         entry: None,
         downstream,
         defects: Vec::new(),
@@ -118,7 +119,12 @@ pub(crate) fn entry_id() -> CassetteId {
 /// A library of the ambient exchanges after a survey of cassettes.
 pub(crate) fn library(entries: &[Arc<Cassette>], ambient: Option<Vec<Exchange>>) -> Arc<Library> {
     let survey = entries.iter().map(|cassette| &**cassette).collect();
-    Arc::new(Library::new(survey, ambient.map(|exchanges| cassette(AMBIENT, exchanges)), Rules::none()))
+    Arc::new(Library::new(
+        survey,
+        ambient.map(|exchanges| cassette(AMBIENT, exchanges)),
+        Rules::none(),
+        Arc::new(Redactor::off()),
+    ))
 }
 
 /// A mock in the scope of the one entry.

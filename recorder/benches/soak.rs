@@ -12,10 +12,12 @@ use std::{
     path::Path,
     process::ExitCode,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use regress_cassettes::redact::{Key, Policy, Redactor};
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 use regress_recorder::{Settings, Summary, Target, ViaChoice, record_events};
 
@@ -94,7 +96,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
 fn run(case: &Case, options: &Options) -> bool {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let out = folder.path().join("cassettes");
+    let key = Key::drawn().expect("random bytes can be had");
     let settings = Settings {
+        redactor: Arc::new(Redactor::new(key, Policy::default())),
         out: out.clone(),
         service: "soak".to_owned(),
         ports: vec![8080],

@@ -754,6 +754,7 @@ impl Pipeline {
             id: self.scope.wall.id(draft.began, entry.0),
             recorded: self.scope.recorded(draft.began),
             nondeterministic: Vec::new(),
+            redacted: Default::default(),
             entry: Some(exchange.since(draft.began)),
             downstream: downstream.into_iter().map(|timed| timed.since(draft.began)).collect(),
             defects,

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use regress_cassettes::{Cassette, CassetteId, Cause, Defect, Exchange, Located, Recorded, Store};
+use regress_cassettes::{Cassette, CassetteId, Cause, Defect, Exchange, Located, Recorded, Store, redact::Redactor};
 
 use crate::{
     Error, assemble,
@@ -262,11 +262,12 @@ impl Folder<'_> {
             return Ok(());
         }
         // Where this ends in the middle, a call may stand in two places and not in none.
-        gain.iter().try_for_each(|cassette| self.store.write(cassette).map(drop))?;
+        let write = |cassette: &Cassette| self.store.write(&Redactor::from_files(cassette.clone())).map(drop);
+        gain.iter().try_for_each(write)?;
         if let Some(ambient) = self.ambient.as_ref().filter(|ambient| Some(*ambient) != ambient_before.as_ref()) {
-            self.store.replace_ambient(ambient)?;
+            self.store.replace_ambient(&Redactor::from_files(ambient.clone()))?;
         }
-        lose.iter().try_for_each(|cassette| self.store.write(cassette).map(drop))?;
+        lose.iter().try_for_each(write)?;
         Ok(())
     }
 
@@ -336,6 +337,7 @@ impl Folder<'_> {
             id: CassetteId(CassetteId::AMBIENT.to_owned()),
             recorded: Recorded { at: decided.wall.rfc3339(decided.started), ..recorded.clone() },
             nondeterministic: Vec::new(),
+            redacted: Default::default(),
             entry: None,
             downstream: Vec::new(),
             defects: Vec::new(),

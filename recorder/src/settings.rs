@@ -1,8 +1,8 @@
 //! What to record and how.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::Via;
+use regress_cassettes::{Via, redact::Redactor};
 use regress_ebpf::{Cgroup, Source};
 
 /// What to record and how.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub id_headers: Vec<String>,
     /// Whether rare values in messages tell owners where nothing else does; what they tell is likely, not certain.
     pub value_evidence: bool,
+    /// What takes secrets out before anything is written.
+    pub redactor: Arc<Redactor>,
     /// Which capture source.
     pub via: ViaChoice,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a

@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::ScopedJoinHandle,
     time::Duration,
 };
 
-use regress_cassettes::{Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store};
+use regress_cassettes::{
+    Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store,
+    redact::{Redactor, Replaced},
+};
 
 use crate::{
     Error, Lack, Summary, assemble,
@@ -39,6 +42,8 @@ pub(crate) struct Recording {
     pub recent: usize,
     /// Entries of uncertain owners are left out.
     pub only_certain: bool,
+    /// What takes secrets out.
+    pub redactor: Arc<Redactor>,
     /// Where a log of what owners were decided from is to be written: the clock, and when the recording began.
     pub log: Option<(Wall, u64)>,
 }
@@ -59,13 +64,15 @@ pub(crate) fn open(out: &Path) -> Result<Store, Error> {
 /// Writes outputs until there are no more, and counts them. The store does not wait for the disk; everything is
 /// synchronised now and then, and before this returns.
 pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output>) -> Result<Summary, Error> {
-    let summary = std::thread::scope(|threads| {
+    let written = Mutex::new(Written::default());
+    let mut summary = std::thread::scope(|threads| {
         let (cassettes, work) = queue::queue(WRITING);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let writers: Vec<_> = (0..cores.clamp(1, MOST_WRITERS))
             .map(|_| {
                 let work = work.clone();
-                threads.spawn(move || write(store, &work))
+                let written = &written;
+                threads.spawn(move || write(store, recording, &work, written))
             })
             .collect();
         drop(work);
@@ -76,14 +83,15 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
             recording,
             summary: Summary::default(),
             cassettes,
-            recent: BTreeMap::new(),
-            forgotten: false,
+            written: &written,
+            redacted: Replaced::default(),
             ambient: None,
             log: None,
             published: 0,
         };
         let taken = sink.take(&outputs);
-        let Sink { summary, cassettes, .. } = sink;
+        let Sink { mut summary, cassettes, redacted, .. } = sink;
+        summary.redacted = (!recording.redactor.is_off()).then_some(redacted);
         drop((cassettes, stop));
         // Nobody takes outputs any more where this ended early.
         drop(outputs);
@@ -93,6 +101,9 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
         taken.map(|()| summary)
     })?;
     store.sync()?;
+    if let Some(redacted) = &mut summary.redacted {
+        redacted.add(&written.into_inner().unwrap_or_else(PoisonError::into_inner).redacted);
+    }
     Ok(summary)
 }
 
@@ -100,12 +111,40 @@ fn joined(thread: ScopedJoinHandle<'_, Result<(), Error>>) -> Result<(), Error> 
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Writes cassettes, beside other writers.
-fn write(store: &Store, work: &Receiver<Box<Cassette>>) -> Result<(), Error> {
+/// What the writers wrote.
+#[derive(Default)]
+struct Written {
+    /// Where the cassettes of the last entries are, by the number of the entry.
+    recent: BTreeMap<u64, PathBuf>,
+    /// There are cassettes that are not among the recent ones.
+    forgotten: bool,
+    redacted: Replaced,
+}
+
+/// Writes cassettes without their secrets, beside other writers.
+fn write(
+    store: &Store,
+    recording: &Recording,
+    work: &Receiver<Box<Cassette>>,
+    written: &Mutex<Written>,
+) -> Result<(), Error> {
     while let Some(cassette) = work.next() {
-        if let Err(error) = store.write(&cassette.item) {
-            work.abandon();
-            return Err(error.into());
+        let redacted = recording.redactor.cassette(*cassette.item);
+        match store.write(&redacted) {
+            Ok(path) => {
+                let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+                written.redacted.add(redacted.replaced());
+                let Some(number) = redacted.id.number() else { continue };
+                written.recent.insert(number, path);
+                if written.recent.len() > recording.recent {
+                    written.recent.pop_first();
+                    written.forgotten = true;
+                }
+            }
+            Err(error) => {
+                work.abandon();
+                return Err(error.into());
+            }
         }
     }
     Ok(())
@@ -125,10 +164,9 @@ struct Sink<'a> {
     summary: Summary,
     /// To the writers.
     cassettes: Sender<Box<Cassette>>,
-    /// Where the cassettes of the last entries are, by the number of the entry.
-    recent: BTreeMap<u64, PathBuf>,
-    /// There are cassettes that are not among the recent ones.
-    forgotten: bool,
+    written: &'a Mutex<Written>,
+    /// What was redacted in exchanges that no entry caused.
+    redacted: Replaced,
     ambient: Option<Ambient<'a>>,
     log: Option<Writer>,
     /// How many bytes the ambient cassette had when it was published last.
@@ -145,7 +183,6 @@ impl<'a> Sink<'a> {
                 }
                 Output::Cassette(cassette) => {
                     self.summary.count_entry(&cassette);
-                    self.remember(&cassette);
                     if self.cassettes.send(cassette, weight).is_err() {
                         // A writer has failed, and says why.
                         return Ok(());
@@ -180,15 +217,6 @@ impl<'a> Sink<'a> {
         self.log.as_mut().map_or(Ok(()), |log| log.line(line))
     }
 
-    fn remember(&mut self, cassette: &Cassette) {
-        let Some(number) = cassette.id.number() else { return };
-        self.recent.insert(number, self.store.path_of(cassette));
-        if self.recent.len() > self.recording.recent {
-            self.recent.pop_first();
-            self.forgotten = true;
-        }
-    }
-
     fn ambient(&mut self) -> Result<&mut Ambient<'a>, Error> {
         if self.ambient.is_none() {
             self.ambient = Some(Ambient::open(self.store, &self.recording.recorded)?);
@@ -199,6 +227,8 @@ impl<'a> Sink<'a> {
     fn exchange(&mut self, exchange: Exchange) -> Result<(), Error> {
         self.summary.count_ambient(&exchange);
         let weight = assemble::weight(&exchange);
+        let exchange = self.recording.redactor.exchange(exchange);
+        self.redacted.add(exchange.replaced());
         let published = self.published;
         let ambient = self.ambient()?;
         if !ambient.push(exchange)? {
@@ -215,11 +245,14 @@ impl<'a> Sink<'a> {
         if self.cassettes.settle().is_err() {
             return Ok(());
         }
-        let oldest = self.recent.keys().next().copied().unwrap_or(0);
-        let recent: Vec<PathBuf> =
-            self.recent.iter().filter(|(number, _)| entries.contains(**number)).map(|(_, path)| path.clone()).collect();
+        let (oldest, recent, forgotten) = {
+            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            let doubted = written.recent.iter().filter(|(number, _)| entries.contains(**number));
+            let recent: Vec<PathBuf> = doubted.map(|(_, path)| path.clone()).collect();
+            (written.recent.keys().next().copied().unwrap_or(0), recent, written.forgotten)
+        };
         recent.iter().try_for_each(|path| self.correct(path))?;
-        if !self.forgotten || entries.first().is_none_or(|first| first >= oldest) {
+        if !forgotten || entries.first().is_none_or(|first| first >= oldest) {
             return Ok(());
         }
         for located in self.store.walk() {
@@ -248,7 +281,7 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         if after != before {
-            self.store.write(&after)?;
+            self.store.write(&Redactor::from_files(after.clone()))?;
             self.summary.count_doubt(&before, &after);
         }
         Ok(())
@@ -305,12 +338,20 @@ mod tests {
         };
         let cause = Cause { rule: Rule::Alone, confidence: Confidence::Certain, after_response: false };
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording = Recording { recorded: recorded.clone(), first, recent: 10, only_certain, log: None };
+        let recording = Recording {
+            recorded: recorded.clone(),
+            first,
+            recent: 10,
+            only_certain,
+            redactor: Arc::new(Redactor::off()),
+            log: None,
+        };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
         let cassette = Cassette {
             id,
             recorded,
             nondeterministic: Vec::new(),
+            redacted: Default::default(),
             entry: Some(exchange(None)),
             downstream: vec![Exchange { cause: Some(cause), ..exchange(Some("stock")) }],
             defects: vec![],
@@ -362,8 +403,14 @@ mod tests {
         assert_eq!(uncertain.defects, [Defect::AmbiguousOwner]);
         drop(folder);
         let first = CassetteId("20261122T101502.000000Z-0000".into());
-        let recording =
-            Recording { recorded: uncertain.recorded.clone(), first, recent: 10, only_certain: true, log: None };
+        let recording = Recording {
+            recorded: uncertain.recorded.clone(),
+            first,
+            recent: 10,
+            only_certain: true,
+            redactor: Arc::new(Redactor::off()),
+            log: None,
+        };
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path()).unwrap();
         let (outputs, taken) = queue::queue(1 << 30);

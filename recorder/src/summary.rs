@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regress_cassettes::{Cassette, Confidence, Defect, Exchange, Via};
+use regress_cassettes::{Cassette, Confidence, Defect, Exchange, Via, redact::Replaced};
 
 use crate::Ledger;
 
@@ -46,6 +46,8 @@ pub struct Summary {
     pub unix_not_http: u64,
     /// Entries that the end of the recording cut off.
     pub unfinished: u64,
+    /// What was redacted; `None`: nothing was looked for.
+    pub redacted: Option<Replaced>,
     /// How the command ended, when it ended by itself.
     pub exit: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, thread::JoinHandle};
 
-use regress_cassettes::Store;
+use regress_cassettes::{Store, redact::Redactor};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,
@@ -42,6 +42,7 @@ impl Work {
     pub(crate) fn start(
         store: Store,
         scope: Scope,
+        redactor: Arc<Redactor>,
         beside: &[u32],
         mut items: mpsc::Receiver<Item>,
     ) -> Result<Work, Error> {
@@ -54,6 +55,7 @@ impl Work {
             first: scope.first_id(),
             recent: RECENT,
             only_certain: scope.only_certain,
+            redactor,
             log: scope.keep_facts.then_some((scope.wall, scope.started)),
         };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };

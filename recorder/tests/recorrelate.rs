@@ -5,11 +5,12 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
-use regress_cassettes::{Cassette, Defect, Store};
+use regress_cassettes::{Cassette, Defect, Store, redact::Redactor};
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 use regress_recorder::{Error, Recorrelated, Settings, Target, ViaChoice, record_events, recorrelate};
 
@@ -88,6 +89,7 @@ impl Script {
 
 fn record(out: &Path, owner_log: bool, after: u64) {
     let settings = Settings {
+        redactor: Arc::new(Redactor::off()),
         out: out.to_path_buf(),
         service: "shop".into(),
         ports: Vec::new(),
@@ -149,10 +151,10 @@ fn confuse(folder: &Path) -> (u64, u64) {
             cassette.downstream.push(call);
             (given, taken) = (given + 1, taken + 1);
         }
-        store.write(&cassette).unwrap();
+        store.write(&Redactor::from_files(cassette.clone())).unwrap();
     }
     ambient.downstream.sort_by_key(|call| call.at);
-    store.replace_ambient(&ambient).unwrap();
+    store.replace_ambient(&Redactor::from_files(ambient.clone())).unwrap();
     (given, taken)
 }
 
@@ -188,7 +190,7 @@ fn an_entry_whose_call_is_not_there_any_more_is_uncertain() {
     let located = store.list().unwrap().remove(4);
     let mut cassette = store.read(&located).unwrap();
     cassette.downstream.clear();
-    store.write(&cassette).unwrap();
+    store.write(&Redactor::from_files(cassette.clone())).unwrap();
     let counted = recorrelate(folder.path(), true).unwrap();
     assert_eq!(counted, Recorrelated { entries: 60, now_uncertain: 1, missing: 1, ..Recorrelated::default() });
     assert_eq!(store.read(&located).unwrap().defects, [Defect::AmbiguousOwner]);
@@ -214,7 +216,7 @@ fn calls_of_nobody_say_whether_they_may_be_somebodys() {
     let store = Store::open(folder.path()).unwrap();
     let mut ambient = store.ambient().unwrap().unwrap();
     ambient.downstream[3].defects.push(Defect::AmbiguousOwner);
-    store.replace_ambient(&ambient).unwrap();
+    store.replace_ambient(&Redactor::from_files(ambient.clone())).unwrap();
     recorrelate(folder.path(), true).unwrap();
     assert_eq!(files(folder.path()), right);
 }

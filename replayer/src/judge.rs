@@ -41,6 +41,14 @@ impl Seen {
             Seen::Nothing { .. } => None,
         }
     }
+
+    /// The same, where `redact` takes the secrets out of a message.
+    pub fn redacted(self, redact: impl Fn(&Message) -> Message) -> Seen {
+        match self {
+            Seen::Response(response) => Seen::Response(redact(&response)),
+            Seen::Nothing { end, part } => Seen::Nothing { end, part: part.map(|part| redact(&part)) },
+        }
+    }
 }
 
 /// How an entry's connection ended without a whole response.

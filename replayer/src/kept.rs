@@ -315,6 +315,8 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 mod tests {
     use std::time::Duration;
 
+    use regress_cassettes::redact::Redactor;
+
     use super::*;
     use crate::testing;
 
@@ -329,7 +331,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::create(folder.path()).unwrap();
             for id in ["a", "b"] {
-                store.write(&Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
+                store
+                    .write(&Redactor::off().cassette(Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }))
+                    .unwrap();
             }
             let settings = testing::settings(folder.path());
             Folder { folder, settings }
@@ -446,9 +450,11 @@ mod tests {
         let store = Store::open(folder.folder.path()).unwrap();
         let mut changed = Cassette { id: CassetteId("b".to_owned()), ..testing::cassette() };
         changed.recorded.service = "store".to_owned();
-        store.write(&changed).unwrap();
+        store.write(&Redactor::off().cassette(changed.clone())).unwrap();
         assert_eq!(why(folder.begin()), "the cassette b was another one");
-        store.write(&Cassette { id: CassetteId("c".to_owned()), ..testing::cassette() }).unwrap();
+        store
+            .write(&Redactor::off().cassette(Cassette { id: CassetteId("c".to_owned()), ..testing::cassette() }))
+            .unwrap();
         assert_eq!(why(folder.begin()), "it was a replay of other cassettes");
     }
 

@@ -11,6 +11,7 @@ use regress_cassettes::{
         self, Applied, Difference, Kind, Lens, Rules, Schemas,
         edit::{self, Places},
     },
+    redact::Redactor,
     shown,
 };
 use regress_protocols::{Request, Value, http1::Message};
@@ -141,16 +142,16 @@ impl Proposal {
     /// be written.
     pub fn settle(self, store: &Store, accepted: &[String], rejected: &[String]) -> Result<(), Error> {
         let (original, proposed) = self.settled(accepted, rejected)?;
-        let schemas = self.schemas;
+        let is_left = !changes(&original, &proposed, &self.schemas).is_empty();
         if original != self.original {
             // By way of the proposal's file, so that the cassette is replaced in one step, wherever it lies.
-            store.write_pending(&self.files.original, &original)?;
+            store.write_pending(&self.files.original, &Redactor::from_files(original))?;
             self.files.accept()?;
         } else if proposed != self.proposed {
             self.files.reject()?;
         }
-        if !changes(&original, &proposed, &schemas).is_empty() {
-            store.write_pending(&self.files.original, &proposed)?;
+        if is_left {
+            store.write_pending(&self.files.original, &Redactor::from_files(proposed))?;
         }
         Ok(())
     }
@@ -454,14 +455,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         let original = cassette();
-        let file = store.write(&original).unwrap();
+        let file = store.write(&Redactor::off().cassette(original.clone())).unwrap();
         let journal = [
             miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(3)), json(200, r#"{"reserved": true}"#)),
             miss("audit", "10.0.0.10:80", Attempted::Http(reserve(1)), unanswered()),
         ];
         let proposed =
             propose(&original, &created("13"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
-        store.write_pending(&file, &proposed).unwrap();
+        store.write_pending(&file, &Redactor::off().cassette(proposed.clone())).unwrap();
         (folder, store)
     }
 
@@ -568,7 +569,7 @@ mod tests {
         let located = store.list().unwrap().remove(0);
         let mut edited = store.read(&located).unwrap();
         edited.recorded.service = "another".to_owned();
-        store.write(&edited).unwrap();
+        store.write(&Redactor::off().cassette(edited.clone())).unwrap();
         assert!(the_one(&store).stale);
         assert!(matches!(settle(&store, &["response"], &[]), Err(Error::Stale(_))));
         assert!(matches!(the_one(&store).accept(), Err(Error::Stale(_))));

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{Cassette, Located, Store};
+use regress_cassettes::{Cassette, Located, Store, redact::Beside};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode},
@@ -70,7 +70,7 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
         env: settings.env.clone(),
         cwd: settings.cwd.clone(),
         helper: settings.helper.clone(),
-        library: Arc::new(Library::new(plan.survey, ambient, settings.rules.clone())),
+        library: Arc::new(Library::new(plan.survey, ambient, settings.rules.clone(), Arc::clone(&settings.redactor))),
         policy: settings.policy,
         trust: authority.trust_files(folder.path())?,
         authority,
@@ -391,7 +391,11 @@ impl Run {
         let took = played.outcome.took.unwrap_or_default();
         let proposed = pending::propose(&recorded, response, took, journal, bindings, &self.settings.rules);
         let is_new = !review::changes(&recorded, &proposed, self.settings.rules.schemas()).is_empty();
-        is_new.then(|| self.store.write_pending(&located.path, &proposed)).transpose()
+        if !is_new {
+            return Ok(None);
+        }
+        let beside = Beside::new(Arc::clone(&self.settings.redactor), vec![Arc::new(recorded)]);
+        self.store.write_pending(&located.path, &beside.cassette(proposed)).map(Some)
     }
 }
 
@@ -545,6 +549,7 @@ impl Worker {
         };
         let journal = target.take_journal();
         let bindings = target.bindings();
+        let seen = seen.redacted(|message| target.redacted(message, &bindings));
         let untouched = matches!(seen, Seen::Nothing { part: None, .. }) && journal.is_empty();
         match (before, &exited) {
             (Some(before), Some(how)) if untouched => {
@@ -709,6 +714,8 @@ fn is_miss(call: &Call) -> bool {
 mod tests {
     use regress_cassettes::CassetteId;
 
+    use regress_cassettes::redact::Redactor;
+
     use super::*;
     use crate::{Selection, testing};
 
@@ -717,7 +724,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(folder.path()).unwrap();
         for id in ["a", "b"] {
-            store.write(&Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }).unwrap();
+            store
+                .write(&Redactor::off().cassette(Cassette { id: CassetteId(id.to_owned()), ..testing::cassette() }))
+                .unwrap();
         }
         let plan = Plan::read(&store, &Selection::default()).unwrap();
         let settings = testing::settings(folder.path());

@@ -1,8 +1,8 @@
 //! What a replay is told, and what it tells while it works.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::{CassetteId, diff::Rules};
+use regress_cassettes::{CassetteId, diff::Rules, redact::Redactor};
 use regress_mockserver::mock::Policy;
 
 use crate::{Keep, Outcome, Selection};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub policy: Policy,
     /// What is noise.
     pub rules: Rules,
+    /// What takes secrets out of what the service says.
+    pub redactor: Arc<Redactor>,
     /// Whether what is found out is kept for when this replay is interrupted.
     pub keep: Keep,
     /// Whether proposals (`*.new`) are written beside cassettes that differ.

@@ -19,6 +19,7 @@ use regress_mockserver::{
     sandbox::{Sandbox, Spec},
     tls::{Authority, TrustFiles},
 };
+use regress_protocols::http1::Message;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -144,6 +145,11 @@ impl Target {
         self.mock.take_journal()
     }
 
+    /// A response to an entry without secrets, unless they are bound.
+    pub(crate) fn redacted(&self, response: &Message, bindings: &Bindings) -> Message {
+        self.mock.beside().message(response, None, |value| bindings.is_bound(value)).into_owned()
+    }
+
     /// Whether a connection to an address that no recording knows is open in silence, of which that was not told.
     pub(crate) fn is_silent(&self) -> bool {
         self.mock.is_silent()
@@ -180,7 +186,9 @@ impl Target {
 
     /// The end of what the service printed.
     pub(crate) fn last_output(&self) -> Option<String> {
-        Some(self.sandbox.last_output()).filter(|output| !output.trim().is_empty())
+        let output = self.sandbox.last_output();
+        let output = String::from_utf8_lossy(&self.mock.beside().bytes(output.as_bytes())).into_owned();
+        Some(output).filter(|output| !output.trim().is_empty())
     }
 
     fn listening(&self) -> Vec<SocketAddr> {

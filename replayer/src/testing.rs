@@ -3,11 +3,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use regress_cassettes::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Rule, Via,
+    redact::Redactor,
 };
 use regress_mockserver::mock::{Attempted, Call, HitScope, Match, MissReason, Rung, Scope, Told};
 use regress_protocols::http1::Message;
@@ -17,6 +19,7 @@ use crate::{CallChange, CallFinding, Finding, Keep, Outcome, Selection, Settings
 /// A replay of a folder, of which an interrupted one may be gone on with.
 pub fn settings(folder: &Path) -> Settings {
     Settings {
+        redactor: Arc::new(Redactor::off()),
         store: folder.to_owned(),
         command: vec!["true".into()],
         env: Vec::new(),
@@ -85,6 +88,7 @@ pub fn cassette() -> Cassette {
             kernel: "6.18.0".to_owned(),
         },
         nondeterministic: Vec::new(),
+        redacted: Default::default(),
         entry: Some(entry),
         downstream: vec![
             exchange(1, Some("inventory"), "10.0.0.8:80", reserve(2), json(200, r#"{"reserved": true}"#)),

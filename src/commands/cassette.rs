@@ -1,6 +1,7 @@
 //! `regress cassette`: look at cassettes, and check them.
 
 mod packing;
+mod redact;
 mod show;
 mod tables;
 
@@ -18,6 +19,7 @@ use regress_recorder::Recorrelated;
 use crate::{
     config::{Config, Protos},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress cassette`.
@@ -75,6 +77,21 @@ enum Action {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
     },
+    /// Take secrets out of the cassettes of a folder, in place (docs/redaction.md): for those recorded without redaction, or
+    /// before a rule
+    Redact {
+        /// Only say what there is; exit code 1 when there is anything
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        key: redaction::KeyArgs,
+        /// Settings file (default: regress.toml in the folder or here)
+        #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+        config: Option<PathBuf>,
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Decide again which entry caused which call, by the rules of this version, where `record --owner-log` kept what that
     /// takes
     Recorrelate {
@@ -118,6 +135,10 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Action::Verify { files } => verify(&files.all(true)?),
         Action::Pack { folder, output } => packing::pack(&folder, output),
         Action::Unpack { file, output } => packing::unpack(&file, output),
+        Action::Redact { dry_run, key, config, folder } => {
+            let settings = Config::load(config.as_deref(), Some(&folder))?.redact;
+            redact::redact(&folder, &*settings.redactor(&key)?, dry_run)
+        }
         Action::Recorrelate { dry_run, folder } => recorrelate(&folder, dry_run),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     commands::{replay, review},
     config::{Config, Protos, rules_file},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress noise`.
@@ -51,6 +52,8 @@ pub struct Args {
     /// The settings, which accepted rules are added to [default: regress.toml in DIR or in the current folder]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    redact: redaction::KeyArgs,
     /// The command that starts the build that was recorded [default: the one in regress.toml]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -67,7 +70,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filter.into_iter().collect(), ..Selection::default() },
         entry_port: args.entry_port,
-        ..replay::settings(args.store.clone(), command, &config, &args.protos)?
+        ..replay::settings(args.store.clone(), command, &config, &args.protos, config.redact.redactor(&args.redact)?)?
     };
     let learned = watch(&settings, args.runs.into())?;
     let file = Config::rules_file(args.config.as_deref(), &args.store);

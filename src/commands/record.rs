@@ -6,10 +6,12 @@ mod self_check;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::ValueEnum as _;
+use regress_cassettes::redact::Redactor;
 use regress_ebpf::{Cgroup, Source};
 use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
 use regress_replayer::noise::Checked;
@@ -20,6 +22,7 @@ use crate::{
     config::Config,
     hook::{self, Runtime},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress record`.
@@ -81,6 +84,11 @@ pub struct Args {
     /// and label entries that do not replay as recorded as non-deterministic (docs/noise.md). Exit code 1 when there are any
     #[arg(long, env = "REGRESS_SELF_CHECK")]
     self_check: bool,
+    #[command(flatten)]
+    redact: redaction::KeyArgs,
+    /// Write secrets as they are: passwords, tokens, keys, cookies and numbers of cards are then in the cassettes
+    #[arg(long, env = "REGRESS_NO_REDACT", conflicts_with = "redact_key_file")]
+    no_redact: bool,
     /// Write the summary to a file as well, in a format that programs read (repeatable)
     #[arg(long = "summary", value_name = "json=FILE", value_parser = parse_summary)]
     summaries: Vec<PathBuf>,
@@ -119,8 +127,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
     let summaries = args.summaries.clone();
     let (flag, setting) = (args.hook, hook_setting(&config)?);
-    let self_check = args.self_check.then(|| SelfCheck::prepare(&args.output, &args.command, &config)).transpose()?;
-    let mut settings = settings(args, config)?;
+    let redactor = match args.no_redact {
+        true => Arc::new(Redactor::off()),
+        false => config.redact.redactor(&args.redact)?,
+    };
+    let check = || SelfCheck::prepare(&args.output, &args.command, &config, Arc::clone(&redactor));
+    let self_check = args.self_check.then(check).transpose()?;
+    let mut settings = settings(args, config, redactor)?;
     // The setting is about the command, where one is started.
     let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
     let asked_for = flag.or(setting.filter(|_| can_have));
@@ -215,7 +228,7 @@ fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed,
     }
 }
 
-fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
+fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Settings, Failure> {
     let ports = if args.ports.is_empty() { config.service.ports.clone() } else { args.ports.clone() };
     let target = target(&args, &config, &ports)?;
     let service = args.service.or(config.service.name).unwrap_or_else(|| {
@@ -251,6 +264,7 @@ fn settings(args: Args, config: Config) -> Result<Settings, Failure> {
         id_evidence: !args.no_id_evidence,
         id_headers,
         value_evidence: args.value_evidence,
+        redactor,
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,

@@ -10,9 +10,10 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
-use regress_cassettes::{Pack, Store, diff::Schemas};
+use regress_cassettes::{Pack, Store, diff::Schemas, redact::Redactor};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Keep, Report, Selection, Settings, Shard, Verdict,
@@ -27,6 +28,7 @@ use crate::{
     commands::review,
     config::{Config, MaxRung, Protos, ReusePolicy},
     output::{self, Exit, Failure},
+    redaction,
 };
 
 /// Arguments of `regress replay`.
@@ -39,6 +41,8 @@ pub struct Args {
     /// stdout (-); repeatable [default: text=-]
     #[arg(long = "report", value_name = "FORMAT=PATH")]
     reports: Vec<Destination>,
+    #[command(flatten)]
+    redact: redaction::KeyArgs,
     /// How many sandboxes work side by side
     #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
     jobs: NonZeroUsize,
@@ -134,7 +138,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.update && Pack::is_at(&args.store) {
         return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
-    let of_file = settings(args.store.clone(), command, &config, &args.protos)?;
+    let redactor = config.redact.redactor(&args.redact)?;
+    let of_file = settings(args.store.clone(), command, &config, &args.protos, redactor)?;
     let settings = Settings {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
@@ -204,6 +209,7 @@ pub(crate) fn settings(
     command: Vec<OsString>,
     config: &Config,
     protos: &Protos,
+    redactor: Arc<Redactor>,
 ) -> Result<Settings, Failure> {
     Ok(Settings {
         store,
@@ -223,6 +229,7 @@ pub(crate) fn settings(
             reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
         },
         rules: config.rules.clone().with_schemas(protos.read(config)?),
+        redactor,
         propose: false,
         keep: Keep::No,
         answer_misses: false,

@@ -66,6 +66,26 @@ impl Client {
         reply("POST", target, Bytes::copy_from_slice(json.as_bytes()), request.send(json))
     }
 
+    /// Send any request: the status, and the cookies that are set.
+    #[track_caller]
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> (u16, Vec<String>) {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{target}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_owned()).expect("a request that can be sent");
+        let response = match body.is_empty() {
+            true => self.agent.run(request.map(|_| ())),
+            false => self.agent.run(request),
+        };
+        let mut response = response.unwrap_or_else(|error| panic!("{method} {target}: {error}"));
+        // So that the connection is kept.
+        response.body_mut().read_to_vec().unwrap_or_else(|error| panic!("{method} {target}: {error}"));
+        let cookies = response.headers().get_all("set-cookie").iter();
+        let cookies = cookies.map(|cookie| cookie.to_str().expect("a cookie is text").to_owned()).collect();
+        (response.status().as_u16(), cookies)
+    }
+
     /// POST bytes to `target`.
     #[track_caller]
     pub fn post_bytes(&self, target: &str, body: Bytes) -> Reply {

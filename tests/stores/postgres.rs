@@ -23,7 +23,7 @@ const TABLES: &str = "
 ";
 
 /// A PostgreSQL server with a database of its own, which speaks TLS with those who ask for it.
-struct Server {
+pub(super) struct Server {
     process: Process,
     port: u16,
     authority: Authority,
@@ -31,7 +31,7 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).expect("the folder can be written");
@@ -75,7 +75,7 @@ impl Server {
         server
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.url_for(Inside::Nothing)
     }
 
@@ -98,13 +98,13 @@ impl Server {
         service.with("PGSSLROOTCERT", &authority).with("NODE_EXTRA_CA_CERTS", authority)
     }
 
-    fn psql(&self, arguments: &[&str]) -> crate::harness::Finished {
+    pub(super) fn psql(&self, arguments: &[&str]) -> crate::harness::Finished {
         let mut command = Command::new("psql");
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", &self.url()]).args(arguments);
         Process::start(&mut command).finish()
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.process.stop();
     }
 }

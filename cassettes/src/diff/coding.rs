@@ -60,11 +60,11 @@ pub(super) fn decode(message: &Message) -> Option<Vec<u8>> {
     body
 }
 
-pub(super) fn gunzip(coded: &[u8], most: usize) -> Option<Vec<u8>> {
+pub(crate) fn gunzip(coded: &[u8], most: usize) -> Option<Vec<u8>> {
     all(MultiGzDecoder::new(coded), most)
 }
 
-fn inflate(coded: &[u8], most: usize) -> Option<Vec<u8>> {
+pub(crate) fn inflate(coded: &[u8], most: usize) -> Option<Vec<u8>> {
     let mut rest = coded;
     if let Some(decoded) = all(ZlibDecoder::new(&mut rest), most) {
         return rest.is_empty().then_some(decoded);

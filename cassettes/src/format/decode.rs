@@ -122,11 +122,13 @@ impl Reader<'_, '_> {
         };
         let recorded = self.recorded(fields.required("recorded")?)?;
         let nondeterministic = self.optional_list(fields.optional("nondeterministic"), |_, node| Ok(node.string()?))?;
+        let redacted = self.optional_list(fields.optional("redacted"), |_, node| Ok(node.string()?))?;
+        let redacted = redacted.into_iter().collect();
         let entry = fields.optional("entry").map(|entry| self.exchange(entry)).transpose()?;
         let downstream = self.each(fields.required("downstream")?, Self::exchange)?;
         let defects = self.each(fields.required("defects")?, Self::defect)?;
         fields.finish(&mut self.unknown);
-        Ok(Cassette { id, recorded, nondeterministic, entry, downstream, defects })
+        Ok(Cassette { id, recorded, nondeterministic, redacted, entry, downstream, defects })
     }
 
     fn each<T>(

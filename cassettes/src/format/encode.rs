@@ -34,6 +34,9 @@ fn write_cassette(object: &mut Object<'_>, cassette: &Cassette, files: &mut Body
     if !cassette.nondeterministic.is_empty() {
         object.list("nondeterministic", &cassette.nondeterministic, |out, reason| writer::string(out, reason));
     }
+    if !cassette.redacted.is_empty() {
+        object.list("redacted", &cassette.redacted, |out, kind| writer::string(out, kind));
+    }
     if let Some(entry) = &cassette.entry {
         object.object("entry", |object| write_exchange(object, entry, files));
     }
@@ -55,7 +58,9 @@ pub fn lowest(cassette: &Cassette) -> (u16, u16) {
         let has_more = |http: &HttpExchange| http.is_http2() || http.reset.is_some() || !http.interleaved.is_empty();
         exchange.wire().is_some() || exchange.http().is_some_and(has_more)
     };
-    if cassette.exchanges().any(has_more) {
+    if !cassette.redacted.is_empty() {
+        (1, 3)
+    } else if cassette.exchanges().any(has_more) {
         (1, 2)
     } else if !cassette.nondeterministic.is_empty() {
         (1, 1)

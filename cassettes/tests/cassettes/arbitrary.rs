@@ -304,13 +304,15 @@ fn recorded() -> BoxedStrategy<Recorded> {
 
 pub fn cassette() -> impl Strategy<Value = Cassette> {
     let reasons = vec(any::<String>(), 0..3);
-    let head = ("[0-9A-Za-z-][0-9A-Za-z.-]{0,127}", recorded(), reasons);
+    let kinds = vec(any::<String>(), 0..2);
+    let head = ("[0-9A-Za-z-][0-9A-Za-z.-]{0,127}", recorded(), reasons, kinds);
     (head, option::of(exchange()), vec(exchange(), 0..3), defects()).prop_map(
-        |((id, recorded, reasons), entry, downstream, defects)| {
+        |((id, recorded, reasons, kinds), entry, downstream, defects)| {
             // The ambient cassette has none.
             let nondeterministic = if entry.is_some() { reasons } else { vec![] };
             let id = if entry.is_some() { id } else { CassetteId::AMBIENT.to_owned() };
-            Cassette { id: CassetteId(id), recorded, nondeterministic, entry, downstream, defects }
+            let redacted = kinds.into_iter().collect();
+            Cassette { id: CassetteId(id), recorded, nondeterministic, redacted, entry, downstream, defects }
         },
     )
 }

@@ -11,7 +11,7 @@ use std::{
 use regress_cassettes::{Cassette, CassetteId, Content, Error, Store, verify};
 use regress_protocols::http1::Message;
 
-use crate::{call, http, order};
+use crate::{as_is, call, http, order};
 
 const FOLDER: &str = "REGRESS_TEST_FULL_DISK";
 const CHILD: &str = "disk::child_writes_until_the_disk_is_full";
@@ -51,7 +51,7 @@ fn child_writes_until_the_disk_is_full() {
     // Every cassette has a route of its own and twice as many exchanges as the one before.
     let mut written = 0;
     let error = loop {
-        match store.write(&growing(written)) {
+        match store.write(&as_is(&growing(written))) {
             Ok(_) => written += 1,
             Err(error) => break error,
         }
@@ -74,13 +74,13 @@ fn child_writes_until_the_disk_is_full() {
     let big = http(Message::request("GET", "/big", &[], ""), Message::response(200, "OK", &[], body));
     let mut too_big = growing(written);
     too_big.downstream.push(call(Content::Http1(big)));
-    store.write(&too_big).unwrap_err();
+    store.write(&as_is(&too_big)).unwrap_err();
     assert_eq!(files(store.root()), expected);
 
     // An ambient cassette that cannot grow stays as it was.
     let ambient = |count| Cassette { entry: None, id: CassetteId(CassetteId::AMBIENT.to_owned()), ..growing(count) };
-    if store.write(&ambient(0)).is_ok() {
-        store.write(&ambient(written)).unwrap_err();
+    if store.write(&as_is(&ambient(0))).is_ok() {
+        store.write(&as_is(&ambient(written))).unwrap_err();
         assert_eq!(store.ambient().unwrap(), Some(ambient(0)));
     }
 }

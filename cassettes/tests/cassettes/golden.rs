@@ -62,6 +62,19 @@ fn files_of_format_1_2_are_read_and_still_written_the_same() {
     assert_eq!(render(&http2()), fs::read_to_string(path).unwrap());
 }
 
+#[test]
+fn files_of_format_1_3_are_read_and_still_written_the_same() {
+    let store = Store::open(folder("1.3")).unwrap();
+    let listed = store.list().unwrap();
+    let read_back: Vec<_> = listed.iter().map(|located| store.read(located).unwrap()).collect();
+    let kinds = ["authorization", "password"].map(str::to_owned);
+    let redacted = Cassette { redacted: kinds.into(), ..order() };
+    assert_eq!(read_back, std::slice::from_ref(&redacted));
+    let path = &listed[0].path;
+    assert!(verify(path).is_empty(), "{:?}", verify(path));
+    assert_eq!(render(&redacted), fs::read_to_string(path).unwrap());
+}
+
 /// What format 1.2 added: HTTP/2.
 fn http2() -> Cassette {
     let headers = [("host", "inventory:9000"), ("content-type", "application/grpc"), ("te", "trailers")];

@@ -8,6 +8,7 @@
 //! * `store`: folders of cassettes
 //! * `packed`: their packed form
 //! * `disk`: full disks
+//! * `redacted`: secrets of many kinds in all places, and what is none
 
 mod arbitrary;
 mod corrupt;
@@ -15,13 +16,20 @@ mod disk;
 mod golden;
 mod packed;
 mod readable;
+mod redacted;
 mod roundtrip;
 mod store;
 
 use regress_cassettes::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Rule, Via,
+    redact::{Redacted, Redactor},
 };
 use regress_protocols::http1::Message;
+
+/// A cassette to be written as it is, secrets or not.
+fn as_is(cassette: &Cassette) -> Redacted<Cassette> {
+    Redactor::off().cassette(cassette.clone())
+}
 
 fn http(request: Message, response: Message) -> HttpExchange {
     HttpExchange {
@@ -94,6 +102,7 @@ fn order() -> Cassette {
             kernel: "6.8.0".to_owned(),
         },
         nondeterministic: vec![],
+        redacted: Default::default(),
         entry: Some(entry),
         downstream: vec![call],
         defects: vec![],

@@ -7,7 +7,7 @@ use std::{
 use proptest::prelude::*;
 use regress_cassettes::{Cassette, CassetteId, Error, Pack, Store, pack, unpack};
 
-use crate::{arbitrary, order};
+use crate::{arbitrary, as_is, order};
 
 /// A folder with entries on two routes, an ambient cassette, a body file and a recorder's log.
 fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -15,7 +15,9 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     let root = temporary.path().join("shop");
     let store = Store::create(&root).unwrap();
     for number in 1..=3 {
-        store.write(&Cassette { id: CassetteId(format!("20261122T101502.123456Z-{number:04}")), ..order() }).unwrap();
+        store
+            .write(&as_is(&Cassette { id: CassetteId(format!("20261122T101502.123456Z-{number:04}")), ..order() }))
+            .unwrap();
     }
     let mut big = Cassette { id: CassetteId("20261122T101503.000000Z-0001".to_owned()), ..order() };
     let Some(regress_cassettes::Content::Http1(http)) = big.entry.as_mut().map(|entry| &mut entry.content) else {
@@ -23,8 +25,8 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
     };
     http.request.start = regress_protocols::http1::Line::new("GET /big HTTP/1.1");
     http.response.as_mut().unwrap().body = "x".repeat(300_000).into();
-    store.write(&big).unwrap();
-    store.write(&Cassette { id: CassetteId(CassetteId::AMBIENT.to_owned()), entry: None, ..order() }).unwrap();
+    store.write(&as_is(&big)).unwrap();
+    store.write(&as_is(&Cassette { id: CassetteId(CassetteId::AMBIENT.to_owned()), entry: None, ..order() })).unwrap();
     fs::write(root.join("20261122T101502.123456Z.owners.gz"), b"any bytes").unwrap();
     (temporary, root)
 }
@@ -72,9 +74,9 @@ fn a_packed_folder_is_read_like_the_folder() {
     assert_eq!(packed.ambient().unwrap(), plain.ambient().unwrap());
     assert!(packed.pending().unwrap().is_empty());
     for refused in [
-        packed.write(&order()).map(drop),
-        packed.write(&Cassette { entry: None, ..order() }).map(drop),
-        packed.write_pending(&there[0].path, &order()).map(drop),
+        packed.write(&as_is(&order())).map(drop),
+        packed.write(&as_is(&Cassette { entry: None, ..order() })).map(drop),
+        packed.write_pending(&there[0].path, &as_is(&order())).map(drop),
     ] {
         assert!(matches!(refused, Err(Error::Packed { .. })), "{refused:?}");
     }
@@ -97,7 +99,7 @@ fn nothing_is_lost_or_replaced() {
     assert!(matches!(pack(&root, &file), Err(Error::Taken { .. })));
     assert!(matches!(unpack(&file, &root), Err(Error::Taken { .. })));
     let first = store.list().unwrap().remove(0);
-    store.write_pending(&first.path, &order()).unwrap();
+    store.write_pending(&first.path, &as_is(&order())).unwrap();
     assert!(matches!(pack(&root, &root.with_file_name("two.cassettes.zst")), Err(Error::Waiting { .. })));
     assert_eq!(walkdir(root.parent().unwrap()).iter().filter(|path| !path.starts_with(&root)).count(), 1);
 }
@@ -160,7 +162,7 @@ proptest! {
         let store = Store::create(&root).unwrap().sync_later();
         for (number, cassette) in cassettes.into_iter().enumerate() {
             if cassette.entry.is_some() {
-                store.write(&Cassette { id: CassetteId(format!("id-{number}")), ..cassette }).unwrap();
+                store.write(&as_is(&Cassette { id: CassetteId(format!("id-{number}")), ..cassette })).unwrap();
             }
         }
         let file = packed(&root, "one");

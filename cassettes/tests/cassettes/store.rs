@@ -1,11 +1,12 @@
 use std::fs;
 
 use regress_cassettes::{
-    AMBIENT_FILE, Ambient, Cassette, CassetteId, Content, Defect, Error, Exchange, Store, read, verify,
+    AMBIENT_FILE, Ambient, Cassette, CassetteId, Content, Defect, Error, Exchange, Store, read, redact::Redactor,
+    verify,
 };
 use regress_protocols::http1::Message;
 
-use crate::{call, entry, http, order};
+use crate::{as_is, call, entry, http, order};
 
 fn numbered(number: u32) -> Cassette {
     Cassette { id: CassetteId(format!("20261122T101502.123456Z-{number:04}")), ..order() }
@@ -25,12 +26,12 @@ fn what_was_written_is_listed_by_id_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(folder.path().join("new/cassettes")).unwrap();
     for number in [2, 1, 3] {
-        let path = store.write(&numbered(number)).unwrap();
+        let path = store.write(&as_is(&numbered(number))).unwrap();
         assert_eq!(path.parent().unwrap().file_name().unwrap(), "get-orders-id");
         assert_eq!(read(&path).unwrap(), numbered(number));
         assert!(verify(&path).is_empty(), "{:?}", verify(&path));
     }
-    store.write(&ambient("2026-11-22T10:15:02Z")).unwrap();
+    store.write(&as_is(&ambient("2026-11-22T10:15:02Z"))).unwrap();
 
     let store = Store::open(store.root()).unwrap();
     let listed = store.list().unwrap();
@@ -52,9 +53,9 @@ fn a_later_recording_is_appended_to_the_ambient_cassette() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(folder.path()).unwrap();
     assert_eq!(store.ambient().unwrap(), None);
-    let path = store.write(&ambient("2026-11-22T10:15:02Z")).unwrap();
+    let path = store.write(&as_is(&ambient("2026-11-22T10:15:02Z"))).unwrap();
     assert_eq!(path.file_name().unwrap(), AMBIENT_FILE);
-    store.write(&ambient("2026-11-22T10:15:03.000007Z")).unwrap();
+    store.write(&as_is(&ambient("2026-11-22T10:15:03.000007Z"))).unwrap();
 
     let merged = store.ambient().unwrap().unwrap();
     let seen: Vec<_> = merged.downstream.iter().map(|exchange| (exchange.connection.id, exchange.at)).collect();
@@ -75,7 +76,7 @@ fn an_ambient_cassette_that_grew_is_the_one_that_was_written_whole() {
     let store = Store::create(folder.path()).unwrap().sync_later();
     let mut growing = Ambient::open(&store, &whole(0).recorded).unwrap();
     for number in 1..=5 {
-        assert!(growing.push(whole(number).downstream.pop().unwrap()).unwrap());
+        assert!(growing.push(Redactor::off().exchange(whole(number).downstream.pop().unwrap())).unwrap());
         let path = growing.publish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), regress_cassettes::render(&whole(number)));
         assert!(verify(&path).is_empty(), "{:?}", verify(&path));
@@ -97,8 +98,8 @@ fn proposals_are_accepted_or_rejected() {
     let store = Store::create(folder.path()).unwrap();
     let changed = |number| Cassette { downstream: vec![], ..numbered(number) };
     for number in [1, 2] {
-        let original = store.write(&numbered(number)).unwrap();
-        let proposed = store.write_pending(&original, &changed(number)).unwrap();
+        let original = store.write(&as_is(&numbered(number))).unwrap();
+        let proposed = store.write_pending(&original, &as_is(&changed(number))).unwrap();
         assert_eq!(proposed.to_str().unwrap(), format!("{}.new", original.display()));
     }
     assert_eq!(store.list().unwrap().len(), 2, "a proposal is not a cassette");
@@ -120,10 +121,10 @@ fn a_big_body_is_a_file_shared_by_its_content() {
     let mut cassette = numbered(1);
     let big = http(Message::request("PUT", "/blob", &[], body.clone()), Message::response(200, "OK", &[], body));
     cassette.downstream = vec![call(Content::Http1(big))];
-    let path = store.write(&cassette).unwrap();
+    let path = store.write(&as_is(&cassette)).unwrap();
     assert_eq!(read(&path).unwrap(), cassette);
-    store.write(&Cassette { id: numbered(2).id, ..cassette.clone() }).unwrap();
-    let proposed = store.write_pending(&path, &cassette).unwrap();
+    store.write(&as_is(&Cassette { id: numbered(2).id, ..cassette.clone() })).unwrap();
+    let proposed = store.write_pending(&path, &as_is(&cassette)).unwrap();
     assert_eq!(read(&proposed).unwrap(), cassette);
 
     let mut bodies = fs::read_dir(folder.path().join("bodies")).unwrap();
@@ -147,7 +148,7 @@ fn an_unsafe_id_never_becomes_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(folder.path().join("store")).unwrap();
     for id in ["../out", "", "ambient", ".hidden", "a/b", "a\0b", &"x".repeat(129)] {
-        let error = store.write(&Cassette { id: CassetteId(id.to_owned()), ..order() }).unwrap_err();
+        let error = store.write(&as_is(&Cassette { id: CassetteId(id.to_owned()), ..order() })).unwrap_err();
         assert!(matches!(error, Error::Unwritable { .. }), "{id:?}: {error}");
     }
     assert_eq!(fs::read_dir(store.root()).unwrap().count(), 0);

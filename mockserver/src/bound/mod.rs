@@ -7,6 +7,8 @@
 //! - an identifier of a form that is never made twice ([`tokens`]), that the service cannot have been given (it is in
 //!   nothing that was said to it), on neither side, and that no other entry bound: what several entries have in common
 //!   was not made for one of them. Where it tells when it was made, that has to be the moment of the call;
+//! - a secret that was redacted on both sides (`regress_cassettes::redact`): the recording does not say what it was, so what is
+//!   asked is that it is one and the same in all entries, and nothing that the service was given;
 //! - a time that has moved exactly as far as the clock did between the recording and now, so that an expiry date in an
 //!   hour is bound and one in two hours is not; a day likewise.
 //!
@@ -20,7 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Exchange, diff};
+use regress_cassettes::{Cassette, CassetteId, Exchange, diff, redact::is_token};
 use regress_protocols::{
     Operation, Value as Said,
     http1::{Line, Message},
@@ -52,6 +54,13 @@ pub struct Bound {
     pub recorded: String,
     /// What stands for it.
     pub actual: String,
+}
+
+impl Bound {
+    /// Whether a secret stood in both places.
+    fn is_secret(&self) -> bool {
+        is_token(&self.recorded) && is_token(&self.actual)
+    }
 }
 
 /// The text with one and the same value of its kind for each that may have been made anew: equal for texts that are
@@ -130,20 +139,30 @@ impl Given {
     }
 }
 
-/// Which entry bound which identifier, in all sandboxes of a run.
+/// Which entry bound which identifier, in all sandboxes of a run; and what stands for which secret in all entries.
 #[derive(Debug, Default)]
-pub(crate) struct Owners(Mutex<HashMap<String, CassetteId>>);
+pub(crate) struct Owners {
+    identifiers: Mutex<HashMap<String, CassetteId>>,
+    secrets: Mutex<Bindings>,
+}
 
 impl Owners {
     fn are_free(&self, bound: &Bound, for_whom: &CassetteId) -> bool {
-        let owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if bound.is_secret() {
+            let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            return secrets.has(&bound.recorded, &bound.actual) || !secrets.knows(&bound.recorded, &bound.actual);
+        }
+        let owners = self.identifiers.lock().unwrap_or_else(PoisonError::into_inner);
         [&bound.recorded, &bound.actual]
             .into_iter()
             .all(|value| owners.get(value).is_none_or(|owner| owner == for_whom))
     }
 
     fn take(&self, bound: &Bound, whose: &CassetteId) {
-        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if bound.is_secret() {
+            return self.secrets.lock().unwrap_or_else(PoisonError::into_inner).pair(bound);
+        }
+        let mut owners = self.identifiers.lock().unwrap_or_else(PoisonError::into_inner);
         for value in [&bound.recorded, &bound.actual] {
             owners.insert(value.clone(), whose.clone());
         }
@@ -158,12 +177,34 @@ pub struct Bindings {
     recorded: HashMap<String, String>,
     /// Times and days. Two that were recorded alike can have become two, and the other way round.
     times: HashSet<Bound>,
+    /// What stands for secrets in what the service was given.
+    given: HashSet<String>,
 }
 
 impl Bindings {
-    /// Whether two texts that differ say the same, as far as values were bound before.
+    /// Whether two texts that differ say the same, as far as values were bound before. Of a secret that no call bound nothing
+    /// is known but that it is one.
     pub fn same(&self, recorded: &str, actual: &str) -> bool {
-        side_by_side(recorded, actual, |_, _, recorded, actual| self.has(recorded, actual))
+        let is_free = |recorded: &str, actual: &str| {
+            let was_given = [recorded, actual].into_iter().any(|value| self.given.contains(value));
+            is_token(recorded) && is_token(actual) && !was_given && !self.knows(recorded, actual)
+        };
+        side_by_side(recorded, actual, |_, _, recorded, actual| self.has(recorded, actual) || is_free(recorded, actual))
+    }
+
+    /// Whether a value stands for a recorded one.
+    pub fn is_bound(&self, actual: &str) -> bool {
+        self.recorded.contains_key(actual)
+    }
+
+    /// Takes note of what a service was given.
+    pub(crate) fn was_given(&mut self, given: &Given) {
+        self.given.extend(given.0.keys().filter(|value| is_token(value)).cloned());
+    }
+
+    fn pair(&mut self, bound: &Bound) {
+        self.recorded.insert(bound.actual.clone(), bound.recorded.clone());
+        self.actual.insert(bound.recorded.clone(), bound.actual.clone());
     }
 
     /// The message with the recorded identifiers in the places of those that stand for them. All identifiers of a form are
@@ -224,6 +265,7 @@ impl Bindings {
         self.actual.extend(other.actual);
         self.recorded.extend(other.recorded);
         self.times.extend(other.times);
+        self.given.extend(other.given);
     }
 
     fn has(&self, recorded: &str, actual: &str) -> bool {
@@ -272,16 +314,23 @@ impl Attempt<'_> {
         }
         let bound = Bound { recorded: recorded.to_owned(), actual: actual.to_owned() };
         let Moment { recorded: then, now } = self.moment;
+        let is_free = |owners: &Owners, cassette: &CassetteId| {
+            !known().any(|bindings| bindings.knows(recorded, actual)) && owners.are_free(&bound, cassette)
+        };
         match (was, is) {
+            _ if bound.is_secret() => {
+                let is_free = is_free(self.owners, self.cassette);
+                if is_free {
+                    self.fresh.pair(&bound);
+                }
+                is_free
+            }
             (Value::Identifier { made: before, .. }, Value::Identifier { made: after, .. }) => {
                 let is_fresh = |made: &Option<i64>, at: i64| made.is_none_or(|made| made.abs_diff(at) <= FRESH as u64);
-                let free = !known().any(|bindings| bindings.knows(recorded, actual))
-                    && self.owners.are_free(&bound, self.cassette);
-                if !free || !is_fresh(before, then) || !is_fresh(after, now) {
+                if !is_free(self.owners, self.cassette) || !is_fresh(before, then) || !is_fresh(after, now) {
                     return false;
                 }
-                self.fresh.recorded.insert(bound.actual.clone(), bound.recorded.clone());
-                self.fresh.actual.insert(bound.recorded, bound.actual);
+                self.fresh.pair(&bound);
                 true
             }
             (Value::Time { at: was, .. }, Value::Time { at: is, .. }) => {

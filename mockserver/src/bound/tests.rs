@@ -87,6 +87,28 @@ fn a_message_can_be_told_as_it_was_recorded() {
 }
 
 #[test]
+fn a_secret_of_the_services_own_is_one_and_the_same_in_all_entries() {
+    const T1: &str = "redactedabcdefgh1";
+    const T2: &str = "redactedabcdefgh2";
+    const N1: &str = "redactedstuvwxyz1";
+    const N2: &str = "redactedstuvwxyz2";
+    let mut service = Service::given(vec![answered(ask("GET", "/", ""), ok(T2))], Vec::new());
+    assert_eq!(service.says(&[(&format!("key={T1}"), &format!("key={N1}"))]), Some(vec![pair(T1, N1)]));
+    assert_eq!(service.says(&[(T1, N2)]), None, "it stands for another one");
+    assert_eq!(service.says(&[(T2, N2)]), None, "the service was given it");
+    assert_eq!(service.says(&[("plain-text-1", N2)]), None);
+    service.bindings = Bindings::default();
+    service.cassette.id.0 = "20261122T101502.123456Z-0099".to_owned();
+    assert_eq!(service.says(&[(T1, N2)]), None, "it stood for another one in an entry before");
+    assert_eq!(service.says(&[(T1, N1)]), Some(vec![pair(T1, N1)]));
+    // What only the response has was bound by nothing.
+    let mut bindings = Bindings::default();
+    bindings.was_given(&Given::of(&service.cassette));
+    assert!(bindings.same(T1, N2));
+    assert!(!bindings.same(T2, N2), "what the service was given comes back as it was");
+}
+
+#[test]
 fn two_places_of_one_value_stay_one() {
     assert_eq!(Service::idle().says(&[(R1, A1), (R1, A2)]), None);
     assert_eq!(Service::idle().says(&[(R1, A1), (R2, A1)]), None);

@@ -6,6 +6,7 @@
 use std::{iter, ops::Range};
 
 use jiff::{Timestamp, civil};
+use regress_cassettes::redact::is_token;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,12 @@ pub(crate) enum Value {
     Time { at: i64, form: Form },
     /// A day, counted from 1970-01-01.
     Day(i64),
+    /// What stands in place of a secret, of whatever form.
+    Secret,
 }
+
+/// The fewest characters that stand for a secret.
+const SHORTEST_SECRET: usize = 9;
 
 /// The form of a ULID; that of a UUID is its version.
 const ULID: char = 'U';
@@ -56,7 +62,7 @@ impl Value {
                 form == other && upper == too
             }
             (Value::Time { form, .. }, Value::Time { form: other, .. }) => form == other,
-            (Value::Day(_), Value::Day(_)) => true,
+            (Value::Day(_), Value::Day(_)) | (Value::Secret, Value::Secret) => true,
             _ => false,
         }
     }
@@ -67,6 +73,7 @@ impl Value {
             Value::Identifier { form: ULID, .. } => "00000000000000000000000000",
             Value::Identifier { .. } => "00000000-0000-4000-8000-000000000000",
             Value::Day(_) => "1970-01-01",
+            Value::Secret => "redacted",
             Value::Time { form, .. } => match form {
                 Form::Utc => "1970-01-01T00:00:00Z",
                 Form::Zoneless => "1970-01-01T00:00:00",
@@ -104,7 +111,7 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = Token> {
 
 /// The token that a text begins with, and its length.
 fn token(text: &str) -> Option<(usize, Value)> {
-    let readers = [identifier, internet_time, http_time, unix_time];
+    let readers = [identifier, secret, internet_time, http_time, unix_time];
     let ends = |length: usize| !text.as_bytes().get(length).is_some_and(u8::is_ascii_alphanumeric);
     readers.iter().find_map(|read| read(text).filter(|(length, _)| ends(*length)))
 }
@@ -116,6 +123,16 @@ fn word(bytes: &[u8]) -> usize {
 
 fn identifier(text: &str) -> Option<(usize, Value)> {
     uuid(text).map(|value| (36, value)).or_else(|| Some((26, ulid(text)?)))
+}
+
+/// What a redactor made, in one word or a UUID of a version that is not drawn.
+fn secret(text: &str) -> Option<(usize, Value)> {
+    let word = word(text.as_bytes());
+    let is_secret = |length: usize| text.get(..length).is_some_and(is_token);
+    [36, word]
+        .into_iter()
+        .find(|length| *length >= SHORTEST_SECRET && is_secret(*length))
+        .map(|length| (length, Value::Secret))
 }
 
 fn uuid(text: &str) -> Option<Value> {

@@ -14,9 +14,12 @@ use std::{
     time::Duration,
 };
 
+use std::sync::Arc;
+
 use regress_cassettes::{
     Store,
     diff::{Number, RuleText, Rules, Schemas},
+    redact::{Key, Policy, Redactor},
 };
 use regress_mockserver::sandbox;
 use regress_replayer::{Keep, Progress, Report, Selection, Settings, Verdict, replay, review::Proposal};
@@ -107,6 +110,7 @@ impl Recorded {
     fn settings(&self, build: &str) -> Settings {
         Settings {
             rules: Default::default(),
+            redactor: Arc::new(Redactor::new(Key::drawn().unwrap(), Policy::default())),
             store: self.store.root().to_path_buf(),
             command: vec![self.folder.path().join("shop").into_os_string(), SERVICE.into(), build.into()],
             env: Vec::<(OsString, OsString)>::new(),

@@ -34,6 +34,10 @@ pub fn summary(cassette: &Cassette, schemas: &Schemas) -> String {
         line(&mut text, 3, format!("   {}", origin(exchange)));
         defects(&mut text, exchange);
     }
+    if !cassette.redacted.is_empty() {
+        let kinds: Vec<_> = cassette.redacted.iter().map(|kind| plain(kind)).collect();
+        line(&mut text, 1, format!("redacted  {}", kinds.join(", ")));
+    }
     for reason in &cassette.nondeterministic {
         line(&mut text, 1, format!("varies    {}", plain(reason)));
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use regress_cassettes::redact::{Kind, Place};
 use regress_recorder::{Lack, Summary};
 use regress_replayer::{noise::Checked, report::shown};
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.4";
+const VERSION: &str = "1.5";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -35,6 +36,7 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
         }
         writeln!(text)?;
     }
+    write_redacted(text, summary)?;
     write_ledger(text, summary)?;
     let notes = [
         (summary.likely(), "exchange is", "exchanges are", "likely of an entry, by values alone (docs/owners.md)"),
@@ -69,6 +71,19 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
         }
     }
     Ok(())
+}
+
+/// What was redacted, by kind and place; or that nothing was.
+fn write_redacted(text: &mut String, summary: &Summary) -> std::fmt::Result {
+    let Some(redacted) = &summary.redacted else {
+        return write!(text, "\nNOT REDACTED: secrets are in the cassettes as they are (--no-redact)");
+    };
+    if redacted.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<String> =
+        redacted.rows().map(|(kind, place, count)| format!("{count} {kind} ({})", place.word())).collect();
+    write!(text, "\nredacted: {}", what.join(", "))
 }
 
 /// One line for each way in which something is missing.
@@ -188,6 +203,10 @@ fn value(summary: &Summary, checked: Option<&Checked>) -> Value {
         "self_check": checked.map(|checked| json!({
             "same": checked.same, "nondeterministic": checked.varying.len(), "unchecked": checked.unchecked.len(),
         })),
+        "redacted": summary.redacted.as_ref().map(|redacted| {
+            let row = |(kind, place, count): (Kind, Place, u64)| json!({ "kind": kind.word(), "place": place.word(), "count": count });
+            redacted.rows().map(row).collect::<Vec<_>>()
+        }),
         "downstream": downstream,
         "ledger": ledger,
     })
@@ -199,12 +218,15 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::redact::Replaced;
     use regress_recorder::{Counts, Ledger, Tally};
 
     use super::*;
 
     fn lossy() -> Summary {
-        let mut summary = Summary { entries: 2, defective: 1, ..Summary::default() };
+        let rows = [(Kind::Authorization, Place::Header, 3), (Kind::Password, Place::Body, 1)];
+        let redacted = Some(Replaced::from_iter(rows));
+        let mut summary = Summary { entries: 2, defective: 1, redacted, ..Summary::default() };
         summary.downstream.insert("stock:8081".into(), Counts { certain: 3, likely: 1, ambiguous: 0, ambient: 12 });
         summary.ledger = Ledger::from_iter([
             (Lack::BufferFull, Tally { events: 7, bytes: 70_000, connections: 0, cassettes: 1 }),
@@ -221,6 +243,8 @@ mod tests {
         downstream  of entry  ambiguous   ambient
         stock:8081         3          0        12
 
+        redacted: 3 authorization (header), 1 password (body)
+
         LOST                              times         bytes  connections  cassettes
         events: the buffer was full           7         70000            ?          1
         gaps: bytes that moved unseen         2         70000            1          1
@@ -230,6 +254,7 @@ mod tests {
         ");
         insta::assert_snapshot!(table(&Summary::default(), Path::new("tapes")), @r"
         0 entries recorded to tapes
+        NOT REDACTED: secrets are in the cassettes as they are (--no-redact)
         nothing was recorded
         hint: send requests to the service while it is recorded
         ");
@@ -241,6 +266,8 @@ mod tests {
         let summary = value(&lossy(), Some(&checked));
         assert_eq!(summary["self_check"], json!({ "same": 2, "nondeterministic": 0, "unchecked": 0 }));
         assert_eq!(value(&lossy(), None)["self_check"], Value::Null);
+        assert_eq!(summary["redacted"][1], json!({ "kind": "password", "place": "body", "count": 1 }));
+        assert_eq!(value(&Summary::default(), None)["redacted"], Value::Null);
         assert_eq!((&summary["complete"], &summary["entries"]), (&json!(false), &json!(2)));
         assert_eq!(summary["downstream"]["stock:8081"]["ambient"], json!(12));
         let gap = json!({ "events": 2, "bytes": 70_000, "connections": 1, "cassettes": 1 });

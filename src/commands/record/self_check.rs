@@ -1,8 +1,8 @@
 //! `regress record --self-check`: what was recorded, replayed at once against the build that it was recorded of.
 
-use std::{collections::BTreeSet, ffi::OsString, io, path::Path};
+use std::{collections::BTreeSet, ffi::OsString, io, path::Path, sync::Arc};
 
-use regress_cassettes::{CassetteId, Store};
+use regress_cassettes::{CassetteId, Store, redact::Redactor};
 use regress_replayer::{
     Outcome, Settings, Verdict,
     noise::{self, Checked},
@@ -30,12 +30,17 @@ impl SelfCheck {
     ///
     /// # Errors
     /// When nothing says how the service is started.
-    pub fn prepare(out: &Path, given: &[OsString], config: &Config) -> Result<SelfCheck, Failure> {
+    pub fn prepare(
+        out: &Path,
+        given: &[OsString],
+        config: &Config,
+        redactor: Arc<Redactor>,
+    ) -> Result<SelfCheck, Failure> {
         let command = replay::command(given.to_vec(), config).map_err(|_| {
             Failure::new("--self-check has no command to start the service with")
                 .hint("say it as `command` under [service] in regress.toml, or record with the command after --")
         })?;
-        let settings = replay::settings(out.to_path_buf(), command, config, &Protos::default())?;
+        let settings = replay::settings(out.to_path_buf(), command, config, &Protos::default(), redactor)?;
         let earlier = if out.is_dir() { ids(out)? } else { BTreeSet::new() };
         Ok(SelfCheck { settings, earlier })
     }
@@ -81,7 +86,7 @@ fn label(store: &Path, checked: &Checked) -> Result<(), Failure> {
         let Some(reasons) = checked.varying.get(&located.id) else { continue };
         let mut cassette = store.read(&located).map_err(|error| review::failure(error.into()))?;
         cassette.nondeterministic.clone_from(reasons);
-        store.write(&cassette).map_err(|error| review::failure(error.into()))?;
+        store.write(&Redactor::from_files(cassette)).map_err(|error| review::failure(error.into()))?;
     }
     Ok(())
 }
