@@ -1,5 +1,6 @@
 //! `regress.toml`: the settings of one service, meant to be committed beside its cassettes.
 
+mod protos;
 pub mod rules_file;
 
 use std::{
@@ -12,6 +13,7 @@ use regress_cassettes::diff::Rules;
 use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
+pub use self::protos::Protos;
 use crate::output::Failure;
 
 /// The file's name.
@@ -27,6 +29,8 @@ pub struct Config {
     pub record: Record,
     /// How long replay waits for it.
     pub replay: Replay,
+    /// Descriptor sets of Protocol Buffers that name the fields of messages; in the file relative to its folder.
+    pub protos: Vec<PathBuf>,
     /// Which differences are noise.
     pub rules: Rules,
 }
@@ -176,7 +180,7 @@ impl Config {
             Failure::new(format_args!("cannot read {}: {error}", path.display()))
                 .hint("name an existing file with --config")
         })?;
-        let config: Config = toml::from_str(&text).map_err(|error| {
+        let mut config: Config = toml::from_str(&text).map_err(|error| {
             Failure::new(format_args!("{}: {error}", path.display())).hint("docs/configuration.md lists the keys")
         })?;
         let seconds = [config.replay.ready_timeout, config.replay.entry_timeout, config.replay.settle];
@@ -187,6 +191,7 @@ impl Config {
             ))
             .hint("docs/configuration.md says what each one is"));
         }
+        config.protos.iter_mut().for_each(|proto| *proto = path.with_file_name("").join(&*proto));
         Ok(config)
     }
 }

@@ -42,6 +42,8 @@ fn what_is_not_there_is_named() {
             "a hook seen by a proxy",
             &["record", "-o", &as_text(&missing), "--hook", "node", "--via", "proxy", "--", "true"],
         ),
+        ("schemas that do not exist", &["cassette", "show", "--proto", &as_text(&missing), &as_text(&empty)]),
+        ("schemas that are none", &["cassette", "show", "--proto", &as_text(&file), &as_text(&empty)]),
         ("settings that do not exist", &["replay", &as_text(&empty), "--config", &as_text(&missing), "--", "true"]),
     ];
     for (what, arguments) in rows {

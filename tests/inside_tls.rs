@@ -3,7 +3,9 @@ use std::{path::Path, process::Command};
 use regress_cassettes::{Address, Cassette, Content, Exchange};
 
 use crate::{
-    harness::{Answer, Authority, Corpus, Downstream, Need, Process, Recording, free_port, neutral, require, tools},
+    harness::{
+        Answer, Authority, Corpus, Downstream, Need, Process, Recording, Replay, free_port, neutral, require, tools,
+    },
     services::source,
 };
 
@@ -62,6 +64,43 @@ fn curl() {
     let [plain, tls] = recorded;
     assert_eq!(plain.len(), 2);
     assert_eq!(plain, tls);
+}
+
+/// Entries are driven inside TLS as they came, whoever has signed the certificate; a build without TLS is another one.
+#[test]
+fn entries_are_driven() {
+    if !require("inside_tls::entries_are_driven", &[Need::Httpbin, Need::Curl, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    // The relay trusts no authority but the one that it is told, and so not the sandbox's: what it calls is in the clear.
+    let world = World { downstream: Downstream::start(answer), ..World::start(Scheme::Tls) };
+    let down = format!("http://localhost:{}", world.downstream.address.port());
+    let environment = |left_out: &str| {
+        let environment = world.environment().into_iter().filter(|(name, _)| ![left_out, "DOWN"].contains(name));
+        environment.chain([("DOWN", down.clone())]).collect::<Vec<_>>()
+    };
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let settings = out.path().join("regress.toml");
+    std::fs::write(&settings, format!("[service]\nports = [{}]\n", world.port)).expect("a folder of our own");
+    let cassettes = out.path().join("cassettes");
+    let command = [tools().join("venv/bin/python").display().to_string(), source("tls_relay.py")];
+    let settings_text = settings.display().to_string();
+    let arguments = ["--via", "ebpf", "--config", &settings_text, "--"].map(str::to_owned).into_iter();
+    let recording = Recording::start(&cassettes, arguments.chain(command.clone()), environment(""));
+    recording.wait_for_service("relay listens", world.port);
+    world.ask();
+    recording.stop().expect_code(0);
+    let replay = |environment: Vec<(&'static str, String)>| {
+        let arguments = &["--no-pending", "--report", "text=-"];
+        Replay { cassettes: &cassettes, settings: &settings, command: &command, environment, arguments }.run()
+    };
+    let (finished, _) = replay(environment(""));
+    finished.expect_code(0);
+    let (finished, report) = replay(environment("CERT"));
+    finished.expect_code(1);
+    assert!(finished.stdout.contains("no response: no TLS was agreed on"), "{}", finished.stdout);
+    let outcomes = report.expect("it was replayed").outcomes;
+    assert!(outcomes.iter().all(|outcome| outcome.verdict == "different"), "{outcomes:?}");
 }
 
 fn compare_go(test: &str, name: &str, flags: &[&str]) {

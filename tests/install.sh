@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need, on Debian or Ubuntu, as root: runtimes and services by apt; httpbin and
-# clients into a Python virtual environment; verdaccio and clients by npm. Can be run again: what is there is left alone.
+# clients into a Python virtual environment; verdaccio and clients by npm; clients by Go, Cargo and Maven. Can be run
+# again: what is there is left alone.
 #
 # Environment: REGRESS_TEST_TOOLS, the folder for the virtual environment and the npm packages
 # (default: regress-tests in the user's cache folder; the tests look there, too).
@@ -10,9 +11,9 @@ tools=${REGRESS_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-tests}
 packages=(nginx-light php-cli php-curl php-fpm clang-14 llvm-14 libbpf-dev curl python3 python3-venv util-linux procps iproute2 openssl
     qemu-system-x86 busybox-static cpio kmod xz-utils chromium redis-server webdis prometheus-redis-exporter
     mariadb-server mariadb-client php-mysql adminer
-    postgresql prometheus-postgres-exporter)
+    postgresql php-pgsql prometheus-postgres-exporter)
 python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1 grpcio==1.85.3 PyMySQL==1.1.1
-    'psycopg[binary,pool]==3.2.9')
+    'psycopg[binary,pool]==3.2.9' aiohttp==3.12.15)
 node=(verdaccio@6.1.6 ioredis@5.4.1 @grpc/grpc-js@1.14.7 mysql2@3.12.0 pg@8.16.0)
 
 say() { printf 'install: %s\n' "$*"; }
@@ -80,5 +81,34 @@ if [ "$(cat "$tools/node_modules/asked-for" 2>/dev/null)" != "${node[*]}" ]; the
 else
     say "npm packages are in $tools/node_modules"
 fi
+
+# What the services in tests/services that are built need. The tests build them, without a network; but for the one on tonic,
+# which takes longest.
+services=$(dirname "$(realpath "$0")")/services
+
+# The jars that a service's pom.xml asks for, into a folder of that name.
+jars() {
+    if cmp --silent "$services/$1/pom.xml" "$tools/$1/asked-for"; then
+        say "jars of $1 are there"
+        return
+    fi
+    say "jars of $1 into $tools/$1"
+    rm -rf "${tools:?}/$1"
+    mvn --quiet --batch-mode --file "$services/$1/pom.xml" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DincludeScope=runtime "-DoutputDirectory=$tools/$1"
+    cp "$services/$1/pom.xml" "$tools/$1/asked-for"
+}
+jars clients-java
+jars grpc-java
+
+say "packages of Go and Rust"
+for service in clients-go grpc-go; do
+    (cd "$services/$service" && GOTOOLCHAIN=local go mod download)
+done
+cargo fetch --quiet --locked --manifest-path "$services/clients-rust/Cargo.toml"
+
+say "the gRPC shop on tonic into $tools/grpc-tonic"
+cargo build --release --quiet --locked --manifest-path "$services/grpc-tonic/Cargo.toml" --target-dir "$tools/grpc-tonic"
 
 say "done"

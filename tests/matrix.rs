@@ -5,11 +5,12 @@ pub mod expected;
 pub mod mutants;
 pub mod nginx;
 pub mod shop;
+pub mod streams;
 pub mod verdaccio;
 
 use crate::{
     harness::{Need, require},
-    services::{Change, Language, RecordedShop, Source, nginx::Nginx, source, verdaccio::Verdaccio},
+    services::{Change, Language, RecordedShop, Source, nginx::Nginx, source, ticker::Ticker, verdaccio::Verdaccio},
 };
 
 #[test]
@@ -66,6 +67,21 @@ fn verdaccio_in_front_of_verdaccio() {
 }
 
 #[test]
+fn streams_in_python() {
+    streams_hold("matrix::streams_in_python", Language::Python, Source::Proxy);
+}
+
+#[test]
+fn streams_in_node() {
+    streams_hold("matrix::streams_in_node", Language::Node, Source::Ebpf);
+}
+
+#[test]
+fn streams_in_go() {
+    streams_hold("matrix::streams_in_go", Language::Go, Source::Ebpf);
+}
+
+#[test]
 fn every_altered_call_is_seen_at_its_path() {
     no_mutant_survives("matrix::calls", mutants::of_calls, 150);
 }
@@ -85,13 +101,31 @@ fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mu
     assert!(survived.is_empty(), "{} of {} mutants survive\n{}", survived.len(), score.of, survived.join("\n"));
 }
 
-/// Record the shop once, replay it with every change, and report all rows that do not hold.
-fn hold(test: &str, language: Language, source: Source) {
+/// Whether a service in this language can be recorded so and replayed.
+fn can_run(test: &str, language: Language, source: Source) -> bool {
     let mut needs = vec![language.need(), Need::Sandbox];
     if source == Source::Ebpf {
         needs.push(Need::Ebpf);
     }
-    if !require(test, &needs) {
+    require(test, &needs)
+}
+
+/// Record the ticker once, replay it with every change, and report all rows that do not hold.
+fn streams_hold(test: &str, language: Language, source: Source) {
+    if !can_run(test, language, source) {
+        return;
+    }
+    let ticker = Ticker::record(language, source);
+    let rows = streams::ROWS.iter().map(|(change, expected)| {
+        let (finished, report) = ticker.replay(change);
+        expected.hold(change, streams::ENTRIES, &finished, report.as_ref())
+    });
+    all_hold(rows.collect());
+}
+
+/// Record the shop once, replay it with every change, and report all rows that do not hold.
+fn hold(test: &str, language: Language, source: Source) {
+    if !can_run(test, language, source) {
         return;
     }
     let regressions = shop::rows(language).filter(|row| row.expected.is_regression()).count();

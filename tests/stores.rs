@@ -1,5 +1,7 @@
 //! Services that keep things in a store which does not speak HTTP/1: recorded with the real store, replayed without it.
 
+/// Services in Go, Java and Rust, which have to be built.
+mod clients;
 /// gRPC, and so HTTP/2.
 mod grpc;
 /// MySQL and MariaDB.
@@ -13,7 +15,15 @@ mod redis;
 /// A protocol that nobody knows.
 mod turns;
 
-use crate::harness::{Client, Corpus, Finished, Recording, Replay, Report, free_port};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use regress_cassettes::{Defect, Exchange};
+use regress_protocols::Request;
+
+use crate::harness::{Client, Corpus, Finished, Process, Recording, Replay, Report, free_port};
 
 /// A service with a store.
 struct Service {
@@ -27,6 +37,15 @@ struct Service {
     /// Where the store listens, and whatever else its environment has.
     environment: Vec<(&'static str, String)>,
     folder: tempfile::TempDir,
+}
+
+/// What services say to their store inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    Nothing,
+    Tls,
+    /// Of which they look at the server's certificate.
+    CheckedTls,
 }
 
 /// How a build has to be judged.
@@ -48,11 +67,11 @@ impl Service {
         self
     }
 
-    fn cassettes(&self) -> std::path::PathBuf {
+    fn cassettes(&self) -> PathBuf {
         self.folder.path().join("cassettes")
     }
 
-    fn settings(&self, more: &str) -> std::path::PathBuf {
+    fn settings(&self, more: &str) -> PathBuf {
         let path = self.folder.path().join("regress.toml");
         let text = format!("[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}", self.port);
         std::fs::write(&path, text).expect("the folder can be written");
@@ -66,17 +85,37 @@ impl Service {
 
     /// Record what a client asks for, which must be lossless and have its owners.
     fn record(&self, via: &str, drive: impl FnOnce(&Client)) -> Corpus {
+        self.record_after(|recording| recording.wait_for_service(self.listens, self.port), via, drive)
+    }
+
+    /// The same, once `is_ready` returns.
+    fn record_after(&self, is_ready: impl FnOnce(&Recording), via: &str, drive: impl FnOnce(&Client)) -> Corpus {
         let settings = self.settings("").display().to_string();
         let arguments = ["--via", via, "--config", &settings, "--"].map(str::to_owned).into_iter();
         let arguments = arguments.chain(self.command.iter().cloned());
         let recording = Recording::start(&self.cassettes(), arguments, self.builds("none"));
-        recording.wait_for_service(self.listens, self.port);
+        is_ready(&recording);
         drive(&Client::new(self.port));
         let finished = recording.stop();
         finished.expect_code(0);
         let corpus = Corpus::read(&self.cassettes());
         assert_eq!(corpus.losses(), Vec::<&_>::new(), "{}", finished.stderr);
         corpus
+    }
+
+    /// Record what a client asks for of a service that was running, and did the first of it, before the recording began.
+    fn attach(&self, before: impl FnOnce(&Client), drive: impl FnOnce(&Client)) -> Corpus {
+        let mut command = Command::new(&self.command[0]);
+        let running = Process::start(command.args(&self.command[1..]).envs(self.builds("none")));
+        running.wait_for_line(self.listens);
+        let client = Client::new(self.port);
+        before(&client);
+        let (settings, id) = (self.settings("").display().to_string(), running.id().to_string());
+        let recording = Recording::start(&self.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
+        drive(&client);
+        recording.stop().expect_code(0);
+        running.stop();
+        Corpus::read(&self.cassettes())
     }
 
     fn replay(&self, change: &str) -> (Finished, Report) {
@@ -91,6 +130,13 @@ impl Service {
         let (finished, report) = replay.run();
         let report = report.unwrap_or_else(|| panic!("{change}: {}", finished.stderr));
         (finished, report)
+    }
+
+    /// Replay the recorded build ten times.
+    fn expect_same(&self) {
+        for _ in 0..10 {
+            self.expect(&[("none", Expected::Same)]);
+        }
     }
 
     /// Replay each build and look at the verdict.
@@ -110,4 +156,49 @@ impl Service {
             }
         }
     }
+}
+
+/// The operations that an entry led to.
+fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
+    let calls = corpus.cassettes[entry].downstream.iter().filter_map(Exchange::request);
+    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+}
+
+/// What the entries asked the store for, one by one.
+fn asked(corpus: &Corpus) -> Vec<Vec<String>> {
+    let said = |call: &Exchange| format!("{:?}", call.request());
+    corpus.cassettes.iter().map(|cassette| cassette.downstream.iter().map(said).collect()).collect()
+}
+
+/// Look at whether the calls of a recording were inside TLS.
+fn expect_inside(corpus: &Corpus, inside: Inside) {
+    let calls = corpus.cassettes.iter().flat_map(|cassette| &cassette.downstream);
+    assert!(calls.clone().count() > 0);
+    calls.for_each(|call| assert_eq!(call.connection.tls, inside != Inside::Nothing, "{call:?}"));
+}
+
+/// The files below a folder that have that text.
+fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let files =
+        walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("the folder can be read").into_path());
+    let has = |path: &PathBuf| {
+        std::fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+    };
+    files.filter(has).collect()
+}
+
+/// Record a service whose TLS is not read, which is told, and never the same.
+fn stays_encrypted(service: &Service, how: &[&str], drive: impl FnOnce(&Client)) {
+    let settings = service.settings("").display().to_string();
+    let arguments = how.iter().copied().chain(["--config", &settings, "--"]).map(str::to_owned);
+    let arguments = arguments.chain(service.command.iter().cloned());
+    let recording = Recording::start(&service.cassettes(), arguments, service.builds("none"));
+    recording.wait_for_service(service.listens, service.port);
+    drive(&Client::new(service.port));
+    recording.stop().expect_code(2);
+    let corpus = Corpus::read(&service.cassettes());
+    assert!(corpus.losses().contains(&&Defect::Encrypted), "{how:?}: {:#?}", corpus.losses());
+    let (finished, report) = service.replay("none");
+    finished.expect_code(2);
+    assert!(report.outcomes.iter().all(|outcome| outcome.verdict == "inconclusive"), "{how:?}: {:#?}", report.outcomes);
 }

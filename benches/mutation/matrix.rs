@@ -8,5 +8,7 @@ pub mod mutants;
 pub mod nginx;
 #[path = "../../tests/matrix/shop.rs"]
 pub mod shop;
+#[path = "../../tests/matrix/streams.rs"]
+pub mod streams;
 #[path = "../../tests/matrix/verdaccio.rs"]
 pub mod verdaccio;

@@ -7,24 +7,28 @@ use crate::{
     matrix::{
         expected::Expected,
         mutants::{self, Score},
-        nginx, shop, verdaccio,
+        nginx, shop, streams, verdaccio,
     },
-    services::{Language, RecordedShop, Source, nginx::Nginx, verdaccio::Verdaccio},
+    services::{Language, RecordedShop, Source, nginx::Nginx, ticker::Ticker, verdaccio::Verdaccio},
 };
 
 /// A service that the matrix has a table for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     Shop(Language),
+    Streams(Language),
     Nginx,
     Verdaccio,
 }
 
 /// All of them.
-pub const SERVICES: [Service; 5] = [
+pub const SERVICES: [Service; 8] = [
     Service::Shop(Language::Python),
     Service::Shop(Language::Node),
     Service::Shop(Language::Go),
+    Service::Streams(Language::Python),
+    Service::Streams(Language::Node),
+    Service::Streams(Language::Go),
     Service::Nginx,
     Service::Verdaccio,
 ];
@@ -50,6 +54,7 @@ impl Service {
     pub fn name(self) -> String {
         match self {
             Service::Shop(language) => format!("shop in {language:?}"),
+            Service::Streams(language) => format!("streams in {language:?}"),
             Service::Nginx => "nginx before httpbin".to_owned(),
             Service::Verdaccio => "verdaccio".to_owned(),
         }
@@ -58,7 +63,7 @@ impl Service {
     /// Why it cannot run here, if it cannot.
     pub fn absence(self) -> Option<String> {
         let needs = match self {
-            Service::Shop(language) => vec![language.need(), Need::Sandbox],
+            Service::Shop(language) | Service::Streams(language) => vec![language.need(), Need::Sandbox],
             Service::Nginx => vec![Need::Nginx, Need::Httpbin, Need::Ebpf, Need::Sandbox],
             Service::Verdaccio => vec![Need::Node, Need::Verdaccio, Need::Ebpf, Need::Sandbox],
         };
@@ -72,6 +77,12 @@ impl Service {
                 let recorded = record(language);
                 for row in shop::rows(language) {
                     tally.note(row.name, row.expected, shop::EVERY, row.replay(&recorded));
+                }
+            }
+            Service::Streams(language) => {
+                let ticker = Ticker::record(language, source());
+                for (change, expected) in streams::ROWS {
+                    tally.note(change, *expected, streams::ENTRIES, ticker.replay(change));
                 }
             }
             Service::Nginx => {
@@ -114,7 +125,7 @@ impl Tally {
             self.false_alarms += usize::from(judged.is_err());
         }
         if let Err(wrong) = judged {
-            let told = format!("{name}: {}\n{}", wrong.what, finished.stderr);
+            let told = format!("{name}: {}\n{}{}", wrong.what, finished.stdout, finished.stderr);
             *self.wrong.entry(told).or_default() += 1;
         }
     }
@@ -122,6 +133,9 @@ impl Tally {
 
 /// By the kernel where that is possible.
 pub fn record(language: Language) -> RecordedShop {
-    let source = if Need::Ebpf.check().is_ok() { Source::Ebpf } else { Source::Proxy };
-    RecordedShop::record(language, source)
+    RecordedShop::record(language, source())
+}
+
+fn source() -> Source {
+    if Need::Ebpf.check().is_ok() { Source::Ebpf } else { Source::Proxy }
 }

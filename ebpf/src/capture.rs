@@ -165,8 +165,11 @@ impl Capture {
     /// Probes programs that nobody runs yet.
     fn expect_programs(&mut self, programs: &[PathBuf]) {
         let mut attach = |file: &File, number, points: &[_]| self.programs.attach_probes(file, number, points).is_ok();
-        for file in programs.iter().filter_map(|path| File::open(path).ok()) {
-            self.targets.look(&file, &mut attach);
+        for program in programs {
+            if let Ok(file) = File::open(program) {
+                self.targets.look(&file, &mut attach);
+            }
+            self.targets.expect_packages(program, &mut attach);
         }
     }
 

@@ -162,8 +162,8 @@ pub enum EventKind {
         /// It was open before the capture began: its streams start in the middle.
         joined: bool,
     },
-    /// What passes on this socket is read from inside TLS: data events tell the plaintext, and positions count it. Comes
-    /// before the socket's data.
+    /// What passes on this socket from here on is read from inside TLS: data events tell the plaintext, and positions count it
+    /// behind what passed in the clear before. Comes before any data of TLS.
     InsideTls {
         /// The socket.
         socket: SocketId,

@@ -139,7 +139,7 @@ pub enum HitScope {
 pub enum Rung {
     /// `diff::requests` finds no difference.
     Exact,
-    /// All that it finds is noise by a rule.
+    /// All that it finds is noise by a rule, or nobody saw for which database the recorded request was.
     Noise,
     /// All that it finds is noise by a rule, or values that the service made anew, each bound to the recorded one in its
     /// place.

@@ -38,8 +38,13 @@ impl Library {
         if let Some(ambient) = &ambient {
             survey.add(ambient);
         }
-        let ambient = ambient.map(|cassette| Arc::new(Shelf::new(cassette)));
+        let ambient = ambient.map(|cassette| Arc::new(Shelf::new(cassette, rules.clone())));
         Library { survey, ambient, rules, owners: Owners::default() }
+    }
+
+    /// What is noise, and by which schemas messages are read.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The names that the recordings called, with the addresses they had: what DNS answers inside the sandbox.
@@ -97,6 +102,7 @@ impl Library {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     pub cassette: Arc<Cassette>,
+    rules: Rules,
     index: OnceLock<Index>,
     masked: OnceLock<ByKey>,
     shapes: OnceLock<ByKey>,
@@ -153,10 +159,11 @@ pub(crate) struct Index {
 }
 
 impl Shelf {
-    /// A cassette to play.
-    pub(crate) fn new(cassette: Arc<Cassette>) -> Shelf {
+    /// A cassette to play under these rules.
+    pub(crate) fn new(cassette: Arc<Cassette>, rules: Rules) -> Shelf {
         Shelf {
             cassette,
+            rules,
             index: OnceLock::new(),
             masked: OnceLock::new(),
             shapes: OnceLock::new(),
@@ -165,10 +172,10 @@ impl Shelf {
     }
 
     /// Exchanges by what identifies their request on that rung.
-    pub(crate) fn on(&self, rung: Rung, library: &Library) -> &ByKey {
+    pub(crate) fn on(&self, rung: Rung) -> &ByKey {
         let made = || {
             by_key(&self.cassette, |name, port, tls, request| {
-                Key::on(rung, &self.rules(library, name, request), name, port, tls, request)
+                Key::on(rung, &self.rules_for(name, request), name, port, tls, request)
             })
         };
         match rung {
@@ -179,13 +186,13 @@ impl Shelf {
     }
 
     /// The rules for a request to the downstream of that name while this cassette is played.
-    pub(crate) fn rules(&self, library: &Library, downstream: &str, request: Request<'_>) -> Applied {
-        if library.rules.is_empty() {
-            return Applied::none();
+    pub(crate) fn rules_for(&self, downstream: &str, request: Request<'_>) -> Applied {
+        if self.rules.is_empty() {
+            return self.rules.schemas().of_request(request);
         }
         let route = self.cassette.entry.as_ref().and_then(Exchange::request);
         let route = route.map(|request| request.operation().to_string());
-        library.rules.for_request(route.as_deref(), downstream, &request.operation().to_string())
+        self.rules.for_request(route.as_deref(), downstream, &request.operation().to_string())
     }
 
     /// What the service was given.
@@ -200,7 +207,7 @@ impl Shelf {
 
     /// The index, made at the first call.
     pub(crate) fn index(&self) -> &Index {
-        self.index.get_or_init(|| Index::of(&self.cassette))
+        self.index.get_or_init(|| Index::of(&self.cassette, &self.rules))
     }
 
     /// The exchanges with that address, in recorded order, with their indexes.
@@ -224,8 +231,8 @@ fn by_key(cassette: &Cassette, made: impl Fn(&str, u16, bool, Request<'_>) -> Ke
 }
 
 impl Index {
-    fn of(cassette: &Cassette) -> Index {
-        let exact = by_key(cassette, Key::of);
+    fn of(cassette: &Cassette, rules: &Rules) -> Index {
+        let exact = by_key(cassette, |name, port, tls, request| Key::of(rules, name, port, tls, request));
         let playable = exact.values().map(|numbers| numbers.len()).sum();
         let is_interleaved = |exchange: &Exchange| exchange.http().is_some_and(|http| !http.interleaved.is_empty());
         let numbers = 0..cassette.downstream.len();

@@ -3,7 +3,8 @@
 //! Gates that nothing relaxes: the protocol, the downstream (logical name, port, with or without TLS, and an address that the
 //! name had in the recordings), method and path. Behind them stands a ladder ([`Rung`]): a recorded request that says
 //! the same ([`regress_cassettes::diff::requests`] is empty), one that does but for what rules let pass, or one that does
-//! once what the service made anew is bound as well ([`crate::bound`]). Each is played once, in the order recorded, the entry's before the ambient ones; ambient
+//! once what the service made anew is bound as well ([`crate::bound`]). A request of which nobody saw for which database it was answers
+//! one for any, on no rung above that of noise, where nothing recorded for its own does. Each is played once, in the order recorded, the entry's before the ambient ones; ambient
 //! ones may be asked for again and then the last of them answers, those of an entry as [`Reuse`] has it. There is no
 //! further way: what is merely like a recorded request is a miss that names it.
 
@@ -13,16 +14,18 @@ mod explain;
 mod near_identical;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unplaced;
 
 use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 use regress_cassettes::{
     Content, Exchange, HttpExchange,
-    diff::{self, Applied, Difference, View},
+    diff::{self, Applied, Difference, Rules, View},
     downstream_name,
 };
-use regress_protocols::{Request, http1::Message, http2};
+use regress_protocols::{Request, Value, http1::Message, http2, wire::Protocol};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::{
@@ -71,14 +74,14 @@ pub enum Reuse {
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// The key of a request to the downstream with that name and port.
-    pub(crate) fn of(name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
-        Key::new(name, port, tls, request, &diff::canonical_request(request, &Applied::none()))
+    /// The key of a request to the downstream with that name and port, of whose rules only the schemas count.
+    pub(crate) fn of(rules: &Rules, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
+        Key::new(name, port, tls, request, &diff::canonical_request(request, &rules.schemas().of_request(request)))
     }
 
     /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
     pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
-        let view = View::of_request(request);
+        let view = View::of_request(request, rules);
         let mut masked = view.masked(rules);
         if rung == Rung::Bound {
             masked.classed(&bound::class);
@@ -114,35 +117,55 @@ pub(crate) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// A request that came for `destination`.
-    pub(crate) fn new(request: impl Into<Request<'a>>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
+    pub(crate) fn new(
+        rules: &Rules,
+        request: impl Into<Request<'a>>,
+        destination: SocketAddr,
+        tls: bool,
+        now: i64,
+    ) -> Asked<'a> {
         let (request, destination) = (request.into(), canonical(destination));
         let name = downstream_name(host(request).as_deref(), None, destination, tls);
-        Asked::of(name, request, destination, tls, now)
+        Asked::of(rules, name, request, destination, tls, now)
     }
 
     /// A request that came for `destination`, under each of these names of downstreams that it may be meant for, unless it names one itself.
     pub(crate) fn under(
         names: Vec<String>,
+        rules: &Rules,
         request: Request<'a>,
         destination: SocketAddr,
         tls: bool,
         now: i64,
     ) -> Vec<Asked<'a>> {
         if names.is_empty() || host(request).is_some_and(|host| !host.trim().is_empty()) {
-            return vec![Asked::new(request, destination, tls, now)];
+            return vec![Asked::new(rules, request, destination, tls, now)];
         }
         let destination = canonical(destination);
-        names.into_iter().map(|name| Asked::of(name, request, destination, tls, now)).collect()
+        names.into_iter().map(|name| Asked::of(rules, name, request, destination, tls, now)).collect()
     }
 
-    fn of(name: String, request: Request<'a>, destination: SocketAddr, tls: bool, now: i64) -> Asked<'a> {
-        let exact = Key::of(&name, destination.port(), tls, request);
+    fn of(
+        rules: &Rules,
+        name: String,
+        request: Request<'a>,
+        destination: SocketAddr,
+        tls: bool,
+        now: i64,
+    ) -> Asked<'a> {
+        let exact = Key::of(rules, &name, destination.port(), tls, request);
         Asked { request, destination, tls, name, now, exact }
     }
 
+    /// What was recorded of it where nobody saw which database the connection was for.
+    fn unplaced(&self) -> Option<(Protocol, Value)> {
+        let Request::Wire(protocol, value) = self.request else { return None };
+        Some((protocol, protocol.unplaced(value)?))
+    }
+
     /// Whether it says what a request to the same downstream said.
-    pub(crate) fn is_exactly(&self, recorded: &Message) -> bool {
-        Key::of(&self.name, self.destination.port(), self.tls, recorded.into()) == self.exact
+    pub(crate) fn is_exactly(&self, recorded: &Message, rules: &Rules) -> bool {
+        Key::of(rules, &self.name, self.destination.port(), self.tls, recorded.into()) == self.exact
     }
 
     /// Whether an exchange was with this downstream, its address aside.
@@ -333,6 +356,21 @@ impl Stage<'_> {
         if !self.library.reaches(&asked.name, asked.destination.ip()) {
             return Claim::Unknown;
         }
+        let claim = self.claim_as(asked);
+        if claim != Claim::Unknown || self.policy.max_rung < Rung::Noise {
+            return claim;
+        }
+        let Some((protocol, unplaced)) = asked.unplaced() else { return claim };
+        let request = Request::Wire(protocol, &unplaced);
+        let Asked { destination, tls, now, .. } = *asked;
+        let asked = Asked::of(self.library.rules(), asked.name.clone(), request, destination, tls, now);
+        match self.claim_as(&asked) {
+            Claim::Exchange(claimed) => Claim::Exchange(Claimed { rung: claimed.rung.max(Rung::Noise), ..claimed }),
+            other => other,
+        }
+    }
+
+    fn claim_as(&mut self, asked: &Asked<'_>) -> Claim {
         let exact = self.shelf.index().exact.get(&asked.exact).map_or(&[][..], |numbers| numbers);
         let mut unplayed = self.usage.unplayed(Rung::Exact, asked.exact, exact);
         if let (Some(number), runner_up) = (unplayed.next(), unplayed.next()) {
@@ -348,7 +386,7 @@ impl Stage<'_> {
             let claimed = Claimed { number, rung: Rung::Exact, runner_up: None, again: true, bound: Vec::new() };
             return Claim::Exchange(claimed);
         }
-        let rules = self.shelf.rules(self.library, &asked.name, asked.request);
+        let rules = self.shelf.rules_for(&asked.name, asked.request);
         let most = self.policy.max_rung;
         let rungs = [Rung::Noise, Rung::Bound].into_iter().filter(|rung| *rung <= most);
         for rung in rungs.filter(|rung| *rung != Rung::Noise || !rules.is_empty()) {
@@ -403,7 +441,7 @@ impl Stage<'_> {
     /// Takes the first exchange that fits on a rung below the highest.
     fn claim_on(&mut self, rung: Rung, rules: &Applied, asked: &Asked<'_>, reuse: Reuse) -> Option<Claimed> {
         let key = Key::on(rung, rules, &asked.name, asked.destination.port(), asked.tls, asked.request);
-        let recorded = self.shelf.on(rung, self.library).get(&key)?;
+        let recorded = self.shelf.on(rung).get(&key)?;
         let free: Vec<usize> = self.usage.unplayed(rung, key, recorded).take(MOST_TRIED).collect();
         let again = free.is_empty();
         let tried = if again { self.usage.again(rung, key, recorded, reuse).into_iter().collect() } else { free };

@@ -155,7 +155,7 @@ impl Mock {
     /// anew; exchanges of the ambient cassette stay used.
     pub fn enter(&self, cassette: Arc<Cassette>) {
         let scope = Scope::Entry(cassette.id.clone());
-        let shelf = Shelf::new(cassette);
+        let shelf = Shelf::new(cassette, self.shared.library.rules().clone());
         let usage = Usage::new(&shelf);
         self.shared.state().enter(scope, Some(Arc::new(shelf)), usage);
     }
@@ -500,7 +500,7 @@ impl Shared {
         let (scope, shelves, mut asked) = {
             let mut state = self.state();
             let names = self.names_at(&state, place);
-            let asked = Asked::under(names, request.into(), place.destination, place.tls, now);
+            let asked = Asked::under(names, self.library.rules(), request.into(), place.destination, place.tls, now);
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
             let each = shelves.iter().flat_map(|shelf| asked.iter().map(move |asked| (shelf, asked)));
@@ -535,7 +535,7 @@ impl Shared {
     /// Decides by its beginning what is said to a request whose client may wait for that before it goes on. What comes of it
     /// is told by [`Shared::conclude`].
     pub(crate) fn begin(&self, place: Place, beginning: &Message) -> Begin {
-        let asked = Asked::new(beginning, place.destination, place.tls, 0);
+        let asked = Asked::new(self.library.rules(), beginning, place.destination, place.tls, 0);
         let mut deviates = false;
         let mut state = self.state();
         for (whose, shelf) in self.shelves(&state) {
@@ -552,13 +552,13 @@ impl Shared {
 
     /// Takes note of a request that was answered by how it began: whether it went on as recorded. If not, it is a miss.
     pub(crate) fn conclude(&self, place: Place, (whose, recorded): (HitScope, Recorded), request: &Message) -> bool {
-        let asked = Asked::new(request, place.destination, place.tls, 0);
+        let asked = Asked::new(self.library.rules(), request, place.destination, place.tls, 0);
         let (scope, shelves) = {
             let mut state = self.state();
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
             let expected = recorded.exchange().http().map(|http| &http.request);
-            if expected.is_some_and(|expected| asked.is_exactly(expected)) {
+            if expected.is_some_and(|expected| asked.is_exactly(expected, self.library.rules())) {
                 let matched = Match::Hit {
                     cassette: recorded.cassette.id.clone(),
                     exchange: recorded.number,

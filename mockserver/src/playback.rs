@@ -4,7 +4,7 @@ mod http2;
 mod turns;
 mod wire;
 
-use std::time::Duration;
+use std::{io::Cursor, time::Duration};
 
 use regress_cassettes::{Ended, HttpExchange, Turn};
 use regress_protocols::{
@@ -118,7 +118,7 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
                     match shared.conversation(place, protocol).play(&mut stream, seen).await {
                         wire::Next::End(ending) => ending,
                         // TLS inside of TLS is nothing that clients ask for.
-                        wire::Next::Secure => Ending::Close,
+                        wire::Next::Secure(_) => Ending::Close,
                     }
                 }
             };
@@ -144,17 +144,21 @@ async fn wire(
     }
     match conversation.play(&mut stream, seen).await {
         wire::Next::End(ending) => finish(stream, |stream| stream, ending).await,
-        wire::Next::Secure => match authority.acceptor(conversation.destination(), false).accept(stream).await {
-            Ok(mut stream) => {
-                conversation.secured();
-                let ending = match conversation.play(&mut stream, Vec::new()).await {
-                    wire::Next::End(ending) => ending,
-                    wire::Next::Secure => Ending::Close,
-                };
-                finish(stream, |stream| stream.get_ref().0, ending).await;
+        wire::Next::Secure(heard) => {
+            let (read, write) = stream.into_split();
+            let stream = tokio::io::join(Cursor::new(heard).chain(read), write);
+            match authority.acceptor(conversation.destination(), false).accept(stream).await {
+                Ok(mut stream) => {
+                    conversation.secured();
+                    let ending = match conversation.play(&mut stream, Vec::new()).await {
+                        wire::Next::End(ending) => ending,
+                        wire::Next::Secure(_) => Ending::Close,
+                    };
+                    finish(stream, |stream| stream.get_ref().0.writer().as_ref(), ending).await;
+                }
+                Err(error) => conversation.no_tls(&error),
             }
-            Err(error) => conversation.no_tls(&error),
-        },
+        }
     }
 }
 

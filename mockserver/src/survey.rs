@@ -68,6 +68,9 @@ impl Survey {
             if let Some(wire) = exchange.wire() {
                 let unknown = || Speaker { protocol: wire.protocol, handshakes: Arc::default() };
                 let speaker = self.speakers.entry(peer).or_insert_with(unknown);
+                if exchange.connection.tls && !speaker.handshakes.inside_tls() {
+                    Arc::make_mut(&mut speaker.handshakes).learn_tls();
+                }
                 if let Some(response) = &wire.response
                     && wire.protocol.is_handshake(&wire.request)
                 {

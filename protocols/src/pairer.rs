@@ -70,7 +70,7 @@ impl Pairer {
             // What was seen before was the rest of something.
             http.stop(mark);
             let drained = std::iter::from_fn(|| http.next()).collect();
-            let fifo = Fifo::new(protocol, http.next_number(), LONGEST_MESSAGE);
+            let fifo = Fifo::joined(protocol, http.next_number(), LONGEST_MESSAGE);
             self.state = State::Wire(protocol, Box::new(fifo), drained);
         }
         if let State::Joined(http) = &mut self.state

@@ -82,6 +82,18 @@ impl Value {
         members.iter().find(|(member, _)| *member == name).map(|(_, value)| value)
     }
 
+    /// A map that has this member, instead of its own of that name or last. `None` if it says the same or is no map.
+    pub fn with(&self, name: &'static str, value: Value) -> Option<Value> {
+        let Value::Map(members) = self else { return None };
+        let mut members = members.clone();
+        match members.iter_mut().find(|(member, _)| *member == name) {
+            Some((_, own)) if *own == value => return None,
+            Some((_, own)) => *own = value,
+            None => members.push((name.into(), value)),
+        }
+        Some(Value::Map(members))
+    }
+
     /// About how many bytes of memory it takes.
     pub fn weight(&self) -> usize {
         let inside = match self {

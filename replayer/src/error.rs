@@ -58,6 +58,8 @@ pub enum Error {
     NotAlone {
         /// Their paths.
         paths: Vec<String>,
+        /// The paths of what they can be accepted with.
+        with: Vec<String>,
     },
 }
 
@@ -80,7 +82,17 @@ impl Error {
             Error::Stale(id) => {
                 Some(format!("replay again to have it made anew, or reject it: regress review DIR --reject {id}"))
             }
-            Error::NotAlone { .. } => Some("accept the whole body, the whole message or the whole cassette".to_owned()),
+            Error::NotAlone { with, .. } if with.is_empty() => {
+                Some("accept the whole body, the whole message or the whole cassette".to_owned())
+            }
+            Error::NotAlone { with, .. } => {
+                const MOST: usize = 8;
+                let more = if with.len() > MOST { format!(" and {} more", with.len() - MOST) } else { String::new() };
+                let with = with[..with.len().min(MOST)].join(", ");
+                Some(format!(
+                    "it is written in one piece with what else differs there, so accept that with it: {with}{more}"
+                ))
+            }
         }
     }
 }

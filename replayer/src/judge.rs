@@ -10,10 +10,12 @@ use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
 use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
+    left,
     outcome::{CallChange, CallFinding, Finding, Nearest, Served, ServedBy, Verdict},
     pairing::{self, Pairing},
     rules::EntryRules,
     sides::{self, Sides},
+    stream,
 };
 
 /// What came back for an entry's request.
@@ -30,6 +32,17 @@ pub enum Seen {
     },
 }
 
+impl Seen {
+    /// The response, or of a stream that was left what came of it.
+    fn response(&self) -> Option<&Message> {
+        match self {
+            Seen::Response(response) => Some(response),
+            Seen::Nothing { end: End::Left, part } => part.as_ref(),
+            Seen::Nothing { .. } => None,
+        }
+    }
+}
+
 /// How an entry's connection ended without a whole response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -41,8 +54,14 @@ pub enum End {
     Closed,
     /// The service reset the stream of HTTP/2, with this error code.
     StreamReset(u32),
+    /// As many events of a stream came as its client had when it left.
+    Left,
     /// What came is not an HTTP response.
     Garbage,
+    /// The service did not agree on TLS.
+    Tls,
+    /// The service asked for a client's certificate, which there is none of.
+    Certificate,
     /// Nothing, for this many milliseconds.
     Hung(u128),
 }
@@ -83,14 +102,23 @@ pub struct Observed<'a> {
 pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
     let Observed { seen, journal, bindings, exited } = *observed;
     let same = |expected: &str, actual: &str| bindings.same(expected, actual);
-    let doubts = doubts(cassette);
+    let mut doubts = doubts(cassette);
+    if let Seen::Nothing { end: End::Certificate, .. } = seen {
+        doubts.push("the service asks for a client's certificate, and none was recorded".to_owned());
+    }
     let rules = EntryRules::of(rules, cassette);
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
         let ended = cassette.entry.as_ref().map(|entry| entry.ended);
         let lens = Lens { same: Some(&same), ..rules.response() };
-        findings.extend(response_findings(http, ended, seen, &lens));
+        match cassette.entry.as_ref().and_then(left::events).zip(seen.response()) {
+            Some((events, actual)) => findings.extend(left_findings(http, actual, events, &lens)),
+            None => findings.extend(response_findings(http, ended, seen, &lens)),
+        }
+        if let Seen::Response(response) = seen {
+            findings.extend(stream::held_back(cassette, response, &lens.rules).map(Finding::Response));
+        }
     }
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
@@ -105,7 +133,7 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
         (true, false) => Verdict::Different,
         (true, true) => Verdict::Same,
     };
-    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, &pairing));
+    let sides = (verdict != Verdict::Same).then(|| sides::sides(cassette, seen, &pairing, &rules));
     Judgement { verdict, findings, excused, doubts, calls: served(cassette, journal), sides }
 }
 
@@ -115,16 +143,15 @@ pub fn doubts(cassette: &Cassette) -> Vec<String> {
     if cassette.has_defects() {
         doubts.push(format!("the recording is not complete: {}", defects(cassette).join(", ")));
     }
-    match cassette.entry.as_ref().map(|entry| (&entry.content, entry.connection.tls)) {
+    match cassette.entry.as_ref().map(|entry| &entry.content) {
         None => doubts.push("the cassette has no entry".to_owned()),
-        Some((Content::Http1(_), true)) => doubts.push("the entry came over TLS, which is not driven".to_owned()),
-        Some((Content::Http1(http), false)) if !http.upgraded.is_empty() => {
+        Some(Content::Http1(http)) if !http.upgraded.is_empty() => {
             doubts.push("the entry switched protocols, and what followed is not driven".to_owned());
         }
-        Some((Content::Http1(http), false)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
+        Some(Content::Http1(http)) if http.reset.is_some_and(|reset| reset.from == Side::Client) => {
             doubts.push("the entry was cancelled by its client, which is not done again".to_owned());
         }
-        Some((Content::Http1(_), false)) => {}
+        Some(Content::Http1(_)) => {}
         Some(_) => doubts.push("the entry is not HTTP".to_owned()),
     }
     match cassette.entry.as_ref().map(|entry| &entry.connection.local) {
@@ -234,6 +261,14 @@ fn excused_order(cassette: &Cassette, pairing: &Pairing) -> Vec<Finding> {
         .collect()
 }
 
+/// What differs in the events that the client of a stream had before it left.
+fn left_findings(recorded: &HttpExchange, actual: &Message, events: usize, lens: &Lens<'_>) -> Vec<Finding> {
+    let expected = recorded.response.iter();
+    let upto = |response| left::up_to(response, events);
+    let differences = expected.flat_map(|expected| diff::responses(&upto(expected), &upto(actual), lens));
+    differences.map(Finding::Response).collect()
+}
+
 fn response_findings(recorded: &HttpExchange, ended: Option<Ended>, seen: &Seen, lens: &Lens<'_>) -> Vec<Finding> {
     let whole = recorded.response.as_ref().filter(|response| response.is_complete());
     let expected_part = recorded.response.as_ref().filter(|response| !response.is_complete());
@@ -293,7 +328,10 @@ fn seen_end(seen: &Seen) -> String {
                     let name = Reset { from: Side::Server, code: *code }.name();
                     format!("{what}: the stream was reset ({})", name.map_or_else(|| code.to_string(), str::to_owned))
                 }
+                End::Left => "as many events as were recorded".to_owned(),
                 End::Garbage => "something that is not an HTTP response".to_owned(),
+                End::Tls => format!("{what}: no TLS was agreed on"),
+                End::Certificate => format!("{what}: a client's certificate was asked for"),
                 End::Hung(ms) => format!("{what} within {}", crate::report::seconds(*ms)),
             }
         }

@@ -249,6 +249,7 @@ impl Header {
     fn of(settings: &Settings, plan: &Plan, ambient: Option<&Cassette>) -> Header {
         let Settings { env, cwd, entry_port, ready_timeout, entry_timeout, settle, policy, rules, .. } = settings;
         let waits = (ready_timeout, entry_timeout, settle);
+        let schemas = rules.schemas().digest();
         let rules = serde_json::to_string(rules).unwrap_or_default();
         let ids = plan.entries.iter().map(|located| located.id.0.as_bytes());
         let ambient = ambient.map(Cassette::digest).unwrap_or_default();
@@ -256,7 +257,11 @@ impl Header {
             regress_replay: VERSION,
             by: env!("CARGO_PKG_VERSION").to_owned(),
             command: digest(command(settings).iter().map(Vec::as_slice)),
-            settings: digest([format!("{env:?}{cwd:?}{entry_port:?}{waits:?}{policy:?}").as_bytes(), rules.as_bytes()]),
+            settings: digest([
+                format!("{env:?}{cwd:?}{entry_port:?}{waits:?}{policy:?}").as_bytes(),
+                rules.as_bytes(),
+                schemas,
+            ]),
             corpus: digest(ids.chain([ambient.as_bytes()])),
         }
     }

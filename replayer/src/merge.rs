@@ -1,82 +1,116 @@
 //! One message with some of its differences to another taken over, everything else as it was written.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use regress_cassettes::diff::{self, Difference, Lens};
+use regress_cassettes::diff::{
+    self, Difference, Lens,
+    edit::{self, Grain, Places, Typed},
+};
 use regress_protocols::http1::{Chunk, Framing, Line, Message};
 
-use crate::{json_edit, review::covers};
+use crate::stream::Ends;
+
+/// Differences that cannot be taken without others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Together {
+    /// Their paths.
+    pub taken: Vec<String>,
+    /// The paths of what else differs in the same body, header or target.
+    pub with: Vec<String>,
+}
+
+impl Together {
+    /// What was to be taken and what was to be left, by their paths.
+    pub(crate) fn of(taken: Vec<String>, left: &[String]) -> Together {
+        let place = |path: &str| {
+            let steps = if path.starts_with("header/") || path.starts_with("trailer/") { 2 } else { 1 };
+            path.split('/').take(steps).collect::<Vec<_>>().join("/")
+        };
+        let is_beside = |left: &&String| taken.iter().any(|taken| place(taken) == place(left));
+        let with = left.iter().filter(is_beside).cloned().collect();
+        Together { taken, with }
+    }
+}
 
 /// `old` with those differences to `new` whose path `take` says yes to; what is noise to `lens` is no difference.
 ///
-/// As little as can be is taken over with a difference: the value itself, else the array that it is in, else the body.
-/// `Err` with the paths when those cannot be taken without others (a compressed body, a change of framing, some of what
-/// differs in an array whose items came, went or moved); taking every difference always works, in the worst case by
+/// As little as can be is taken over with a difference: the value itself, else the text or the array that it is in, else the
+/// body or the lines of the header. `Err` when some cannot be taken without others (a compressed body, a change of framing, some of
+/// what differs in an array whose items came, went or moved); taking every difference always works, in the worst case by
 /// taking `new` as it is.
-pub fn merge(
-    old: &Message,
-    new: &Message,
-    lens: &Lens<'_>,
-    take: impl Fn(&str) -> bool,
-) -> Result<Message, Vec<String>> {
+pub fn merge(old: &Message, new: &Message, lens: &Lens<'_>, take: impl Fn(&str) -> bool) -> Result<Message, Together> {
     let is_request = old.is_request();
     let compare = |old: &Message, new: &Message| {
         let all = if is_request { diff::requests(old, new, lens) } else { diff::responses(old, new, lens) };
-        all.into_iter().filter(Difference::counts)
+        all.into_iter().filter(Difference::counts).map(|difference| difference.path)
     };
-    let all = compare(old, new);
-    let (taken, left): (Vec<Difference>, Vec<Difference>) = all.partition(|d| take(&d.path));
+    let (taken, mut left): (Vec<String>, Vec<String>) = compare(old, new).partition(|path| take(path));
     if taken.is_empty() {
         return Ok(old.clone());
     }
+    left.sort_unstable();
     let is_exact = |merged: &Message| {
-        let mut remaining: Vec<String> = compare(merged, new).map(|d| d.path).collect();
-        let mut expected: Vec<String> = left.iter().map(|d| d.path.clone()).collect();
+        let mut remaining: Vec<String> = compare(merged, new).collect();
         remaining.sort_unstable();
-        expected.sort_unstable();
-        remaining == expected
+        remaining == left
     };
-    let grains = [Grain::Value, Grain::Array, Grain::Body];
-    match grains.into_iter().find_map(|grain| edit(old, new, &taken, grain).filter(is_exact)) {
+    let grains = [Some(Grain::Value), Some(Grain::Text), Some(Grain::Array), None];
+    match grains.into_iter().find_map(|grain| edited(old, new, &taken, grain).filter(is_exact)) {
         Some(merged) => Ok(merged),
         None if left.is_empty() => Ok(new.clone()),
-        None => Err(taken.into_iter().map(|d| d.path).collect()),
+        None => Err(Together::of(taken, &left)),
     }
 }
 
-/// How much of a body is taken over at once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Grain {
-    Value,
-    Array,
-    Body,
-}
-
-fn edit(old: &Message, new: &Message, taken: &[Difference], grain: Grain) -> Option<Message> {
+/// `old` with what is taken, of its body as little as the grain says; `None` = the body whole.
+fn edited(old: &Message, new: &Message, taken: &[String], grain: Option<Grain>) -> Option<Message> {
     if !old.is_complete() || !new.is_complete() {
         return None;
     }
     let mut merged = old.clone();
-    let mut body = BTreeSet::new();
-    for Difference { path, .. } in taken {
+    let (mut body, mut target) = (Vec::new(), Vec::new());
+    let mut fields: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+    for path in taken {
         match path.split_once('/') {
-            None if path == "status" || path == "method" => merged.start = start(old, new, taken),
-            Some(("target", _)) => merged.start = start(old, new, taken),
-            None if path == "body" => drop(body.insert("")),
-            Some(("header", field)) => take_lines(&mut merged.headers, &new.headers, &name(field)),
-            Some(("trailer", field)) => match (&mut merged.framing, &new.framing) {
-                (Framing::Chunked { trailers: old, .. }, Framing::Chunked { trailers: new, .. }) => {
-                    take_lines(old, new, &name(field));
-                }
-                _ => return None,
-            },
-            Some(("body", _)) => drop(body.insert(&path["body".len()..])),
+            None if path == "status" => merged.start = new.start.clone(),
+            None if path == "method" => {}
+            None if path == "body" => body.push(""),
+            Some(("target", _)) => target.push(&path["target".len()..]),
+            Some((section @ ("header" | "trailer"), field)) => {
+                let length = field.find('/').unwrap_or(field.len());
+                let name = field[..length].replace("~1", "/").replace("~0", "~");
+                fields.entry((section, name)).or_default().push(&field[length..]);
+            }
+            Some(("body", _)) => body.push(&path["body".len()..]),
             _ => return None,
         }
     }
+    for ((section, name), pointers) in fields {
+        let places = if grain == Some(Grain::Value) { Places::new(pointers) } else { Places::new([""]) };
+        match (section, &mut merged.framing, &new.framing) {
+            ("header", _, _) => take_field(&mut merged.headers, &new.headers, &name, &places),
+            (_, Framing::Chunked { trailers: old, .. }, Framing::Chunked { trailers: new, .. }) => {
+                take_field(old, new, &name, &places);
+            }
+            _ => return None,
+        }
+    }
+    if old.is_request() && (!target.is_empty() || taken.iter().any(|path| path == "method")) {
+        let method = if taken.iter().any(|path| path == "method") { new.method() } else { old.method() };
+        let target = match grain {
+            _ if target.is_empty() => old.target().into_owned(),
+            Some(Grain::Value) => edit::target(&old.target(), &new.target(), &Places::new(target))?,
+            _ => new.target().into_owned(),
+        };
+        let version = match old.version() {
+            (2, _) => "HTTP/2".to_owned(),
+            (major, minor) => format!("HTTP/{major}.{minor}"),
+        };
+        merged.start = Line::new(format!("{method} {target} {version}"));
+    }
     if !body.is_empty() {
-        let text = take_body(old, new, &body, grain)?;
+        let text = take_body(old, new, &Places::new(body), grain)?;
         if is_encoded(old) || is_encoded(new) {
             take_lines(&mut merged.headers, &new.headers, "content-encoding");
         }
@@ -85,38 +119,50 @@ fn edit(old: &Message, new: &Message, taken: &[Difference], grain: Grain) -> Opt
     Some(merged)
 }
 
-fn start(old: &Message, new: &Message, taken: &[Difference]) -> Line {
-    if !old.is_request() {
-        return new.start.clone();
-    }
-    let from = |path: &str| if taken.iter().any(|d| covers(path, &d.path)) { new } else { old };
-    let version = match old.version() {
-        (2, _) => "HTTP/2".to_owned(),
-        (major, minor) => format!("HTTP/{major}.{minor}"),
-    };
-    let (method, target) = (from("method").method().to_owned(), from("target").target().into_owned());
-    Line::new(format!("{method} {target} {version}"))
-}
-
-/// The name of the field that the path of a difference in it begins with, as JSON Pointers have it.
-fn name(field: &str) -> String {
-    field.split('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~")
-}
-
-fn take_body(old: &Message, new: &Message, pointers: &BTreeSet<&str>, grain: Grain) -> Option<Bytes> {
-    if pointers.contains("") || grain == Grain::Body {
-        return Some(new.body.clone());
-    }
+fn take_body(old: &Message, new: &Message, places: &Places, grain: Option<Grain>) -> Option<Bytes> {
+    let Some(grain) = grain.filter(|_| !places.are_whole()) else { return Some(new.body.clone()) };
     if is_encoded(old) || is_encoded(new) {
         // Only a whole compressed body can be taken; `merge` notices when that takes too much.
         return Some(new.body.clone());
     }
-    let (old, new) = (std::str::from_utf8(&old.body).ok()?, std::str::from_utf8(&new.body).ok()?);
-    json_edit::take(old, new, pointers, grain == Grain::Array).map(Bytes::from)
+    let (old_type, new_type) = (old.header_text("content-type"), new.header_text("content-type"));
+    let old = Typed { content: &old.body, media_type: old_type.as_deref() };
+    let new = Typed { content: &new.body, media_type: new_type.as_deref() };
+    edit::body(old, new, places, grain).map(Bytes::from)
 }
 
 fn is_encoded(message: &Message) -> bool {
     message.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Put what is at these places of one field into its lines, else take the lines whole.
+fn take_field(lines: &mut Vec<Line>, new: &[Line], name: &str, places: &Places) {
+    let edited = if places.are_whole() { None } else { edited_field(lines, new, name, places) };
+    take_lines(lines, edited.as_deref().unwrap_or(new), name);
+}
+
+/// The lines of one field with what is at these places of it; `None` where it cannot be put into them.
+fn edited_field(lines: &[Line], new: &[Line], name: &str, places: &Places) -> Option<Vec<Line>> {
+    fn of<'l>(lines: &'l [Line], name: &str) -> Option<Vec<&'l Line>> {
+        let groups = fields(lines).filter(|group| is_named(&group[0], name));
+        groups.map(|group| if let [line] = group { Some(line) } else { None }).collect()
+    }
+    fn split(line: &Line) -> (&[u8], &[u8]) {
+        let text = line.text();
+        let colon = text.iter().position(|byte| *byte == b':').map_or(text.len(), |colon| colon + 1);
+        let value = text[colon..].trim_ascii_start();
+        (&text[..text.len() - value.len()], value.trim_ascii_end())
+    }
+    fn values<'l>(lines: &[&'l Line]) -> Vec<&'l [u8]> {
+        lines.iter().map(|line| split(line).1).collect()
+    }
+    let (olds, news) = (of(lines, name)?, of(new, name)?);
+    let (label, _) = split(olds.first()?);
+    let line = |value: Vec<u8>| match olds.iter().find(|line| split(line).1 == value) {
+        Some(line) => (*line).clone(),
+        None => Line::new([label, &value].concat()),
+    };
+    Some(edit::field(name, &values(&olds), &values(&news), places)?.into_iter().map(line).collect())
 }
 
 /// Make the lines of one field what they are in `new`, where the first of them stood, else at the end.
@@ -147,32 +193,29 @@ fn is_named(line: &Line, name: &str) -> bool {
     text[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes())
 }
 
-/// Give a message another body and make its framing say so.
+/// Give a message another body and make its framing say so. Chunks of a stream of events end with the events they ended with,
+/// as long as there are as many; else the body is one chunk.
 fn set_body(message: &mut Message, body: Bytes, new: &Message) {
-    let length = body.len();
-    let is_http2 = message.is_http2();
+    let before = message.clone();
     message.body = body;
+    let length = message.body.len();
+    let is_http2 = message.is_http2();
+    let ends = Ends::of(&before, message);
     match &mut message.framing {
         Framing::Close => {}
-        Framing::Length => {
-            for line in &mut message.headers {
-                if is_named(line, "content-length") {
-                    let name = String::from_utf8_lossy(&line.text()["content-length".len()..]).into_owned();
-                    let space: String = name.chars().take_while(|c| matches!(c, ':' | ' ' | '\t')).collect();
-                    let name = String::from_utf8_lossy(&line.text()[.."content-length".len()]).into_owned();
-                    *line = Line::new(format!("{name}{space}{length}"));
-                }
-            }
-        }
+        Framing::Length => set_length(&mut message.headers, length),
         Framing::Chunked { chunks, trailers, .. } => {
-            chunks.clear();
-            if length > 0 {
-                chunks.push(Chunk { line: Line::new(format!("{length:x}")), size: length as u64 });
-            }
-            // In HTTP/2 the last frame or the trailers end it.
-            if !is_http2 || (length == 0 && trailers.is_empty()) {
-                chunks.push(Chunk { line: Line::new("0"), size: 0 });
-            }
+            let mut at = 0;
+            let mut cuts: Vec<u64> = chunks
+                .iter()
+                .filter_map(|chunk| {
+                    at += chunk.size;
+                    ends.as_ref()?.carried(at)
+                })
+                .filter(|cut| *cut < length as u64)
+                .collect();
+            cuts.dedup();
+            *chunks = cut(&cuts, length as u64, is_http2, trailers.is_empty());
         }
         Framing::Empty => {
             message.framing = new.framing.clone();
@@ -182,14 +225,59 @@ fn set_body(message: &mut Message, body: Bytes, new: &Message) {
     }
 }
 
+/// Give a message the framing of one that says its length, else make it one chunk.
+pub(crate) fn in_one_piece(message: &mut Message, new: &Message) {
+    let length = message.body.len();
+    if new.header("content-length").is_some() {
+        take_lines(&mut message.headers, &new.headers, "content-length");
+        set_length(&mut message.headers, length);
+    }
+    if new.framing == Framing::Length {
+        take_lines(&mut message.headers, &new.headers, "transfer-encoding");
+        message.framing = Framing::Length;
+    }
+    let is_http2 = message.is_http2();
+    if let Framing::Chunked { chunks, trailers, .. } = &mut message.framing {
+        *chunks = cut(&[], length as u64, is_http2, trailers.is_empty());
+    }
+}
+
+/// The chunks of a body of that length that is cut at these places.
+fn cut(at: &[u64], length: u64, is_http2: bool, ends_alone: bool) -> Vec<Chunk> {
+    let chunk = |size: u64| Chunk { line: Line::new(format!("{size:x}")), size };
+    let starts = std::iter::once(0).chain(at.iter().copied());
+    let ends = at.iter().copied().chain([length]);
+    let mut chunks: Vec<Chunk> =
+        starts.zip(ends).map(|(start, end)| end - start).filter(|size| *size > 0).map(chunk).collect();
+    // In HTTP/2 the last frame or the trailers end it.
+    if !is_http2 || (length == 0 && ends_alone) {
+        chunks.push(chunk(0));
+    }
+    chunks
+}
+
+/// Say the length of the body in the header, in the spelling that it has there.
+fn set_length(headers: &mut [Line], length: usize) {
+    const NAME: &str = "content-length";
+    for line in headers.iter_mut().filter(|line| is_named(line, NAME)) {
+        let (name, rest) = line.text().split_at(NAME.len());
+        let (name, rest) = (String::from_utf8_lossy(name), String::from_utf8_lossy(rest));
+        let space: String = rest.chars().take_while(|c| matches!(c, ':' | ' ' | '\t')).collect();
+        *line = Line::new(format!("{name}{space}{length}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::review::covers;
 
     fn merge(old: &Message, new: &Message, take: impl Fn(&str) -> bool) -> Result<Message, Vec<String>> {
-        super::merge(old, new, &Lens::exact(), take)
+        super::merge(old, new, &Lens::exact(), take).map_err(|together| together.taken)
     }
 
     #[test]
@@ -239,6 +327,19 @@ mod tests {
         let new = Message::request("GET", "/a?x=2", &[("Host", "h"), ("X", "2")], "");
         let taken = merge(&old, &new, |path| covers("target", path)).unwrap();
         assert_eq!(wire(&taken), "GET /a?x=2 HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n");
+        let old = Message::request("GET", "/a/7?x=1&y=%2F&z=1", &[], "");
+        let new = Message::request("PUT", "/b/8?x=2&z=2&z=3&new", &[], "");
+        for (take, target) in [
+            ("target/path/2", "GET /a/8?x=1&y=%2F&z=1"),
+            ("target/query/x", "GET /a/7?x=2&y=%2F&z=1"),
+            ("target/query/y", "GET /a/7?x=1&z=1"),
+            ("target/query/new", "GET /a/7?x=1&y=%2F&z=1&new"),
+            ("target/query/z", "GET /a/7?x=1&y=%2F&z=2&z=3"),
+            ("method", "PUT /a/7?x=1&y=%2F&z=1"),
+        ] {
+            let taken = merge(&old, &new, |path| path == take).unwrap();
+            assert_eq!(String::from_utf8_lossy(taken.start.text()), format!("{target} HTTP/1.1"), "{take}");
+        }
     }
 
     #[test]
@@ -259,25 +360,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inside_of_a_text_is_taken_with_the_text() {
+    fn what_is_inside_of_a_text_is_put_into_it() {
         let body = |old: &str, new: &str, take: &[&str]| {
             let taken = merge(&response(200, &[], old), &response(200, &[], new), |path| take.contains(&path));
             taken.map(|taken| String::from_utf8(taken.body.to_vec()).unwrap())
         };
-        let (old, new) = (r#"{"s":"{\"x\":1,\"y\":1}","b":1}"#, r#"{"s":"{\"x\":2,\"y\":1}","b":2}"#);
-        assert_eq!(body(old, new, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\":2,\"y\":1}","b":1}"#);
+        let (old, new) = (r#"{"s":"{\"x\": 1,\"y\":1}","b":1}"#, r#"{"s":"{\"x\":2,\"y\":1}","b":2}"#);
+        assert_eq!(body(old, new, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\": 2,\"y\":1}","b":1}"#);
         let both = r#"{"s":"{\"x\":2,\"y\":2}","b":1}"#;
-        assert_eq!(body(old, both, &["body/s/x"]).unwrap_err(), ["body/s/x"]);
+        assert_eq!(body(old, both, &["body/s/x"]).unwrap(), r#"{"s":"{\"x\": 2,\"y\":1}","b":1}"#);
         assert_eq!(body("a\nb\nc", "a\nx\nc", &["body/1"]).unwrap(), "a\nx\nc");
-        assert_eq!(body("a\nb\nc", "y\nx\nc", &["body/1"]).unwrap_err(), ["body/1"]);
+        assert_eq!(body("a\nb\nc", "y\nx\nc", &["body/1"]).unwrap(), "a\nx\nc");
     }
 
     #[test]
-    fn what_is_inside_of_a_field_is_taken_with_its_lines() {
+    fn what_cannot_be_taken_alone_says_with_what() {
+        let (old, new) = (response(200, &[], "[1,2,3]"), response(500, &[("X", "1")], "[0,1,2,4]"));
+        let error = super::merge(&old, &new, &Lens::exact(), |path| path == "body/0").unwrap_err();
+        assert_eq!((error.taken, error.with), (vec!["body/0".to_owned()], vec!["body/2".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_inside_of_a_field_is_put_into_it() {
         let response = |cookies: [&str; 2]| response(200, &cookies.map(|cookie| ("Set-Cookie", cookie)), "");
-        let (old, one, two) = (response(["a=1", "b=1"]), response(["a=2", "b=1"]), response(["a=2", "b=2"]));
-        assert_eq!(merge(&old, &one, |path| path == "header/set-cookie/a/value").unwrap(), one);
-        assert!(merge(&old, &two, |path| path == "header/set-cookie/a/value").is_err());
+        let (old, new) = (response(["a=1; Path=/; Secure", "b=1"]), response(["b=2; Path=/x", "a=2; path=/a"]));
+        for (take, expected) in [
+            ("header/set-cookie/a/value", ["a=2; Path=/; Secure", "b=1"]),
+            ("header/set-cookie/a/path", ["a=1; path=/a; Secure", "b=1"]),
+            ("header/set-cookie/a/secure", ["a=1; Path=/", "b=1"]),
+            ("header/set-cookie/b/path", ["a=1; Path=/; Secure", "b=1; Path=/x"]),
+        ] {
+            assert_eq!(merge(&old, &new, |path| path == take).unwrap(), response(expected), "{take}");
+        }
+        let request = |fields: [&str; 2]| {
+            Message::request("GET", "/", &[("cookie", fields[0]), ("Authorization", fields[1])], "")
+        };
+        let old = request(["a=1; b=2; c=3", "Basic dXNlcjpzZWNyZXQ6b25l"]);
+        let new = request(["a=1; b=3; d=4", "Basic dXNlcjpzZWNyZXQ6dHdv"]);
+        let taken = merge(&old, &new, |path| path == "header/cookie/b").unwrap();
+        assert_eq!(taken, request(["a=1; b=3; c=3", "Basic dXNlcjpzZWNyZXQ6b25l"]));
+        let taken = merge(&old, &new, |path| path == "header/cookie/d" || path.ends_with("authorization")).unwrap();
+        assert_eq!(taken, request(["a=1; b=2; c=3; d=4", "Basic dXNlcjpzZWNyZXQ6dHdv"]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use regress_cassettes::{
 use regress_mockserver::mock::{Attempted, Bindings, Call, Told};
 use regress_protocols::{Request, http1::Message};
 
-use crate::{merge::merge, order, pairing::Pairing, rules::EntryRules};
+use crate::{merge, merge::merge, order, pairing::Pairing, rules::EntryRules, stream};
 
 /// The header that marks an answer the mock made up because nothing recorded fits.
 const MISS: (&str, &[u8]) = ("x-regress", b"miss");
@@ -34,7 +34,11 @@ pub fn propose(
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut proposed = cassette.clone();
     if let Some(entry) = &mut proposed.entry {
-        set_response(entry, response, took, &lens(rules.response()));
+        let lens = lens(rules.response());
+        set_response(entry, response, took, &lens);
+        if stream::held_back(cassette, response, &lens.rules).is_some_and(|held| held.counts()) {
+            hold_back(entry, response);
+        }
     }
     for changed in &pairing.changed {
         let exchange = &mut proposed.downstream[changed.number];
@@ -56,7 +60,8 @@ pub fn propose(
         match (&changed.call.answered, &mut exchange.content) {
             (Some(Told::Http(answered)), _) if !is_miss(answered) => {
                 let took = exchange.took.map(Duration::from_micros).unwrap_or_default();
-                set_response(exchange, answered, took, &Lens::exact());
+                let lens = changed.request.map_or_else(Lens::exact, |request| rules.answer(request));
+                set_response(exchange, answered, took, &lens);
             }
             (Some(Told::Wire(answered)), Content::Wire(wire)) => wire.response = Some(answered.clone()),
             _ => {}
@@ -155,11 +160,20 @@ fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration, lens:
             actual.clone()
         }
     };
+    http.streamed = stream::arrivals(http, &response);
     if http.response.as_ref().is_none_or(|recorded| recorded.body.len() != response.body.len()) {
-        http.streamed.clear();
         http.interleaved.clear();
     }
     http.response = Some(response);
+}
+
+/// A stream of events of which nothing comes until all of it is there, as in `actual`.
+pub(crate) fn hold_back(exchange: &mut Exchange, actual: &Message) {
+    let Content::Http1(http) = &mut exchange.content else { return };
+    http.streamed.clear();
+    if let Some(response) = &mut http.response {
+        merge::in_one_piece(response, actual);
+    }
 }
 
 /// `old` with every difference to `new`; what does not count as a difference stays as it was recorded.
@@ -169,6 +183,8 @@ fn whole(old: &Message, new: &Message, lens: &Lens<'_>) -> Message {
 
 #[cfg(test)]
 mod tests {
+    use regress_cassettes::diff::Schemas;
+
     use super::*;
     use crate::{
         review::changes,
@@ -180,7 +196,7 @@ mod tests {
     }
 
     fn paths(original: &Cassette, proposed: &Cassette) -> Vec<String> {
-        changes(original, proposed).into_iter().map(|change| change.path).collect()
+        changes(original, proposed, &Schemas::none()).into_iter().map(|change| change.path).collect()
     }
 
     #[test]
@@ -215,7 +231,7 @@ mod tests {
             hit(&cassette, 1),
         ];
         let proposed = propose(&cassette, &created("12.50"), Duration::ZERO, &journal);
-        let changes = changes(&cassette, &proposed);
+        let changes = changes(&cassette, &proposed, &Schemas::none());
         let told: Vec<_> = changes.iter().map(|change| (change.path.as_str(), change.unanswered)).collect();
         assert_eq!(told, [("downstream/0", false), ("downstream/2", true)]);
         assert_eq!(proposed.downstream[0], cassette.downstream[1]);

@@ -7,7 +7,10 @@ use std::{
 
 use regress_cassettes::{
     Cassette, CassetteId, Content, Exchange, HttpExchange, Pending, Store, WireExchange,
-    diff::{self, Difference, Kind, Lens, Rules},
+    diff::{
+        self, Applied, Difference, Kind, Lens, Rules, Schemas,
+        edit::{self, Places},
+    },
     shown,
 };
 use regress_protocols::{Request, Value, http1::Message};
@@ -17,11 +20,12 @@ use crate::{
     alignment::{self, Aligned},
     groups::{self, Group, Place as At},
     judge,
-    merge::merge,
+    merge::{Together, merge},
     order,
-    pending::{add_novel, is_unanswered},
+    pending::{add_novel, hold_back, is_unanswered},
     rules::EntryRules,
     spot::{Called, Spot, SpotKind},
+    stream,
 };
 
 /// One difference between a cassette and the proposal beside it.
@@ -73,20 +77,21 @@ pub struct Proposal {
     /// It was made from what the cassette is not any more; it can only be rejected.
     pub stale: bool,
     files: Pending,
+    schemas: Schemas,
 }
 
 impl Proposal {
-    /// Every proposal of a store, in the order of their ids.
+    /// Every proposal of a store, in the order of their ids, whose messages are read by these schemas.
     ///
     /// # Errors
     /// When a cassette or a proposal cannot be read.
-    pub fn all(store: &Store) -> Result<Vec<Proposal>, Error> {
+    pub fn all(store: &Store, schemas: &Schemas) -> Result<Vec<Proposal>, Error> {
         let mut all = Vec::new();
         for files in store.pending()? {
             let original = regress_cassettes::read(&files.original)?;
             let proposed = regress_cassettes::read(&files.proposed)?;
             let stale = files.is_stale()?;
-            all.push(Proposal { original, proposed, stale, files });
+            all.push(Proposal { original, proposed, stale, files, schemas: schemas.clone() });
         }
         all.sort_by(|a, b| a.original.id.cmp(&b.original.id));
         Ok(all)
@@ -109,7 +114,7 @@ impl Proposal {
 
     /// What it would change.
     pub fn changes(&self) -> Vec<Change> {
-        changes(&self.original, &self.proposed)
+        changes(&self.original, &self.proposed, &self.schemas)
     }
 
     /// The proposal becomes the cassette.
@@ -136,6 +141,7 @@ impl Proposal {
     /// be written.
     pub fn settle(self, store: &Store, accepted: &[String], rejected: &[String]) -> Result<(), Error> {
         let (original, proposed) = self.settled(accepted, rejected)?;
+        let schemas = self.schemas;
         if original != self.original {
             // By way of the proposal's file, so that the cassette is replaced in one step, wherever it lies.
             store.write_pending(&self.files.original, &original)?;
@@ -143,7 +149,7 @@ impl Proposal {
         } else if proposed != self.proposed {
             self.files.reject()?;
         }
-        if !changes(&original, &proposed).is_empty() {
+        if !changes(&original, &proposed, &schemas).is_empty() {
             store.write_pending(&self.files.original, &proposed)?;
         }
         Ok(())
@@ -162,8 +168,10 @@ impl Proposal {
             }
         }
         let among = |paths: &[String], path: &str| paths.iter().any(|taken| covers(taken, path));
-        let original = take(&self.original, &self.proposed, |path| among(accepted, path))?;
-        let proposed = take(&self.original, &self.proposed, |path| !among(rejected, path) || among(accepted, path))?;
+        let original = take(&self.original, &self.proposed, &self.schemas, |path| among(accepted, path))?;
+        let proposed = take(&self.original, &self.proposed, &self.schemas, |path| {
+            !among(rejected, path) || among(accepted, path)
+        })?;
         Ok((original, proposed))
     }
 
@@ -180,13 +188,15 @@ pub fn covers(given: &str, path: &str) -> bool {
 }
 
 /// What differs between a cassette and its proposal, the response first, then the calls.
-pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
+pub fn changes(original: &Cassette, proposed: &Cassette, schemas: &Schemas) -> Vec<Change> {
     let mut changes = Vec::new();
     if let (Some(old), Some(new)) = (entry_http(original), entry_http(proposed)) {
-        response_changes("response", None, old, new, &mut changes);
+        response_changes("response", None, (old, new), schemas, &mut changes);
+        let held = new.response.as_ref().and_then(|new| stream::held_back(original, new, &Applied::none()));
+        changes.extend(held.map(|held| change(format!("response/{}", held.path), held, None)));
     }
     let places = alignment::align(original, proposed);
-    let moved: BTreeMap<usize, Difference> = moved(original, &places).collect();
+    let moved: BTreeMap<usize, Difference> = moved(original, &places, schemas).collect();
     for place in &places {
         let path = format!("downstream/{}", place.number);
         let title = |exchange: &Exchange| Called {
@@ -208,7 +218,7 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
                 let call = Some(title(old));
                 if let (Some(old), Some(new)) = (old.request(), new.request()) {
                     let moved = moved.get(&place.number).cloned();
-                    let request = diff::requests(old, new, &Lens::exact());
+                    let request = diff::requests(old, new, &Lens::of(schemas.of_request(old)));
                     changes.extend(
                         request
                             .into_iter()
@@ -230,7 +240,7 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
                     });
                 }
                 if let (Some(old), Some(new)) = (old.http(), new.http()) {
-                    response_changes(&format!("{path}/response"), call, old, new, &mut changes);
+                    response_changes(&format!("{path}/response"), call, (old, new), schemas, &mut changes);
                 }
             }
             (None, None) => {}
@@ -240,17 +250,28 @@ pub fn changes(original: &Cassette, proposed: &Cassette) -> Vec<Change> {
 }
 
 /// The calls that a proposal has in another order, with their numbers.
-fn moved(original: &Cassette, places: &[Aligned<'_>]) -> impl Iterator<Item = (usize, Difference)> + use<> {
-    let rules = Rules::none();
+fn moved(
+    original: &Cassette,
+    places: &[Aligned<'_>],
+    schemas: &Schemas,
+) -> impl Iterator<Item = (usize, Difference)> + use<> {
+    let rules = Rules::none().with_schemas(schemas.clone());
     let order = order::of(original, &alignment::kept(places), &EntryRules::of(&rules, original));
     order.into_iter().filter_map(|made| Some((made.number, made.moved?)))
 }
 
-fn response_changes(path: &str, call: Option<Called>, old: &HttpExchange, new: &HttpExchange, out: &mut Vec<Change>) {
+fn response_changes(
+    path: &str,
+    call: Option<Called>,
+    (old, new): (&HttpExchange, &HttpExchange),
+    schemas: &Schemas,
+    out: &mut Vec<Change>,
+) {
+    let lens = Lens::of(schemas.of_response(&old.request));
     let status = |response: &Message| format!("a response with status {}", response.status());
     match (&old.response, &new.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
-            let differences = diff::responses(old, new, &Lens::exact());
+            let differences = diff::responses(old, new, &lens);
             out.extend(differences.into_iter().map(|d| change(format!("{path}/{}", d.path), d, call.clone())));
         }
         (old, new) if old == new => {}
@@ -271,15 +292,28 @@ fn change(path: String, difference: Difference, call: Option<Called>) -> Change 
 }
 
 /// The original with those changes whose path `accept` says yes to.
-pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&str) -> bool) -> Result<Cassette, Error> {
+pub(crate) fn take(
+    original: &Cassette,
+    proposed: &Cassette,
+    schemas: &Schemas,
+    accept: impl Fn(&str) -> bool,
+) -> Result<Cassette, Error> {
     let together = |prefix: String| {
-        move |paths: Vec<String>| Error::NotAlone {
-            paths: paths.into_iter().map(|path| format!("{prefix}/{path}")).collect(),
+        move |Together { taken, with }: Together| {
+            let full = |paths: Vec<String>| paths.into_iter().map(|path| format!("{prefix}/{path}")).collect();
+            Error::NotAlone { paths: full(taken), with: full(with) }
         }
     };
     let mut taken = original.clone();
     if let (Some(old), Some(new)) = (&mut taken.entry, &proposed.entry) {
-        take_response(old, new, "response", &accept).map_err(together("response".to_owned()))?;
+        let lens = answer_lens(old, schemas);
+        take_response(old, new, &lens, "response", &accept).map_err(together("response".to_owned()))?;
+        let response = new.http().and_then(|http| http.response.as_ref());
+        if let Some(response) = response.filter(|_| accept(&format!("response/{}", stream::FIELD)))
+            && stream::held_back(original, response, &Applied::none()).is_some()
+        {
+            hold_back(old, response);
+        }
     }
     taken.downstream.clear();
     let mut numbers: Vec<usize> = Vec::new();
@@ -288,22 +322,23 @@ pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&st
         let path = format!("downstream/{}", place.number);
         let Some(old) = place.old else { continue };
         let mut exchange = old.clone();
+        let answer = answer_lens(old, schemas);
         match place.new {
             None if accept(&path) => continue,
             None => {}
             Some((_, new)) => {
                 if let (Content::Http1(old), Some(new)) = (&mut exchange.content, new.http()) {
                     let request = format!("{path}/request");
-                    old.request = merge(&old.request, &new.request, &Lens::exact(), |field| {
-                        accept(&format!("{request}/{field}"))
-                    })
-                    .map_err(together(request))?;
+                    let lens = Lens::of(schemas.of_request(&old.request));
+                    let wanted = |field: &str| accept(&format!("{request}/{field}"));
+                    old.request =
+                        merge(&old.request, &new.request, &lens, wanted).map_err(together(request.clone()))?;
                 }
                 if let (Content::Wire(old), Some(new)) = (&mut exchange.content, new.wire()) {
                     take_wire(old, new, &path, &accept).map_err(together(format!("{path}/request")))?;
                 }
                 let response = format!("{path}/response");
-                take_response(&mut exchange, new, &response, &accept).map_err(together(response.clone()))?;
+                take_response(&mut exchange, new, &answer, &response, &accept).map_err(together(response.clone()))?;
             }
         }
         numbers.push(place.number);
@@ -311,9 +346,9 @@ pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&st
     }
     let made: Vec<usize> =
         alignment::kept(&places).iter().filter_map(|number| numbers.binary_search(number).ok()).collect();
-    let rules = Rules::none();
+    let rules = Rules::none().with_schemas(schemas.clone());
     let order = order::of(&taken, &made, &EntryRules::of(&rules, &taken));
-    let told: BTreeSet<usize> = moved(original, &places).map(|(number, _)| number).collect();
+    let told: BTreeSet<usize> = moved(original, &places, schemas).map(|(number, _)| number).collect();
     order::arrange(&mut taken.downstream, &order, |made| {
         let number = numbers[made.number];
         // Where a call that is left out was all that it was made beside, that it is left out says so.
@@ -327,21 +362,28 @@ pub(crate) fn take(original: &Cassette, proposed: &Cassette, accept: impl Fn(&st
     Ok(taken)
 }
 
-/// A request that is no text is taken whole or not at all, a response likewise.
+/// Of a request its values are taken one by one, where they are set against each other; a response is taken whole.
 fn take_wire(
     old: &mut WireExchange,
     new: &WireExchange,
     path: &str,
     accept: impl Fn(&str) -> bool,
-) -> Result<(), Vec<String>> {
-    let requests = [&*old, new].map(|wire| Request::Wire(wire.protocol, &wire.request));
-    let all = diff::requests(requests[0], requests[1], &Lens::exact());
-    let (taken, left): (Vec<_>, Vec<_>) =
-        all.into_iter().map(|d| d.path).partition(|field| accept(&format!("{path}/request/{field}")));
-    match (taken.is_empty(), left.is_empty()) {
-        (true, _) => {}
-        (false, true) => old.request = new.request.clone(),
-        (false, false) => return Err(taken),
+) -> Result<(), Together> {
+    let paths = |from: &Value, to: &Value| -> Vec<String> {
+        let requests = [from, to].map(|request| Request::Wire(old.protocol, request));
+        diff::requests(requests[0], requests[1], &Lens::exact()).into_iter().map(|d| d.path).collect()
+    };
+    let (taken, left): (Vec<String>, Vec<String>) =
+        paths(&old.request, &new.request).into_iter().partition(|field| accept(&format!("{path}/request/{field}")));
+    if !taken.is_empty() {
+        let pointers: Vec<String> = taken.iter().map(|path| format!("/{path}")).collect();
+        let places = Places::new(pointers.iter().map(String::as_str));
+        let edited = edit::value(&old.request, &new.request, &places);
+        match edited.filter(|edited| paths(edited, &new.request) == left) {
+            Some(edited) => old.request = edited,
+            None if left.is_empty() => old.request = new.request.clone(),
+            None => return Err(Together { taken, with: left }),
+        }
     }
     if accept(&format!("{path}/response")) {
         old.response.clone_from(&new.response);
@@ -362,16 +404,15 @@ fn excerpt(value: &Value) -> String {
 fn take_response(
     exchange: &mut Exchange,
     new: &Exchange,
+    lens: &Lens<'_>,
     path: &str,
     accept: impl Fn(&str) -> bool,
-) -> Result<(), Vec<String>> {
+) -> Result<(), Together> {
     let (Content::Http1(http), Some(proposed)) = (&mut exchange.content, new.http()) else { return Ok(()) };
     match (&http.response, &proposed.response) {
         (Some(old), Some(new)) if old.is_complete() && new.is_complete() => {
-            let merged = merge(old, new, &Lens::exact(), |field| accept(&format!("{path}/{field}")))?;
-            if merged.body.len() != old.body.len() {
-                http.streamed.clear();
-            }
+            let merged = merge(old, new, lens, |field| accept(&format!("{path}/{field}")))?;
+            http.streamed = stream::arrivals(http, &merged);
             http.response = Some(merged);
         }
         (old, new) if old == new => {}
@@ -385,6 +426,11 @@ fn take_response(
     Ok(())
 }
 
+/// How the response of an exchange is looked at.
+fn answer_lens(exchange: &Exchange, schemas: &Schemas) -> Lens<'static> {
+    exchange.request().map_or_else(Lens::exact, |request| Lens::of(schemas.of_response(request)))
+}
+
 fn entry_http(cassette: &Cassette) -> Option<&HttpExchange> {
     cassette.entry.as_ref().and_then(Exchange::http)
 }
@@ -395,6 +441,7 @@ mod tests {
 
     use regress_cassettes::diff::Rules;
     use regress_mockserver::mock::Attempted;
+    use regress_protocols::wire::Protocol;
 
     use super::*;
     use crate::{
@@ -419,7 +466,7 @@ mod tests {
     }
 
     fn the_one(store: &Store) -> Proposal {
-        let mut all = Proposal::all(store).unwrap();
+        let mut all = Proposal::all(store, &Schemas::none()).unwrap();
         assert_eq!(all.len(), 1);
         all.remove(0)
     }
@@ -447,7 +494,7 @@ mod tests {
         let (_folder, store) = waiting();
         let proposed = the_one(&store).proposed;
         the_one(&store).accept().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
     }
 
@@ -455,7 +502,7 @@ mod tests {
     fn a_rejected_proposal_is_gone() {
         let (_folder, store) = waiting();
         the_one(&store).reject().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), cassette());
     }
 
@@ -466,7 +513,7 @@ mod tests {
             settle(&store, &[taken], &[]).unwrap();
             let proposal = the_one(&store);
             assert_eq!(proposal.changes().len(), 3, "after {taken}: {:?}", paths(&proposal));
-            let changed = changes(&cassette(), &proposal.original);
+            let changed = changes(&cassette(), &proposal.original, &Schemas::none());
             assert_eq!(changed.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), [taken]);
         }
     }
@@ -486,7 +533,7 @@ mod tests {
         let (_folder, store) = waiting();
         let proposed = the_one(&store).proposed;
         settle(&store, &ALL, &[]).unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
         assert_eq!(store.read(&store.list().unwrap()[0]).unwrap(), proposed);
     }
 
@@ -501,7 +548,7 @@ mod tests {
         }
         let (_folder, store) = waiting();
         settle(&store, &["response"], &["downstream"]).unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
     }
 
     #[test]
@@ -527,13 +574,13 @@ mod tests {
         assert!(matches!(the_one(&store).accept(), Err(Error::Stale(_))));
         assert_eq!(store.read(&located).unwrap(), edited);
         the_one(&store).reject().unwrap();
-        assert_eq!(Proposal::all(&store).unwrap().len(), 0);
+        assert_eq!(Proposal::all(&store, &Schemas::none()).unwrap().len(), 0);
     }
 
     #[test]
     fn what_waits_is_grouped_as_a_replay_groups_it() {
         let (_folder, store) = waiting();
-        let told: Vec<String> = groups(&Proposal::all(&store).unwrap())
+        let told: Vec<String> = groups(&Proposal::all(&store, &Schemas::none()).unwrap())
             .iter()
             .map(|group| format!("{} {}: {}", group.entries(), group.subject(), group.what()))
             .collect();
@@ -557,7 +604,37 @@ mod tests {
         let journal = [hit(&original, 0), hit(&original, 2)];
         let proposed =
             propose(&original, &created("12.50"), Duration::ZERO, &journal, &Default::default(), &Rules::none());
-        let paths: Vec<String> = changes(&original, &proposed).into_iter().map(|change| change.path).collect();
+        let paths: Vec<String> =
+            changes(&original, &proposed, &Schemas::none()).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["downstream/1"]);
+    }
+
+    #[test]
+    fn values_of_other_protocols_are_accepted_one_by_one() {
+        let with = |params: &[&str]| {
+            let params = Value::List(params.iter().map(|param| Value::text(*param)).collect());
+            let request = Value::map([("query", Value::text("select $1, $2")), ("params", params)]);
+            let mut cassette = cassette();
+            cassette.downstream[0].content =
+                Content::Wire(WireExchange { protocol: Protocol::Postgres, request, response: Some(Value::Null) });
+            cassette
+        };
+        let paths = |a: &Cassette, b: &Cassette| -> Vec<String> {
+            changes(a, b, &Schemas::none()).into_iter().map(|c| c.path).collect()
+        };
+        let [first, second] = ["downstream/0/request/params/0", "downstream/0/request/params/1"];
+        let (original, proposed) = (with(&["a", "b"]), with(&["x", "y"]));
+        assert_eq!(paths(&original, &proposed), [first, second]);
+        assert_eq!(take(&original, &proposed, &Schemas::none(), |path| path == second).unwrap(), with(&["a", "y"]));
+
+        let longer = with(&["new", "x", "b"]);
+        let all = paths(&original, &longer);
+        let error = take(&original, &longer, &Schemas::none(), |path| path == all[0]).unwrap_err();
+        assert!(
+            matches!(&error, Error::NotAlone { paths, with } if *paths == all[..1] && *with == all[1..]),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().ends_with(&all[1..].join(", ")), "{:?}", error.hint());
+        assert_eq!(take(&original, &longer, &Schemas::none(), |_| true).unwrap(), longer);
     }
 }

@@ -2,7 +2,7 @@
 
 use regress_cassettes::{
     Cassette, Exchange,
-    diff::{Difference, Lens, Noise, Rule, Rules},
+    diff::{Applied, Difference, Lens, Noise, Rule, Rules},
 };
 use regress_protocols::Request;
 
@@ -25,16 +25,26 @@ impl<'a> EntryRules<'a> {
     /// How its response is looked at.
     pub(crate) fn response(&self) -> Lens<'static> {
         let rules = self.route.as_deref().map(|route| self.rules.for_response(route));
-        Lens { rules: rules.unwrap_or_default(), same: None }
+        Lens::of(rules.unwrap_or_default())
+    }
+
+    /// How the answer of a downstream to that request is looked at.
+    pub(crate) fn answer<'r>(&self, request: impl Into<Request<'r>>) -> Lens<'static> {
+        Lens::of(self.rules.schemas().of_response(request))
+    }
+
+    /// What is known of a request, whatever the rules say.
+    pub(crate) fn schema<'r>(&self, request: impl Into<Request<'r>>) -> Applied {
+        self.rules.schemas().of_request(request)
     }
 
     /// How a call to the downstream of that name is looked at.
     pub(crate) fn call<'r>(&self, downstream: &str, request: impl Into<Request<'r>>) -> Lens<'static> {
-        let rules = match self.rules.is_empty() {
-            true => Default::default(),
-            false => self.rules.for_request(self.route.as_deref(), downstream, &request.into().operation().to_string()),
-        };
-        Lens { rules, same: None }
+        let request = request.into();
+        Lens::of(match self.rules.is_empty() {
+            true => self.rules.schemas().of_request(request),
+            false => self.rules.for_request(self.route.as_deref(), downstream, &request.operation().to_string()),
+        })
     }
 }
 

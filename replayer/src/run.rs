@@ -27,10 +27,11 @@ use tokio::{sync::mpsc, task::JoinSet};
 use self::stages::Judging;
 use crate::{
     Error,
-    drive::drive,
+    drive::{Drivable, drive},
     judge::{self, End, Seen},
     kept::{Before, Keep, Kept, Known, NotResumed},
     latency::Recorded,
+    left,
     outcome::{CallFinding, NotDriven, Outcome, Report, Verdict},
     pending,
     plan::{self, Plan, Planned},
@@ -389,7 +390,7 @@ impl Run {
         let recorded = self.store.read(located)?;
         let took = played.outcome.took.unwrap_or_default();
         let proposed = pending::propose(&recorded, response, took, journal, bindings, &self.settings.rules);
-        let is_new = !review::changes(&recorded, &proposed).is_empty();
+        let is_new = !review::changes(&recorded, &proposed, self.settings.rules.schemas()).is_empty();
         is_new.then(|| self.store.write_pending(&located.path, &proposed)).transpose()
     }
 }
@@ -480,13 +481,13 @@ impl Worker {
     }
 
     async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
-        let Some((request, local)) = drivable(&planned, self.run.settings.entry_port) else {
+        let Some(entry) = drivable(&planned, self.run.settings.entry_port) else {
             let doubts = judge::doubts(&planned.cassette);
             self.tell(number, planned, doubts, None);
             return Ok(());
         };
         let stream = loop {
-            if let Some((why, output)) = self.lost.clone().or_else(|| self.deaf.get(&local.port()).cloned()) {
+            if let Some((why, output)) = self.lost.clone().or_else(|| self.deaf.get(&entry.at.port()).cloned()) {
                 self.tell(number, planned, vec![why], output);
                 return Ok(());
             }
@@ -494,7 +495,7 @@ impl Worker {
                 Some(target) => target,
                 none => none.insert(Target::start(&self.run.launch, self.mode).await?),
             };
-            match target.connect(local, self.run.settings.ready_timeout).await {
+            match target.connect(entry.at, self.run.settings.ready_timeout).await {
                 Ok(stream) => break Some(stream),
                 Err(Unready::Refuses) => break None,
                 Err(Unready::Died(how)) => {
@@ -511,8 +512,8 @@ impl Worker {
                     self.discard().await;
                 }
                 Err(Unready::Deaf(others)) => {
-                    let why = not_listening(local.port(), self.run.settings.ready_timeout, &others);
-                    self.deaf.insert(local.port(), (why, target.last_output()));
+                    let why = not_listening(entry.at.port(), self.run.settings.ready_timeout, &others);
+                    self.deaf.insert(entry.at.port(), (why, target.last_output()));
                 }
             }
         };
@@ -522,13 +523,10 @@ impl Worker {
         target.enter(&planned.cassette);
         let (seen, took) = match stream {
             None => (Seen::Nothing { end: End::Refused, part: None }, Duration::ZERO),
-            Some(mut stream) => {
-                let (read, write) = stream.split();
-                drive(read, write, &request, self.run.settings.entry_timeout).await
-            }
+            Some(mut stream) => drive(&mut stream, &entry, self.run.settings.entry_timeout).await,
         };
         let exited = match seen {
-            Seen::Response(_) | Seen::Nothing { end: End::Hung(_), .. } => {
+            Seen::Response(_) | Seen::Nothing { end: End::Hung(_) | End::Left, .. } => {
                 target.settle(&id, self.run.settings.settle).await;
                 target.exit()
             }
@@ -671,16 +669,21 @@ impl Worker {
     }
 }
 
-/// The request of an entry that can be sent, and the address it was recorded on.
-fn drivable(planned: &Planned, port: Option<u16>) -> Option<(Message, SocketAddr)> {
+/// The request of an entry that can be sent.
+fn drivable(planned: &Planned, port: Option<u16>) -> Option<Drivable> {
     let entry = planned.cassette.entry.as_ref()?;
-    let mut local = entry.connection.local.as_ref()?.inet()?;
+    let mut at = entry.connection.local.as_ref()?.inet()?;
     if let Some(port) = port {
-        local.set_port(port);
+        at.set_port(port);
     }
     let http = entry.http()?;
     let is_known = http.request.is_complete() || entry.defects.is_empty();
-    (is_known && !entry.connection.tls).then(|| (http.request.clone(), local))
+    is_known.then(|| Drivable {
+        request: http.request.clone(),
+        at,
+        tls: entry.connection.tls,
+        events: left::events(entry),
+    })
 }
 
 fn entry_line(planned: &Planned) -> String {

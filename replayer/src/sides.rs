@@ -2,11 +2,15 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Exchange, Turn, diff::decoded_body, shown};
+use regress_cassettes::{
+    Cassette, Exchange, Turn,
+    diff::{Applied, decoded_body, decoded_messages},
+    shown,
+};
 use regress_mockserver::mock::{Attempted, Call};
 use regress_protocols::{self as protocols, Request, http1::Message};
 
-use crate::{judge::Seen, pairing::Pairing};
+use crate::{judge::Seen, pairing::Pairing, rules::EntryRules};
 
 /// The most bytes kept of one body.
 const MOST_BODY: usize = 32 << 10;
@@ -39,7 +43,7 @@ pub struct Sides {
 pub struct Side {
     /// Start line and headers, one a line.
     pub head: String,
-    /// The body, its content coding removed; in hexadecimal where it is no text.
+    /// The body, its content coding removed; messages of Protocol Buffers as JSON, in hexadecimal what is no text.
     pub body: String,
     /// How many bytes of head and body are not shown.
     pub left_out: usize,
@@ -54,14 +58,17 @@ impl Sides {
 }
 
 /// The response, and the request of each call that was not made as recorded.
-pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing) -> Vec<Sides> {
+pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing, rules: &EntryRules<'_>) -> Vec<Sides> {
     let came = match seen {
         Seen::Response(message) => Some(message),
         Seen::Nothing { part, .. } => part.as_ref(),
     };
     let recorded = cassette.entry.as_ref().and_then(Exchange::http).and_then(|http| http.response.as_ref());
-    let mut all = vec![Sides { path: "response".to_owned(), expected: recorded.map(side), actual: came.map(side) }];
-    let recorded = |number: usize| cassette.downstream.get(number).and_then(said);
+    let answer = rules.response().rules;
+    let answered = |message: Option<&Message>| message.map(|message| side(message, &answer));
+    let mut all = vec![Sides { path: "response".to_owned(), expected: answered(recorded), actual: answered(came) }];
+    let recorded = |number: usize| cassette.downstream.get(number).and_then(|exchange| said(exchange, rules));
+    let came_in = |call| came_in(call, rules);
     let path = |number: usize| format!("downstream/{number}/request");
     let changed =
         pairing.changed.iter().map(|changed| (changed.number, recorded(changed.number), came_in(changed.call)));
@@ -74,7 +81,7 @@ pub(crate) fn sides(cassette: &Cassette, seen: &Seen, pairing: &Pairing) -> Vec<
 }
 
 /// What a recorded exchange asked.
-fn said(exchange: &Exchange) -> Option<Side> {
+fn said(exchange: &Exchange, rules: &EntryRules<'_>) -> Option<Side> {
     let turns = |turns: &[Turn]| {
         let mut body = String::new();
         for turn in turns {
@@ -86,33 +93,36 @@ fn said(exchange: &Exchange) -> Option<Side> {
         }
         cut(UNRECOGNISED.to_owned(), body.as_bytes())
     };
-    exchange.request().map(asked).or_else(|| exchange.conversation().map(turns))
+    exchange.request().map(|request| asked(request, rules)).or_else(|| exchange.conversation().map(turns))
 }
 
 /// What a call asked.
-fn came_in(call: &Call) -> Option<Side> {
+fn came_in(call: &Call, rules: &EntryRules<'_>) -> Option<Side> {
     match &call.what {
         Attempted::Opaque(first) => {
             Some(cut(UNRECOGNISED.to_owned(), format!("client: {}\n", first.escape_ascii()).as_bytes()))
         }
-        what => what.request().map(asked),
+        what => what.request().map(|request| asked(request, rules)),
     }
 }
 
-fn asked(request: Request<'_>) -> Side {
+fn asked(request: Request<'_>, rules: &EntryRules<'_>) -> Side {
     match request {
-        Request::Http(message) => side(message),
+        Request::Http(message) => side(message, &rules.schema(request)),
         Request::Wire(_, value) => cut(request.line(), shown(value).as_bytes()),
     }
 }
 
-fn side(message: &Message) -> Side {
+fn side(message: &Message, applied: &Applied) -> Side {
     let mut head = String::from_utf8_lossy(message.start.text()).into_owned();
     for line in &message.headers {
         head.push('\n');
         head += &String::from_utf8_lossy(line.text());
     }
-    cut(head, &decoded_body(message))
+    match decoded_messages(message, applied) {
+        Some(messages) => cut(head, messages.as_bytes()),
+        None => cut(head, &decoded_body(message)),
+    }
 }
 
 /// Both in bounded space.
@@ -150,7 +160,6 @@ mod tests {
     use regress_mockserver::mock::Attempted;
 
     use super::*;
-    use crate::rules::EntryRules;
     use crate::testing::{cassette, created, hit, miss, reserve, unanswered};
 
     #[test]
@@ -163,7 +172,7 @@ mod tests {
         let rules = Rules::default();
         let rules = EntryRules::of(&rules, &cassette);
         let pairing = Pairing::of(&cassette, &journal, &rules);
-        let all = sides(&cassette, &Seen::Response(created("13")), &pairing);
+        let all = sides(&cassette, &Seen::Response(created("13")), &pairing, &rules);
         let shape: Vec<_> =
             all.iter().map(|one| (one.path.as_str(), one.expected.is_some(), one.actual.is_some())).collect();
         assert_eq!(
@@ -179,15 +188,15 @@ mod tests {
         assert!(all[1].actual.as_ref().unwrap().head.starts_with("POST /reserve HTTP/1.1\nHost: inventory"));
         let hits = [hit(&cassette, 0), hit(&cassette, 1)];
         let pairing = Pairing::of(&cassette, &hits, &rules);
-        let same = sides(&cassette, &Seen::Response(created("13")), &pairing);
+        let same = sides(&cassette, &Seen::Response(created("13")), &pairing, &rules);
         assert_eq!(same.len(), 1);
     }
 
     #[test]
     fn what_is_long_or_no_text_is_cut() {
-        let long = side(&Message::response(200, "OK", &[], "é".repeat(MOST_BODY)));
+        let long = side(&Message::response(200, "OK", &[], "é".repeat(MOST_BODY)), &Applied::none());
         assert_eq!((long.body.len(), long.left_out), (MOST_BODY, MOST_BODY));
-        let binary = side(&Message::response(200, "OK", &[], vec![0xff; 600]));
+        let binary = side(&Message::response(200, "OK", &[], vec![0xff; 600]), &Applied::none());
         assert!(binary.body.starts_with("000000  ff ff"), "{}", binary.body);
         assert_eq!(binary.left_out, 600 - MOST_BINARY);
     }

@@ -69,6 +69,7 @@ impl Target {
             env: launch.env.clone(),
             cwd: launch.cwd.clone(),
             trust: Some(launch.trust.clone()),
+            played: true,
             resolve: true,
             keep_search: false,
             refused: launch.library.refused(),

@@ -15,7 +15,10 @@ use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Pack, Store};
 
 use regress_recorder::Recorrelated;
 
-use crate::output::{self, Exit, Failure};
+use crate::{
+    config::{Config, Protos},
+    output::{self, Exit, Failure},
+};
 
 /// Arguments of `regress cassette`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +34,11 @@ enum Action {
         /// Print the canonical documents instead
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        protos: Protos,
+        /// The settings [default: regress.toml in the first DIR or in the current folder]
+        #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         files: Files,
     },
@@ -96,10 +104,11 @@ struct Read {
 /// Run it.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     match args.action {
-        Action::Show { json, files } => {
+        Action::Show { json, protos, config, files } => {
+            let schemas = protos.read(&Config::load(config.as_deref(), files.paths.first().map(PathBuf::as_path))?)?;
             let shown = |read: &Read| match json {
                 true => regress_cassettes::render(&read.cassette),
-                false => show::summary(&read.cassette),
+                false => show::summary(&read.cassette, &schemas),
             };
             let separator = if json { "" } else { "\n" };
             print(files, |read| read.iter().map(shown).collect::<Vec<_>>().join(separator))

@@ -17,7 +17,7 @@ use regress_replayer::{
 
 use crate::{
     commands::{replay, review},
-    config::{Config, rules_file},
+    config::{Config, Protos, rules_file},
     output::{self, Exit, Failure},
 };
 
@@ -46,6 +46,8 @@ pub struct Args {
     /// The port the service takes entries on, where it is not the recorded one
     #[arg(long, value_name = "PORT", env = "REGRESS_ENTRY_PORT")]
     entry_port: Option<u16>,
+    #[command(flatten)]
+    protos: Protos,
     /// The settings, which accepted rules are added to [default: regress.toml in DIR or in the current folder]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
@@ -65,7 +67,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filter.into_iter().collect(), ..Selection::default() },
         entry_port: args.entry_port,
-        ..replay::settings(args.store.clone(), command, &config)
+        ..replay::settings(args.store.clone(), command, &config, &args.protos)?
     };
     let learned = watch(&settings, args.runs.into())?;
     let file = Config::rules_file(args.config.as_deref(), &args.store);

@@ -12,7 +12,7 @@ use std::{
     str::FromStr,
 };
 
-use regress_cassettes::{Pack, Store};
+use regress_cassettes::{Pack, Store, diff::Schemas};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Keep, Report, Selection, Settings, Shard, Verdict,
@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::progress::Display;
 use crate::{
     commands::review,
-    config::{Config, MaxRung, ReusePolicy},
+    config::{Config, MaxRung, Protos, ReusePolicy},
     output::{self, Exit, Failure},
 };
 
@@ -73,6 +73,8 @@ pub struct Args {
     /// The port the service takes entries on, where it is not the recorded one
     #[arg(long, value_name = "PORT", env = "REGRESS_ENTRY_PORT")]
     entry_port: Option<u16>,
+    #[command(flatten)]
+    protos: Protos,
     /// The settings [default: regress.toml in DIR or in the current folder]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
@@ -125,13 +127,14 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
     let command = command(args.command, &config)?;
     let changed = args.changed_only.map(|revision| {
-        let settings = Config::places(args.config.as_deref(), Some(&args.store));
+        let mut settings = Config::places(args.config.as_deref(), Some(&args.store));
+        settings.extend_from_slice(args.protos.files(&config));
         changed::since(&args.store, revision.as_deref(), &settings)
     });
     if args.update && Pack::is_at(&args.store) {
         return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
-    let of_file = settings(args.store.clone(), command, &config);
+    let of_file = settings(args.store.clone(), command, &config, &args.protos)?;
     let settings = Settings {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
@@ -145,6 +148,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         propose: !args.no_pending,
         ..of_file
     };
+    let schemas = settings.rules.schemas().clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -175,7 +179,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         output::say(format_args!("warning: no proposals (*.new) for review: {}", report::shown(why)));
     }
     if args.update {
-        update(&args.store, &report)?;
+        update(&args.store, &report, &schemas)?;
     }
     Ok(match report.verdict() {
         Verdict::Same => Exit::Same,
@@ -195,8 +199,13 @@ pub(crate) fn command(given: Vec<OsString>, config: &Config) -> Result<Vec<OsStr
 }
 
 /// A replay of everything in `store` as the settings file has it, that leaves nothing behind.
-pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) -> Settings {
-    Settings {
+pub(crate) fn settings(
+    store: PathBuf,
+    command: Vec<OsString>,
+    config: &Config,
+    protos: &Protos,
+) -> Result<Settings, Failure> {
+    Ok(Settings {
         store,
         command,
         env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -213,12 +222,12 @@ pub(crate) fn settings(store: PathBuf, command: Vec<OsString>, config: &Config) 
             max_rung: config.replay.max_rung.map_or(Policy::default().max_rung, Into::into),
             reuse: config.replay.reuse.map_or(Policy::default().reuse, Into::into),
         },
-        rules: config.rules.clone(),
+        rules: config.rules.clone().with_schemas(protos.read(config)?),
         propose: false,
         keep: Keep::No,
         answer_misses: false,
         helper: PathBuf::from("/proc/self/exe"),
-    }
+    })
 }
 
 /// The signal that asks this process to end, once one comes.
@@ -273,9 +282,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// Accept the proposals of this replay.
-fn update(store: &Path, report: &Report) -> Result<(), Failure> {
+fn update(store: &Path, report: &Report, schemas: &Schemas) -> Result<(), Failure> {
     let store = Store::open(store).map_err(|error| review::failure(error.into()))?;
-    for proposal in Proposal::all(&store).map_err(review::failure)? {
+    for proposal in Proposal::all(&store, schemas).map_err(review::failure)? {
         if report.outcomes.iter().any(|outcome| outcome.pending.is_some() && outcome.cassette == *proposal.id()) {
             review::warn_of_unanswered(&proposal, |_| true);
             let id = proposal.id().clone();

@@ -19,7 +19,7 @@ use regress_replayer::{
 
 pub(crate) use self::interactive::ask;
 use crate::{
-    config::Config,
+    config::{Config, Protos},
     output::{self, Exit, Failure},
 };
 
@@ -53,6 +53,8 @@ pub struct Args {
     /// Let one cause vary from now on: rules are added to regress.toml, the cassettes stay; repeatable
     #[arg(long, value_name = "GROUP")]
     noise: Vec<String>,
+    #[command(flatten)]
+    protos: Protos,
     /// The settings that --noise adds to [default: regress.toml in DIR or in the current folder, else a new one in DIR]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
@@ -73,7 +75,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.reject_all {
         return reject_all(&store);
     }
-    let proposals = Proposal::all(&store).map_err(failure)?;
+    let schemas = args.protos.read(&Config::load(args.config.as_deref(), Some(&args.store))?)?;
+    let proposals = Proposal::all(&store, &schemas).map_err(failure)?;
     if args.list {
         output::data(listed(&proposals));
         return Ok(Exit::Same);
@@ -90,7 +93,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     } else if named {
         decided(&args, &proposals)?
     } else if io::stdin().is_terminal() && io::stderr().is_terminal() {
-        return interactive::run(&store, proposals, &file);
+        return interactive::run(&store, proposals, &schemas, &file);
     } else {
         return Err(Failure::new(format_args!(
             "{} proposals wait and there is no terminal to ask on",

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// An authority and the certificate of a server that is called `localhost`.
+/// An authority and the certificate of a server that is called `localhost` or `127.0.0.1`.
 pub struct Authority {
     folder: tempfile::TempDir,
     acceptor: TlsAcceptor,
@@ -24,7 +24,8 @@ impl Authority {
         write("authority.pem", authority.self_signed(&key).expect("a new certificate").pem());
         let issuer = rcgen::Issuer::new(authority, key);
         let leaf_key = rcgen::KeyPair::generate().expect("the system is random");
-        let leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a valid name");
+        let leaf =
+            rcgen::CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("valid names");
         let leaf = leaf.signed_by(&leaf_key, &issuer).expect("a new certificate");
         write("server.pem", leaf.pem());
         write("server.key", leaf_key.serialize_pem());

@@ -69,7 +69,13 @@ impl Client {
     /// POST bytes to `target`.
     #[track_caller]
     pub fn post_bytes(&self, target: &str, body: Bytes) -> Reply {
-        let request = self.agent.post(format!("{}{target}", self.base)).content_type("application/octet-stream");
+        self.post_as("application/octet-stream", target, body)
+    }
+
+    /// POST bytes of this media type to `target`.
+    #[track_caller]
+    pub fn post_as(&self, media_type: &str, target: &str, body: Bytes) -> Reply {
+        let request = self.agent.post(format!("{}{target}", self.base)).content_type(media_type);
         let response = request.send(&body[..]);
         reply("POST", target, body, response)
     }

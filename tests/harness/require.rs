@@ -29,18 +29,28 @@ pub enum Need {
     PhpFpm,
     /// A Java development kit.
     Java,
+    /// The clients in Java that `tests/install.sh` copies, and a development kit.
+    JavaClients,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
     Httpbin,
     /// redis-py and ioredis, as `tests/install.sh` puts them, and a Redis server.
     Redis,
+    /// aiohttp, as `tests/install.sh` puts it.
+    Aiohttp,
     /// grpcio and grpc-js, as `tests/install.sh` puts them.
     Grpc,
+    /// grpc-java, as `tests/install.sh` puts it, and a Java development kit.
+    GrpcJava,
+    /// The gRPC shop on tonic, as `tests/install.sh` builds it, and cargo.
+    Tonic,
     /// PyMySQL and mysql2, as `tests/install.sh` puts them, and a MariaDB server.
     Mysql,
     /// PHP with its clients of MySQL.
     PhpMysql,
+    /// PHP with its clients of PostgreSQL.
+    PhpPgsql,
     /// Adminer.
     Adminer,
     /// webdis.
@@ -94,18 +104,25 @@ impl Need {
             Need::Php => runs("php", &["-r", "exit(function_exists('curl_init') ? 0 : 1);"]),
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),
+            Need::JavaClients => runs("javac", &["--version"]).and(installed("clients-java")),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Redis => runs("redis-server", &["--version"])
                 .and(installed("node_modules/ioredis"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import redis"])),
+            Need::Aiohttp => runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import aiohttp"]),
             Need::Grpc => installed("node_modules/@grpc/grpc-js")
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import grpc"])),
+            Need::GrpcJava => installed("grpc-java/asked-for").and(Need::Java.check()),
+            Need::Tonic => installed("grpc-tonic/release/grpc-tonic").and(Need::Cargo.check()),
             Need::Mysql => runs("mariadbd", &["--version"])
                 .and(installed("node_modules/mysql2"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import pymysql"])),
             Need::PhpMysql => {
                 runs("php", &["-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"])
+            }
+            Need::PhpPgsql => {
+                runs("php", &["-r", "exit(extension_loaded('pgsql') && extension_loaded('pdo_pgsql') ? 0 : 1);"])
             }
             Need::Adminer => installed("/usr/share/adminer/adminer/index.php"),
             Need::Webdis => runs("sh", &["-c", "command -v webdis"]),

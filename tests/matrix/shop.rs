@@ -36,7 +36,7 @@ impl Row {
 
     /// Replay with this change.
     pub fn replay(&self, recorded: &RecordedShop) -> (Finished, Option<Report>) {
-        recorded.replay(self.change, self.waits, &["--no-pending"])
+        recorded.replay(self.change, self.waits, &["--no-pending", "--report", "text=-"])
     }
 }
 

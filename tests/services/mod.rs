@@ -4,12 +4,14 @@ mod change;
 pub mod nginx;
 mod recorded;
 mod third_party;
+pub mod ticker;
 pub mod verdaccio;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::{LazyLock, OnceLock},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
 };
 
 pub use change::{Change, Edit};
@@ -59,7 +61,7 @@ impl Language {
                 let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/hook/node.cjs");
                 vec!["node".into(), "--require".into(), hook.display().to_string(), source("shop.mjs")]
             }
-            Language::Go => vec![go_shop()],
+            Language::Go => vec![go_program("shop")],
             Language::Tokio => vec![tokio_shop()],
             Language::Java => vec!["java".into(), source("Shop.java")],
         }
@@ -81,17 +83,19 @@ pub fn python() -> String {
     FOUND.clone()
 }
 
-/// The shop in Go, built once a test run; Go's own cache makes that quick.
-fn go_shop() -> String {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop-go");
+/// A program in Go that is a file beside this one, built once a test run; Go's own cache makes that quick.
+fn go_program(name: &'static str) -> String {
+    static BUILT: LazyLock<Mutex<BTreeMap<&'static str, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let program = built.entry(name).or_insert_with(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-go"));
         let mut build = Command::new("go");
         build.env("CGO_ENABLED", "0").env("GO111MODULE", "off").env("GOTOOLCHAIN", "local");
-        Process::start(build.args(["build", "-o"]).arg(&program).arg(source("shop.go"))).finish().expect_code(0);
+        build.args(["build", "-o"]).arg(&program).arg(source(&format!("{name}.go")));
+        Process::start(&mut build).finish().expect_code(0);
         program
     });
-    built.display().to_string()
+    program.display().to_string()
 }
 
 /// The shop on tokio, built once a test run out of the packages that the tests themselves are built of.

@@ -8,6 +8,7 @@ const mysql = require("mysql2/promise");
 const change = process.env.ORDERS_CHANGE ?? "none";
 const [host, port] = process.env.STORE.split(":");
 const login = { host, port: Number(port), user: "app", password: "secret", database: "shop" };
+if (process.env.STORE_TLS) login.ssl = {};
 const connect = () => mysql.createPool({ ...login, connectionLimit: change === "small-pool" ? 1 : 4 });
 let pool = connect();
 

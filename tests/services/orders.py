@@ -1,6 +1,7 @@
 """Orders kept in MySQL, as text. ORDERS_CHANGE selects a build."""
 
 import os
+import ssl
 from queue import Empty, SimpleQueue
 
 import pymysql
@@ -8,12 +9,13 @@ from web import serve
 
 CHANGE = os.environ.get("ORDERS_CHANGE", "none")
 KEPT = 1 if CHANGE == "small-pool" else 8
+TLS = ssl.create_default_context() if "STORE_TLS" in os.environ else None
 
 
 def connect():
     host, port = os.environ["STORE"].split(":")
     login = {"host": host, "port": int(port), "user": "app", "password": "secret", "database": "shop"}
-    return pymysql.connect(**login, charset="utf8mb4", init_command="SET SESSION sql_mode = 'TRADITIONAL'")
+    return pymysql.connect(**login, ssl=TLS, charset="utf8mb4", init_command="SET SESSION sql_mode = 'TRADITIONAL'")
 
 
 pool = SimpleQueue()

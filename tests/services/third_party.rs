@@ -52,7 +52,7 @@ impl ThirdParty {
     pub fn replay(&self, build: &[String]) -> (Finished, Option<Report>) {
         self.write("regress.toml", &format!("[service]\nports = [{}]\n\n[replay]\nsettle = 0.5\n", self.port));
         let (cassettes, settings) = (self.path("cassettes"), self.path("regress.toml"));
-        let arguments = &["--no-pending"];
+        let arguments = &["--no-pending", "--report", "text=-"];
         Replay { cassettes: &cassettes, settings: &settings, command: build, environment: vec![], arguments }.run()
     }
 }

@@ -1,4 +1,4 @@
-"""JSON over HTTP, for services that keep things elsewhere."""
+"""JSON and bytes over HTTP, for services that keep things elsewhere."""
 
 import json
 import os
@@ -25,16 +25,39 @@ def serve(listens, get=None, post=None):
             self.answer(*post(self.path.strip("/"), body))
 
         def answer(self, status, said):
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            send(self, status, "application/json", json.dumps(said).encode())
 
         def log_message(self, *_):
             pass
 
-    server = Server((os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"])), Handler)
+    listen(listens, Handler)
+
+
+def serve_with(listens, post):
+    """The same for bytes: `post(path, content type, body)` gives the status, the content type and the body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            send(self, *post(self.path, self.headers["Content-Type"], body))
+
+        def log_message(self, *_):
+            pass
+
+    listen(listens, Handler)
+
+
+def send(handler, status, kind, body):
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def listen(listens, handler):
+    server = Server((os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"])), handler)
     print(listens, file=sys.stderr, flush=True)
     server.serve_forever()

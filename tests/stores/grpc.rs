@@ -1,3 +1,8 @@
+/// grpc-go, tonic and grpc-java, each as server and as client.
+mod built;
+/// gRPC-Web, which is HTTP/1.1.
+mod web;
+
 use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 use regress_cassettes::{Ended, Exchange};
@@ -115,6 +120,14 @@ fn go_calls() {
     shop("stores::grpc::go_calls", &[Need::Go, Need::Ebpf], "ebpf", || vec![go_shop()]);
 }
 
+/// Asks a shop for one call of each kind.
+fn ask_for_each(port: u16, environment: &[(&str, String)]) {
+    let mut client = Command::new(python());
+    client.arg(source("shop_client.py")).env("PORT", port.to_string());
+    client.envs(environment.iter().map(|(name, value)| (name, value)));
+    Process::start(&mut client).finish().expect_code(0);
+}
+
 /// Entries of each kind, by gRPC.
 #[test]
 fn python_is_called() {
@@ -126,10 +139,7 @@ fn python_is_called() {
         .with("STOCK", format!("127.0.0.1:{}", stock.port))
         .with("SHOP_ENTRY", "grpc");
     let corpus = service.record("ebpf", |_| {
-        let mut client = Command::new(python());
-        Process::start(client.arg(source("shop_client.py")).env("PORT", service.port.to_string()))
-            .finish()
-            .expect_code(0);
+        ask_for_each(service.port, &[]);
     });
     stock.process.stop();
     let entries: Vec<_> = corpus.cassettes.iter().filter_map(|cassette| cassette.entry.as_ref()).collect();

@@ -1,17 +1,26 @@
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
-use regress_protocols::Request;
-
-use super::{Expected, Expected::Different, Expected::Same, Service};
+use super::{
+    Expected,
+    Expected::Different,
+    Expected::Same,
+    Inside, Service, called,
+    clients::{go_client, java_client, rust_client},
+    expect_inside, says,
+};
 use crate::{
-    harness::{Corpus, Need, Process, free_port, require, tools},
+    harness::{Authority, Need, Process, free_port, require, tools},
     services::source,
 };
 
-/// A MariaDB server that is thrown away, with the user `app` and a schema `shop`.
+/// It must be in no cassette.
+const PASSWORD: &str = "secret";
+
+/// A MariaDB server that is thrown away, with the user `app` and a schema `shop`. It speaks TLS with those who ask for it.
 struct Server {
     process: Process,
     port: u16,
+    authority: Authority,
     folder: tempfile::TempDir,
 }
 
@@ -34,13 +43,18 @@ impl Server {
         let user = if nix::unistd::geteuid().is_root() { "root" } else { "" };
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user", user]);
-        Process::start(install.arg(format!("--datadir={path}"))).finish().expect_code(0);
+        // A server that starts removes what others have in a folder for temporary tables.
+        let temporary = format!("--tmpdir={path}");
+        Process::start(install.args([&format!("--datadir={path}"), &temporary])).finish().expect_code(0);
         let mut command = Command::new("mariadbd");
         command.args(["--no-defaults", "--bind-address=127.0.0.1", "--user", user, &format!("--port={port}")]);
-        command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
+        command.args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", &temporary]);
+        let authority = Authority::new();
+        let file = |name| authority.file(name).display().to_string();
+        command.args([format!("--ssl-cert={}", file("server.pem")), format!("--ssl-key={}", file("server.key"))]);
         let process = Process::start(command.args([format!("--datadir={path}"), format!("--socket={path}/socket")]));
         process.wait_for_line("ready for connections");
-        let server = Server { process, port, folder };
+        let server = Server { process, port, authority, folder };
         server.run(SHOP);
         server
     }
@@ -67,9 +81,14 @@ impl Server {
 type Builds<'a> = &'a [(&'a str, Expected)];
 
 /// Records `orders` and judges its builds; `calls` are those of an order.
-fn orders(mut service: Service, via: &str, calls: &[&str], builds: Builds<'_>) {
+fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) -> Service {
     let server = Server::start();
     service = service.with("STORE", server.address()).with("MODULES", tools().display());
+    if inside != Inside::Nothing {
+        let authority = server.authority.file("authority.pem").display().to_string();
+        service =
+            service.with("STORE_TLS", "on").with("SSL_CERT_FILE", &authority).with("NODE_EXTRA_CA_CERTS", authority);
+    }
     let corpus = service.record(via, |client| {
         assert_eq!(client.get("/nothing").status, 404);
         for quantity in ["5", "7"] {
@@ -79,14 +98,11 @@ fn orders(mut service: Service, via: &str, calls: &[&str], builds: Builds<'_>) {
         assert_eq!(client.get("/wrong").status, 409);
     });
     server.stop();
+    expect_inside(&corpus, inside);
     assert_eq!(called(&corpus, 1), calls);
+    assert_eq!(says(&service.cassettes(), PASSWORD), Vec::<PathBuf>::new());
     service.expect(builds);
-}
-
-/// The operations that an entry led to.
-fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
-    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
-    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+    service
 }
 
 /// Builds of the service in Python, which asks by text.
@@ -108,34 +124,94 @@ fn python_service() -> Service {
 #[test]
 fn python() {
     if require("stores::mysql::python", &[Need::Mysql, Need::Ebpf, Need::Sandbox]) {
-        orders(python_service(), "ebpf", PYTHON_CALLS, PYTHON);
+        orders(python_service(), "ebpf", Inside::Nothing, PYTHON_CALLS, PYTHON);
+    }
+}
+
+#[test]
+fn python_inside_tls() {
+    if require("stores::mysql::python_inside_tls", &[Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        orders(python_service(), "ebpf", Inside::CheckedTls, PYTHON_CALLS, PYTHON);
     }
 }
 
 #[test]
 fn python_through_the_proxy() {
     if require("stores::mysql::python_through_the_proxy", &[Need::Mysql, Need::Sandbox]) {
-        orders(python_service(), "proxy", PYTHON_CALLS, PYTHON);
+        orders(python_service(), "proxy", Inside::Nothing, PYTHON_CALLS, PYTHON);
     }
 }
 
-/// A pool of connections whose statements are prepared once on each.
 #[test]
 fn node() {
-    if !require("stores::mysql::node", &[Need::Mysql, Need::Node, Need::Ebpf, Need::Sandbox]) {
+    javascript("stores::mysql::node", Inside::Nothing);
+}
+
+#[test]
+fn node_inside_tls() {
+    javascript("stores::mysql::node_inside_tls", Inside::CheckedTls);
+}
+
+/// A pool of connections whose statements are prepared once on each.
+fn javascript(test: &str, inside: Inside) {
+    if !require(test, &[Need::Mysql, Need::Node, Need::Ebpf, Need::Sandbox]) {
         return;
     }
     let service = Service::new(vec!["node".to_owned(), source("orders.mjs")], "ORDERS_CHANGE", "orders listen");
     let calls = ["START", "INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
-    let builds = [
-        ("none", Same),
-        ("small-pool", Same),
-        ("reconnects", Same),
-        ("other-parameter", Different("changed downstream/1/request/params/1")),
-        ("other-sql", Different("changed downstream/0/request/sql")),
-        ("dropped-query", Different("omitted downstream/2")),
-    ];
-    orders(service, "ebpf", &calls, &builds);
+    orders(service, "ebpf", inside, &calls, PREPARED);
+}
+
+/// Builds of a service that begins its transactions by a statement and has the server prepare what it asks.
+const PREPARED: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/1/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/2")),
+];
+
+/// Builds of the service in Java, which begins transactions by a setting of the connection.
+const JDBC: Builds<'_> = &[
+    ("none", Same),
+    ("small-pool", Same),
+    ("reconnects", Same),
+    ("other-parameter", Different("changed downstream/0/request/params/1")),
+    ("other-sql", Different("changed downstream/0/request/sql")),
+    ("dropped-query", Different("omitted downstream/1")),
+];
+
+/// A service in another language whose transactions begin by one of these operations, or by none.
+fn prepared(test: &str, need: Need, command: fn() -> Vec<String>, begins: &[&str]) {
+    if require(test, &[need, Need::Mysql, Need::Ebpf, Need::Sandbox]) {
+        let calls = [begins, &["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"]].concat();
+        let service = Service::new(command(), "ORDERS_CHANGE", "orders listen");
+        let service = orders(service, "ebpf", Inside::Nothing, &calls, if begins.is_empty() { JDBC } else { PREPARED });
+        service.expect_same();
+    }
+}
+
+/// `database/sql` prepares for each execution, or on each connection that it executes on.
+#[test]
+fn go() {
+    prepared("stores::mysql::go", Need::Go, || go_client("orders"), &["START"]);
+}
+
+/// Statements that each connection keeps.
+#[test]
+fn sqlx() {
+    prepared("stores::mysql::sqlx", Need::Cargo, || rust_client("orders"), &["BEGIN"]);
+}
+
+#[test]
+fn mariadb_java_client() {
+    prepared("stores::mysql::mariadb_java_client", Need::JavaClients, || java_client("orders-mariadb"), &[]);
+}
+
+#[test]
+fn connector_j() {
+    prepared("stores::mysql::connector_j", Need::JavaClients, || java_client("orders-mysql"), &[]);
 }
 
 /// Two clients, of which each connects for each request.
@@ -155,7 +231,7 @@ fn php() {
         ("other-sql", Different("changed downstream/0/request/sql")),
         ("dropped-query", Different("omitted downstream/2")),
     ];
-    orders(service, "ebpf", &calls, &builds);
+    orders(service, "ebpf", Inside::Nothing, &calls, &builds);
 }
 
 /// What people type.

@@ -1,11 +1,15 @@
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use super::{Expected, Expected::Different, Expected::Same, Service};
+use super::{
+    Expected,
+    Expected::Different,
+    Expected::Same,
+    Inside, Service, asked, called,
+    clients::{go_client, java_client, rust_client},
+    expect_inside, says, stays_encrypted,
+};
 use crate::{
-    harness::{Client, Corpus, Need, Process, Recording, free_port, postgres_programs, require, tools},
+    harness::{Authority, Client, Need, Process, free_port, postgres_programs, require, tools},
     services::source,
 };
 
@@ -18,10 +22,11 @@ const TABLES: &str = "
     INSERT INTO accounts (name, balance, tags, picture) VALUES ('milk', 1.50, '{}', '\\x00ff');
 ";
 
-/// A PostgreSQL server with a database of its own.
+/// A PostgreSQL server with a database of its own, which speaks TLS with those who ask for it.
 struct Server {
     process: Process,
     port: u16,
+    authority: Authority,
     _folder: tempfile::TempDir,
 }
 
@@ -31,6 +36,13 @@ impl Server {
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).expect("the folder can be written");
         let data = folder.path().join("data");
+        let authority = Authority::new();
+        let [certificate, key] = ["server.pem", "server.key"].map(|name| {
+            let copy = folder.path().join(name);
+            std::fs::copy(authority.file(name), &copy).expect("the folder can be written");
+            std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o600)).expect("our own file");
+            copy.display().to_string()
+        });
         Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().expect("there is chown");
         let mut init = as_postgres("initdb");
         init.args(["-A", "scram-sha-256", "-U", "postgres", "--no-sync", "--pwfile"])
@@ -46,19 +58,44 @@ impl Server {
             "fsync=off",
             "-c",
             "unix_socket_directories=",
+            "-c",
+            "ssl=on",
+            "-c",
+            &format!("ssl_cert_file={certificate}"),
+            "-c",
+            &format!("ssl_key_file={key}"),
             "-p",
             &port.to_string(),
             "-D",
         ]);
         let process = Process::start(command.arg(data));
         process.wait_for_line("database system is ready to accept connections");
-        let server = Server { process, port, _folder: folder };
+        let server = Server { process, port, authority, _folder: folder };
         server.psql(&["-c", TABLES]).expect_code(0);
         server
     }
 
     fn url(&self) -> String {
-        format!("postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        self.url_for(Inside::Nothing)
+    }
+
+    fn url_for(&self, inside: Inside) -> String {
+        let mode = match inside {
+            Inside::Nothing => "disable",
+            Inside::Tls => "require",
+            Inside::CheckedTls => "verify-full",
+        };
+        format!("postgresql://postgres:{PASSWORD}@127.0.0.1:{}/postgres?sslmode={mode}", self.port)
+    }
+
+    /// Has a service connect to it.
+    fn store_of(&self, service: Service, inside: Inside) -> Service {
+        let service = service.with("STORE", self.url_for(inside)).with("MODULES", tools().display());
+        if inside != Inside::CheckedTls {
+            return service;
+        }
+        let authority = self.authority.file("authority.pem").display().to_string();
+        service.with("PGSSLROOTCERT", &authority).with("NODE_EXTRA_CA_CERTS", authority)
     }
 
     fn psql(&self, arguments: &[&str]) -> crate::harness::Finished {
@@ -97,46 +134,43 @@ fn accounts(
     needs: &[Need],
     via: &str,
     command: Vec<String>,
+    inside: Inside,
     own: &[(&'static str, Expected)],
     also: &[&str],
 ) {
-    if !require(test, &[needs, &[Need::Postgres, Need::Sandbox]].concat()) {
-        return;
+    if require(test, &[needs, &[Need::Postgres, Need::Sandbox]].concat()) {
+        record(via, command, inside, own, also);
     }
+}
+
+/// Records `accounts` and judges its builds; those of `own` stand for the ones of the same name.
+fn record(via: &str, command: Vec<String>, inside: Inside, own: &[(&'static str, Expected)], also: &[&str]) -> Service {
     let server = Server::start();
-    let service = Service::new(command, "ACCOUNTS_CHANGE", "accounts listens")
-        .with("STORE", server.url())
-        .with("MODULES", tools().display());
-    let corpus = service.record(via, |client| {
-        assert_eq!(client.post("/tea", "12.50").status, 201);
-        for _ in 0..4 {
-            assert_eq!(client.get("/tea").status, 200);
-        }
-        assert_eq!(client.get("/wine").status, 404);
-        assert_eq!(client.get("/wrong").status, 409);
-        assert_eq!(client.get("/all").status, 200);
-        also.iter().for_each(|target| assert_eq!(client.get(target).status, 200, "{target}"));
-    });
+    let service = server.store_of(Service::new(command, "ACCOUNTS_CHANGE", "accounts listens"), inside);
+    let corpus = service.record(via, |client| drive(client, also));
     server.stop();
+    expect_inside(&corpus, inside);
     assert_eq!(called(&corpus, 0), ["BEGIN", "INSERT accounts", "INSERT entries", "COMMIT"]);
     assert_eq!(says(&service.cassettes(), PASSWORD), Vec::<PathBuf>::new());
-    service.expect(&[BUILDS, own].concat());
+    let is_usual = |(change, _): &&(&str, Expected)| own.iter().all(|(other, _)| other != change);
+    service.expect(&BUILDS.iter().filter(is_usual).chain(own).copied().collect::<Vec<_>>());
+    service
 }
 
-/// What an entry asked for.
-fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
-    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
-    calls.map(|request| request.operation().to_string()).collect()
+/// Asks for accounts.
+fn drive(client: &Client, also: &[&str]) {
+    assert_eq!(client.post("/tea", "12.50").status, 201);
+    for _ in 0..4 {
+        assert_eq!(client.get("/tea").status, 200);
+    }
+    assert_eq!(client.get("/wine").status, 404);
+    assert_eq!(client.get("/wrong").status, 409);
+    assert_eq!(client.get("/all").status, 200);
+    also.iter().for_each(|target| assert_eq!(client.get(target).status, 200, "{target}"));
 }
 
-/// The files below a folder that have that text.
-fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let files =
-        walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("the folder can be read").into_path());
-    let has = |path: &PathBuf| {
-        std::fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
-    };
-    files.filter(has).collect()
+fn javascript() -> Vec<String> {
+    vec!["node".to_owned(), source("accounts.mjs")]
 }
 
 fn python() -> Vec<String> {
@@ -146,12 +180,66 @@ fn python() -> Vec<String> {
 #[test]
 fn psycopg() {
     let own = [("prepares", Same), ("other-data", Different("changed downstream/2/request/data"))];
-    accounts("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python(), &own, &["/load"]);
+    accounts("stores::postgres::psycopg", &[Need::Ebpf], "ebpf", python(), Inside::Nothing, &own, &["/load"]);
+}
+
+/// By a libssl that comes with the Python package, under a name of its own.
+#[test]
+fn psycopg_inside_tls() {
+    let own = [("prepares", Same), ("other-data", Different("changed downstream/2/request/data"))];
+    accounts("stores::postgres::psycopg_inside_tls", &[Need::Ebpf], "ebpf", python(), Inside::Tls, &own, &["/load"]);
+}
+
+#[test]
+fn psycopg_that_checks_certificates() {
+    let test = "stores::postgres::psycopg_that_checks_certificates";
+    accounts(test, &[Need::Ebpf], "ebpf", python(), Inside::CheckedTls, &[], &[]);
+}
+
+#[test]
+fn inside_tls_the_same_is_said_as_in_the_clear() {
+    let needs = [Need::Postgres, Need::Ebpf, Need::Sandbox];
+    if !require("stores::postgres::inside_tls_the_same_is_said_as_in_the_clear", &needs) {
+        return;
+    }
+    let [clear, secret] = [Inside::Nothing, Inside::Tls].map(|inside| {
+        let server = Server::start();
+        let service = server.store_of(Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens"), inside);
+        let corpus = service.record("ebpf", |client| drive(client, &["/load"]));
+        server.stop();
+        asked(&corpus)
+    });
+    assert_eq!(clear, secret);
+}
+
+/// The proof of a password may be bound to the certificate (SCRAM-SHA-256-PLUS), which a proxy does not have.
+#[test]
+fn tls_that_is_not_read_is_told() {
+    if !require("stores::postgres::tls_that_is_not_read_is_told", &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    for how in [["--via", "ebpf", "--no-tls"].as_slice(), &["--via", "proxy"]] {
+        let server = Server::start();
+        let service = server.store_of(Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens"), Inside::Tls);
+        stays_encrypted(&service, how, |client| drive(client, &[]));
+        server.stop();
+    }
 }
 
 #[test]
 fn psycopg_through_the_proxy() {
-    accounts("stores::postgres::psycopg_through_the_proxy", &[], "proxy", python(), &[], &[]);
+    let test = "stores::postgres::psycopg_through_the_proxy";
+    accounts(test, &[], "proxy", python(), Inside::Nothing, &[], &[]);
+}
+
+#[test]
+fn attached() {
+    attach("stores::postgres::attached", Inside::Nothing);
+}
+
+#[test]
+fn attached_inside_tls() {
+    attach("stores::postgres::attached_inside_tls", Inside::Tls);
 }
 
 /// `BEGIN` and `COMMIT` happen without an entry as well, but not with what is in the transactions of entries.
@@ -177,26 +265,21 @@ fn transactions_beside_a_job() {
 }
 
 /// The pool's connections were open, and some of its statements in use, before the recording began.
-#[test]
-fn attached() {
-    if !require("stores::postgres::attached", &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
+fn attach(test: &str, inside: Inside) {
+    if !require(test, &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
         return;
     }
     let server = Server::start();
-    let service = Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens").with("STORE", server.url());
-    let mut command = Command::new(&service.command[0]);
-    let running = Process::start(command.args(&service.command[1..]).envs(service.builds("none")));
-    running.wait_for_line(service.listens);
-    let client = Client::new(service.port);
-    assert_eq!(client.post("/coffee", "3").status, 201);
-    let (settings, id) = (service.settings("").display().to_string(), running.id().to_string());
-    let recording = Recording::start(&service.cassettes(), ["--via", "ebpf", "--config", &settings, "--pid", &id], []);
-    assert_eq!(client.post("/tea", "12.50").status, 201);
-    for _ in 0..6 {
-        assert_eq!(client.get("/tea").status, 200);
-    }
-    recording.stop().expect_code(0);
-    running.stop();
+    let service = server.store_of(Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens"), inside);
+    service.attach(
+        |client| assert_eq!(client.post("/coffee", "3").status, 201),
+        |client| {
+            assert_eq!(client.post("/tea", "12.50").status, 201);
+            for _ in 0..6 {
+                assert_eq!(client.get("/tea").status, 200);
+            }
+        },
+    );
     server.stop();
     service.expect(&[
         ("none", Same),
@@ -207,8 +290,55 @@ fn attached() {
 
 #[test]
 fn node() {
-    let command = vec!["node".to_owned(), source("accounts.mjs")];
-    accounts("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", command, &[], &[]);
+    accounts("stores::postgres::node", &[Need::Node, Need::Ebpf], "ebpf", javascript(), Inside::Nothing, &[], &[]);
+}
+
+/// By the OpenSSL within Node.js.
+#[test]
+fn node_inside_tls() {
+    let (test, needs) = ("stores::postgres::node_inside_tls", [Need::Node, Need::Ebpf]);
+    accounts(test, &needs, "ebpf", javascript(), Inside::CheckedTls, &[], &[]);
+}
+
+/// What a build shows that asks in other words, by a driver that has statements described before it executes them: of what nobody
+/// recorded there is no description.
+const OTHER_SQL_DESCRIBED: (&str, Expected) = ("other-sql", Different("added downstream/2/request/prepare"));
+
+/// A service in another language, which copies data as well.
+fn client(test: &str, need: Need, command: fn() -> Vec<String>, own: &[(&'static str, Expected)]) {
+    if require(test, &[need, Need::Postgres, Need::Ebpf, Need::Sandbox]) {
+        record("ebpf", command(), Inside::Nothing, own, &["/load"]).expect_same();
+    }
+}
+
+#[test]
+fn pgx() {
+    let own = [OTHER_SQL_DESCRIBED, ("other-data", Different("changed downstream/1/request/data"))];
+    client("stores::postgres::pgx", Need::Go, || go_client("accounts"), &own);
+}
+
+#[test]
+fn jdbc() {
+    let own = [("prepares", Same), ("other-data", Different("changed downstream/4/request/data"))];
+    client("stores::postgres::jdbc", Need::JavaClients, || java_client("accounts"), &own);
+}
+
+#[test]
+fn sqlx() {
+    let own = [OTHER_SQL_DESCRIBED, ("other-data", Different("changed downstream/1/request/data"))];
+    client("stores::postgres::sqlx", Need::Cargo, || rust_client("accounts"), &own);
+}
+
+/// Two clients, of which each connects for each request.
+#[test]
+fn php() {
+    // PHP's server says that it listens in words of its own.
+    let command = || {
+        let serves = format!("echo accounts listens >&2; exec php -S 127.0.0.1:$PORT {}", source("accounts.php"));
+        vec!["sh".to_owned(), "-c".to_owned(), serves]
+    };
+    let own = [("other-data", Different("changed downstream/1/request/data"))];
+    client("stores::postgres::php", Need::PhpPgsql, command, &own);
 }
 
 /// What people type, with all that psql asks the catalogue for it.

@@ -1,10 +1,14 @@
 use std::process::Command;
 
-use regress_protocols::Request;
-
-use super::{Expected, Expected::Different, Expected::Same, Service};
+use super::{
+    Expected,
+    Expected::Different,
+    Expected::Same,
+    Service, called,
+    clients::{go_client, java_client, rust_client},
+};
 use crate::{
-    harness::{Client, Corpus, Need, Process, free_port, require, tools},
+    harness::{Answer, Client, Downstream, Need, Process, free_port, require, tools},
     services::source,
 };
 
@@ -43,7 +47,6 @@ impl Server {
 
 /// Builds of `keep`, and how they have to be judged.
 const BUILDS: &[(&str, Expected)] = &[
-    ("none", Same),
     ("small-pool", Same),
     ("reconnects", Same),
     ("other-key", Different("changed downstream/1/request/args/0")),
@@ -54,13 +57,19 @@ const BUILDS: &[(&str, Expected)] = &[
     ("other-range", Different("changed downstream/0/request/args/2")),
 ];
 
-fn keep(test: &str, needs: &[Need], via: &str, command: Vec<String>, own: &[(&'static str, Expected)]) {
+fn keep(
+    test: &str,
+    needs: &[Need],
+    via: &str,
+    command: impl FnOnce() -> Vec<String>,
+    own: &[(&'static str, Expected)],
+) {
     if !require(test, &[needs, &[Need::Redis, Need::Sandbox]].concat()) {
         return;
     }
     let server = Server::start();
     server.cli(&["-n", "1", "SET", "picture", "\u{1}"]);
-    let service = Service::new(command, "KEEP_CHANGE", "keep listens")
+    let service = Service::new(command(), "KEEP_CHANGE", "keep listens")
         .with("STORE", server.address())
         .with("MODULES", tools().display());
     let corpus = service.record(via, |client| {
@@ -75,32 +84,116 @@ fn keep(test: &str, needs: &[Need], via: &str, command: Vec<String>, own: &[(&'s
     assert_eq!(called(&corpus, 0), ["MULTI", "SET", "INCRBY", "EXEC", "LPUSH", "GET"]);
     assert_eq!(called(&corpus, 4), ["INCRBY"]);
     service.expect(&[BUILDS, own].concat());
-    for _ in 0..9 {
-        service.expect(&[("none", Same)]);
-    }
-}
-
-/// The commands that an entry led to.
-fn called(corpus: &Corpus, entry: usize) -> Vec<String> {
-    let calls = corpus.cassettes[entry].downstream.iter().filter_map(|call| call.request());
-    calls.map(Request::operation).map(|operation| operation.to_string()).collect()
+    service.expect_same();
 }
 
 #[test]
 fn python() {
-    let command = vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
+    let command = || vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
     keep("stores::redis::python", &[Need::Ebpf], "ebpf", command, &[("resp3", Same)]);
+}
+
+/// The pool's connection had selected its database before the recording began, so that nobody saw which.
+#[test]
+fn attached() {
+    if !require("stores::redis::attached", &[Need::Redis, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let command = vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
+    let service = Service::new(command, "KEEP_CHANGE", "keep listens").with("STORE", server.address());
+    let corpus = service.attach(
+        |client| assert_eq!(client.post("/coffee", "black").status, 201),
+        |client| {
+            assert_eq!(client.post("/tea", "green").status, 201);
+            assert_eq!(client.get("/tea").status, 200);
+        },
+    );
+    server.stop();
+    assert_eq!(called(&corpus, 1), ["GET"]);
+    service.expect(&[
+        ("none", Same),
+        ("other-key", Different("changed downstream/1/request/args/0")),
+        ("dropped-call", Different("omitted downstream/4")),
+    ]);
 }
 
 #[test]
 fn python_through_the_proxy() {
-    let command = vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
+    let command = || vec![tools().join("venv/bin/python").display().to_string(), source("keep.py")];
     keep("stores::redis::python_through_the_proxy", &[], "proxy", command, &[]);
+}
+
+fn python_async() -> Vec<String> {
+    vec![tools().join("venv/bin/python").display().to_string(), source("keep_async.py")]
+}
+
+/// redis.asyncio, served by aiohttp.
+#[test]
+fn python_asyncio() {
+    keep("stores::redis::python_asyncio", &[Need::Aiohttp, Need::Ebpf], "ebpf", python_async, &[("resp3", Same)]);
+}
+
+/// The same service's calls over HTTP, by aiohttp's client.
+#[test]
+fn aiohttp() {
+    if !require("stores::redis::aiohttp", &[Need::Aiohttp, Need::Redis, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let prices = Downstream::start(|_, target, _| {
+        let cents = target.len() * 100;
+        Answer(200, "application/json", format!(r#"{{"of":"{target}","cents":{cents}}}"#))
+    });
+    let service = Service::new(python_async(), "KEEP_CHANGE", "keep listens");
+    let service = service.with("STORE", server.address()).with("PRICES", prices.url());
+    let corpus = service.record("ebpf", |client| {
+        for target in ["/price/tea", "/price/rice", "/price/tea"] {
+            assert_eq!(client.get(target).status, 200);
+        }
+    });
+    server.stop();
+    let mut calls = called(&corpus, 0);
+    calls[..2].sort();
+    assert_eq!(calls, ["GET /cost/tea", "GET /tax/tea", "POST /totals/tea"]);
+    service.expect_same();
+    service.expect(&[
+        ("small-pool", Same),
+        ("reconnects", Same),
+        ("other-value", Different("changed downstream/2/request/body/cents")),
+        ("dropped-call", Different("omitted downstream/2")),
+    ]);
+    let (_, report) = service.replay("other-target");
+    let found: Vec<String> =
+        report.outcomes.iter().flat_map(|outcome| &outcome.differences).map(|found| found.path.clone()).collect();
+    assert!(found.iter().any(|path| path.ends_with("/request/target/path/1")), "{found:?}");
 }
 
 #[test]
 fn node() {
-    keep("stores::redis::node", &[Need::Node, Need::Ebpf], "ebpf", vec!["node".to_owned(), source("keep.mjs")], &[]);
+    keep("stores::redis::node", &[Need::Node, Need::Ebpf], "ebpf", || vec!["node".to_owned(), source("keep.mjs")], &[]);
+}
+
+#[test]
+fn go() {
+    keep("stores::redis::go", &[Need::Go, Need::Ebpf], "ebpf", || go_client("keep"), &[("resp2", Same)]);
+}
+
+#[test]
+fn jedis() {
+    let needs = [Need::JavaClients, Need::Ebpf];
+    keep("stores::redis::jedis", &needs, "ebpf", || java_client("keep-jedis"), &[("resp3", Same)]);
+}
+
+#[test]
+fn lettuce() {
+    let needs = [Need::JavaClients, Need::Ebpf];
+    keep("stores::redis::lettuce", &needs, "ebpf", || java_client("keep-lettuce"), &[("resp2", Same)]);
+}
+
+#[test]
+fn rust() {
+    keep("stores::redis::rust", &[Need::Cargo, Need::Ebpf], "ebpf", || rust_client("keep"), &[]);
 }
 
 /// A client in C with a pool that is opened at its start.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, io::Read};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use regress_protocols::http1::Message;
 
-use super::open;
+use super::{open, rules::Applied};
 
 /// The most bytes that a body is decoded to.
 const MOST_DECODED: usize = 64 << 20;
@@ -23,10 +23,22 @@ pub fn decoded_body(message: &Message) -> Cow<'_, [u8]> {
     decode(message).map_or(Cow::Borrowed(&message.body[..]), Cow::Owned)
 }
 
-/// The messages in the body of a message of gRPC, as compact JSON: a list, each message an object of its fields by their
-/// numbers, as far as the bytes tell. `None` for other bodies.
-pub fn decoded_messages(message: &Message) -> Option<String> {
-    open::grpc_shown(&message.body, &message.header_text("content-type")?)
+/// The messages of Protocol Buffers in a body, as compact JSON: in gRPC a list, each message an object of its fields, by name
+/// where `applied` knows the schema, else by their numbers, as far as the bytes tell. `None` for other bodies.
+pub fn decoded_messages(message: &Message, applied: &Applied) -> Option<String> {
+    open::grpc_shown(&message.body, &message.header_text("content-type")?, applied.schema())
+}
+
+/// Where each event of a stream ends (`text/event-stream`) or each value (a stream of JSON), in bytes of the body. `None` for
+/// other bodies, and for those with a content coding.
+pub fn event_ends(message: &Message) -> Option<Vec<usize>> {
+    event_ends_in(message, &message.body)
+}
+
+/// The same of a body, or of what follows an event in it, that comes after this head.
+pub fn event_ends_in(head: &Message, body: &[u8]) -> Option<Vec<usize>> {
+    let is_coded = head.header_values("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    if is_coded { None } else { open::ends(body, &head.header_text("content-type")?) }
 }
 
 /// The body with all its content codings removed; `None` without a coding, or when that cannot be done.

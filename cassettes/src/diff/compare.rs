@@ -68,7 +68,7 @@ impl Comparison<'_> {
                 // Equal texts that were opened in two ways: what made it so is a difference of its own.
                 if old != new {
                     let noise = self.is_same(old, new).then_some(Noise::Bound);
-                    self.differ(old, new, noise);
+                    self.differ(expected, actual, noise);
                 }
             }
         }

@@ -23,7 +23,7 @@ const BEFORE: usize = 40;
 /// Two values that differ.
 pub(super) fn values(expected: &Tree<'_>, actual: &Tree<'_>) -> (String, String) {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
-    match (expected.unopened(), actual.unopened()) {
+    match (expected.readable(), actual.readable()) {
         (Tree::Raw(old), Tree::Raw(new)) if !is_text(old) || !is_text(new) => bytes(old, new),
         (old, new) => texts(&old.shown(), &new.shown()),
     }
@@ -31,7 +31,7 @@ pub(super) fn values(expected: &Tree<'_>, actual: &Tree<'_>) -> (String, String)
 
 /// One value.
 pub(super) fn value(value: &Tree<'_>) -> String {
-    match value.unopened() {
+    match value.readable() {
         Tree::Raw(bytes) => any(bytes),
         value => text(&value.shown()),
     }

@@ -12,15 +12,21 @@ const MOST: usize = 4_000_000;
 
 /// Reads a whole text that is a JSON object or array; `None` for anything else.
 pub(super) fn read(text: &[u8]) -> Option<Tree<'_>> {
+    let first = text.iter().find(|byte| !is_space(**byte))?;
+    matches!(first, b'{' | b'[').then(|| any(text))?
+}
+
+/// Reads a whole text that is any JSON value.
+pub(super) fn any(text: &[u8]) -> Option<Tree<'_>> {
     let text = std::str::from_utf8(text).ok()?;
     let mut reader = Reader { text, at: 0, left: MOST };
-    reader.space();
-    if !matches!(reader.peek(), Some(b'{' | b'[')) {
-        return None;
-    }
     let tree = reader.value(0)?;
     reader.space();
     (reader.at == text.len()).then_some(tree)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 struct Reader<'a> {
@@ -40,7 +46,7 @@ impl<'a> Reader<'a> {
     }
 
     fn space(&mut self) {
-        self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        self.skip(is_space);
     }
 
     /// Steps over bytes while `wanted` says so and tells how many there were.

@@ -17,7 +17,7 @@ pub type Same<'a> = &'a dyn Fn(&str, &str) -> bool;
 /// How two messages are looked at: what is noise between them.
 #[derive(Clone, Default)]
 pub struct Lens<'a> {
-    /// The rules that are for them.
+    /// The rules that are for them, and the schema of what they say.
     pub rules: Applied,
     /// Asked for two texts that differ and that no rule lets pass (a number or string in JSON, the value of a header or
     /// of a query's parameter, a segment of a path, a line, a body): whether both stand for the same.
@@ -25,9 +25,14 @@ pub struct Lens<'a> {
 }
 
 impl Lens<'_> {
-    /// Nothing is noise.
+    /// Nothing is noise, and no schema is known.
     pub fn exact() -> Lens<'static> {
         Lens::default()
+    }
+
+    /// What applies to them.
+    pub fn of(rules: Applied) -> Lens<'static> {
+        Lens { rules, same: None }
     }
 }
 
@@ -57,7 +62,7 @@ pub fn requests<'m>(
             noise: None,
         }];
     }
-    let (expected, actual) = (View::of_request(expected), View::of_request(actual));
+    let (expected, actual) = (View::of_request(expected, &lens.rules), View::of_request(actual, &lens.rules));
     compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
 }
 
@@ -67,13 +72,13 @@ pub fn responses(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<D
     if expected == actual {
         return Vec::new();
     }
-    let (expected, actual) = (View::of_response(expected), View::of_response(actual));
+    let (expected, actual) = (View::of_response(expected, &lens.rules), View::of_response(actual, &lens.rules));
     compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
 }
 
 /// Bytes that are equal for two requests of one protocol between which [`requests`] finds nothing that counts under these rules.
 /// Without rules they are equal exactly then; with rules also for some others ([`View::masked`]).
 pub fn canonical_request<'m>(request: impl Into<Request<'m>>, rules: &Applied) -> Vec<u8> {
-    let view = View::of_request(request);
+    let view = View::of_request(request, rules);
     if rules.is_empty() { view.canonical() } else { view.masked(rules).canonical() }
 }

@@ -7,6 +7,7 @@
 mod align;
 mod coding;
 mod compare;
+pub mod edit;
 mod excerpt;
 mod found;
 mod headers;
@@ -17,14 +18,16 @@ mod messages;
 mod noise_tests;
 mod open;
 mod rules;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod view;
 
-pub use coding::{decoded_body, decoded_messages};
+pub use coding::{decoded_body, decoded_messages, event_ends, event_ends_in};
 pub use found::{Difference, Kind, MOST_DIFFERENCES, Noise};
 pub use headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS, is_volatile};
 pub use messages::{Lens, Same, canonical_request, requests, responses};
 pub use rules::{Applied, Keys, Number, Rule, RuleError, RuleText, Rules};
+pub use schema::{SchemaError, Schemas};
 pub use view::View;

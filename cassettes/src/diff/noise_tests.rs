@@ -176,7 +176,7 @@ fn what_stands_for_the_same_is_bound() {
     );
     let class = |text: &str| (text.starts_with("old-") || text.starts_with("new-")).then(|| "id".to_owned());
     let canonical = |message: &Message| {
-        let view = View::of_request(message);
+        let view = View::of_request(message, &Applied::none());
         let mut view = view.masked(&Applied::none());
         view.classed(&class);
         view.canonical()

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
+use super::open::write_messages;
+
 /// A value. JSON is what it looks like; what else can be opened up becomes arrays and objects as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tree<'a> {
@@ -49,6 +51,8 @@ pub(super) enum Form {
     Json,
     /// One JSON object or array a line; whether the last line is ended.
     JsonLines(bool),
+    /// JSON values of a stream.
+    Records,
     /// Lines.
     Lines,
     /// Content coding removed.
@@ -92,6 +96,14 @@ impl<'a> Tree<'a> {
         match self {
             Tree::Opened(opened) => &opened.from,
             value => value,
+        }
+    }
+
+    /// What is told of it to a reader: what was opened up, unless only what is inside can be read.
+    pub(super) fn readable(&self) -> &Tree<'a> {
+        match self {
+            Tree::Opened(opened) if opened.form.is_of_messages() => self,
+            value => value.unopened(),
         }
     }
 
@@ -193,7 +205,7 @@ impl<'a> Tree<'a> {
     pub(super) fn shown(&self) -> String {
         match self {
             Tree::Raw(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Tree::Opened(opened) => opened.from.shown(),
+            Tree::Opened(opened) if !opened.form.is_of_messages() => opened.from.shown(),
             _ => {
                 let mut shown = String::new();
                 self.write(&mut shown);
@@ -210,6 +222,7 @@ impl<'a> Tree<'a> {
             Tree::Text(text) => quoted(text, to),
             Tree::Raw(bytes) => quoted(&String::from_utf8_lossy(bytes), to),
             Tree::Mark(class) => to.push_str(class),
+            Tree::Opened(opened) if opened.form.is_of_messages() => write_messages(&opened.inside, to),
             Tree::Opened(opened) => opened.from.write(to),
             Tree::Array(items) | Tree::Bag(items) => {
                 to.push('[');
@@ -234,10 +247,16 @@ impl<'a> Tree<'a> {
 }
 
 impl Form {
+    /// Whether nobody can read what was opened, but what is inside.
+    pub(super) fn is_of_messages(&self) -> bool {
+        matches!(self, Form::Grpc | Form::GrpcText | Form::Protobuf)
+    }
+
     fn canonical(&self, to: &mut Vec<u8>) {
         match self {
             Form::Json => to.push(b'j'),
             Form::JsonLines(ended) => to.extend_from_slice(&[b'n', u8::from(*ended)]),
+            Form::Records => to.push(b's'),
             Form::Lines => to.push(b'l'),
             Form::Coded => to.push(b'd'),
             Form::Base64 { prefix, url, unpadded } => {

@@ -10,6 +10,7 @@ use super::{
     mask::masked,
     open,
     rules::Applied,
+    schema::Schema,
     tree::{Form, Member, Tree},
 };
 
@@ -18,10 +19,10 @@ use super::{
 pub struct View<'a>(pub(super) Tree<'a>);
 
 impl<'a> View<'a> {
-    /// What counts of a request.
-    pub fn of_request(request: impl Into<Request<'a>>) -> View<'a> {
+    /// What counts of a request, by the schema of what applies to it.
+    pub fn of_request(request: impl Into<Request<'a>>, applied: &Applied) -> View<'a> {
         match request.into() {
-            Request::Http(message) => View::of_http(message),
+            Request::Http(message) => View::of_http(message, applied.schema()),
             Request::Wire(_, value) => {
                 let mut tree = tree_of(value);
                 open::texts(&mut tree);
@@ -30,25 +31,30 @@ impl<'a> View<'a> {
         }
     }
 
-    fn of_http(request: &'a Message) -> View<'a> {
+    fn of_http(request: &'a Message, schema: &Schema) -> View<'a> {
         let line = request_line(request);
         let line = [("method", raw(line.method)), ("target", target(line.target))];
-        View::of(request, line, VOLATILE_REQUEST_HEADERS)
+        View::of(request, line, VOLATILE_REQUEST_HEADERS, schema)
     }
 
-    /// What counts of a response.
-    pub fn of_response(response: &'a Message) -> View<'a> {
+    /// What counts of a response, by the schema of what applies to it.
+    pub fn of_response(response: &'a Message, applied: &Applied) -> View<'a> {
         let status = Tree::Raw(Cow::Owned(response.status().to_string().into_bytes()));
-        View::of(response, [("status", status)], VOLATILE_RESPONSE_HEADERS)
+        View::of(response, [("status", status)], VOLATILE_RESPONSE_HEADERS, applied.schema())
     }
 
-    fn of<const N: usize>(message: &'a Message, line: [(&'static str, Tree<'a>); N], volatile: &[&str]) -> View<'a> {
+    fn of<const N: usize>(
+        message: &'a Message,
+        line: [(&'static str, Tree<'a>); N],
+        volatile: &[&str],
+        schema: &Schema,
+    ) -> View<'a> {
         let content_type = message.header_text("content-type");
         let body = match coding::decode(message) {
-            None => open::body(Cow::Borrowed(&message.body), content_type.as_deref()),
+            None => open::body(Cow::Borrowed(&message.body), content_type.as_deref(), schema),
             Some(decoded) => {
                 // As it came and decoded are never equal: the same bytes under the same coding met the same end.
-                let inside = open::body(Cow::Owned(decoded), content_type.as_deref());
+                let inside = open::body(Cow::Owned(decoded), content_type.as_deref(), schema);
                 let inside = inside.unwrap_or(Tree::Raw(Cow::Borrowed(b"")));
                 Some(Tree::opened(Form::Coded, raw(&message.body), inside))
             }

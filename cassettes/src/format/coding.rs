@@ -6,7 +6,7 @@ use bytes::Bytes;
 use regress_protocols::http1::Message;
 
 use super::payload::INLINE;
-use crate::diff::{decoded_body, decoded_messages};
+use crate::diff::{Applied, decoded_body, decoded_messages};
 
 /// What a message's body says once its content coding is removed, or (in HTTP/2) the messages of gRPC in it: only where there is one,
 /// and the whole body decodes to UTF-8 text that is short enough to be shown in a cassette.
@@ -14,7 +14,8 @@ pub fn decoded_view(message: &Message) -> Option<Bytes> {
     if message.body.is_empty() || message.body.len() > INLINE {
         return None;
     }
-    if let Some(messages) = decoded_messages(message).filter(|_| message.is_http2()) {
+    // A cassette says the same whatever schemas are known.
+    if let Some(messages) = decoded_messages(message, &Applied::none()).filter(|_| message.is_http2()) {
         return Some(messages).filter(|messages| messages.len() <= INLINE).map(Bytes::from);
     }
     match decoded_body(message) {

@@ -1,8 +1,11 @@
 //! The code to probe in the processes that are followed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use object::ReadCache;
 
@@ -17,6 +20,8 @@ pub(crate) struct Targets {
     files: HashMap<(u64, u64), Known>,
     /// The same by what `/proc/PID/maps` says.
     mapped: HashMap<String, Known>,
+    /// Folders of Python's packages that were looked into.
+    packages: HashSet<PathBuf>,
 }
 
 /// What is known of a file with code.
@@ -57,6 +62,12 @@ const LIBRARY_FOLDERS: [&str; 7] = [
     "usr/local/lib64",
 ];
 const LIBSSL: [&str; 2] = ["libssl.so.3", "libssl.so.1.1"];
+/// How the name of each copy of libssl begins: those that packages bring along have a hash in theirs.
+const LIBSSL_NAME: &str = "libssl";
+/// Where the packages of a Python program are, below `PREFIX/lib/python3.x`, for `PREFIX/bin/PROGRAM`.
+const PACKAGE_FOLDERS: [&str; 2] = ["site-packages", "dist-packages"];
+/// Where a package of Python keeps the libraries that it brings along (auditwheel).
+const PACKAGE_LIBRARIES: &str = ".libs";
 
 impl Targets {
     /// `inside_tls`: whether to probe what reads TLS.
@@ -69,7 +80,15 @@ impl Targets {
     pub(crate) fn scan(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Code {
         let mut code = Code::default();
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        for mapped in maps::executable(pid).unwrap_or_default() {
+        if let Some(program) = arguments.split(|byte| *byte == 0).next().and_then(|program| program.strip_prefix(b"/"))
+        {
+            let program = Path::new(&format!("/proc/{pid}/root")).join(OsStr::from_bytes(program));
+            self.expect_packages(&program, attach);
+        }
+        let mut code_files = maps::executable(pid).unwrap_or_default();
+        // What says something before long comes first: looking into a file takes a while.
+        code_files.sort_by_key(|mapped| !is_libssl(&mapped.path));
+        for mapped in code_files {
             // Within one mount; another mount may use the same numbers for another file.
             let known = match self.mapped.get(&mapped.file) {
                 Some(known) => *known,
@@ -102,6 +121,29 @@ impl Targets {
         for folder in LIBRARY_FOLDERS {
             for name in LIBSSL {
                 if let Ok(file) = File::open(format!("/proc/{pid}/root/{folder}/{name}")) {
+                    self.look(&file, attach);
+                }
+            }
+        }
+    }
+
+    /// Looks at the copies of libssl that packages of Python bring along, where it is a Python program or a script of one.
+    pub(crate) fn expect_packages(
+        &mut self,
+        program: &Path,
+        attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool,
+    ) {
+        // PREFIX/bin/PROGRAM
+        let Some(prefix) = program.ancestors().nth(2).filter(|_| self.inside_tls) else { return };
+        let pythons = children(&prefix.join("lib")).filter(|folder| begins(folder, "python3"));
+        for packages in pythons.flat_map(|python| PACKAGE_FOLDERS.map(|name| python.join(name))) {
+            if !self.packages.insert(packages.clone()) {
+                continue;
+            }
+            let libraries = children(&packages)
+                .filter(|folder| folder.as_os_str().as_bytes().ends_with(PACKAGE_LIBRARIES.as_bytes()));
+            for library in libraries.flat_map(|folder| children(&folder)).filter(|library| is_libssl(library)) {
+                if let Ok(file) = File::open(library) {
                     self.look(&file, attach);
                 }
             }
@@ -145,5 +187,49 @@ impl Targets {
             let tokio = tokio.filter(|tokio| attach(file, number, &tokio.probes)).map(|tokio| tokio.current);
             Known { is_readable, goroutines, php, python, tokio }
         })
+    }
+}
+
+fn children(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn begins(path: &Path, name: &str) -> bool {
+    path.file_name().is_some_and(|file| file.as_bytes().starts_with(name.as_bytes()))
+}
+
+fn is_libssl(path: &Path) -> bool {
+    begins(path, LIBSSL_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_of_libssl_in_python_packages_are_expected_once() {
+        let folder = std::env::temp_dir().join(format!("regress-packages-{}", std::process::id()));
+        let libraries = folder.join("lib/python3.11/site-packages/driver_binary.libs");
+        std::fs::create_dir_all(&libraries).expect("a temporary folder");
+        let system = ["/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib64/libssl.so.3", "/usr/lib/libssl.so.3"];
+        let Some(libssl) = system.into_iter().find(|file| Path::new(file).exists()) else {
+            assert!(std::env::var_os("REGRESS_TEST_REQUIRE").is_none_or(|needed| needed != "all"), "no libssl.so.3");
+            return;
+        };
+        for name in ["libssl-c434c5f0.so.3", "libother.so"] {
+            std::fs::copy(libssl, libraries.join(name)).expect("a temporary file");
+        }
+        let mut probed = Vec::new();
+        let mut attach = |_: &File, number, points: &[ProbePoint]| {
+            probed.extend(points.first().map(|_| number));
+            true
+        };
+        let mut targets = Targets::new(true);
+        for program in ["bin/python", "bin/gunicorn"] {
+            targets.expect_packages(&folder.join(program), &mut attach);
+        }
+        Targets::new(false).expect_packages(&folder.join("bin/python"), &mut attach);
+        std::fs::remove_dir_all(&folder).expect("our own folder");
+        assert_eq!(probed, [1]);
     }
 }

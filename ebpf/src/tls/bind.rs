@@ -17,6 +17,7 @@ use crate::event::{Direction, Event, EventKind, Loss, LossKind, SocketId, Unit};
 
 use super::conversation::Change;
 use super::ledger::{Contradiction, Found};
+use super::preamble::{Preamble, Turn};
 use super::state::{Call, Object, Phase, Secure, Socket, looks_like_tls};
 use super::{ObjectId, Plaintext};
 
@@ -164,7 +165,7 @@ impl Binder {
                     self.slots.extend(held.into_iter().map(Slot::Event));
                 }
                 Some(Phase::Tls(_)) => self.end(socket),
-                Some(Phase::Open) | None => {}
+                Some(Phase::Clear(_) | Phase::Open) | None => {}
             }
         }
         let mut objects: Vec<ObjectId> = self.objects.keys().copied().collect();
@@ -188,7 +189,7 @@ impl Binder {
     fn secure(&mut self, socket: SocketId) -> Option<&mut Secure> {
         match &mut self.sockets.get_mut(&socket)?.phase {
             Phase::Tls(secure) => Some(secure),
-            Phase::New(_) | Phase::Open => None,
+            Phase::New(_) | Phase::Clear(_) | Phase::Open => None,
         }
     }
 
@@ -199,7 +200,7 @@ impl Binder {
     fn event(&mut self, event: Event, within: Option<ObjectId>) {
         match &event.kind {
             &EventKind::Open { socket, role, joined, .. } => {
-                self.sockets.insert(socket, Socket { role, joined, phase: Phase::New(Vec::new()) });
+                self.sockets.insert(socket, Socket { role, joined, clear: [0; 2], phase: Phase::New(Vec::new()) });
                 self.tell(event);
             }
             &EventKind::Data { socket, direction, .. } => {
@@ -247,27 +248,36 @@ impl Binder {
     // ---- Ciphertext ----
 
     fn data(&mut self, socket: SocketId, event: Event, within: Option<ObjectId>) {
-        let Some(Socket { role, joined, phase }) = self.sockets.get_mut(&socket) else { return self.tell(event) };
+        let Some(Socket { role, joined, clear, phase }) = self.sockets.get_mut(&socket) else {
+            return self.tell(event);
+        };
         match phase {
             Phase::Open => self.tell(event),
+            Phase::Clear(_) => self.in_the_clear(socket, event, within),
             Phase::New(held) => {
                 held.push(event);
                 let Some(tls) = looks_like_tls(held) else { return };
                 let process = held.iter().find_map(|event| event.unit).map_or(0, |unit| unit.process);
-                let (role, joined, held) = (*role, *joined, std::mem::take(held));
+                let (role, joined, clear, held) = (*role, *joined, *clear, std::mem::take(held));
                 // Where the connection was joined, only what calls say can tell a record's middle from something else.
                 let tls = tls || (joined && within.is_some());
                 if tls && !self.readable.contains(&process) && within.is_none() {
                     self.unread.push(process);
                 }
                 let readable = tls && (within.is_some() || self.readable.contains(&process));
-                let phase = if readable { Phase::Tls(Box::new(Secure::new(role, joined))) } else { Phase::Open };
+                let phase = if readable {
+                    Phase::Tls(Box::new(Secure::new(role, joined, clear)))
+                } else if tls || joined || clear != [0; 2] {
+                    Phase::Open
+                } else {
+                    Phase::Clear(Preamble::default())
+                };
                 if let Some(socket) = self.sockets.get_mut(&socket) {
                     socket.phase = phase;
                 }
                 for event in held {
                     match event.kind {
-                        EventKind::Data { .. } if readable => self.ciphertext(socket, event, within),
+                        EventKind::Data { .. } => self.data(socket, event, within),
                         // In its place behind what was held.
                         EventKind::Finished { .. } => self.event(event, None),
                         _ => self.tell(event),
@@ -278,9 +288,42 @@ impl Binder {
         }
     }
 
+    /// What passes before TLS may begin within a connection.
+    fn in_the_clear(&mut self, socket: SocketId, mut event: Event, within: Option<ObjectId>) {
+        let Some(known) = self.sockets.get_mut(&socket) else { return self.tell(event) };
+        let Phase::Clear(preamble) = &mut known.phase else { return self.tell(event) };
+        let EventKind::Data { direction, position, bytes, missing, other, .. } = &mut event.kind else { return };
+        let turn = if *missing == 0 { preamble.feed(known.role, *direction, bytes) } else { Turn::Never };
+        let mut behind = None;
+        match turn {
+            Turn::Open => {}
+            Turn::Never => known.phase = Phase::Open,
+            Turn::Behind(clear) => {
+                (known.clear, known.phase) = (clear, Phase::New(Vec::new()));
+                let end = clear[*direction as usize];
+                // A client of MySQL does not wait, and what it says may be seen at once.
+                let ciphertext = bytes.split_off(bytes.len().min(end.saturating_sub(*position) as usize));
+                if !ciphertext.is_empty() {
+                    let (direction, other) = (*direction, *other);
+                    let kind =
+                        EventKind::Data { socket, direction, position: end, bytes: ciphertext, missing: 0, other };
+                    behind = Some(Event { kind, ..event });
+                }
+            }
+        }
+        self.tell(event);
+        if let Some(event) = behind {
+            self.data(socket, event, within);
+        }
+    }
+
     fn ciphertext(&mut self, socket: SocketId, event: Event, within: Option<ObjectId>) {
         if let Some(object) = within {
-            self.objects.entry(object).or_default().on_descriptor = true;
+            // Node.js tells the end of a handshake within the call that ends it, and what is written then is sent there.
+            let owed = self.secure(socket).and_then(|secure| secure.conversation.ledger(Direction::Sent));
+            let owed = owed.is_some_and(|ledger| ledger.is_waiting());
+            let known = self.objects.entry(object).or_default();
+            known.on_descriptor |= !owed && known.waiting.iter().all(|call| call.direction == Direction::Received);
             self.tie(object, socket);
         }
         let sequence = self.sequence;
@@ -649,7 +692,7 @@ impl Binder {
                 let held = std::mem::take(held);
                 self.slots.extend(held.into_iter().map(Slot::Event));
             }
-            Some(Phase::Open) | None => {}
+            Some(Phase::Clear(_) | Phase::Open) | None => {}
         }
         self.tell(event);
         if gone {

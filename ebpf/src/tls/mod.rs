@@ -11,6 +11,7 @@ mod bind;
 mod conversation;
 mod ledger;
 mod library;
+mod preamble;
 mod process;
 mod records;
 mod state;

@@ -8,6 +8,7 @@ use crate::event::{Direction, Event, EventKind, Role, SocketId, Unit};
 
 use super::ObjectId;
 use super::conversation::Conversation;
+use super::preamble::Preamble;
 use super::records::begins_record;
 
 /// Ciphertext that is kept of one connection; of more only the length is.
@@ -19,6 +20,8 @@ const MOST_WAITING: u64 = 64 << 20;
 pub(super) struct Socket {
     pub(super) role: Role,
     pub(super) joined: bool,
+    /// How much passed in the clear, each way, before what may be TLS.
+    pub(super) clear: [u64; 2],
     pub(super) phase: Phase,
 }
 
@@ -26,6 +29,8 @@ pub(super) struct Socket {
 pub(super) enum Phase {
     /// Its first bytes do not tell yet.
     New(Vec<Event>),
+    /// It began in the clear, and may turn to TLS: what passes is told as it is.
+    Clear(Preamble),
     /// What passes is told as it is: no TLS, or nothing is known of what is inside.
     Open,
     Tls(Box<Secure>),
@@ -52,7 +57,7 @@ pub(super) struct Secure {
     pub(super) last: u64,
     /// What comes later waits for it until then.
     pub(super) decide_by: Option<u64>,
-    /// How much plaintext has been told.
+    /// How much has been told, in the clear and then of plaintext.
     pub(super) position: [u64; 2],
     /// Missing plaintext that was told of before any was heard.
     pub(super) unheard: [u64; 2],
@@ -95,7 +100,8 @@ pub(super) struct Call {
 }
 
 impl Secure {
-    pub(super) fn new(role: Role, joined: bool) -> Secure {
+    /// TLS that begins behind so many bytes in the clear.
+    pub(super) fn new(role: Role, joined: bool, clear: [u64; 2]) -> Secure {
         let conversation = Conversation::new(role, joined);
         Secure {
             conversation,
@@ -109,7 +115,7 @@ impl Secure {
             held_bytes: 0,
             last: 0,
             decide_by: None,
-            position: [0; 2],
+            position: clear,
             unheard: [0; 2],
             ending: None,
         }

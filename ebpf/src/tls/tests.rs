@@ -27,6 +27,28 @@ enum Version {
     Tls13,
 }
 
+/// What is said before TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    Tls,
+    Postgres,
+    Mysql,
+}
+
+impl Start {
+    /// Whether the client said it, and what.
+    fn said(self) -> Vec<(bool, Vec<u8>)> {
+        match self {
+            Start::Tls => Vec::new(),
+            Start::Postgres => vec![(true, b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec()), (false, b"S".to_vec())],
+            Start::Mysql => {
+                let greeting = [&[74, 0, 0, 0, 10][..], &[b'x'; 73]].concat();
+                vec![(false, greeting), (true, [&[32, 0, 0, 1, 0, 8][..], &[0; 30]].concat())]
+            }
+        }
+    }
+}
+
 /// One connection of a service, and the script of what is seen of it.
 struct Line {
     socket: SocketId,
@@ -35,8 +57,12 @@ struct Line {
     unit: Unit,
     style: Style,
     version: Version,
+    /// What passes on the socket, each way.
     ciphertext: [Vec<u8>; 2],
+    /// What is to be told instead.
     plaintext: [Vec<u8>; 2],
+    /// How much of both is in the clear.
+    clear: [usize; 2],
     /// What cannot be told apart in time: other connections of the thread come before or after, not in between.
     turns: Vec<Vec<Seen>>,
     /// What was said, for people.
@@ -54,6 +80,10 @@ const PROCESS: u32 = 100;
 
 impl Line {
     fn new(number: u64, role: Role, thread: u32, style: Style, version: Version) -> Line {
+        Line::begun(Start::Tls, number, role, thread, style, version)
+    }
+
+    fn begun(start: Start, number: u64, role: Role, thread: u32, style: Style, version: Version) -> Line {
         let mut line = Line {
             socket: SocketId(number),
             object: ObjectId(1000 + number),
@@ -63,6 +93,7 @@ impl Line {
             version,
             ciphertext: Default::default(),
             plaintext: Default::default(),
+            clear: [0; 2],
             turns: Vec::new(),
             said: Vec::new(),
         };
@@ -72,6 +103,17 @@ impl Line {
             EventKind::Open { socket: line.socket, role, local: address(port), peer: address(443), joined: false };
         let open = line.seen(kind, None);
         line.turns.push(vec![open]);
+        for (from_client, bytes) in start.said() {
+            let direction = line.way(from_client);
+            let seen = line.moved(direction, bytes.clone());
+            let seen = match seen {
+                Seen::Event { event, .. } => Seen::Event { event, within: None },
+                other => other,
+            };
+            line.plaintext[direction as usize].extend(bytes);
+            line.turns.push(vec![seen]);
+        }
+        line.clear = line.plaintext.each_ref().map(Vec::len);
         line.handshake();
         line
     }
@@ -84,7 +126,12 @@ impl Line {
         if from_client == (self.role == Role::Client) { Direction::Sent } else { Direction::Received }
     }
 
-    /// Ciphertext on the socket.
+    /// How much plaintext has passed through the object.
+    fn inside(&self, direction: Direction) -> u64 {
+        (self.plaintext[direction as usize].len() - self.clear[direction as usize]) as u64
+    }
+
+    /// Bytes on the socket.
     fn moved(&mut self, direction: Direction, bytes: Vec<u8>) -> Seen {
         let stream = &mut self.ciphertext[direction as usize];
         let position = stream.len() as u64;
@@ -149,7 +196,7 @@ impl Line {
     fn says(&mut self, direction: Direction, length: usize, most: usize) {
         self.said.push((direction, length, most));
         let content: Vec<u8> = (0..length).map(|i| (self.socket.0 as usize * 31 + i * 7) as u8).collect();
-        let at = self.plaintext[direction as usize].len() as u64;
+        let at = self.inside(direction);
         self.plaintext[direction as usize].extend_from_slice(&content);
         let pieces: Vec<Bytes> = content.chunks(most).map(Bytes::copy_from_slice).collect();
         let socket = (self.style == Style::Go).then_some(self.socket);
@@ -191,7 +238,7 @@ impl Line {
     }
 
     fn close(&mut self) {
-        let positions = [0, 1].map(|direction| self.plaintext[direction].len() as u64);
+        let positions = [Direction::Sent, Direction::Received].map(|direction| self.inside(direction));
         let freed = Seen::Freed { at: 0, object: self.object, positions };
         let close = self.seen(EventKind::Close { socket: self.socket, cause: CloseCause::Closed }, None);
         self.turns.push(vec![freed, close]);
@@ -259,7 +306,7 @@ impl Outcome {
             match event.kind {
                 EventKind::InsideTls { socket } => {
                     let told = self.sockets.entry(socket).or_default();
-                    assert!(!told.inside && told.streams.iter().all(BTreeMap::is_empty), "said too late or twice");
+                    assert!(!told.inside, "said twice");
                     told.inside = true;
                 }
                 EventKind::Data { socket, direction, position, bytes, missing, .. } => {
@@ -298,32 +345,54 @@ impl Outcome {
 
 const STYLES: [Style; 3] = [Style::Descriptor, Style::Memory, Style::Go];
 const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+const STARTS: [Start; 3] = [Start::Tls, Start::Postgres, Start::Mysql];
 
 #[test]
 fn plaintext_takes_the_place_of_ciphertext() {
     for style in STYLES {
         for version in VERSIONS {
             for role in [Role::Server, Role::Client] {
-                let mut line = Line::new(1, role, 1, style, version);
-                let [asks, answers] = [line.way(true), line.way(false)];
-                for length in [120, 36, 40_000, 2] {
-                    line.says(asks, length, 16384);
-                    line.says(answers, length * 2, 1200);
+                for start in STARTS {
+                    let mut line = Line::begun(start, 1, role, 1, style, version);
+                    let [asks, answers] = [line.way(true), line.way(false)];
+                    for length in [120, 36, 40_000, 2] {
+                        line.says(asks, length, 16384);
+                        line.says(answers, length * 2, 1200);
+                    }
+                    line.close();
+                    let outcome = play(line.turns.iter().flatten().cloned());
+                    assert!(outcome.judge(&line), "{start:?} {style:?} {version:?} {role:?}");
+                    assert_eq!(outcome.lost, [], "{start:?} {style:?} {version:?} {role:?}");
+                    assert_eq!(outcome.sockets[&line.socket].missing, 0);
                 }
-                line.close();
-                let outcome = play(line.turns.iter().flatten().cloned());
-                assert!(outcome.judge(&line), "{style:?} {version:?} {role:?}");
-                assert_eq!(outcome.lost, [], "{style:?} {version:?} {role:?}");
-                assert_eq!(outcome.sockets[&line.socket].missing, 0);
             }
         }
     }
 }
 
+/// A client that does not wait, and whose request and hello are seen as one.
+#[test]
+fn tls_may_begin_in_the_middle_of_what_is_seen() {
+    let mut line = Line::begun(Start::Mysql, 1, Role::Client, 1, Style::Descriptor, Version::Tls13);
+    line.says(Direction::Sent, 100, 16384);
+    line.close();
+    let mut seen: Vec<Seen> = line.turns.iter().flatten().cloned().collect();
+    let Seen::Event { event: Event { kind: EventKind::Data { bytes: hello, .. }, .. }, within } = seen.remove(3) else {
+        panic!("the hello")
+    };
+    let Seen::Event { event: Event { kind: EventKind::Data { bytes, .. }, .. }, within: first } = &mut seen[2] else {
+        panic!("the request")
+    };
+    (*bytes, *first) = ([&bytes[..], &hello].concat().into(), within);
+    let outcome = play(seen);
+    assert!(outcome.judge(&line));
+    assert_eq!(outcome.lost, []);
+}
+
 #[test]
 fn what_no_library_was_asked_for_stays_encrypted() {
-    for version in VERSIONS {
-        let mut line = Line::new(1, Role::Client, 1, Style::Memory, version);
+    for (version, start) in VERSIONS.into_iter().flat_map(|version| STARTS.map(|start| (version, start))) {
+        let mut line = Line::begun(start, 1, Role::Client, 1, Style::Memory, version);
         line.says(Direction::Sent, 100, 16384);
         line.says(Direction::Received, 100, 16384);
         line.close();
@@ -437,6 +506,27 @@ fn a_write_may_end_the_handshake() {
     assert_eq!(outcome.lost, []);
 }
 
+/// Node: whoever is told of the end of the handshake writes, and that is sent within the call that ended it.
+#[test]
+fn what_is_sent_within_a_call_may_have_been_written_before() {
+    let mut line = Line::new(1, Role::Client, 1, Style::Memory, Version::Tls13);
+    for length in [100, 50, 70] {
+        line.says(Direction::Sent, length, 16384);
+        line.says(Direction::Received, 300, 16384);
+    }
+    line.close();
+    let within = |seen: &Seen| match seen.clone() {
+        Seen::Event { event, .. } => Seen::Event { event, within: Some(line.object) },
+        other => other,
+    };
+    let [open, hello, answer, finished, tickets, request, rest @ ..] = &line.turns[..] else { panic!("many turns") };
+    let nested = vec![answer[0].clone(), request[0].clone(), within(&finished[0]), within(&request[1])];
+    let turns = [open, hello, &nested, tickets].into_iter().chain(rest);
+    let outcome = play(turns.flatten().cloned());
+    assert!(outcome.judge(&line));
+    assert_eq!(outcome.lost, []);
+}
+
 #[test]
 fn plain_connections_pass_at_once() {
     let mut binder = Binder::default();
@@ -506,14 +596,17 @@ fn line(number: u64, threads: u32) -> impl Strategy<Value = Line> {
     let style = prop::sample::select(STYLES.to_vec());
     let version = prop::sample::select(VERSIONS.to_vec());
     let role = prop::sample::select(vec![Role::Server, Role::Client]);
-    (style, version, role, messages, 1..=threads).prop_map(move |(style, version, role, messages, thread)| {
-        let mut line = Line::new(number, role, thread, style, version);
-        for (sent, length, most) in messages {
-            line.says(if sent { Direction::Sent } else { Direction::Received }, length, most);
-        }
-        line.close();
-        line
-    })
+    let start = prop::sample::select(STARTS.to_vec());
+    (start, style, version, role, messages, 1..=threads).prop_map(
+        move |(start, style, version, role, messages, thread)| {
+            let mut line = Line::begun(start, number, role, thread, style, version);
+            for (sent, length, most) in messages {
+                line.says(if sent { Direction::Sent } else { Direction::Received }, length, most);
+            }
+            line.close();
+            line
+        },
+    )
 }
 
 /// Merges the turns of all connections: `order` says whose is next.

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use regress_cassettes::diff::{self, Difference, Lens};
+use regress_protocols::Request;
 
 use crate::{
     bound::{Attempt, Bindings, Moment},
@@ -30,12 +31,18 @@ impl Against<'_> {
     pub(crate) fn differences(&self, number: usize, asked: &Asked<'_>) -> Option<(Vec<Difference>, Bindings)> {
         let exchange = &self.shelf.cassette.downstream[number];
         let recorded = exchange.asked()?;
-        let mut lens = Lens::exact();
-        if self.rung >= Rung::Noise {
-            lens.rules = self.shelf.rules(self.library, &asked.name, asked.request);
-        }
+        // A database that nobody saw is none that differs.
+        let unplaced = asked.unplaced().filter(|(protocol, _)| match recorded {
+            Request::Wire(_, value) => self.rung >= Rung::Noise && protocol.unplaced(value).is_none(),
+            Request::Http(_) => false,
+        });
+        let request = unplaced.as_ref().map_or(asked.request, |(protocol, value)| Request::Wire(*protocol, value));
+        let mut lens = Lens::of(match self.rung >= Rung::Noise {
+            true => self.shelf.rules_for(&asked.name, asked.request),
+            false => self.library.rules().schemas().of_request(asked.request),
+        });
         let Some(began) = self.shelf.began().filter(|_| self.rung >= Rung::Bound) else {
-            return Some((diff::requests(recorded, asked.request, &lens), Bindings::default()));
+            return Some((diff::requests(recorded, request, &lens), Bindings::default()));
         };
         let attempt = RefCell::new(Attempt {
             before: self.before,
@@ -48,7 +55,7 @@ impl Against<'_> {
         });
         let same = |recorded: &str, actual: &str| attempt.borrow_mut().same(recorded, actual);
         lens.same = Some(&same);
-        let differences = diff::requests(recorded, asked.request, &lens);
+        let differences = diff::requests(recorded, request, &lens);
         Some((differences, attempt.into_inner().fresh))
     }
 }

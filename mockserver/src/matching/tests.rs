@@ -1,10 +1,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use proptest::prelude::*;
-use regress_cassettes::{Content, Ended, Exchange};
+use regress_cassettes::{
+    Content, Ended, Exchange,
+    diff::{Rules, Schemas},
+};
 use regress_protocols::http1::Message;
 
 use crate::{
+    library::Library,
     mock::{Attempted, Call, HitScope, Match, MissReason, Mock, Mode, Place, Policy, Reply, Reuse, Rung, Scope, Told},
     samples::{
         AMBIENT, ENTRY, PAYMENTS, answered, ask, at, cassette, entered, entry_id, exchange, http, library, mock, ok,
@@ -444,6 +448,34 @@ fn changed(request: &Message, way: u8) -> (Message, &'static str) {
     }
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     (Message::request(&method, &target, &headers, body), destination)
+}
+
+/// A map's entries stand in any order, which only a schema tells.
+#[test]
+fn by_its_schema_a_map_says_the_same_in_any_order() {
+    let content: &[u8] = include_bytes!("../../../cassettes/src/diff/open/typed/kinds.binpb");
+    let schemas = Schemas::read([("kinds.binpb".into(), content.to_vec())]).unwrap();
+    let [one, other, changed] = [["a\x10\x01", "b\x10\x02"], ["b\x10\x02", "a\x10\x01"], ["b\x10\x02", "a\x10\x03"]]
+        .map(|entries| {
+            let entry = |text| format!("\u{aa}\x01\x05\x0a\x01{text}").chars().map(|c| c as u8).collect::<Vec<_>>();
+            let fields = [("Host", "payments:8080"), ("Content-Type", "application/x-protobuf; proto=kinds.All")];
+            Message::request("POST", "/tell", &fields, entries.map(entry).concat())
+        });
+    let rungs = |schemas: Schemas| {
+        let entry = cassette(ENTRY, vec![answered(one.clone(), ok("1"))]);
+        let library = Library::new([&*entry].into_iter().collect(), None, Rules::none().with_schemas(schemas));
+        let library = Arc::new(library);
+        [&one, &other, &changed].map(|request| {
+            let mock = Mock::new(Arc::clone(&library), Mode::Strict, Policy::default());
+            mock.enter(Arc::clone(&entry));
+            match asked(&mock, request).matched {
+                Match::Hit { rung, .. } => Some(rung),
+                Match::Miss { .. } => None,
+            }
+        })
+    };
+    assert_eq!(rungs(schemas), [Some(Rung::Exact), Some(Rung::Exact), None]);
+    assert_eq!(rungs(Schemas::none()), [Some(Rung::Exact), None, None]);
 }
 
 proptest! {

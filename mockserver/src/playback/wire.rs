@@ -15,8 +15,8 @@ use crate::mock::{Flight, Place, Reply, Shared};
 pub(crate) enum Next {
     /// It ends.
     End(Ending),
-    /// Inside TLS.
-    Secure,
+    /// Inside TLS, of which the client said this already.
+    Secure(Vec<u8>),
 }
 
 impl Shared {
@@ -113,9 +113,9 @@ impl<'c> Conversation<'c> {
                     drop(self.shared.judge(self.place, Request::Wire(self.protocol, &request)));
                     continue;
                 }
-                Step::Secure(bytes) => {
-                    let said = stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok();
-                    return Some(if said { Next::Secure } else { Next::End(Ending::Close) });
+                Step::Secure { say, heard } => {
+                    let said = stream.write_all(&say).await.is_ok() && stream.flush().await.is_ok();
+                    return Some(if said { Next::Secure(heard) } else { Next::End(Ending::Close) });
                 }
                 Step::Close => return Some(Next::End(Ending::Close)),
                 Step::Garbage => {

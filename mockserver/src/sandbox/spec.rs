@@ -25,6 +25,8 @@ pub struct Spec {
     pub cwd: Option<PathBuf>,
     /// Certificates that the service trusts: put over the system's, Python's and Java's, and named in the environment.
     pub trust: Option<TrustFiles>,
+    /// Whether every server is played, so that the service need not trust any other certificate.
+    pub played: bool,
     /// Replaces `/etc/resolv.conf`, `/etc/hosts` and the `hosts` line of `/etc/nsswitch.conf`, so that every name is
     /// asked of our DNS responder.
     pub resolve: bool,
@@ -47,6 +49,7 @@ impl Default for Spec {
             env: Vec::new(),
             cwd: None,
             trust: None,
+            played: false,
             resolve: false,
             keep_search: false,
             refused: Vec::new(),
@@ -82,7 +85,7 @@ impl Spec {
             instructions.binds = self.resolver_files(files.path())?;
         }
         if let Some(trusted) = &self.trust {
-            trust::install(trusted, &program, &cwd, &mut env, &mut instructions);
+            trust::install(trusted, self.played, &program, &cwd, &mut env, &mut instructions);
         }
         instructions.command = self.command.clone();
         instructions.command[0] = program.into_os_string();

@@ -1,6 +1,6 @@
 //! Where a service looks for the certificates that it trusts.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +24,16 @@ const BUNDLE_VARIABLES: [&str; 7] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
+/// The variable that names a file of certificates to trust beside those that Node.js has built in.
+const NODE: &str = "NODE_EXTRA_CA_CERTS";
+/// The variable that names the only certificates that libpq trusts, and has it look at them.
+const POSTGRES: &str = "PGSSLROOTCERT";
+
 /// Makes the service trust our authority: files over those that it would read, and variables for runtimes with built-in
-/// certificates.
+/// certificates. Where real servers answer as well (not all are `played`), what trusts nothing else is left alone.
 pub(super) fn install(
     files: &TrustFiles,
+    played: bool,
     program: &Path,
     cwd: &Path,
     env: &mut Vec<(OsString, OsString)>,
@@ -56,13 +62,11 @@ pub(super) fn install(
         target
     };
     let (bundle, authority) = (inside(&files.bundle), inside(&files.authority));
-    env.retain(|(name, _)| name != "SSL_CERT_DIR" && name != "NODE_EXTRA_CA_CERTS" && !is_bundle_variable(name));
-    env.extend(BUNDLE_VARIABLES.map(|name| (name.into(), bundle.clone().into_os_string())));
-    env.push(("NODE_EXTRA_CA_CERTS".into(), authority.into_os_string()));
-}
-
-fn is_bundle_variable(name: &OsStr) -> bool {
-    BUNDLE_VARIABLES.iter().any(|variable| name == *variable)
+    let authorities: &[&str] = if played { &[NODE, POSTGRES] } else { &[NODE] };
+    let bundles = BUNDLE_VARIABLES.iter().map(|name| (*name, &bundle));
+    let set: Vec<(&str, &PathBuf)> = bundles.chain(authorities.iter().map(|name| (*name, &authority))).collect();
+    env.retain(|(name, _)| name != "SSL_CERT_DIR" && set.iter().all(|(ours, _)| name != ours));
+    env.extend(set.into_iter().map(|(name, file)| (name.into(), file.into())));
 }
 
 /// Existing files, links resolved, each once.
@@ -191,12 +195,18 @@ mod tests {
             java: "/tmp/x/java.jks".into(),
         };
         let mut env = vec![("SSL_CERT_DIR".into(), "/etc/ssl".into()), ("PIP_CERT".into(), "old".into())];
-        install(&files, Path::new("/bin/true"), Path::new("/dev"), &mut env, &mut Instructions::default());
+        let mut install = |played| {
+            install(&files, played, Path::new("/bin/true"), Path::new("/dev"), &mut env, &mut Instructions::default());
+            env.clone()
+        };
+        assert!(install(false).iter().all(|(name, _)| name != "PGSSLROOTCERT"));
+        let env = install(true);
         let value =
             |name: &str| env.iter().filter(|(known, _)| known == name).map(|(_, value)| value).collect::<Vec<_>>();
         assert!(value("SSL_CERT_DIR").is_empty());
         assert_eq!(value("PIP_CERT").len(), 1);
         assert!(Path::new(value("PIP_CERT")[0]).ends_with("bundle.pem"));
         assert!(Path::new(value("NODE_EXTRA_CA_CERTS")[0]).ends_with("ca.pem"));
+        assert!(Path::new(value("PGSSLROOTCERT")[0]).ends_with("ca.pem"));
     }
 }

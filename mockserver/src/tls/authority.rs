@@ -38,7 +38,7 @@ struct Minter {
     /// One key for all leaves: making a key is the dear part.
     key: KeyPair,
     signer: Arc<dyn SigningKey>,
-    leaves: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+    leaves: Mutex<HashMap<Vec<String>, Arc<CertifiedKey>>>,
 }
 
 impl fmt::Debug for Authority {
@@ -81,8 +81,9 @@ impl Authority {
         })
     }
 
-    /// Accepts TLS for `destination`: the leaf is for the name in the client's hello (SNI), else for the address. HTTP/1.1
-    /// is agreed on, or where `http2` says so and the client wants it, HTTP/2 (RFC 7301).
+    /// Accepts TLS for `destination`: the leaf is for the name in the client's hello (SNI), else for the address, and for
+    /// `localhost`, which is what Node.js expects of a server that it reached by address before it asked for TLS. HTTP/1.1
+    /// is agreed on, or where `http2` says so and the client wants it, HTTP/2 (RFC 7301); PostgreSQL with its clients.
     ///
     /// # Panics
     /// Never: the protocol versions asked for are those of the cryptography provider.
@@ -97,7 +98,8 @@ impl Authority {
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(resolver));
             let first = http2.then(|| b"h2".to_vec());
-            config.alpn_protocols = first.into_iter().chain([b"http/1.1".to_vec()]).collect();
+            let others = [b"http/1.1".to_vec(), b"postgresql".to_vec()];
+            config.alpn_protocols = first.into_iter().chain(others).collect();
             TlsAcceptor::from(Arc::new(config))
         })
     }
@@ -137,24 +139,28 @@ struct Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map_or_else(|| self.address.to_string(), str::to_ascii_lowercase);
-        self.minter.leaf(&name).ok()
+        let names = match hello.server_name() {
+            Some(name) => vec![name.to_ascii_lowercase()],
+            None => vec![self.address.to_string(), "localhost".to_owned()],
+        };
+        self.minter.leaf(names).ok()
     }
 }
 
 impl Minter {
-    fn leaf(&self, name: &str) -> Result<Arc<CertifiedKey>, rcgen::Error> {
+    fn leaf(&self, names: Vec<String>) -> Result<Arc<CertifiedKey>, rcgen::Error> {
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = leaves.get(name) {
+        if let Some(leaf) = leaves.get(&names) {
             return Ok(Arc::clone(leaf));
         }
-        let leaf = Arc::new(self.mint(name)?);
-        Ok(keep_bounded(&mut leaves, name.to_owned(), || leaf))
+        let leaf = Arc::new(self.mint(&names)?);
+        Ok(keep_bounded(&mut leaves, names, || leaf))
     }
 
-    fn mint(&self, name: &str) -> Result<CertifiedKey, rcgen::Error> {
-        let mut params = valid_for_any_clock(CertificateParams::new(vec![name.to_owned()])?);
-        params.distinguished_name.push(DnType::CommonName, name.chars().take(64).collect::<String>());
+    fn mint(&self, names: &[String]) -> Result<CertifiedKey, rcgen::Error> {
+        let mut params = valid_for_any_clock(CertificateParams::new(names)?);
+        let name = names.first().into_iter().flat_map(|name| name.chars()).take(64).collect::<String>();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -186,6 +192,7 @@ mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.enable_sni = name != "localhost";
         let (here, there) = tokio::io::duplex(64 * 1024);
         let acceptor = authority.acceptor("203.0.113.9:443".parse().unwrap(), false);
         let connector = TlsConnector::from(Arc::new(config));
@@ -197,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_leaf_is_valid_for_the_name_asked_for_or_for_the_address() {
         let authority = Authority::new().unwrap();
-        for name in ["api.example.com", "203.0.113.9", "Other.example"] {
+        for name in ["api.example.com", "203.0.113.9", "Other.example", "localhost"] {
             assert_eq!(agreed(&authority, &authority, name).await.unwrap().unwrap(), b"http/1.1");
         }
         assert!(agreed(&authority, &Authority::new().unwrap(), "api.example.com").await.is_err());

@@ -58,7 +58,7 @@ fn answered(server: &mut dyn Server, bytes: &[u8]) -> Vec<u8> {
     server.hear(bytes);
     while let Some(step) = server.step() {
         match step {
-            Step::Say(bytes) | Step::Secure(bytes) => said.extend(bytes),
+            Step::Say(bytes) | Step::Secure { say: bytes, .. } => said.extend(bytes),
             Step::Judge(request) if said.len() % 2 == 0 => said.extend(server.refuse(&request, "no reason")),
             Step::Judge(request) => said.extend(server.answer(&request, &Value::text("x"))),
             Step::Note(_) | Step::Close | Step::Garbage => {}

@@ -138,6 +138,11 @@ impl Assembler {
         &self.message
     }
 
+    /// Its body so far.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Body bytes that passed of the message in the making, else of the last one, kept or not.
     pub fn passed(&self) -> u64 {
         self.passed

@@ -176,6 +176,13 @@ impl ResponseReader {
         self.assembler.has_begun() && self.assembler.head().framing == Framing::Close
     }
 
+    /// The response in the making, without its body, and its body so far; `None` before its head is whole, and where it has
+    /// no body.
+    pub fn so_far(&self) -> Option<(&Message, &[u8])> {
+        let has_body = self.assembler.has_begun() && self.assembler.head().framing != Framing::Empty;
+        has_body.then(|| (self.assembler.head(), self.assembler.body()))
+    }
+
     /// Bytes behind the final response.
     pub fn remaining(&self) -> &[u8] {
         &self.after
@@ -225,6 +232,15 @@ mod tests {
         assert_eq!(messages.iter().map(Message::status).collect::<Vec<_>>(), [103, 200]);
         assert!(reader.done());
         assert_eq!(reader.remaining(), b"more");
+    }
+
+    #[test]
+    fn a_response_is_seen_as_it_comes() {
+        let mut reader = ResponseReader::new("GET", Limits::default());
+        reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n").unwrap();
+        assert!(reader.so_far().is_none());
+        reader.feed(b"\r\n2\r\nab\r\n3\r\nc").unwrap();
+        assert_eq!(reader.so_far().map(|(head, body)| (head.status(), body)), Some((200, &b"abc"[..])));
     }
 
     fn refusal(bytes: &[u8]) -> Option<Fault> {

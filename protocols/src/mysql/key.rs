@@ -35,6 +35,14 @@ fn text<'a>(request: &'a Value, name: &str) -> &'a str {
     request.get(name).and_then(Value::as_text).unwrap_or_default()
 }
 
+/// What was recorded of such a request where nobody saw which schema was chosen: `"db": null`.
+pub fn unplaced(request: &Value) -> Option<Value> {
+    match request.get("of") {
+        Some(executed) => request.with("of", executed.with("db", Value::Null)?),
+        None => request.with("db", Value::Null),
+    }
+}
+
 /// The SQL of a request; of what is fetched that which was executed.
 fn sql_of(request: &Value) -> Option<&str> {
     request.get("of").unwrap_or(request).get("sql")?.as_text()

@@ -2,7 +2,8 @@
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>, <https://mariadb.com/kb/en/clientserver-protocol/>).
 //!
 //! A request is `{"command": "query", "sql": "SELECT 1", "db": "shop"}` or, of a prepared statement,
-//! `{"command": "execute", "sql": "SELECT ?", "params": [5], "db": "shop"}`, with `"db"` where a default schema is known.
+//! `{"command": "execute", "sql": "SELECT ?", "params": [5], "db": "shop"}`, with `"db"` where a default schema was chosen (null
+//! where nobody saw which).
 //! Responses are shown by module `response`. What was prepared has no number in them, and nothing of a password is
 //! in the login.
 
@@ -28,6 +29,6 @@ mod types;
 mod value;
 
 pub use detect::detect;
-pub use key::{MEMBERS, in_transaction, is_handshake, is_write, line, operation};
+pub use key::{MEMBERS, in_transaction, is_handshake, is_write, line, operation, unplaced};
 pub use pair::Conversation;
 pub use play::Player;

@@ -180,6 +180,10 @@ impl Dialect for Conversation {
         None
     }
 
+    fn joined(&mut self) {
+        self.session.unplaced();
+    }
+
     fn lost(&mut self) {
         self.session.lost();
         let session = std::mem::take(&mut self.session);

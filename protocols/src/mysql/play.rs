@@ -134,7 +134,7 @@ impl Player {
                 let offered = self.session.greeting.as_ref()?.capabilities & capability::SSL != 0;
                 (offered && !self.session.tls).then(|| {
                     self.session.tls = true;
-                    self.steps.push_back(Step::Secure(Vec::new()));
+                    self.steps.push_back(Step::Secure { say: Vec::new(), heard: Vec::new() });
                 })
             }
             State::Greeted => {
@@ -337,7 +337,7 @@ impl Player {
 fn introduction(known: &Handshakes) -> (Greeting, bool) {
     let logins = || known.iter().filter(|(request, _)| key::is_login(request)).map(|(_, told)| told);
     let recorded = logins().find_map(|told| Greeting::of_value(told.get("server")?));
-    let tls = logins().any(|told| told.get("tls").is_some());
+    let tls = known.inside_tls() || logins().any(|told| told.get("tls").is_some());
     let default = || Greeting {
         version: VERSION.to_vec(),
         capabilities: 0xffff_ffff,
@@ -386,8 +386,13 @@ impl Server for Player {
 
     fn step(&mut self) -> Option<Step> {
         loop {
-            if let Some(step) = self.steps.pop_front() {
-                return Some(step);
+            match self.steps.pop_front() {
+                // Clients do not wait for an answer.
+                Some(Step::Secure { say, .. }) => {
+                    return Some(Step::Secure { say, heard: std::mem::take(&mut self.said) });
+                }
+                Some(step) => return Some(step),
+                None => {}
             }
             if self.state == State::Broken || self.said.is_empty() || self.said.len() < self.wanted {
                 return None;

@@ -115,6 +115,7 @@ pub(super) struct Session {
     pub(super) formats: Formats,
     /// The client asked for TLS.
     pub(super) tls: bool,
+    /// The default schema; null where it was not seen.
     pub(super) schema: Option<Value>,
     statements: HashMap<u32, Statement>,
     /// What the client asked to prepare last; MariaDB's ones execute it before it has a number.
@@ -168,9 +169,15 @@ impl Session {
         (self.statements, self.last, self.weight) = (HashMap::new(), None, 0);
     }
 
+    /// Which schema was chosen was not seen.
+    pub(super) fn unplaced(&mut self) {
+        self.schema = Some(Value::Null);
+    }
+
     /// Bytes were not seen: what may have been said in them is not known any more.
     pub(super) fn lost(&mut self) {
-        (self.schema, self.last, self.infile) = (None, None, None);
+        self.unplaced();
+        (self.last, self.infile) = (None, None);
         for statement in self.statements.values_mut() {
             (statement.types, statement.executed) = (None, None);
             statement.long.clear();

@@ -128,8 +128,8 @@ fn sets(words: &[String]) -> Option<Setting> {
         let upper: Vec<String> = assignment.iter().map(|word| word.to_ascii_uppercase()).collect();
         let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
         match upper[..] {
-            ["NAMES" | "CHARSET", _, ..] if first => charset = Some(unquoted(&assignment[1])),
-            ["CHARACTER", "SET", _, ..] if first => charset = Some(unquoted(&assignment[2])),
+            ["NAMES" | "CHARSET", _, ..] => charset = Some(unquoted(&assignment[1])),
+            ["CHARACTER", "SET", _, ..] => charset = Some(unquoted(&assignment[2])),
             ["SESSION" | "LOCAL", "TRANSACTION", ..] if first => {
                 return Some(Setting::Set { autocommit: None, charset: None });
             }
@@ -313,6 +313,12 @@ mod tests {
                 "set names 'utf8mb4', time_zone = '+00:00', SESSION sql_mode=CONCAT(@@sql_mode, ',STRICT')",
                 sets(None, Some("utf8mb4")),
             ),
+            // As sqlx, and MariaDB's driver for Java, say it.
+            (
+                "SET sql_mode=(SELECT CONCAT(@@sql_mode, ',PIPES_AS_CONCAT')),time_zone='+00:00',NAMES utf8mb4 COLLATE utf8mb4_unicode_ci;",
+                sets(None, Some("utf8mb4")),
+            ),
+            ("set sql_mode=CONCAT(@@sql_mode,',STRICT_TRANS_TABLES'),NAMES utf8mb4", sets(None, Some("utf8mb4"))),
             ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", set.clone()),
             ("SET @@session.wait_timeout=10, @@sql_mode := ''", set.clone()),
             ("SET CHARACTER SET utf8", sets(None, Some("utf8"))),

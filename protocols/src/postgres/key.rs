@@ -22,6 +22,7 @@ pub const MEMBERS: &[&str] = &[
     "function",
     "args",
     "result",
+    "db",
 ];
 
 /// How many characters of a request are shown in a line.
@@ -110,6 +111,22 @@ pub(super) fn setup(sql: &str) -> Option<Setup> {
 
 fn is_harmless(name: &str) -> bool {
     SETTINGS.binary_search(&name.trim_matches('"')).is_ok()
+}
+
+/// The database that the settings of a start-up are for: the one that is named like the user where they name none.
+pub(super) fn database(settings: &[Value]) -> Option<&Value> {
+    let named = |wanted: &str| {
+        let pairs = settings.iter().filter_map(Value::as_list);
+        pairs.filter(|pair| pair.first().and_then(Value::as_text) == Some(wanted)).find_map(|pair| pair.get(1))
+    };
+    named("database").or_else(|| named("user"))
+}
+
+/// What was recorded of such a request where nobody saw which database the connection is for: all but that.
+pub fn unplaced(request: &Value) -> Option<Value> {
+    let Value::Map(members) = request else { return None };
+    let rest: Vec<_> = members.iter().filter(|(name, _)| name != "db").cloned().collect();
+    (rest.len() < members.len()).then_some(Value::Map(rest))
 }
 
 /// The SQL that a request runs or prepares.

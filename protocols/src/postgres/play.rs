@@ -100,11 +100,13 @@ impl Player {
         }
         match &self.asked[..] {
             [Asked::Encryption { gss }] => {
-                let inside_tls =
-                    self.handshakes.response(&value).and_then(|told| told.get("accepted")) == Some(&Value::Bool(true));
-                let secure = inside_tls && !gss;
+                let accepted = self.handshakes.response(&value).and_then(|told| told.get("accepted"));
+                let secure = !gss && (self.handshakes.inside_tls() || accepted == Some(&Value::Bool(true)));
                 self.asked.clear();
-                self.steps.push_back(if secure { Step::Secure(b"S".to_vec()) } else { Step::Say(b"N".to_vec()) });
+                self.steps.push_back(match secure {
+                    true => Step::Secure { say: b"S".to_vec(), heard: self.said.take_all() },
+                    false => Step::Say(b"N".to_vec()),
+                });
             }
             // Another database than any that was recorded: what it would answer is not known.
             [Asked::Startup] if !self.knows_database(&value) => {
@@ -222,14 +224,9 @@ impl Player {
     }
 }
 
-/// The database that a start-up is for: the one that is named like the user where it names none.
+/// The database that a start-up is for.
 fn database(request: &Value) -> Option<&Value> {
-    let settings = request.get("startup")?.as_list()?;
-    let named = |wanted: &str| {
-        let pairs = settings.iter().filter_map(Value::as_list);
-        pairs.filter(|pair| pair.first().and_then(Value::as_text) == Some(wanted)).find_map(|pair| pair.get(1))
-    };
-    named("database").or_else(|| named("user"))
+    key::database(request.get("startup")?.as_list()?)
 }
 
 impl Server for Player {

@@ -179,6 +179,8 @@ impl Unit {
 pub(super) struct Session {
     /// The start-up is over.
     started: bool,
+    /// For which database, where the start-up was seen.
+    database: Option<Value>,
     statements: HashMap<Vec<u8>, Arc<Statement>>,
     statements_weight: usize,
     /// With how often each was executed.
@@ -220,11 +222,16 @@ impl Session {
             return Err(Unreadable::Encrypted);
         }
         self.started = true;
-        let cut = self.typed(said)?;
-        if let Cut::Whole(_, unit) = &cut {
-            match unit.heard {
+        let mut cut = self.typed(said)?;
+        if let Cut::Whole(_, unit) = &mut cut {
+            match &mut unit.heard {
                 Heard::Part => self.parts = true,
-                Heard::Request(_) => self.parts = false,
+                Heard::Request(ask) => {
+                    self.parts = false;
+                    if let (false, Value::Map(members), Some(database)) = (ask.setup, &mut ask.value, &self.database) {
+                        members.push(("db".into(), database.clone()));
+                    }
+                }
                 Heard::Aside => {}
             }
         }
@@ -244,7 +251,8 @@ impl Session {
 
     /// Bytes were not seen, so that names may stand for something else.
     pub fn lost(&mut self) {
-        *self = Session { started: self.started, ..Session::default() };
+        let (started, database) = (self.started, self.database.take());
+        *self = Session { started, database, ..Session::default() };
     }
 
     fn start(&mut self, said: &[u8]) -> Result<Cut<Unit>, Unreadable> {
@@ -270,6 +278,7 @@ impl Session {
             version if version >> 16 == 3 => {
                 let settings = settings(&said[8..end]).ok_or(Unreadable::Garbage)?;
                 self.started = true;
+                self.database = key::database(&settings).cloned();
                 let version = Value::text(format!("3.{}", version & 0xffff));
                 Unit::request(
                     vec![Step::Startup],

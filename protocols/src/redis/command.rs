@@ -164,6 +164,11 @@ pub(super) fn args(request: &Value) -> &[Value] {
     request.get("args").and_then(Value::as_list).unwrap_or_default()
 }
 
+/// What was recorded of such a request where nobody saw which database was selected: `"db": null`.
+pub fn unplaced(request: &Value) -> Option<Value> {
+    request.with("db", Value::Null)
+}
+
 /// Whether it concerns the connection alone.
 pub(super) fn is_setup(request: &Value) -> bool {
     match command(request).as_str() {

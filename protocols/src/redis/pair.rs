@@ -38,7 +38,7 @@ pub struct Conversation {
     /// What was told of the stream in front.
     stream: Vec<Value>,
     stream_weight: usize,
-    /// The database that was selected, where that is not 0.
+    /// The database that was selected, where that is not 0; null where that was not seen.
     database: Option<Value>,
     /// Within a transaction, in which the server runs nothing until its end.
     in_transaction: bool,
@@ -179,6 +179,10 @@ impl Dialect for Conversation {
     fn ended(&mut self) -> Option<Value> {
         let is_stream = self.waiting.front() == Some(&Answers::Stream) && !self.stream.is_empty();
         is_stream.then(|| self.end_stream())
+    }
+
+    fn joined(&mut self) {
+        self.database = Some(Value::Null);
     }
 
     fn lost(&mut self) {

@@ -80,6 +80,9 @@ pub trait Dialect: Debug + Send {
     /// The server will say no more: what it said in parts, where that is a response as well.
     fn ended(&mut self) -> Option<Value>;
 
+    /// The connection was open before: what the client chose on it (a database) is not known. Called before anything else.
+    fn joined(&mut self) {}
+
     /// Bytes were not seen: what is said next begins anew, and no request waits.
     fn lost(&mut self);
 

@@ -91,8 +91,14 @@ enum State {
 }
 
 impl Fifo {
-    /// A pairer of a connection in that protocol, from its beginning or from where its client begins a request, as
-    /// [`Protocol::detect_joined`] tells. Exchanges are numbered from `first` on; a message of more than `limit` bytes is not read.
+    /// A pairer of a connection that was open before, from where its client begins a request, as [`Protocol::detect_joined`] tells.
+    pub fn joined(protocol: Protocol, first: u64, limit: usize) -> Fifo {
+        let mut fifo = Fifo::new(protocol, first, limit);
+        fifo.dialect.joined();
+        fifo
+    }
+
+    /// A pairer of a connection in that protocol, from its beginning. Exchanges are numbered from `first` on; a message of more than `limit` bytes is not read.
     pub fn new(protocol: Protocol, first: u64, limit: usize) -> Fifo {
         Fifo {
             protocol,

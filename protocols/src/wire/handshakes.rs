@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use crate::Value;
 
-/// Requests that [`Protocol::is_handshake`](super::Protocol::is_handshake) tells, each with the response that it had first.
+/// Requests that [`Protocol::is_handshake`](super::Protocol::is_handshake) tells, each with the response that it had first, and
+/// whether anything was said inside TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handshakes {
     all: Vec<(Value, Value)>,
     by_request: HashMap<Value, usize>,
+    inside_tls: bool,
 }
 
 impl Handshakes {
@@ -20,8 +22,19 @@ impl Handshakes {
         }
     }
 
+    /// Takes note of something that was said inside TLS.
+    pub fn learn_tls(&mut self) {
+        self.inside_tls = true;
+    }
+
+    /// Whether something was said inside TLS: connections may have been joined behind what agreed to it.
+    pub fn inside_tls(&self) -> bool {
+        self.inside_tls
+    }
+
     /// Takes in what others learned.
     pub fn merge(&mut self, other: &Handshakes) {
+        self.inside_tls |= other.inside_tls;
         other.all.iter().for_each(|(request, response)| self.learn(request, response));
     }
 
@@ -48,7 +61,9 @@ mod tests {
         let mut others = Handshakes::default();
         others.learn(&a, &two);
         others.learn(&b, &two);
+        others.learn_tls();
         some.merge(&others);
+        assert!(some.inside_tls() && !Handshakes::default().inside_tls());
         assert_eq!((some.response(&a), some.response(&b), some.response(&one)), (Some(&one), Some(&two), None));
         assert_eq!(some.iter().collect::<Vec<_>>(), [(&a, &one), (&b, &two)]);
     }

@@ -26,6 +26,12 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
+    /// Takes off all of it, which is of another protocol.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        self.wanted = 0;
+        self.bytes.split().into()
+    }
+
     /// Takes off what stands at the front, as `cut` has it; `None` while that is not whole, and after an error.
     pub fn take<T>(&mut self, cut: impl FnOnce(&[u8]) -> Result<Cut<T>, Unreadable>) -> Option<Result<T, Unreadable>> {
         if self.is_broken || self.bytes.is_empty() || self.bytes.len() < self.wanted {
@@ -73,6 +79,10 @@ mod tests {
         assert_eq!(inbox.take(|_| panic!("too little to be looked at again")), None::<Result<u8, _>>);
         inbox.push(&[0, 0]);
         assert_eq!((inbox.take(cut), inbox.is_empty()), (Some(Ok(3)), true));
+        inbox.push(&[3, 0]);
+        assert_eq!((inbox.take(cut), inbox.take_all()), (None, vec![3, 0]));
+        inbox.push(&[0]);
+        assert_eq!(inbox.take(cut), Some(Ok(0)));
     }
 
     #[test]

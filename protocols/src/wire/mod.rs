@@ -177,6 +177,17 @@ impl Protocol {
         }
     }
 
+    /// What was recorded of such a request where nobody saw which database the connection was for; `None` if the request is that, or
+    /// no database is part of requests in this protocol.
+    pub fn unplaced(self, request: &Value) -> Option<Value> {
+        match self {
+            Protocol::Redis => redis::unplaced(request),
+            Protocol::Mysql => mysql::unplaced(request),
+            Protocol::Postgres => postgres::unplaced(request),
+            Protocol::Dns => None,
+        }
+    }
+
     /// A request in one line, for people.
     pub fn line(self, request: &Value) -> String {
         match self {

@@ -13,8 +13,13 @@ pub enum Step {
     Judge(Value),
     /// Take note of a request that gets no answer, as [`Step::Judge`] does.
     Note(Value),
-    /// Say this and speak TLS from here on.
-    Secure(Vec<u8>),
+    /// Say this and speak TLS from here on, of which the client may have said the beginning.
+    Secure {
+        /// What is said in the clear.
+        say: Vec<u8>,
+        /// What the client said already, behind what asks for TLS.
+        heard: Vec<u8>,
+    },
     /// Close the connection.
     Close,
     /// What the client says is not of the protocol.

@@ -1,4 +1,4 @@
-//! One entry in HTTP/2, by prior knowledge (RFC 9113 section 3.3).
+//! One entry in HTTP/2, by prior knowledge (RFC 9113 section 3.3) or as TLS agreed on it.
 
 use std::{
     future::poll_fn,
@@ -18,6 +18,7 @@ use tokio::{
 
 use regress_mockserver::flow;
 
+use super::tls;
 use crate::judge::{End, Seen};
 
 /// How much the service may send ahead: all of it is kept anyway.
@@ -27,12 +28,13 @@ const WINDOW: u32 = 16 << 20;
 pub(crate) async fn drive(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
+    scheme: &str,
     request: &Message,
     at_most: Duration,
 ) -> (Seen, Duration) {
     let began = Instant::now();
     let mut part = Part::default();
-    let talked = timeout(at_most, talk(tokio::io::join(read, write), request, &mut part)).await;
+    let talked = timeout(at_most, talk(tokio::io::join(read, write), scheme, request, &mut part)).await;
     let seen = match talked {
         Ok(Ok(())) => part.finish(true).map_or(Seen::Nothing { end: End::Closed, part: None }, Seen::Response),
         Ok(Err(end)) => Seen::Nothing { end, part: part.finish(false) },
@@ -56,8 +58,13 @@ impl Part {
     }
 }
 
-async fn talk(io: impl AsyncRead + AsyncWrite + Unpin, request: &Message, part: &mut Part) -> Result<(), End> {
-    let head = http2::request_head(request, "http").ok_or(End::Garbage)?;
+async fn talk(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    scheme: &str,
+    request: &Message,
+    part: &mut Part,
+) -> Result<(), End> {
+    let head = http2::request_head(request, scheme).ok_or(End::Garbage)?;
     let mut builder = client::Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW).enable_push(false);
     builder.max_header_list_size(Limits::default().head as u32);
@@ -132,6 +139,7 @@ async fn send(mut sending: SendStream<Bytes>, request: &Message, is_bare: bool) 
 
 fn end(error: h2::Error) -> End {
     match error.reason() {
+        _ if error.get_io().is_some_and(|error| tls::end(error) == End::Tls) => End::Tls,
         _ if error.is_io() => End::Closed,
         Some(_) if error.is_go_away() && error.is_remote() => End::Closed,
         Some(reason) if error.is_remote() => End::StreamReset(reason.into()),

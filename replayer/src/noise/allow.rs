@@ -52,7 +52,7 @@ impl Allowance {
         if observed.iter().flat_map(Observed::values).any(|value| *value == Value::Shortened) {
             return false;
         }
-        let lens = Lens { rules: rules.for_response("GET /"), same: None };
+        let lens = Lens::of(rules.for_response("GET /"));
         let answer = |value: &Value| {
             let body = value.json().map_or_else(|| "{}".to_owned(), |value| format!("{{\"it\":{value}}}"));
             Message::response(200, "OK", &[("Content-Type", "application/json")], body)

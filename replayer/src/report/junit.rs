@@ -1,13 +1,18 @@
 //! The report for CI servers: JUnit XML, one test case an entry.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{Colour, shown, text};
 use crate::{NotDriven, Outcome, Report, Verdict, groups::Group};
 
+/// How many causes of one entry its message names.
+const MOST_CAUSES: usize = 5;
+
 /// The report as JUnit XML: different = failure, inconclusive = error, the text report as their content. Unreadable
 /// cassettes and unrecorded calls at start-up are test cases that end in an error, entries that were not driven are skipped.
-/// Properties of the suite say which part of the corpus it is and what each cause is; for people its output says the same.
+/// A failure's message says its causes, the worst first, with the ids that `regress review --accept-group` takes, its type the
+/// severity of the worst; its content begins with them, as some servers show the one and some the other. Properties of the
+/// suite say which part of the corpus it is and what each cause is; for people its output says the same.
 pub fn junit(report: &Report) -> String {
     let summary = report.summary();
     let startup = usize::from(!report.startup.is_empty());
@@ -25,45 +30,29 @@ pub fn junit(report: &Report) -> String {
     let _ = writeln!(out, "  <testsuite name=\"regress\" {counts}>");
     let groups = report.groups();
     properties(&mut out, report, &groups);
-    for outcome in &report.outcomes {
+    let mut causes: BTreeMap<usize, Vec<&Group>> = BTreeMap::new();
+    for group in &groups {
+        group.entry_numbers().for_each(|entry| causes.entry(entry).or_default().push(group));
+    }
+    for (number, outcome) in report.outcomes.iter().enumerate() {
         let time = outcome.took.map_or(0.0, |took| took.as_secs_f64());
         let (class, name) = (super::route(&outcome.file), format!("{} {}", outcome.cassette, outcome.entry));
-        case(
-            &mut out,
-            &class,
-            &name,
-            time,
-            result(outcome.verdict),
-            message(outcome),
-            &text::entries(&[outcome], Colour::No),
-        );
+        let result = result(outcome, causes.get(&number).map_or(&[], Vec::as_slice));
+        case(&mut out, &class, &name, time, result);
     }
     for unreadable in &report.unreadable {
         let name = unreadable.file.to_string_lossy();
-        case(
-            &mut out,
-            "cassettes",
-            &name,
-            0.0,
-            Some("error"),
-            "cannot be read",
-            &text::unreadable(unreadable, Colour::No),
-        );
+        let result = Failed::error("unreadable", "cannot be read", text::unreadable(unreadable, Colour::No));
+        case(&mut out, "cassettes", &name, 0.0, Some(result));
     }
     for NotDriven { cassette, file } in &report.not_driven {
         let why = "not driven: the replay stopped at the first difference";
-        case(&mut out, &super::route(file), &cassette.0, 0.0, Some("skipped"), why, "");
+        let skipped = Failed { element: "skipped", kind: None, message: why.to_owned(), detail: String::new() };
+        case(&mut out, &super::route(file), &cassette.0, 0.0, Some(skipped));
     }
     if startup == 1 {
-        case(
-            &mut out,
-            "startup",
-            "start-up",
-            0.0,
-            Some("error"),
-            "unrecorded calls",
-            &text::startup(&report.startup, Colour::No),
-        );
+        let result = Failed::error("startup", "unrecorded calls", text::startup(&report.startup, Colour::No));
+        case(&mut out, "startup", "start-up", 0.0, Some(result));
     }
     let told = report.selected.iter().map(text::selection).collect::<String>() + &text::causes(&groups, Colour::No);
     if !told.is_empty() {
@@ -78,9 +67,8 @@ fn properties(out: &mut String, report: &Report, groups: &[Group]) {
     let selection = report.selected.iter().map(|selected| ("selection".to_owned(), text::selection(selected)));
     let cause = |group: &Group| {
         let entries = if group.entries() == 1 { "entry" } else { "entries" };
-        let follows = if group.follows { " (follows from a call that missed)" } else { "" };
-        let what = format!("{}: {}{follows}", shown(&group.subject()), shown(&group.what()));
-        (format!("group.{}", group.id), format!("{}, {} {entries}: {what}", group.severity.word(), group.entries()))
+        let told = format!("{}, {} {entries}: {}", group.severity.word(), group.entries(), told(group));
+        (format!("group.{}", group.id), told)
     };
     let all: Vec<(String, String)> = selection.chain(groups.iter().map(cause)).collect();
     if all.is_empty() {
@@ -93,29 +81,66 @@ fn properties(out: &mut String, report: &Report, groups: &[Group]) {
     *out += "    </properties>\n";
 }
 
-fn result(verdict: Verdict) -> Option<&'static str> {
-    match verdict {
-        Verdict::Same => None,
-        Verdict::Different => Some("failure"),
-        Verdict::Inconclusive => Some("error"),
+/// What a cause is, in one line.
+fn told(group: &Group) -> String {
+    let follows = if group.follows { " (follows from a call that missed)" } else { "" };
+    format!("{}: {}{follows}", shown(&group.subject()), shown(&group.what()))
+}
+
+/// Why a test case has not passed.
+struct Failed {
+    element: &'static str,
+    /// Its type.
+    kind: Option<&'static str>,
+    message: String,
+    detail: String,
+}
+
+impl Failed {
+    fn error(kind: &'static str, message: &str, detail: String) -> Failed {
+        Failed { element: "error", kind: Some(kind), message: message.to_owned(), detail }
     }
 }
 
-fn message(outcome: &Outcome) -> &str {
-    outcome.doubts.first().map_or(outcome.verdict.word(), String::as_str)
+/// What became of an entry in which these causes are seen.
+fn result(outcome: &Outcome, causes: &[&Group]) -> Option<Failed> {
+    let detail = text::entries(&[outcome], Colour::No);
+    match outcome.verdict {
+        Verdict::Same => None,
+        Verdict::Different => {
+            let mut told: Vec<String> =
+                causes.iter().take(MOST_CAUSES).map(|group| format!("{} [{}]", told(group), group.id)).collect();
+            if causes.len() > MOST_CAUSES {
+                told.push(format!("and {} more", causes.len() - MOST_CAUSES));
+            }
+            let kind = causes.first().map(|worst| worst.severity.word());
+            Some(Failed {
+                element: "failure",
+                kind,
+                message: told.join("; "),
+                detail: format!("{}\n\n{detail}", told.join("\n")),
+            })
+        }
+        Verdict::Inconclusive => {
+            let why = outcome.doubts.first().map_or(outcome.verdict.word(), String::as_str);
+            Some(Failed::error("inconclusive", why, detail))
+        }
+    }
 }
 
-fn case(out: &mut String, class: &str, name: &str, time: f64, result: Option<&str>, message: &str, detail: &str) {
+fn case(out: &mut String, class: &str, name: &str, time: f64, result: Option<Failed>) {
     let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\" time=\"{time:.3}\"", xml(class), xml(name));
-    let _ = match result {
-        None => writeln!(out, "/>"),
-        Some(result) => writeln!(
-            out,
-            ">\n      <{result} message=\"{}\">{}</{result}>\n    </testcase>",
-            xml(message),
-            xml(detail.trim_end())
-        ),
+    let Some(Failed { element, kind, message, detail }) = result else {
+        let _ = writeln!(out, "/>");
+        return;
     };
+    let kind = kind.map(|kind| format!(" type=\"{kind}\"")).unwrap_or_default();
+    let _ = writeln!(
+        out,
+        ">\n      <{element} message=\"{}\"{kind}>{}</{element}>\n    </testcase>",
+        xml(&message),
+        xml(detail.trim_end())
+    );
 }
 
 /// Escaped for XML 1.0, which cannot hold most control characters at all (section 2.2).

@@ -16,7 +16,7 @@ use std::{
 
 use regress_cassettes::{
     Store,
-    diff::{Number, RuleText, Rules},
+    diff::{Number, RuleText, Rules, Schemas},
 };
 use regress_mockserver::sandbox;
 use regress_replayer::{Keep, Progress, Report, Selection, Settings, Verdict, replay, review::Proposal};
@@ -132,7 +132,7 @@ impl Recorded {
     }
 
     fn proposals(&self) -> Vec<Proposal> {
-        Proposal::all(&self.store).unwrap()
+        Proposal::all(&self.store, &Schemas::none()).unwrap()
     }
 }
 

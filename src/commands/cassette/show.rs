@@ -2,11 +2,15 @@
 
 use std::fmt::Write;
 
-use regress_cassettes::{Cassette, Content, Ended, Exchange, HttpExchange, diff, shown};
+use regress_cassettes::{
+    Cassette, Content, Ended, Exchange, HttpExchange,
+    diff::{self, Applied, Schemas},
+    shown,
+};
 use regress_protocols::{Side, Value, http1::Message};
 
 /// Everything about a cassette that fits a screen.
-pub fn summary(cassette: &Cassette) -> String {
+pub fn summary(cassette: &Cassette, schemas: &Schemas) -> String {
     let recorded = &cassette.recorded;
     let mut text = format!("{}\n", cassette.id);
     let told = format!(
@@ -15,7 +19,7 @@ pub fn summary(cassette: &Cassette) -> String {
     );
     line(&mut text, 1, format!("recorded  {}", plain(&told)));
     let label = if let Some(entry) = &cassette.entry {
-        line(&mut text, 1, format!("entry     {}", described(entry)));
+        line(&mut text, 1, format!("entry     {}", described(entry, schemas)));
         defects(&mut text, entry);
         "calls"
     } else {
@@ -26,7 +30,7 @@ pub fn summary(cassette: &Cassette) -> String {
     }
     for (index, exchange) in cassette.downstream.iter().enumerate() {
         let name = plain(exchange.downstream.as_deref().unwrap_or("-"));
-        line(&mut text, 2, format!("{}. {name}  {}", index + 1, described(exchange)));
+        line(&mut text, 2, format!("{}. {name}  {}", index + 1, described(exchange, schemas)));
         line(&mut text, 3, format!("   {}", origin(exchange)));
         defects(&mut text, exchange);
     }
@@ -50,9 +54,9 @@ fn defects(text: &mut String, exchange: &Exchange) {
 }
 
 /// Request and outcome of an exchange in one line.
-pub fn described(exchange: &Exchange) -> String {
+fn described(exchange: &Exchange, schemas: &Schemas) -> String {
     let mut text = match &exchange.content {
-        Content::Http1(http) => format!("{} -> {}", request_line(&http.request), outcome(http)),
+        Content::Http1(http) => format!("{} -> {}", request_line(&http.request, schemas), outcome(http, schemas)),
         Content::Wire(wire) => {
             let request = match &wire.request {
                 Value::Null => "said by the server alone".to_owned(),
@@ -91,13 +95,13 @@ fn shortened(line: &str) -> String {
     }
 }
 
-/// The messages of gRPC in a body.
-fn messages(message: &Message) -> Option<String> {
-    diff::decoded_messages(message).map(|messages| shortened(&messages))
+/// The messages of Protocol Buffers in a body.
+fn messages(message: &Message, applied: &Applied) -> Option<String> {
+    diff::decoded_messages(message, applied).map(|messages| shortened(&messages))
 }
 
-fn request_line(request: &Message) -> String {
-    let body = match (messages(request), request.body.len()) {
+fn request_line(request: &Message, schemas: &Schemas) -> String {
+    let body = match (messages(request, &schemas.of_request(request)), request.body.len()) {
         (_, 0) => String::new(),
         (Some(messages), _) => format!(" {messages}"),
         (None, bytes) => format!(" ({})", size(bytes as u64)),
@@ -112,7 +116,7 @@ fn grpc_status(response: &Message) -> Option<String> {
     response.trailers().chain(response.fields()).find_map(named)
 }
 
-fn outcome(http: &HttpExchange) -> String {
+fn outcome(http: &HttpExchange, schemas: &Schemas) -> String {
     let reset = http.reset.map(|reset| {
         let name = reset.name().map_or_else(|| reset.code.to_string(), str::to_owned);
         let whom = if reset.from == Side::Client { "client" } else { "server" };
@@ -123,7 +127,8 @@ fn outcome(http: &HttpExchange) -> String {
     if let Some(status) = grpc_status(response) {
         let _ = write!(text, ", grpc-status {}", plain(&status));
     }
-    let _ = write!(text, ", {}", messages(response).unwrap_or_else(|| size(response.body.len() as u64)));
+    let messages = messages(response, &schemas.of_response(&http.request));
+    let _ = write!(text, ", {}", messages.unwrap_or_else(|| size(response.body.len() as u64)));
     if !response.is_complete() {
         text.push_str(" and then cut");
     }

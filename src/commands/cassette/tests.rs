@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use regress_cassettes::diff::Schemas;
+
 use super::{Files, Found, Read, report, show, tables};
 
 fn golden() -> PathBuf {
@@ -21,7 +23,7 @@ fn cassettes() -> Vec<Read> {
 
 #[test]
 fn shown() {
-    let text: Vec<_> = cassettes().iter().map(|read| show::summary(&read.cassette)).collect();
+    let text: Vec<_> = cassettes().iter().map(|read| show::summary(&read.cassette, &Schemas::none())).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 
@@ -59,7 +61,8 @@ fn packed_cassettes_are_shown_like_those_of_a_folder() {
     let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
     let plain = read(vec![golden()]);
     assert_eq!(tables::list(&packed), tables::list(&plain));
-    let shown = |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette)).collect::<Vec<_>>();
+    let shown =
+        |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette, &Schemas::none())).collect::<Vec<_>>();
     assert_eq!(shown(&packed), shown(&plain));
 }
 

@@ -11,7 +11,7 @@ use regress_replayer::{
 
 use crate::{
     commands::{replay, review},
-    config::Config,
+    config::{Config, Protos},
     output::{self, Failure},
 };
 
@@ -35,7 +35,7 @@ impl SelfCheck {
             Failure::new("--self-check has no command to start the service with")
                 .hint("say it as `command` under [service] in regress.toml, or record with the command after --")
         })?;
-        let settings = replay::settings(out.to_path_buf(), command, config);
+        let settings = replay::settings(out.to_path_buf(), command, config, &Protos::default())?;
         let earlier = if out.is_dir() { ids(out)? } else { BTreeSet::new() };
         Ok(SelfCheck { settings, earlier })
     }

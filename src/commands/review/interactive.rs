@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use regress_cassettes::Store;
+use regress_cassettes::{Store, diff::Schemas};
 use regress_replayer::{
     groups::Group,
     report::{Colour, shown},
@@ -30,7 +30,7 @@ enum Next {
 }
 
 /// Ask about every proposal; rules for noise are added to `file`.
-pub(super) fn run(store: &Store, proposals: Vec<Proposal>, file: &Path) -> Result<Exit, Failure> {
+pub(super) fn run(store: &Store, proposals: Vec<Proposal>, schemas: &Schemas, file: &Path) -> Result<Exit, Failure> {
     let colour = colour(&io::stderr());
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut waiting = proposals;
@@ -52,7 +52,7 @@ pub(super) fn run(store: &Store, proposals: Vec<Proposal>, file: &Path) -> Resul
         };
         match next {
             Next::Go => {}
-            Next::Again => waiting = Proposal::all(store).map_err(failure)?,
+            Next::Again => waiting = Proposal::all(store, schemas).map_err(failure)?,
             Next::Quit => return Ok(Exit::Same),
         }
     }

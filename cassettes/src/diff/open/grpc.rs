@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use prost_reflect::MessageDescriptor;
 
 use super::{MOST, content_at, protobuf};
 use crate::diff::{
     coding::gunzip,
+    schema::Schema,
     tree::{Form, Tree},
 };
 
@@ -17,10 +19,24 @@ const TRAILERS: u8 = 0x80;
 /// A message is decompressed to no more than this.
 const MOST_DECODED: usize = 16 << 20;
 
-/// Opens the body of a message with that media type, if it is one of gRPC or of Protocol Buffers.
-pub(super) fn read(content: &[u8], media_type: &str, depth: usize) -> Option<(Form, Tree<'static>)> {
-    if matches!(media_type, "application/protobuf" | "application/x-protobuf") {
-        return match protobuf::message(content) {
+/// Media types of one message of Protocol Buffers.
+const ONE_MESSAGE: &[&str] = &["application/protobuf", "application/x-protobuf"];
+
+/// Whether bodies of that media type may have messages.
+pub(super) fn is_of_messages(media_type: &str) -> bool {
+    media_type.starts_with("application/grpc") || ONE_MESSAGE.contains(&media_type)
+}
+
+/// Opens the body of a message with that media type, if it is one of gRPC or of Protocol Buffers, with messages of that
+/// schema where it is known.
+pub(super) fn read(
+    content: &[u8],
+    media_type: &str,
+    schema: Option<&MessageDescriptor>,
+    depth: usize,
+) -> Option<(Form, Tree<'static>)> {
+    if ONE_MESSAGE.contains(&media_type) {
+        return match protobuf::message(content, schema) {
             Tree::Opened(opened) => Some((opened.form, opened.inside)),
             _ => None,
         };
@@ -28,15 +44,15 @@ pub(super) fn read(content: &[u8], media_type: &str, depth: usize) -> Option<(Fo
     let kind = media_type.strip_prefix("application/grpc")?;
     if kind.starts_with("-web-text") {
         let content = STANDARD.decode(content).ok()?;
-        return messages(&content, kind, depth).map(|tree| (Form::GrpcText, tree));
+        return messages(&content, kind, schema, depth).map(|tree| (Form::GrpcText, tree));
     }
     matches!(kind.bytes().next(), None | Some(b'+' | b'-'))
-        .then(|| messages(content, kind, depth))?
+        .then(|| messages(content, kind, schema, depth))?
         .map(|tree| (Form::Grpc, tree))
 }
 
 /// The messages, and what was cut behind them; `None` for what is not made of them.
-fn messages(mut rest: &[u8], kind: &str, depth: usize) -> Option<Tree<'static>> {
+fn messages(mut rest: &[u8], kind: &str, schema: Option<&MessageDescriptor>, depth: usize) -> Option<Tree<'static>> {
     let mut messages = Vec::new();
     while !rest.is_empty() {
         let whole = rest.split_first_chunk().and_then(|([flags, length @ ..], after): (&[u8; 5], _)| {
@@ -49,11 +65,11 @@ fn messages(mut rest: &[u8], kind: &str, depth: usize) -> Option<Tree<'static>> 
         };
         rest = after;
         messages.push(match flags {
-            0 => one(message, kind, depth),
+            0 => one(message, kind, schema, depth),
             COMPRESSED => match gunzip(message, MOST_DECODED) {
                 Some(decoded) => {
                     let from = Tree::Raw(Cow::Owned(message.to_vec()));
-                    Tree::opened(Form::Coded, from, one(&decoded, kind, depth))
+                    Tree::opened(Form::Coded, from, one(&decoded, kind, schema, depth))
                 }
                 None => named("compressed", message),
             },
@@ -67,23 +83,24 @@ fn messages(mut rest: &[u8], kind: &str, depth: usize) -> Option<Tree<'static>> 
     Some(Tree::Array(messages))
 }
 
-fn one(message: &[u8], kind: &str, depth: usize) -> Tree<'static> {
+fn one(message: &[u8], kind: &str, schema: Option<&MessageDescriptor>, depth: usize) -> Tree<'static> {
     match kind.ends_with("+json") {
         true => content_at(Cow::Owned(message.to_vec()), Some("application/json"), depth - 1),
-        false => protobuf::message(message),
+        false => protobuf::message(message, schema),
     }
 }
 
-/// The messages of a body as compact JSON, for reading; `None` where it is none of gRPC.
-pub(in crate::diff) fn shown(content: &[u8], content_type: &str) -> Option<String> {
+/// The messages of a body as compact JSON, for reading; `None` where it has none.
+pub(in crate::diff) fn shown(content: &[u8], content_type: &str, schema: &Schema) -> Option<String> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (_, inside) = read(content, &media_type, super::DEEPEST)?;
+    let (_, inside) = read(content, &media_type, schema.of_body(content_type).as_ref(), super::DEEPEST)?;
     let mut shown = String::new();
     write(&inside, &mut shown);
     Some(shown)
 }
 
-fn write(tree: &Tree<'_>, to: &mut String) {
+/// What messages say, as compact JSON: bytes that are no text in base64, the values of a field that is repeated as a list.
+pub(in crate::diff) fn write(tree: &Tree<'_>, to: &mut String) {
     let text = |text: &str, to: &mut String| {
         to.push_str(&serde_json::to_string(text).expect("a string always has a JSON form"))
     };

@@ -1,4 +1,4 @@
-//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, messages of gRPC, lines.
+//! What can be opened up: texts that are JSON, tokens, forms, parts, XML, events, streams of JSON, messages of gRPC, lines.
 //!
 //! Each way is decided by the text itself (and the body's media type), and what is inside says all that counts of it:
 //! two texts opened in one way that are equal inside differ in nothing but the spelling that the way leaves out.
@@ -8,19 +8,28 @@ mod grpc;
 mod lines;
 mod parts;
 mod protobuf;
+mod records;
 mod tokens;
+mod typed;
+mod well_known;
+mod wire;
 mod xml;
 
 use std::borrow::Cow;
 
 use super::{
     json,
+    schema::Schema,
     tree::{Form, Member, Tree},
     view::raw,
 };
 
-pub(super) use grpc::shown as grpc_shown;
-pub(super) use parts::without_boundary;
+pub(super) use events::{EventLine, lines as event_lines, spans as event_spans};
+pub(super) use grpc::{shown as grpc_shown, write as write_messages};
+pub(super) use parts::{Part, boundary, split_parts, without_boundary};
+pub(super) use records::{Between, spans as record_spans};
+pub(super) use tokens::{decode as decode_base64, encode as encode_base64};
+pub(super) use xml::spans as xml_spans;
 
 /// The longest body that is opened up; a longer one is compared as bytes.
 const LONGEST: usize = 64 << 20;
@@ -31,20 +40,25 @@ const MOST: usize = 1_000_000;
 /// How deep texts are opened that were found in texts.
 const DEEPEST: usize = 4;
 
-/// A body opened up by its media type and by what it looks like; `None` when it is empty.
-pub(super) fn body<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>) -> Option<Tree<'a>> {
+/// A body opened up by its media type, its schema and by what it looks like; `None` when it is empty.
+pub(super) fn body<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, schema: &Schema) -> Option<Tree<'a>> {
     if content.is_empty() {
         return None;
     }
-    Some(content_at(content, content_type, DEEPEST))
+    Some(opened(content, content_type, schema, DEEPEST))
 }
 
+/// What is in something else, of which there is no schema.
 fn content_at<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, depth: usize) -> Tree<'a> {
+    opened(content, content_type, &Schema::default(), depth)
+}
+
+fn opened<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, schema: &Schema, depth: usize) -> Tree<'a> {
     let inside = match &content {
         _ if content.len() > LONGEST || depth == 0 => None,
-        Cow::Borrowed(content) => inside_of(content, content_type, depth),
+        Cow::Borrowed(content) => inside_of(content, content_type, schema, depth),
         Cow::Owned(content) => {
-            inside_of(content, content_type, depth).map(|(form, inside)| (form, inside.into_owned()))
+            inside_of(content, content_type, schema, depth).map(|(form, inside)| (form, inside.into_owned()))
         }
     };
     match inside {
@@ -53,16 +67,25 @@ fn content_at<'a>(content: Cow<'a, [u8]>, content_type: Option<&str>, depth: usi
     }
 }
 
-fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) -> Option<(Form, Tree<'a>)> {
+fn inside_of<'a>(
+    content: &'a [u8],
+    content_type: Option<&str>,
+    schema: &Schema,
+    depth: usize,
+) -> Option<(Form, Tree<'a>)> {
+    let content_type = content_type.unwrap_or_default();
+    // Before JSON: a stream of one value is a stream as well.
+    if let Some(records) = records::Between::named(content_type).and_then(|by| records::read(content, by, depth)) {
+        return Some((Form::Records, records));
+    }
     if let Some(mut tree) = json::read(content) {
         open_texts(&mut tree, depth - 1);
         return Some((Form::Json, tree));
     }
-    let content_type = content_type.unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let opened = match media_type.as_str() {
         "application/x-www-form-urlencoded" => fields(content, depth).map(|tree| (Form::Fields, tree)),
-        grpc if grpc.starts_with("application/grpc") || grpc.ends_with("protobuf") => grpc::read(content, grpc, depth),
+        grpc if grpc::is_of_messages(grpc) => grpc::read(content, grpc, schema.of_body(content_type).as_ref(), depth),
         "text/event-stream" => events::read(content, depth).map(|tree| (Form::Events, tree)),
         multipart if multipart.starts_with("multipart/") => {
             parts::read(content, content_type, depth).map(|tree| (Form::Parts, tree))
@@ -75,6 +98,23 @@ fn inside_of<'a>(content: &'a [u8], content_type: Option<&str>, depth: usize) ->
         _ => None,
     };
     opened.or_else(|| lines::read(content, depth))
+}
+
+/// Where each event or value of a stream ends, in bytes from its beginning; `None` where it is no such stream.
+pub(super) fn ends(content: &[u8], content_type: &str) -> Option<Vec<usize>> {
+    if content.len() > LONGEST {
+        return None;
+    }
+    match records::Between::named(content_type) {
+        Some(by) => records::ends(content, by),
+        None if media_type_is(content_type, "text/event-stream") => events::ends(content),
+        None => None,
+    }
+}
+
+/// Whether a media type is this one, whatever its parameters.
+fn media_type_is(content_type: &str, wanted: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
 }
 
 /// Whether a body was opened as parts.
@@ -187,7 +227,7 @@ fn has_too_many(separator: u8, content: &[u8]) -> bool {
     content.iter().filter(|byte| **byte == separator).count() >= MOST
 }
 
-fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
     match pair.iter().position(|byte| *byte == b'=') {
         Some(at) => (&pair[..at], Some(&pair[at + 1..])),
         None => (pair, None),
@@ -195,7 +235,7 @@ fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// `None` where a percent sign is not followed by two hexadecimal digits.
-fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {

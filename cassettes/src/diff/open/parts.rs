@@ -17,6 +17,32 @@ const MOST: usize = 10_000;
 /// The parts of a body, by the name that their Content-Disposition gives them, else by their number. `None` unless the
 /// body is nothing but whole parts.
 pub(super) fn read(content: &[u8], content_type: &str, depth: usize) -> Option<Tree<'static>> {
+    let parts = split_parts(content, content_type)?.into_iter().map(|part| {
+        let fields = part.lines.iter().map(split).map(|(name, value)| (name, Cow::Borrowed(value)));
+        let header = section(fields).into_owned();
+        let body = content_at(Cow::Owned(part.body.to_vec()), part.media_type.as_deref(), depth - 1);
+        let members = vec![(Cow::Borrowed("body"), body), (Cow::Borrowed("header"), header)];
+        (Cow::Owned(part.name), Tree::Object(members))
+    });
+    Some(Tree::object(parts.collect()))
+}
+
+/// A part as written.
+pub(in crate::diff) struct Part<'a> {
+    /// Its name, else its number.
+    pub name: String,
+    /// All of it.
+    pub whole: &'a [u8],
+    /// The lines of its head.
+    pub lines: Vec<Line>,
+    /// What follows.
+    pub body: &'a [u8],
+    /// What its Content-Type says.
+    pub media_type: Option<String>,
+}
+
+/// The parts of a body in order; `None` as with [`read`].
+pub(in crate::diff) fn split_parts<'a>(content: &'a [u8], content_type: &str) -> Option<Vec<Part<'a>>> {
     let boundary = boundary(content_type)?;
     let opening = format!("--{boundary}\r\n");
     let between = format!("\r\n--{boundary}");
@@ -26,9 +52,9 @@ pub(super) fn read(content: &[u8], content_type: &str, depth: usize) -> Option<T
         let end = find(rest, between.as_bytes())?;
         let (part, after) = (&rest[..end], &rest[end + between.len()..]);
         let number = parts.len();
-        parts.push(one(part, number, depth)?);
+        parts.push(one(part, number)?);
         if matches!(after, b"--" | b"--\r\n") {
-            return Some(Tree::object(parts));
+            return Some(parts);
         }
         if number == MOST {
             return None;
@@ -37,7 +63,7 @@ pub(super) fn read(content: &[u8], content_type: &str, depth: usize) -> Option<T
     }
 }
 
-fn one(part: &[u8], number: usize, depth: usize) -> Option<(Cow<'static, str>, Tree<'static>)> {
+fn one(part: &[u8], number: usize) -> Option<Part<'_>> {
     let (head, body) = match part.strip_prefix(b"\r\n") {
         Some(body) => (&b""[..], body),
         None => {
@@ -55,18 +81,15 @@ fn one(part: &[u8], number: usize, depth: usize) -> Option<(Cow<'static, str>, T
     let value = |wanted: &str| {
         let mut fields = lines.iter().map(split);
         let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))?;
-        std::str::from_utf8(value).ok()
+        Some(std::str::from_utf8(value).ok()?.to_owned())
     };
-    let name = value("content-disposition").and_then(|value| parameter(value, "name"));
-    let name = name.unwrap_or_else(|| number.to_string());
-    let header = section(lines.iter().map(split).map(|(name, value)| (name, Cow::Borrowed(value)))).into_owned();
-    let body = content_at(Cow::Owned(body.to_vec()), value("content-type"), depth - 1);
-    let members = vec![(Cow::Borrowed("body"), body), (Cow::Borrowed("header"), header)];
-    Some((Cow::Owned(name), Tree::Object(members)))
+    let name = value("content-disposition").and_then(|value| parameter(&value, "name"));
+    let (name, media_type) = (name.unwrap_or_else(|| number.to_string()), value("content-type"));
+    Some(Part { name, whole: part, lines, body, media_type })
 }
 
 /// The boundary that a media type names.
-fn boundary(content_type: &str) -> Option<String> {
+pub(in crate::diff) fn boundary(content_type: &str) -> Option<String> {
     parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty() && boundary.len() <= 200)
 }
 

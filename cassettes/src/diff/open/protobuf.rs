@@ -1,67 +1,58 @@
-//! Protocol Buffers without their schema: fields by their numbers, as far as the bytes tell.
+//! Protocol Buffers; without their schema, fields by their numbers, as far as the bytes tell.
 //!
 //! Only what says all of the bytes is opened: whoever knows what is inside can write the same bytes again. So two messages
 //! are equal inside exactly when their bytes are.
 
 use std::borrow::Cow;
 
+use prost_reflect::MessageDescriptor;
+
+use super::{
+    typed,
+    wire::{self, Coded, MOST},
+};
 use crate::diff::tree::{Form, Member, Tree};
 
 /// How deep messages in messages are opened.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
-/// The most fields of one body that are told apart.
-const MOST: usize = 1_000_000;
-
-/// The highest number of a field.
-const HIGHEST: u64 = (1 << 29) - 1;
-
-/// A message, opened where it can be.
-pub(super) fn message(bytes: &[u8]) -> Tree<'static> {
+/// A message, opened where it can be: by its schema where that is known, else by the numbers of its fields.
+pub(super) fn message(bytes: &[u8], schema: Option<&MessageDescriptor>) -> Tree<'static> {
     let from = Tree::Raw(Cow::Owned(bytes.to_vec()));
-    match fields(bytes, DEEPEST, &mut { MOST }) {
+    let left = &mut { MOST };
+    let inside = match schema {
+        Some(schema) => typed::fields(bytes, schema, DEEPEST, left),
+        None => fields(bytes, DEEPEST, left),
+    };
+    match inside {
         Some(inside) => Tree::opened(Form::Protobuf, from, inside),
         None => from,
     }
 }
 
 /// The fields of a message, which is an object where they stand in the order of their numbers, as they do by every common
-/// library, else a list of objects with one field. `None` for bytes that are no message, or are written otherwise than
-/// libraries do.
-fn fields(mut rest: &[u8], depth: usize, left: &mut usize) -> Option<Tree<'static>> {
-    let mut fields: Vec<(u64, Tree<'static>)> = Vec::new();
-    while !rest.is_empty() {
-        *left = left.checked_sub(1)?;
-        let key = varint(&mut rest)?;
-        let number = key >> 3;
-        if !(1..=HIGHEST).contains(&number) {
-            return None;
-        }
-        let value = match key & 7 {
-            0 => Tree::Number(Cow::Owned(varint(&mut rest)?.to_string())),
-            1 => {
-                let bits = u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?);
-                fixed(format!("fixed64 {bits:#018x} ({:?})", f64::from_bits(bits)))
-            }
-            2 => {
-                let length = usize::try_from(varint(&mut rest)?).ok()?;
-                delimited(take(&mut rest, length)?, depth, left)
-            }
-            5 => {
-                let bits = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
-                fixed(format!("fixed32 {bits:#010x} ({:?})", f32::from_bits(bits)))
-            }
-            _ => return None,
-        };
-        fields.push((number, value));
-    }
-    let is_in_order = fields.is_sorted_by_key(|(number, _)| *number);
-    let members =
-        fields.into_iter().map(|(number, value)| -> Member<'static> { (Cow::Owned(number.to_string()), value) });
+/// library, else a list of objects with one field. `None` for bytes that are no message.
+fn fields(bytes: &[u8], depth: usize, left: &mut usize) -> Option<Tree<'static>> {
+    let fields = wire::fields(bytes, left)?;
+    let is_in_order = fields.is_sorted_by_key(|field| field.number);
+    let members = fields
+        .into_iter()
+        .map(|field| -> Member<'static> { (Cow::Owned(field.number.to_string()), value(field.value, depth, left)) });
     Some(match is_in_order {
         true => Tree::object(members.collect()),
         false => Tree::Array(members.map(|member| Tree::Object(vec![member])).collect()),
     })
+}
+
+/// A value of which nothing is known but how it was written.
+pub(super) fn value(coded: Coded<'_>, depth: usize, left: &mut usize) -> Tree<'static> {
+    let fixed = |text: String| Tree::Raw(Cow::Owned(text.into_bytes()));
+    match coded {
+        Coded::Varint(value) => Tree::Number(Cow::Owned(value.to_string())),
+        Coded::Fixed64(bits) => fixed(format!("fixed64 {bits:#018x} ({:?})", f64::from_bits(bits))),
+        Coded::Fixed32(bits) => fixed(format!("fixed32 {bits:#010x} ({:?})", f32::from_bits(bits))),
+        Coded::Delimited(bytes) => delimited(bytes, depth, left),
+    }
 }
 
 /// A string, a message or bytes: what reads as a text without control characters is one, what reads as a message another.
@@ -71,42 +62,10 @@ fn delimited(bytes: &[u8], depth: usize, left: &mut usize) -> Tree<'static> {
         return Tree::Text(Cow::Owned(text.to_owned()));
     }
     let from = Tree::Raw(Cow::Owned(bytes.to_vec()));
-    let before = *left;
     match if depth > 0 { fields(bytes, depth - 1, left) } else { None } {
         Some(inside) => Tree::opened(Form::Protobuf, from, inside),
-        None => {
-            *left = before;
-            from
-        }
+        None => from,
     }
-}
-
-fn fixed(text: String) -> Tree<'static> {
-    Tree::Raw(Cow::Owned(text.into_bytes()))
-}
-
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(count)?;
-    *rest = after;
-    Some(taken)
-}
-
-/// A number of 64 bits, written in no more bytes than it needs.
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for place in 0..10 {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        let bits = u64::from(byte & 0x7f);
-        if place == 9 && bits > 1 {
-            return None;
-        }
-        value |= bits << (7 * place);
-        if byte & 0x80 == 0 {
-            return (bits > 0 || place == 0).then_some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -114,6 +73,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn message(bytes: &[u8]) -> Tree<'static> {
+        super::message(bytes, None)
+    }
 
     #[test]
     fn what_is_no_message_or_is_written_otherwise_is_not_opened() {

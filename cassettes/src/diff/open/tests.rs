@@ -244,6 +244,58 @@ fn events() {
     assert_eq!(told(stream, &stream[..stream.len() - 1]), ["body/1/unfinished Added - -> true"]);
 }
 
+#[test]
+fn events_come_go_and_move() {
+    let of = |numbers: &[u8]| -> String {
+        numbers.iter().map(|n| format!("event: price\nid: {n}\ndata: {{\"price\":{n}}}\n\n")).collect()
+    };
+    let told = |a: &[u8], b: &[u8]| told_of_bodies("text/event-stream; charset=utf-8", &of(a), &of(b));
+    let shown = |n: u8| format!(r#"{{"data":"{{\"price\":{n}}}","event":"price","id":"{n}"}}"#);
+    assert_eq!(told(&[1, 2, 3], &[1, 3]), [format!("body/1 Removed {} -> -", shown(2))]);
+    assert_eq!(told(&[1, 3], &[1, 2, 3]), [format!("body/1 Added - -> {}", shown(2))]);
+    assert_eq!(told(&[1, 2, 3, 4], &[2, 3, 1, 4]), [format!("body/0 Moved at 0: {0} -> at 2: {0}", shown(1))]);
+    let other = of(&[1, 2, 3]).replace("{\"price\":2}", "{\"price\":5}");
+    assert_eq!(told_of_bodies("text/event-stream", &of(&[1, 2, 3]), &other), ["body/1/data/price Changed 2 -> 5"]);
+    let retry = format!("retry: 500\n\n{}", of(&[1]));
+    assert_eq!(told_of_bodies("text/event-stream", &of(&[1]), &retry), [r#"body/0 Added - -> {"retry":"500"}"#]);
+}
+
+#[test]
+fn streams_of_json() {
+    for content_type in ["application/x-ndjson", "application/jsonl; charset=utf-8", "application/json;stream=watch"] {
+        let told = |a: &str, b: &str| told_of_bodies(content_type, a, b);
+        assert_eq!(told("{\"n\":1}\n", "{ \"n\": 1 }\r\n\n"), NOTHING, "{content_type}");
+        assert_eq!(told("{\"n\":1}\n", "{\"n\":2}\n"), ["body/0/n Changed 1 -> 2"], "one value is a stream too");
+        assert_eq!(told("{\"n\":1}\n", "{\"n\":1}\n{\"n\":2}\n"), [r#"body/1 Added - -> {"n":2}"#]);
+        assert_eq!(told("1\n\"a\"\nnull\n", "1\nnull\n\"a\"\n"), [r#"body/1 Moved at 1: "a" -> at 2: "a""#]);
+        assert_eq!(told("{\"n\":1}\n", "{\"n\":1}"), ["body/1 Added - -> unfinished"]);
+        assert_eq!(told("{\"n\":1}\n", "{\"n\":1}\nunfinished\n").len(), 1, "no stream of JSON");
+        assert_eq!(told("1\n2\n", "1\n{\"n\":"), [r#"body/1 Type 2 -> {"cut":"{\"n\":"}"#]);
+        assert_eq!(told("1\n{\"cut\":\"x\"}\n", "1\n{\"cut\":\"x\"}"), ["body/2 Added - -> unfinished"]);
+        assert_eq!(told("{\n\"n\": 1\n}", "{\n\"n\": 2\n}"), ["body/n Changed 1 -> 2"], "a document all the same");
+    }
+    let sequence = "\u{1e}{\"n\":1}\n\u{1e}{\n\"n\":2}\n";
+    let told = |a: &str, b: &str| told_of_bodies("application/geo+json-seq", a, b);
+    assert_eq!(told(sequence, &sequence.replace("{\n", "{")), NOTHING);
+    assert_eq!(told(sequence, &sequence.replace('2', "3")), ["body/1/n Changed 2 -> 3"]);
+    assert_eq!(told(sequence, &sequence[..sequence.len() - 1]), ["body/2 Added - -> unfinished"]);
+    assert_eq!(told(sequence, "{\"n\":1}\n").len(), 1, "nothing is before the first separator");
+}
+
+#[test]
+fn where_events_end() {
+    let ends = |content_type: &str, body: &str| {
+        let response = Message::response(200, "OK", &[("Content-Type", content_type)], body.to_owned());
+        crate::diff::event_ends(&response)
+    };
+    let stream = "\u{feff}data: é\r\n\r\n: ping\n\nid: 1\rdata\r\r\ndata: cut\n";
+    let found = ends("text/event-stream", stream).unwrap();
+    assert_eq!(found.iter().map(|end| &stream[..*end]).collect::<Vec<_>>(), [&stream[..15], &stream[..36]]);
+    assert_eq!(ends("application/jsonl", "1\n\n22\n333"), Some(vec![2, 6]));
+    assert_eq!(ends("application/json-seq", "\u{1e}1\n\u{1e}\n2\n\u{1e}3"), Some(vec![3, 7]));
+    assert_eq!(ends("text/plain", "a\n\n"), None);
+}
+
 fn some_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -287,6 +339,7 @@ fn carriers(document: &Value) -> Vec<(&'static str, Message)> {
         ("body/x/body", typed("multipart/form-data; boundary=b", parts)),
         ("body/1", typed("application/x-ndjson", format!("{{}}\n{text}\n[]\n"))),
         ("body/0/data", typed("text/event-stream", format!("id: 1\ndata: {text}\n\n"))),
+        ("body/1", typed("application/x-ndjson", format!("1\n{text}\n"))),
         (
             "header/authorization/payload",
             Message::request("GET", "/", &[("Authorization", &format!("Bearer {token}"))], ""),
@@ -331,6 +384,7 @@ proptest! {
     fn arbitrary_bytes_are_compared_as_well(
         content_type in prop::sample::select(vec![
             "", "application/json", "application/x-www-form-urlencoded", "text/event-stream", "application/xml",
+            "application/x-ndjson", "application/json-seq",
             "multipart/mixed; boundary=b", "multipart/form-data", "multipart/form-data; boundary=\"", "text/plain",
         ]),
         a in any_body(), b in any_body(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::{
     Engine,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+    engine::general_purpose::{GeneralPurpose, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 
 use super::{content_at, open_texts};
@@ -25,7 +25,7 @@ pub(super) fn read(prefix: &str, text: &str, depth: usize) -> Option<(Form, Tree
     if let Some(inside) = token(text, depth) {
         return Some((Form::Token { prefix: prefix() }, inside));
     }
-    let (content, url, unpadded) = base64(text)?;
+    let (content, url, unpadded) = decode(text)?;
     let is_text = std::str::from_utf8(&content).is_ok_and(|text| !text.contains(is_unreadable));
     let inside = || content_at(Cow::Owned(content), None, depth - 1);
     is_text.then(|| (Form::Base64 { prefix: prefix(), url, unpadded }, inside()))
@@ -37,19 +37,27 @@ fn is_unreadable(c: char) -> bool {
 
 /// The bytes, whether the alphabet for URLs shows, whether padding lacks. Decoded strictly: another text never gives
 /// the same three.
-fn base64(text: &str) -> Option<(Vec<u8>, bool, bool)> {
+pub(in crate::diff) fn decode(text: &str) -> Option<(Vec<u8>, bool, bool)> {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
     if !text.bytes().all(is_base64) {
         return None;
     }
     let (url, unpadded) = (text.contains(['-', '_']), !text.len().is_multiple_of(4));
-    let engine = match (url, unpadded) {
+    Some((engine(url, unpadded).decode(text).ok()?, url, unpadded))
+}
+
+/// The way back.
+pub(in crate::diff) fn encode(content: &[u8], url: bool, unpadded: bool) -> String {
+    engine(url, unpadded).encode(content)
+}
+
+fn engine(url: bool, unpadded: bool) -> &'static GeneralPurpose {
+    match (url, unpadded) {
         (false, false) => &STANDARD,
         (false, true) => &STANDARD_NO_PAD,
         (true, false) => &URL_SAFE,
         (true, true) => &URL_SAFE_NO_PAD,
-    };
-    Some((engine.decode(text).ok()?, url, unpadded))
+    }
 }
 
 /// Header, payload and signature of a signed token.

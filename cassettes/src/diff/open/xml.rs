@@ -1,6 +1,6 @@
 //! XML by its elements.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use roxmltree::{Document, Node, NodeType};
 
@@ -74,23 +74,86 @@ fn element(node: Node<'_, '_>, outer: Outer<'_>) -> Option<Tree<'static>> {
         };
         (Cow::Owned(name), raw(attribute.value()))
     }));
-    let keeps_space = match node.attribute((XML, "space")) {
-        Some(space) => space == "preserve",
-        None => outer.keeps_space,
-    };
-    let is_space = |child: &Node<'_, '_>| child.is_text() && child.text().is_some_and(|text| text.trim().is_empty());
-    let has_text = keeps_space || node.children().any(|child| child.is_text() && !is_space(&child));
+    let (children, keeps_space) = children(node, outer.keeps_space);
     let has_others = node.children().any(|child| !child.is_text());
     if has_others {
-        let children = node.children().filter(|child| has_text || !is_space(child));
-        let children: Option<Vec<_>> =
-            children.map(|child| node_tree(child, Outer { namespace, keeps_space, depth: outer.depth + 1 })).collect();
+        let outer = Outer { namespace, keeps_space, depth: outer.depth + 1 };
+        let children: Option<Vec<_>> = children.map(|child| node_tree(child, outer)).collect();
         members.push((Cow::Borrowed("#"), Tree::Array(children?)));
     } else if node.has_children() {
         let text: String = node.children().filter_map(|child| child.text()).collect();
         members.push((Cow::Borrowed("#text"), raw(&text)));
     }
     Some(Tree::object(members))
+}
+
+/// What counts of what is in an element, and whether white space counts there.
+fn children<'n, 'i>(node: Node<'n, 'i>, keeps_space: bool) -> (impl Iterator<Item = Node<'n, 'i>>, bool) {
+    let keeps_space = match node.attribute((XML, "space")) {
+        Some(space) => space == "preserve",
+        None => keeps_space,
+    };
+    let is_space = |child: &Node<'_, '_>| child.is_text() && child.text().is_some_and(|text| text.trim().is_empty());
+    let has_text = keeps_space || node.children().any(|child| child.is_text() && !is_space(&child));
+    (node.children().filter(move |child| has_text || !is_space(child)), keeps_space)
+}
+
+/// Where in a document the attributes and the texts of elements stand that these paths lead to, as [`read`] has them, each
+/// as written. `None` where one is not there, or is something else.
+pub(in crate::diff) fn spans(text: &str, pointers: &[&str]) -> Option<Vec<Range<usize>>> {
+    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: MOST };
+    let document = Document::parse_with_options(text, options).ok()?;
+    pointers.iter().map(|pointer| span(&document, pointer)).collect()
+}
+
+fn span(document: &Document<'_>, pointer: &str) -> Option<Range<usize>> {
+    let mut steps = pointer.strip_prefix('/')?.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let mut siblings: Vec<Node<'_, '_>> = document.root().children().collect();
+    let mut is_only = siblings.len() == 1;
+    let mut keeps_space = false;
+    loop {
+        let index = if is_only { 0 } else { steps.next()?.parse().ok()? };
+        let node = *siblings.get(index)?;
+        if !node.is_element() || steps.next()? != node.tag_name().name() {
+            return None;
+        }
+        let step = steps.next()?;
+        if step != "#" {
+            return if steps.next().is_none() { leaf(document, node, &step) } else { None };
+        }
+        let (below, kept) = children(node, keeps_space);
+        (siblings, keeps_space, is_only) = (below.collect(), kept, false);
+    }
+}
+
+/// The value of an attribute, or the text of an element in which there is nothing else.
+fn leaf(document: &Document<'_>, node: Node<'_, '_>, step: &str) -> Option<Range<usize>> {
+    let step = match step.strip_prefix('@') {
+        Some(name) => {
+            let is_named = |attribute: &roxmltree::Attribute<'_, '_>| match attribute.namespace() {
+                Some(namespace) => name == format!("{{{namespace}}}{}", attribute.name()),
+                None => name == attribute.name(),
+            };
+            return Some(node.attributes().find(is_named)?.range_value());
+        }
+        None => step,
+    };
+    if step != "#text" || node.children().any(|child| !child.is_text()) {
+        return None;
+    }
+    let element = node.range();
+    let text = &document.input_text()[element.clone()];
+    let mut quote = None;
+    let opening = text.bytes().position(|byte| {
+        match (quote, byte) {
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            _ => {}
+        }
+        byte == b'>' && quote.is_none()
+    })?;
+    let closing = text.rfind("</").filter(|closing| *closing > opening)?;
+    Some(element.start + opening + 1..element.start + closing)
 }
 
 fn raw(text: &str) -> Tree<'static> {

@@ -15,15 +15,22 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::{Schema, Schemas};
 use crate::glob;
 
 /// The step of a path that is no part of a message: the place of a call among the other calls.
 const ORDER: &str = "order";
 
-/// The rules of `regress.toml` in the order written. Cheap to clone.
+/// The step that is no part of a message either: when the events of a stream are sent.
+const STREAM: &str = "stream";
+
+/// The rules of `regress.toml` in the order written, and the schemas that name what they are about. Cheap to clone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<RuleText>", into = "Vec<RuleText>")]
-pub struct Rules(Arc<[Rule]>);
+pub struct Rules {
+    all: Arc<[Rule]>,
+    schemas: Schemas,
+}
 
 /// One rule.
 #[derive(Clone, Debug)]
@@ -44,7 +51,7 @@ enum Side {
 }
 
 impl Rules {
-    /// No rules: every difference counts.
+    /// No rules and no schemas: every difference counts.
     pub fn none() -> Rules {
         Rules::default()
     }
@@ -55,48 +62,60 @@ impl Rules {
     /// The first rule that says nothing sensible, and how it is put right.
     pub fn new(texts: Vec<RuleText>) -> Result<Rules, RuleError> {
         let rules = texts.into_iter().enumerate().map(|(index, text)| text.rule(index));
-        Ok(Rules(rules.collect::<Result<_, _>>()?))
+        Ok(Rules { all: rules.collect::<Result<_, _>>()?, schemas: Schemas::none() })
     }
 
-    /// How many there are.
+    /// The same rules, with the schemas by which messages are read.
+    pub fn with_schemas(self, schemas: Schemas) -> Rules {
+        Rules { schemas, ..self }
+    }
+
+    /// The schemas by which messages are read.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    /// How many rules there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The rule with that index, as [`Noise::Rule`](super::Noise::Rule) has it.
     pub fn get(&self, index: usize) -> Option<&Rule> {
-        self.0.get(index)
+        self.all.get(index)
     }
 
     /// All of them in order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The rules for the response to an entry, whose `route` is its method and path (`POST /orders`).
     pub fn for_response(&self, route: &str) -> Applied {
-        self.select(|rule| rule.side == Side::Response && selects(&rule.text.route, Some(route)))
+        let applies = |rule: &Rule| rule.side == Side::Response && selects(&rule.text.route, Some(route));
+        self.select(applies, self.schemas.response(route))
     }
 
     /// The rules for a call to the downstream of that logical name, whose `operation` is its method and path, made
     /// for the entry with that route; `None` = for no entry, which only rules without a route are for.
     pub fn for_request(&self, route: Option<&str>, downstream: &str, operation: &str) -> Applied {
-        self.select(|rule| {
+        let applies = |rule: &Rule| {
             rule.side == Side::Request
                 && selects(&rule.text.route, route)
                 && selects(&rule.text.downstream, Some(downstream))
                 && selects(&rule.text.operation, Some(operation))
-        })
+        };
+        self.select(applies, self.schemas.request(operation))
     }
 
-    fn select(&self, applies: impl Fn(&Rule) -> bool) -> Applied {
-        let selected = (0..self.len()).filter(|index| applies(&self.0[*index])).collect();
-        Applied { rules: self.clone(), selected }
+    fn select(&self, applies: impl Fn(&Rule) -> bool, schema: Schema) -> Applied {
+        let selected = (0..self.len()).filter(|index| applies(&self.all[*index])).collect();
+        Applied { rules: self.clone(), selected, schema }
     }
 }
 
@@ -153,11 +172,12 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The rules that are for one message. Cheap to make and to clone.
+/// The rules that are for one message, and its schema. Cheap to make and to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
     rules: Rules,
     selected: Vec<usize>,
+    schema: Schema,
 }
 
 impl Applied {
@@ -166,9 +186,19 @@ impl Applied {
         Applied::default()
     }
 
-    /// Whether there are none.
+    /// No rules, and this schema.
+    pub(super) fn of(schema: Schema) -> Applied {
+        Applied { schema, ..Applied::default() }
+    }
+
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.selected.is_empty()
+    }
+
+    /// What the message says by its schema.
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// Their indexes in the [`Rules`] they were selected from.
@@ -183,9 +213,17 @@ impl Applied {
         rules.find(|(_, effect)| matches!(effect, Effect::Ignore | Effect::Unordered)).map(|(index, _)| index)
     }
 
+    /// The first rule of a response by which it does not matter whether the events of a stream are held back:
+    /// `response/stream`.
+    pub fn of_stream(&self) -> Option<usize> {
+        let place = self.root().step(Step::Name(STREAM));
+        let mut rules = place.rules();
+        rules.find(|(_, effect)| matches!(effect, Effect::Ignore)).map(|(index, _)| index)
+    }
+
     /// The place that is the message as a whole.
     pub(super) fn root(&self) -> Place<'_> {
-        Place::root(&self.rules.0, &self.selected)
+        Place::root(&self.rules.all, &self.selected)
     }
 }
 

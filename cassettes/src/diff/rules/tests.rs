@@ -75,7 +75,7 @@ as = "ignore""#,
         (
             r#"path = "response/bodi"
 as = "ignore""#,
-            "\"bodi\" is no part of a message; there are status, header, trailer, body, end; write",
+            "\"bodi\" is no part of a message; there are status, header, trailer, body, end, stream; write",
         ),
         (
             r#"path = "request/status"
@@ -91,6 +91,11 @@ as = "type""#,
             r#"path = "request/order/0"
 as = "ignore""#,
             "of the order of calls nothing can be said",
+        ),
+        (
+            r#"path = "response/stream"
+as = "unordered""#,
+            "of when events are sent nothing can be said but that it does not matter; write path = \"response/stream\"",
         ),
         (
             r#"path = "response/order"
@@ -236,4 +241,13 @@ fn a_rule_may_say_that_the_order_of_a_call_does_not_matter() {
     assert_eq!(of("path = \"request/order\"\nas = \"ignore\"\ndownstream = \"stock\""), None);
     assert_eq!(of("path = \"request/body/order\"\nas = \"ignore\""), None);
     assert_eq!(of("path = \"response/**\"\nas = \"ignore\""), None);
+}
+
+#[test]
+fn a_rule_may_say_that_it_does_not_matter_when_events_are_sent() {
+    let of = |lines: &str| rule(lines).for_response("GET /prices").of_stream();
+    assert_eq!(of("path = \"response/stream\"\nas = \"ignore\""), Some(0));
+    assert_eq!(of("path = \"response/**\"\nas = \"ignore\"\nroute = \"GET *\""), Some(0));
+    assert_eq!(of("path = \"response/stream\"\nas = \"ignore\"\nroute = \"POST *\""), None);
+    assert_eq!(of("path = \"response/body/stream\"\nas = \"ignore\""), None);
 }

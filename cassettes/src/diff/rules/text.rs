@@ -6,7 +6,7 @@ use regex::RegexBuilder;
 use regress_protocols::wire::Protocol;
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, ORDER, Rule, Side, decimal::Decimal, effect::Tolerance, place::Pattern};
+use super::{Effect, ORDER, Rule, STREAM, Side, decimal::Decimal, effect::Tolerance, place::Pattern};
 
 /// The most steps of a path.
 const MOST_STEPS: usize = 64;
@@ -140,10 +140,17 @@ impl RuleText {
             return Err((why, "take it out, or say what is meant with `as`"));
         }
         let effect = self.read_effect()?;
-        let is_order = matches!(&steps[..], [Pattern::Named(first), ..] if side == Side::Request && first == ORDER);
-        if is_order && (steps.len() > 1 || !matches!(effect, Effect::Ignore | Effect::Unordered)) {
+        let begins_with =
+            |on: Side, name: &str| matches!(&steps[..], [Pattern::Named(first), ..] if side == on && first == name);
+        if begins_with(Side::Request, ORDER)
+            && (steps.len() > 1 || !matches!(effect, Effect::Ignore | Effect::Unordered))
+        {
             let why = "of the order of calls nothing can be said but that it does not matter".to_owned();
             return Err((why, "write path = \"request/order\" and as = \"unordered\""));
+        }
+        if begins_with(Side::Response, STREAM) && (steps.len() > 1 || !matches!(effect, Effect::Ignore)) {
+            let why = "of when events are sent nothing can be said but that it does not matter".to_owned();
+            return Err((why, "write path = \"response/stream\" and as = \"ignore\""));
         }
         Ok((side, steps, effect))
     }
@@ -194,7 +201,7 @@ fn path(text: &str) -> Result<(Side, Vec<Pattern>), Wrong> {
         return Err((format!("the path has more than {MOST_STEPS} steps"), hint));
     }
     let fields: &[&str] = match side {
-        Side::Response => &["status", "header", "trailer", "body", "end", "*", "**"],
+        Side::Response => &["status", "header", "trailer", "body", "end", STREAM, "*", "**"],
         Side::Request => &["method", "target", "header", "trailer", "body", "end", ORDER, "*", "**"],
     };
     let is_of_value = || Protocol::ALL.into_iter().any(|protocol| protocol.members().contains(&steps[0]));

@@ -78,6 +78,23 @@ fn a_statement_of_before_the_recording_is_said_to_be_unknown() {
 }
 
 #[test]
+fn of_a_connection_that_was_open_before_the_schema_is_not_known_until_it_is_chosen() {
+    let mut fifo = Fifo::joined(Protocol::Mysql, 0, 64 << 20);
+    for said in ["SELECT a FROM t", "USE shop", "SELECT a FROM t"] {
+        fifo.data(1, Side::Client, &command(QUERY, said));
+        let response = if said == "USE shop" { done() } else { texts() };
+        fifo.data(2, Side::Server, &told(&response, Shape::Text, USUAL));
+    }
+    fifo.closed(3);
+    let all = recorded(&mut fifo);
+    assert_eq!((all[0].0.get("db"), all[2].0.get("db")), (Some(&Value::Null), Some(&Value::text("shop"))));
+    assert_eq!(Protocol::Mysql.unplaced(&all[2].0).as_ref(), Some(&all[0].0));
+    let fetch = |of: &Value| Value::map([("command", Value::text("fetch")), ("of", of.clone())]);
+    assert_eq!(Protocol::Mysql.unplaced(&fetch(&all[2].0)), Some(fetch(&all[0].0)));
+    assert_eq!(Protocol::Mysql.unplaced(&fetch(&all[0].0)), None);
+}
+
+#[test]
 fn commands_are_told_from_what_else_a_client_may_say() {
     let conversation = Conversation::default();
     assert!(conversation.resumes(&[command(QUERY, "SELECT 1"), command(PING, "")].concat()));

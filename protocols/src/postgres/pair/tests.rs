@@ -355,3 +355,36 @@ fn a_function_is_called() {
     assert_eq!(all[1].0, "function");
     assert_eq!(at(&all[1].1, "results.0.value"), &Value::text("ok"));
 }
+
+#[test]
+fn a_request_says_which_database_it_is_for_where_the_start_was_seen() {
+    let asked = |begins: &[(Side, Vec<u8>)]| {
+        let mut pairer = Pairer::new(begins.is_empty(), Limits::default());
+        let query = [(Client, message(b'Q', b"SELECT 2\0")), (Server, ready())];
+        for (side, bytes) in begins.iter().chain(&query) {
+            pairer.data(1, *side, bytes);
+        }
+        pairer.closed(2);
+        let done = std::iter::from_fn(|| pairer.next()).filter_map(|event| match event {
+            PairEvent::Done(paired) => Some(paired.content),
+            _ => None,
+        });
+        match done.last() {
+            Some(PairedContent::Wire { request, setup: false, .. }) => request,
+            other => panic!("{other:?}"),
+        }
+    };
+    let started = |settings: &[u8]| {
+        let length = u32::try_from(settings.len() + 8).unwrap().to_be_bytes();
+        asked(&[
+            (Client, [&length[..], b"\0\x03\0\0", settings].concat()),
+            (Server, [message(b'R', b"\0\0\0\0"), ready()].concat()),
+        ])
+    };
+    assert_eq!(started(b"user\0me\0database\0shop\0\0").get("db"), Some(&Value::text("shop")));
+    let own = started(b"user\0me\0\0");
+    assert_eq!(own.get("db"), Some(&Value::text("me")), "the one that is named like the user");
+    let joined = asked(&[]);
+    assert_eq!(joined.get("db"), None);
+    assert_eq!((Protocol::Postgres.unplaced(&own), Protocol::Postgres.unplaced(&joined)), (Some(joined.clone()), None));
+}

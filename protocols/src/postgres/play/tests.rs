@@ -76,11 +76,22 @@ fn everybody_is_let_in_as_the_recorded_server_did() {
     handshakes.learn(&request, &response);
     handshakes.learn(&tls.0, &tls.1);
     let mut player = Player::new(Arc::new(handshakes));
-    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f"), [Step::Secure(b"S".to_vec())]);
+    let secure = Step::Secure { say: b"S".to_vec(), heard: b"\x16".to_vec() };
+    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f\x16"), [secure]);
     let greeting = said(&step(&mut player, &startup()));
     assert_eq!(tags(&greeting), "RSKZ");
     assert!(greeting.windows(18).any(|part| part == b"server_version\x0099\0"));
     assert_eq!(step(&mut player, &message(b'X', b"")), [Step::Close]);
+}
+
+#[test]
+fn a_server_that_was_joined_inside_tls_agrees_to_it() {
+    let mut handshakes = Handshakes::default();
+    handshakes.learn_tls();
+    let mut player = Player::new(Arc::new(handshakes));
+    assert_eq!(said(&step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x30")), b"N");
+    let secure = Step::Secure { say: b"S".to_vec(), heard: Vec::new() };
+    assert_eq!(step(&mut player, b"\0\0\0\x08\x04\xd2\x16\x2f"), [secure]);
 }
 
 #[test]
@@ -146,7 +157,8 @@ fn an_execution_is_judged_whether_its_statement_is_prepared_before_or_not() {
         [parse("", sql, &[]), bind("", "", &[], &[Some(b"7")]), describe_portal(""), execute("", 0), sync()].concat();
     assert_eq!(judged(&step(&mut player, &at_once)), request);
     assert_eq!(tags(&player.answer(&request, &result("5", "SELECT 1", "idle"))), "12TDCZ");
-    assert_eq!(judged(&step(&mut player, &query("SELECT n"))), Value::map([("query", Value::text("SELECT n"))]));
+    let simple = [("query", Value::text("SELECT n")), ("db", Value::text("regress"))];
+    assert_eq!(judged(&step(&mut player, &query("SELECT n"))), Value::map(simple));
     assert_eq!(tags(&player.answer(&Value::Null, &result("5", "SELECT 1", "idle"))), "TDCZ");
 }
 

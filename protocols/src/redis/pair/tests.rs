@@ -74,3 +74,27 @@ fn a_selected_database_is_part_of_what_is_asked() {
     ask("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n");
     assert_eq!(ask("*2\r\n$3\r\nGET\r\n$1\r\na\r\n").value.get("db"), None);
 }
+
+#[test]
+fn of_a_connection_that_was_open_before_the_database_is_not_known_until_it_is_selected() {
+    let mut fifo = Fifo::joined(Protocol::Redis, 0, 1 << 20);
+    let get = "*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+    for (said, told) in [(get, "$-1\r\n"), ("*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n", "+OK\r\n"), (get, "$-1\r\n")] {
+        fifo.data(1, Client, said.as_bytes());
+        fifo.data(2, Server, told.as_bytes());
+    }
+    fifo.closed(3);
+    let done = std::iter::from_fn(|| fifo.next()).filter_map(|event| match event {
+        PairEvent::Done(paired) => Some(paired.content),
+        _ => None,
+    });
+    let asked: Vec<Value> = done
+        .map(|content| match content {
+            PairedContent::Wire { request, .. } => request,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(asked.iter().map(|asked| asked.get("db")).collect::<Vec<_>>(), [Some(&Value::Null), None, None]);
+    assert_eq!(Protocol::Redis.unplaced(&asked[2]).as_ref(), Some(&asked[0]));
+    assert_eq!(Protocol::Redis.unplaced(&asked[0]), None);
+}

@@ -1,22 +1,25 @@
 //! Edits of JSON text that leave every other byte as it was.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::ops::Range;
+
+use super::{Grain, Places, text};
 
 /// Deeper nesting is not edited in place (serde_json refuses it as well).
 const DEEPEST: usize = 128;
 
-/// `old` with what `new` has at the given JSON Pointers (RFC 6901): a value there is replaced by the text it has in
-/// `new`, removed where `new` has none, added after its siblings where `old` has none. A pointer into a string means
-/// the string. With `whole_arrays` arrays that a pointer leads into are replaced as well. Order of members, white space
-/// and the writing of numbers and strings stay as they are in `old` everywhere else.
+/// `old` with what `new` has at the given places: a value there is replaced by the text it has in `new`, removed where `new`
+/// has none, added after its siblings where `old` has none. A place inside of a string is put into the string, or means the
+/// string, by the grain; with the coarsest one arrays that a place leads into are replaced as well. Order of members, white
+/// space and the writing of numbers and strings stay as they are in `old` everywhere else.
 ///
 /// `None` when one of the two is not JSON.
-pub fn take(old: &str, new: &str, pointers: &BTreeSet<&str>, whole_arrays: bool) -> Option<String> {
+pub(super) fn take(old: &[u8], new: &[u8], places: &Places, grain: Grain) -> Option<Vec<u8>> {
+    let (old, new) = (std::str::from_utf8(old).ok()?, std::str::from_utf8(new).ok()?);
     let (old_root, new_root) = (parse(old)?, parse(new)?);
-    let mut merged = Rewriter { old, new, pointers, whole_arrays }.value(&old_root, &new_root, "");
+    let mut merged = Rewriter { old, new, grain }.value(&old_root, &new_root, places);
     merged.insert_str(0, &old[..old_root.span.start]);
     merged.push_str(&old[old_root.span.end..]);
-    Some(merged)
+    Some(merged.into_bytes())
 }
 
 /// A value and where it stands in its text.
@@ -47,37 +50,34 @@ struct Item {
 struct Rewriter<'a> {
     old: &'a str,
     new: &'a str,
-    pointers: &'a BTreeSet<&'a str>,
-    whole_arrays: bool,
+    grain: Grain,
 }
 
 impl Rewriter<'_> {
-    fn value(&self, old: &Node, new: &Node, pointer: &str) -> String {
-        if self.pointers.contains(pointer) {
-            return self.new[new.span.clone()].to_owned();
+    fn value(&self, old: &Node, new: &Node, places: &Places) -> String {
+        let (as_old, as_new) = (&self.old[old.span.clone()], &self.new[new.span.clone()]);
+        if places.is_empty() {
+            return as_old.to_owned();
+        }
+        if places.are_whole() {
+            return as_new.to_owned();
         }
         match (&old.inside, &new.inside) {
-            (Inside::Object(olds), Inside::Object(news)) => format!("{{{}}}", self.items(olds, news, pointer, true)),
-            (Inside::Array(_), Inside::Array(_)) | (Inside::Scalar, Inside::Scalar)
-                if (self.whole_arrays || matches!(old.inside, Inside::Scalar)) && self.leads_into(pointer) =>
-            {
-                self.new[new.span.clone()].to_owned()
+            (Inside::Object(olds), Inside::Object(news)) => format!("{{{}}}", self.items(olds, news, places, true)),
+            (Inside::Scalar, Inside::Scalar) => {
+                let inside = if self.grain == Grain::Value { in_string(as_old, as_new, places) } else { None };
+                inside.unwrap_or_else(|| as_new.to_owned())
             }
-            (Inside::Array(olds), Inside::Array(news)) => format!("[{}]", self.items(olds, news, pointer, false)),
-            _ => self.old[old.span.clone()].to_owned(),
+            (Inside::Array(_), Inside::Array(_)) if self.grain == Grain::Array => as_new.to_owned(),
+            (Inside::Array(olds), Inside::Array(news)) => format!("[{}]", self.items(olds, news, places, false)),
+            _ => as_old.to_owned(),
         }
     }
 
-    /// Whether a pointer leads below `pointer`.
-    fn leads_into(&self, pointer: &str) -> bool {
-        let below = format!("{pointer}/");
-        self.pointers.range(below.as_str()..).next().is_some_and(|first| first.starts_with(&below))
-    }
-
-    fn items(&self, olds: &[Item], news: &[Item], pointer: &str, named: bool) -> String {
+    fn items(&self, olds: &[Item], news: &[Item], places: &Places, named: bool) -> String {
         let child = |item: &Item, index: usize| match named {
-            true => format!("{pointer}/{}", item.name.replace('~', "~0").replace('/', "~1")),
-            false => format!("{pointer}/{index}"),
+            true => places.below(&item.name),
+            false => places.at(index),
         };
         let counterpart = |item: &Item, index: usize, others: &[Item]| match named {
             true => others.iter().position(|other| other.name == item.name),
@@ -85,10 +85,10 @@ impl Rewriter<'_> {
         };
         let mut kept: Vec<(&str, String, &str)> = Vec::with_capacity(olds.len());
         for (index, item) in olds.iter().enumerate() {
-            let path = child(item, index);
+            let below = child(item, index);
             let text = match counterpart(item, index, news) {
-                Some(other) => self.value(&item.value, &news[other].value, &path),
-                None if self.pointers.contains(path.as_str()) => continue,
+                Some(other) => self.value(&item.value, &news[other].value, &below),
+                None if below.are_whole() => continue,
                 None => self.old[item.value.span.clone()].to_owned(),
             };
             let text = format!("{}{text}", &self.old[item.label.clone()]);
@@ -96,8 +96,7 @@ impl Rewriter<'_> {
             kept.push((&self.old[item.lead.clone()], text, trail));
         }
         for (index, item) in news.iter().enumerate() {
-            let path = child(item, index);
-            if counterpart(item, index, olds).is_some() || !self.pointers.contains(path.as_str()) {
+            if counterpart(item, index, olds).is_some() || !child(item, index).are_whole() {
                 continue;
             }
             let lead = olds.first().map_or("", |first| &self.old[first.lead.clone()]);
@@ -117,6 +116,12 @@ impl Rewriter<'_> {
         }
         out
     }
+}
+
+/// A string in JSON with what is inside of it edited.
+fn in_string(old: &str, new: &str, places: &Places) -> Option<String> {
+    let unescaped = |literal| serde_json::from_str::<String>(literal).ok();
+    serde_json::to_string(&text(&unescaped(old)?, &unescaped(new)?, places)?).ok()
 }
 
 fn parse(text: &str) -> Option<Node> {
@@ -215,7 +220,8 @@ mod tests {
     use super::*;
 
     fn taken(old: &str, new: &str, pointers: &[&str]) -> String {
-        take(old, new, &pointers.iter().copied().collect(), false).unwrap()
+        let places = Places::new(pointers.iter().copied());
+        String::from_utf8(take(old.as_bytes(), new.as_bytes(), &places, Grain::Value).unwrap()).unwrap()
     }
 
     #[test]
@@ -258,9 +264,10 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        assert_eq!(take("{", "{}", &BTreeSet::new(), false), None);
-        assert_eq!(take("{}", "plain", &BTreeSet::new(), false), None);
+        let take = |old: &str, new: &str| take(old.as_bytes(), new.as_bytes(), &Places::default(), Grain::Value);
+        assert_eq!(take("{", "{}"), None);
+        assert_eq!(take("{}", "plain"), None);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        assert_eq!(take(&deep, &deep, &BTreeSet::new(), false), None);
+        assert_eq!(take(&deep, &deep), None);
     }
 }
