@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy, vcrpy and
-# DeepDiff into Python virtual environments, HTTP clients, mountebank and jsondiffpatch by npm, WireMock by Maven. Can be run
-# again: what is there is left alone. Go, Node.js, nginx and Maven come with tests/install.sh as well.
+# DeepDiff into Python virtual environments, clients of HTTP and of databases by pip, npm and Go, mountebank and
+# jsondiffpatch by npm, WireMock by Maven. Can be run again: what is there is left alone. Go, Node.js, nginx, Maven and the
+# databases come with tests/install.sh as well.
 #
 # Environment: REGRESS_BENCH_TOOLS, the folder for everything that is not a package of the system
 # (default: regress-bench in the user's cache folder; the benchmarks look there, too).
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
-packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace)
+packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace
+    postgresql mariadb-server)
 wiremock=org.wiremock:wiremock-standalone:3.13.1
 
 say() { printf 'install: %s\n' "$*"; }
@@ -69,14 +71,23 @@ mkdir -p "$tools"
 python_packages venv mitmproxy==11.0.2 vcrpy==7.0.0
 python_packages diff-venv deepdiff==8.6.1
 # Packages for services that the system's Python runs.
-modules=(redis==5.2.1)
+modules=(redis==5.2.1 'psycopg[binary,pool]==3.2.9' PyMySQL==1.1.1 SQLAlchemy==2.0.44)
 if ! is_there owners-python "${modules[@]}"; then
     say "Python packages ${modules[*]} into $tools/owners-python"
     rm -rf "$tools/owners-python"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --target "$tools/owners-python" "${modules[@]}"
     note owners-python "${modules[@]}"
 fi
-node_packages npm undici@6.29.1 axios@1.21.1 ioredis@5.4.1 mountebank@2.9.1
+node_packages npm undici@6.29.1 axios@1.21.1 ioredis@5.4.1 pg@8.16.0 mysql2@3.12.0 mountebank@2.9.1
+# Drivers for services in Go, which are built with this folder's go.mod.
+drivers=(github.com/lib/pq@v1.10.9 github.com/go-sql-driver/mysql@v1.9.3 github.com/jackc/pgx/v5/stdlib@v5.7.6)
+if ! is_there owners-go "${drivers[@]}"; then
+    say "Go modules ${drivers[*]} into $tools/owners-go"
+    rm -rf "$tools/owners-go"
+    mkdir -p "$tools/owners-go"
+    (cd "$tools/owners-go" && go mod init owners 2>/dev/null && go get "${drivers[@]}" 2>/dev/null)
+    note owners-go "${drivers[@]}"
+fi
 node_packages diff-npm jsondiffpatch@0.7.7
 
 jar=$tools/wiremock-standalone-${wiremock##*:}.jar

@@ -11,8 +11,10 @@ use std::{
 
 use nix::{sys::signal, unistd::Pid};
 use regress_cassettes::{Confidence, Content, Exchange, Store};
+use regress_protocols::Value;
 
 use crate::{
+    databases::Databases,
     http::{Client, Downstream},
     services::{Case, Service},
 };
@@ -94,10 +96,17 @@ fn requests(clients: u32) -> u64 {
     (3000 / u64::from(clients)).clamp(10, 150)
 }
 
-pub fn measure(case: &Case, clients: u32, evidence: Evidence, folder: &Path) -> Result<Owners, Failure> {
+pub fn measure(
+    case: &Case,
+    clients: u32,
+    evidence: Evidence,
+    databases: &Databases,
+    folder: &Path,
+) -> Result<Owners, Failure> {
     let has_ids = evidence == Evidence::Ids;
     let downstream = Downstream::start().map_err(Failure::broken)?;
-    let service = Service::start(case, downstream.address, has_ids, folder)?;
+    let address = case.database().map_or(Ok(downstream.address), |kind| databases.address(kind))?;
+    let service = Service::start(case, address, has_ids, folder)?;
     let connect = |_| Client::connect(service.address, has_ids).map_err(Failure::broken);
     let mut connected: Vec<Client> = (0..clients).map(connect).collect::<Result<_, _>>()?;
     drive(&mut connected, 1, 1)?;
@@ -110,7 +119,10 @@ pub fn measure(case: &Case, clients: u32, evidence: Evidence, folder: &Path) -> 
     settle(&downstream);
     recording.stop()?;
     driven?;
-    let calls = downstream.served() - before;
+    let calls = match case.database() {
+        Some(_) => u64::from(clients) * requests(clients) * case.calls(),
+        None => downstream.served() - before,
+    };
     drop(service);
 
     let owners = judge(&out, evidence)?;
@@ -193,8 +205,9 @@ fn judge(folder: &Path, evidence: Evidence) -> Result<Owners, Failure> {
     let mut owners = Owners::default();
     for located in store.list().map_err(Failure::broken)? {
         let cassette = store.read(&located).map_err(Failure::broken)?;
-        let entry = cassette.entry.as_ref().map(path).transpose()?;
-        for call in &cassette.downstream {
+        let entry = cassette.entry.as_ref().and_then(asked);
+        // What has no number concerns a connection alone.
+        for (call, number) in cassette.downstream.iter().filter_map(|call| Some((call, number(call)?))) {
             let is_known = match call.cause.as_ref().map(|cause| cause.confidence) {
                 Some(Confidence::Certain) => true,
                 Some(Confidence::Likely) => evidence == Evidence::Values,
@@ -202,7 +215,7 @@ fn judge(folder: &Path, evidence: Evidence) -> Result<Owners, Failure> {
             };
             if !is_known {
                 owners.unknown += 1;
-            } else if entry == Some(caller(&path(call)?)) {
+            } else if entry == Some(number) {
                 owners.right += 1;
             } else {
                 owners.wrong += 1;
@@ -210,22 +223,39 @@ fn judge(folder: &Path, evidence: Evidence) -> Result<Owners, Failure> {
         }
     }
     if let Some(ambient) = store.ambient().map_err(Failure::broken)? {
-        let is_call = |call: &&Exchange| path(call).is_ok_and(|path| path.starts_with('/'));
-        owners.unknown += ambient.downstream.iter().filter(is_call).count() as u64;
+        owners.unknown += ambient.downstream.iter().filter_map(number).count() as u64;
     }
     Ok(owners)
 }
 
-fn path(exchange: &Exchange) -> Result<String, Failure> {
-    match &exchange.content {
-        Content::Http1(http) => Ok(http.request.target().into_owned()),
-        Content::Wire(wire) => Ok(wire.protocol.line(&wire.request).rsplit(' ').next().unwrap_or_default().to_owned()),
-        _ => Err(Failure::broken("an exchange that is not read")),
+/// The number of an entry, if it came from a client: what two recorded services say to each other is neither entry nor call.
+fn asked(entry: &Exchange) -> Option<u64> {
+    let Content::Http1(http) = &entry.content else { return None };
+    http.request.target().strip_prefix("/r/")?.parse().ok()
+}
+
+/// The number of the entry that a call was made for.
+fn number(call: &Exchange) -> Option<u64> {
+    match &call.content {
+        Content::Http1(http) => number_in(&http.request.target()),
+        // A statement that was prepared before the recording is not known; its result is.
+        Content::Wire(wire) => said(&wire.request).or_else(|| said(wire.response.as_ref()?)),
+        _ => None,
     }
 }
 
-/// The path of the entry that carries the same number, and came from a client: what two recorded services say to each
-/// other is neither entry nor call.
-fn caller(call: &str) -> String {
-    format!("/r/{}", call.rsplit('/').next().unwrap_or_default())
+fn said(value: &Value) -> Option<u64> {
+    match value {
+        Value::Text(text) => number_in(text),
+        Value::List(values) => values.iter().find_map(said),
+        Value::Map(members) => members.iter().find_map(|(_, value)| said(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Bytes(_) => None,
+    }
+}
+
+/// That of the first path in a text, `/KIND/NUMBER`.
+fn number_in(text: &str) -> Option<u64> {
+    let is_path = |character: char| character == '/' || character.is_ascii_alphanumeric();
+    let paths = text.split(|character| !is_path(character)).filter_map(|word| word.strip_prefix('/'));
+    paths.filter_map(|path| path.split_once('/')).find_map(|(_, number)| number.parse().ok())
 }

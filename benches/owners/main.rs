@@ -1,7 +1,7 @@
 //! Which entry caused which call: how many owners a recording knows, and whether any is wrong.
 //!
 //! `cargo bench --bench owners [-- --case NAME,... --clients N,... --ids | --values]` needs what recording by eBPF needs, and
-//! names the runtimes that are absent. Services of several runtimes call a downstream twice for each entry; entry and calls
+//! names the runtimes that are absent. Services of several runtimes call a downstream, or ask a database, twice for each entry; entry and calls
 //! carry the same number, which no rule of the recorder looks at. With `--ids` it is the request id as well, which services pass
 //! on (all but those in PHP); with `--values` the recorder goes by the number where it knows nothing better. It prints
 //! a table and writes `target/bench/owners.json`; any wrong owner makes it fail.
@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod cell;
+mod databases;
 mod http;
 mod services;
 #[path = "../tools.rs"]
@@ -18,6 +19,7 @@ mod tools;
 use std::{path::Path, process::ExitCode};
 
 use cell::{Evidence, Owners};
+use databases::Databases;
 use serde_json::json;
 use services::{CASES, Case};
 
@@ -45,11 +47,12 @@ fn main() -> ExitCode {
         "",
         columns.join("")
     );
+    let databases = Databases::default();
     let (mut rows, mut absent, mut bad) = (Vec::new(), Vec::new(), false);
     for case in cases {
         let mut line = format!("{:32}", case.name);
         for &clients in &clients {
-            match cell::measure(case, clients, evidence, folder.path()) {
+            match cell::measure(case, clients, evidence, &databases, folder.path()) {
                 Ok(owners) => {
                     bad |= owners.wrong > 0;
                     line += &format!("{:>16}", print(&owners));

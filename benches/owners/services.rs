@@ -15,7 +15,7 @@ use std::{
 
 use nix::{sys::signal, unistd::Pid};
 
-use crate::{cell::Failure, tools};
+use crate::{cell::Failure, databases::Kind, tools};
 
 /// A way in which a service makes its two calls.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ enum Runtime {
     /// With the hook of `regress hook node`.
     HookedNode,
     Go,
+    /// With drivers for databases.
+    GoModules,
     Java,
     /// With the hook of `regress hook java`.
     HookedJava,
@@ -52,7 +54,18 @@ enum Runtime {
 impl Case {
     /// It calls without being asked as well.
     pub fn has_background(&self) -> bool {
-        self.mode == "background"
+        self.mode.ends_with("background")
+    }
+
+    /// The database that it asks instead of the downstream.
+    pub fn database(&self) -> Option<Kind> {
+        let asks = |name| self.mode.split('-').any(|word| word == name);
+        asks("postgres").then_some(Kind::Postgres).or(asks("mysql").then_some(Kind::Mysql))
+    }
+
+    /// How many calls it makes for an entry there.
+    pub fn calls(&self) -> u64 {
+        if self.mode.contains("transactions") { 6 } else { 2 }
     }
 }
 
@@ -82,6 +95,14 @@ pub const CASES: &[Case] = &[
     case("python-redis-pool-of-10", Runtime::Python, "redis-pool", 99.9),
     case("python-asyncio-redis", Runtime::Python, "asyncio-redis", 99.9),
     case("python-asyncio-redis-pool-of-10", Runtime::Python, "asyncio-redis-pool", 99.9),
+    case("python-psycopg", Runtime::Python, "postgres", 99.9),
+    case("python-psycopg-pool-of-10", Runtime::Python, "postgres-pool", 99.9),
+    case("python-psycopg-transactions-pool-of-10", Runtime::Python, "postgres-transactions-pool", 99.9),
+    case("python-psycopg-transactions-background", Runtime::Python, "postgres-transactions-background", 99.9),
+    case("python-asyncio-psycopg", Runtime::Python, "asyncio-postgres", 99.9),
+    case("python-asyncio-psycopg-pool-of-10", Runtime::Python, "asyncio-postgres-pool", 99.9),
+    case("python-pymysql", Runtime::Python, "mysql", 99.9),
+    case("python-pymysql-pool-of-10", Runtime::Python, "mysql-pool", 99.9),
     case("node-http", Runtime::Node, "http", 99.9),
     case("node-http-pool-of-10", Runtime::Node, "pool", 99.9),
     case("node-fetch", Runtime::Node, "fetch", 99.9),
@@ -91,6 +112,8 @@ pub const CASES: &[Case] = &[
     case("node-axios", Runtime::Node, "axios", 99.9),
     case("node-undici-pool-of-10", Runtime::Node, "undici", 99.9),
     case("node-ioredis", Runtime::Node, "ioredis", 99.9),
+    case("node-pg-pool-of-10", Runtime::Node, "postgres", 99.9),
+    case("node-mysql2-pool-of-10", Runtime::Node, "mysql", 99.9),
     case("node-queue", Runtime::Node, "queue", 99.9),
     case("node-background", Runtime::Node, "background", 99.9),
     case("node-after-response", Runtime::Node, "after", 99.9),
@@ -104,6 +127,8 @@ pub const CASES: &[Case] = &[
     case("node-hook-axios", Runtime::HookedNode, "axios", 99.9),
     case("node-hook-undici-pool-of-10", Runtime::HookedNode, "undici", 99.9),
     case("node-hook-ioredis", Runtime::HookedNode, "ioredis", 99.9),
+    case("node-hook-pg-pool-of-10", Runtime::HookedNode, "postgres", 99.9),
+    case("node-hook-mysql2-pool-of-10", Runtime::HookedNode, "mysql", 99.9),
     case("node-hook-workers", Runtime::HookedNode, "workers", 99.9),
     case("node-hook-lost-context", Runtime::HookedNode, "queue", 99.9),
     case("node-hook-background", Runtime::HookedNode, "background", 99.9),
@@ -113,6 +138,10 @@ pub const CASES: &[Case] = &[
     case("go-pool-of-10", Runtime::Go, "pool", 99.9),
     case("go-parallel", Runtime::Go, "parallel", 99.9),
     case("go-redis-pool-of-10", Runtime::Go, "redis", 99.9),
+    case("go-pq-pool-of-10", Runtime::GoModules, "postgres-pq", 99.9),
+    case("go-pgx-pool-of-10", Runtime::GoModules, "postgres-pgx", 99.9),
+    case("go-pgx-transactions-pool-of-10", Runtime::GoModules, "postgres-pgx-transactions", 99.9),
+    case("go-mysql-pool-of-10", Runtime::GoModules, "mysql", 99.9),
     case("go-workers", Runtime::Go, "workers", 99.9),
     case("go-after-response", Runtime::Go, "after", 99.9),
     case("java-url-connection", Runtime::Java, "threads", 99.9),
@@ -193,6 +222,7 @@ impl Service {
             Runtime::Java => java(folder)?,
             Runtime::HookedJava => hooked(java(folder)?, "java", "JAVA_TOOL_OPTIONS", "-javaagent:", folder)?,
             Runtime::Go => go(folder)?,
+            Runtime::GoModules => go_modules(folder)?,
             Runtime::Ruby => script("ruby", "owners.rb", include_str!("services/owners.rb"), folder)?,
             Runtime::Tokio => {
                 let mut command = Command::new(env::current_exe().map_err(Failure::broken)?);
@@ -428,12 +458,29 @@ fn nginx(workers: &str, downstream: SocketAddr, folder: &Path) -> Result<Service
 }
 
 fn go(folder: &Path) -> Result<Command, Failure> {
-    let program = folder.join("owners-go");
+    let mut build = Command::new("go");
+    build.env("GO111MODULE", "off");
+    built(build, "owners-go", &[("owners.go", include_str!("services/owners.go"))], folder)
+}
+
+fn go_modules(folder: &Path) -> Result<Command, Failure> {
+    let modules = tools::folder().map(|tools| tools.join("owners-go")).filter(|modules| modules.exists());
+    let mut build = Command::new("go");
+    build.current_dir(modules.ok_or_else(|| Failure::missing("Go's drivers for databases"))?);
+    let sources =
+        [("owners.go", include_str!("services/owners.go")), ("owners_sql.go", include_str!("services/owners_sql.go"))];
+    built(build, "owners-go-modules", &sources, folder)
+}
+
+/// A program of these files, made once.
+fn built(mut build: Command, name: &str, sources: &[(&str, &str)], folder: &Path) -> Result<Command, Failure> {
+    let program = folder.join(name);
     if !program.exists() {
-        let source = folder.join("owners.go");
-        fs::write(&source, include_str!("services/owners.go")).map_err(Failure::broken)?;
-        let mut build = Command::new("go");
-        build.env("GO111MODULE", "off").env("GOTOOLCHAIN", "local").arg("build").arg("-o").arg(&program).arg(&source);
+        build.env("GOTOOLCHAIN", "local").args(["build", "-o"]).arg(&program);
+        for (name, text) in sources {
+            fs::write(folder.join(name), text).map_err(Failure::broken)?;
+            build.arg(folder.join(name));
+        }
         let built = build.output().map_err(Failure::absent)?;
         if !built.status.success() {
             return Err(Failure::broken(String::from_utf8_lossy(&built.stderr)));

@@ -80,11 +80,25 @@ const READS: &[&str] = &[
     "XA",
 ];
 
+/// First words of statements that say how a transaction goes.
+const FRAMES: &[&str] = &["ABORT", "BEGIN", "COMMIT", "END", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"];
+
 /// `SELECT orders`, `INSERT order_lines`, `BEGIN`: the verbs of the statements as method, and the tables that they name, sorted, as path.
 /// What is not understood is known by its first word. Literals and parameters are no part of it.
 pub fn operation(sql: &str, dialect: Dialect) -> Operation {
     let outline = outline(sql, dialect);
     Operation { method: outline.verbs.join("; "), path: outline.tables.into_iter().collect::<Vec<_>>().join(",") }
+}
+
+/// Whether all that is asked is how a transaction is to go.
+pub fn frames_transaction(operation: &Operation) -> bool {
+    operation.path.is_empty() && operation.method.split("; ").all(|verb| FRAMES.contains(&verb))
+}
+
+/// Whether one begins.
+pub fn begins_transaction(operation: &Operation) -> bool {
+    let last = operation.method.rsplit("; ").next().unwrap_or_default();
+    frames_transaction(operation) && matches!(last, "BEGIN" | "START")
 }
 
 /// Whether it may change something in the database, as far as its text tells: functions of the database's own are taken for readers.
@@ -322,6 +336,24 @@ mod tests {
 
     fn postgres(sql: &str) -> String {
         operation(sql, Dialect::Postgres).to_string()
+    }
+
+    #[test]
+    fn what_frames_a_transaction_asks_for_nothing_else() {
+        let frames = |sql, dialect| frames_transaction(&operation(sql, dialect));
+        for sql in
+            ["BEGIN", "begin /* a */", "COMMIT AND CHAIN", "ROLLBACK TO SAVEPOINT a", "COMMIT; BEGIN", "SAVEPOINT a"]
+        {
+            assert!(frames(sql, Dialect::Postgres), "{sql}");
+            assert_eq!(begins_transaction(&operation(sql, Dialect::Postgres)), sql.to_uppercase().contains("BEGIN"));
+        }
+        for sql in ["START TRANSACTION READ ONLY", "ROLLBACK", "RELEASE SAVEPOINT a"] {
+            assert!(frames(sql, Dialect::MySql), "{sql}");
+        }
+        for sql in ["SELECT 1", "BEGIN; DELETE FROM orders", "", "PREPARE TRANSACTION 'a'", "SET TRANSACTION READ ONLY"]
+        {
+            assert!(!frames(sql, Dialect::Postgres), "{sql}");
+        }
     }
 
     #[test]

@@ -14,10 +14,13 @@ use regress_ebpf::{Address, CloseCause};
 use regress_protocols::{
     Operation, PairEnd, Paired, PairedContent, Problem, Side, Value,
     http1::{Framing, Message},
-    wire::Protocol,
+    wire::{Protocol, Transaction},
 };
 
-use crate::{connections::Connection, correlate::OperationHash};
+use crate::{
+    connections::Connection,
+    correlate::{InTransaction, OperationHash},
+};
 
 /// Where resolvers listen.
 const DNS_PORT: u16 = 53;
@@ -201,6 +204,13 @@ pub(crate) fn operation(exchange: &Exchange) -> OperationHash {
         kinds(&path).for_each(|segment| segment.hash(&mut hasher));
     }
     hasher.finish()
+}
+
+/// What it tells of the transaction on its connection, in a protocol that tells of them.
+pub(crate) fn transaction(exchange: &Exchange) -> Option<InTransaction> {
+    let wire = exchange.wire()?;
+    let Transaction { begins, frames, goes_on } = wire.protocol.transaction(&wire.request, wire.response.as_ref())?;
+    Some(InTransaction { begins, frames, goes_on })
 }
 
 /// The segments of a path, those that look like an id all the same: calls that differ in one are of one kind.

@@ -459,7 +459,7 @@ impl Pipeline {
             self.waiting += assemble::weight(&timed.exchange);
             draft.exchange = Some(timed);
         }
-        self.correlator.fact(now, Fact::CallEnded { call, operation });
+        self.correlator.fact(now, Fact::CallEnded { call, operation, transaction: None });
     }
 
     fn new_call(&mut self, socket: SocketId, began: u64) -> CallKey {
@@ -656,11 +656,12 @@ impl Pipeline {
             }
             Part::Call(call) => {
                 let operation = assemble::operation(&timed.exchange);
+                let transaction = assemble::transaction(&timed.exchange);
                 if let Some(draft) = self.calls.get_mut(&call) {
                     self.waiting += weight;
                     draft.exchange = Some(timed);
                 }
-                self.correlator.fact(now, Fact::CallEnded { call, operation });
+                self.correlator.fact(now, Fact::CallEnded { call, operation, transaction });
                 self.give_ambient(call);
             }
             Part::Joined if downstream => self.outputs.push_back(self.as_ambient(timed)),

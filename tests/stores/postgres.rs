@@ -242,6 +242,28 @@ fn attached_inside_tls() {
     attach("stores::postgres::attached_inside_tls", Inside::Tls);
 }
 
+/// `BEGIN` and `COMMIT` happen without an entry as well, but not with what is in the transactions of entries.
+#[test]
+fn transactions_beside_a_job() {
+    if !require("stores::postgres::transactions_beside_a_job", &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let service = Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens").with("STORE", server.url());
+    let service = service.with("ACCOUNTS_JOB", "1");
+    // Records that all owners are known.
+    let corpus = service.record("ebpf", |client| {
+        for name in ["/tea", "/wine"] {
+            assert_eq!(client.post(name, "12.50").status, 201);
+        }
+    });
+    server.stop();
+    for entry in 0..2 {
+        assert_eq!(called(&corpus, entry), ["BEGIN", "INSERT accounts", "INSERT entries", "COMMIT"]);
+    }
+    service.expect(&[("none", Same), ("dropped-query", Different("omitted downstream/2"))]);
+}
+
 /// The pool's connections were open, and some of its statements in use, before the recording began.
 fn attach(test: &str, inside: Inside) {
     if !require(test, &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {

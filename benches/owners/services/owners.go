@@ -33,6 +33,9 @@ func by_redis(address string) func(string) {
 	}
 }
 
+// Who asks a store of that address, by mode; owners_sql.go adds those that take more than the standard library.
+var stores = map[string]func(string) func(string){"redis": by_redis}
+
 func main() {
 	mode, downstream := os.Args[1], os.Args[2]
 	transport := &http.Transport{MaxIdleConnsPerHost: 1000}
@@ -50,8 +53,8 @@ func main() {
 			response.Body.Close()
 		}
 	}
-	if mode == "redis" {
-		call = by_redis(strings.TrimPrefix(downstream, "http://"))
+	if store, found := stores[mode]; found {
+		call = store(strings.TrimPrefix(downstream, "http://"))
 	}
 	// Workers that the first requests start and all requests use.
 	jobs, workers := make(chan func()), make(chan struct{}, 16)

@@ -51,6 +51,16 @@ const clients = {
     const store = new (npm("ioredis").Redis)({ host: "127.0.0.1", port: Number(new URL(downstream).port) });
     return (path) => store.get(path);
   },
+  postgres: () => {
+    const { hostname, port } = new URL(downstream);
+    const pool = new (npm("pg").Pool)({ host: hostname, port, user: "postgres", database: "postgres", max: 10 });
+    return (path) => pool.query("SELECT $1::text FROM pg_sleep(0.0005 + random() * 0.009)", [path]);
+  },
+  mysql: () => {
+    const { hostname, port } = new URL(downstream);
+    const pool = npm("mysql2/promise").createPool({ host: hostname, port, user: "root", connectionLimit: 10 });
+    return (path) => pool.query("SELECT ?, SLEEP(0.0005 + RAND() * 0.009)", [path]);
+  },
   workers: () => (isMainThread ? by_workers(4) : by_http),
 };
 
@@ -106,7 +116,9 @@ const server = http.createServer(async (request, response) => {
   await handle(id);
   response.end(id);
 });
-if (mode === "background") setInterval(() => call("/x/background"), 300);
+// Longer than it takes a recording to begin on a busy machine.
+server.keepAliveTimeout = 60_000;
+if (mode === "background") setInterval(() => call("/x/0"), 300);
 
 if (isMainThread) {
   server.listen(0, "127.0.0.1", 256, () => console.log(server.address().port));

@@ -19,6 +19,65 @@ if MODE == "two-services":
     HOST = "127.0.0.1:" + second.stdout.readline().strip()
 PASSES_ON = "IDS" in os.environ
 local = threading.local()
+SIZE = 10 if MODE.endswith("pool") else 1000
+
+
+# A pool of connections to a database, by which one function asks for a path there.
+def by_sql():
+    if "mysql" in MODE:
+        import pymysql
+        from sqlalchemy.pool import QueuePool
+
+        host, port = HOST.split(":")
+        connect = lambda: pymysql.connect(host=host, port=int(port), user="root", autocommit=True)
+        connections = QueuePool(connect, pool_size=SIZE, max_overflow=0, reset_on_return=None)
+
+        def by_mysql(path):
+            connection = connections.connect()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT %s, SLEEP(0.0005 + RAND() * 0.009)", (path,))
+            connection.close()
+
+        return by_mysql
+    import psycopg_pool
+
+    url = f"postgresql://postgres@{HOST}/postgres"
+    settings = {"min_size": 10, "max_size": SIZE, "kwargs": {"autocommit": True}, "open": False}
+    query = "SELECT %s::text FROM pg_sleep(0.0005 + random() * 0.009)"
+    if MODE.startswith("asyncio"):
+        connections = psycopg_pool.AsyncConnectionPool(url, **settings)
+
+        async def by_postgres(path):
+            await connections.open()
+            async with connections.connection() as connection:
+                await connection.execute(query, (path,))
+
+        return by_postgres
+    connections = psycopg_pool.ConnectionPool(url, **settings)
+    connections.open()
+
+    # As one transaction each.
+    def by_transaction(path, query=query):
+        with connections.connection() as connection:
+            connection.execute(f"BEGIN /* {path} */")
+            connection.execute(query, (path,))
+            connection.execute(f"COMMIT /* {path} */")
+
+    def by_postgres(path):
+        with connections.connection() as connection:
+            connection.execute(query, (path,))
+
+    # What is asked for nobody.
+    def work():
+        while True:
+            time.sleep(0.05)
+            by_transaction("/x/0", "SELECT %s::text FROM pg_stat_activity")
+
+    if MODE.endswith("background"):
+        threading.Thread(target=work, daemon=True).start()
+    return by_transaction if "transactions" in MODE else by_postgres
+
+
 if "redis" in MODE:
     try:
         import redis
@@ -28,8 +87,14 @@ if "redis" in MODE:
         sys.exit(1)
     kind = redis.asyncio.BlockingConnectionPool if MODE.startswith("asyncio") else redis.BlockingConnectionPool
     host, port = HOST.split(":")
-    connections = kind(max_connections=10 if MODE.endswith("pool") else 1000, host=host, port=int(port))
+    connections = kind(max_connections=SIZE, host=host, port=int(port))
     store = (redis.asyncio if MODE.startswith("asyncio") else redis).Redis(connection_pool=connections)
+if "postgres" in MODE or "mysql" in MODE:
+    try:
+        by_pool = by_sql()
+    except ImportError as missing:
+        print("absent", missing, flush=True)
+        sys.exit(1)
 pool = ThreadPoolExecutor(16)
 
 
@@ -40,6 +105,8 @@ def headers(path):
 def call(path):
     if MODE.startswith("redis"):
         return store.get(path)
+    if MODE.startswith(("postgres", "mysql")):
+        return by_pool(path)
     if not hasattr(local, "connection"):
         local.connection = http.client.HTTPConnection(HOST)
     local.connection.request("GET", path, headers=headers(path))
@@ -82,6 +149,8 @@ idle = []
 async def call_async(path):
     if MODE.startswith("asyncio-redis"):
         return await store.get(path)
+    if MODE.startswith("asyncio-postgres"):
+        return await by_pool(path)
     reader, writer = idle.pop() if idle else await asyncio.open_connection(*HOST.split(":"))
     lines = [f"{name}: {value}\r\n" for name, value in {"Host": HOST, **headers(path)}.items()]
     writer.write(f"GET {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode())

@@ -73,16 +73,17 @@ pub(super) const CAPABILITIES: &Names = &[
 
 /// The status of a connection (`SERVER_STATUS_flags_enum` of MySQL; the last one is MariaDB's).
 pub(super) mod status {
+    pub(in super::super) const IN_TRANSACTION: u16 = 1;
     pub(in super::super) const AUTOCOMMIT: u16 = 2;
     pub(in super::super) const MORE_RESULTS: u16 = 8;
     pub(in super::super) const CURSOR_EXISTS: u16 = 64;
     pub(in super::super) const SESSION_STATE_CHANGED: u16 = 1 << 14;
     /// What holds beyond one result: within a transaction or not, autocommit, how quotes are read.
-    pub(in super::super) const LASTING: u16 = 1 | AUTOCOMMIT | 512 | 8192 | 1 << 15;
+    pub(in super::super) const LASTING: u16 = IN_TRANSACTION | AUTOCOMMIT | 512 | 8192 | 1 << 15;
 }
 
 pub(super) const STATUS: &Names = &[
-    (1, "in_transaction"),
+    (status::IN_TRANSACTION as u64, "in_transaction"),
     (status::AUTOCOMMIT as u64, "autocommit"),
     (status::MORE_RESULTS as u64, "more_results"),
     (16, "no_good_index_used"),

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::settings;
+use super::{
+    bits::{self, STATUS, status},
+    settings,
+};
 use crate::{
     Operation, Value,
     sql::{self, Dialect},
@@ -70,6 +73,13 @@ pub fn operation(request: &Value) -> Operation {
         ("field_list", _) => Operation { method: "FIELD_LIST".to_owned(), path: text(request, "table").to_owned() },
         (command, _) => Operation { method: command.to_uppercase(), path: String::new() },
     }
+}
+
+/// Whether a transaction is open after this response. An error does not tell.
+pub fn in_transaction(response: &Value) -> Option<bool> {
+    let last = response.get("results").and_then(Value::as_list).map_or(Some(response), <[Value]>::last)?;
+    let status = last.get("status").filter(|_| last.get("error").is_none());
+    Some(bits::of_value(Some(status?), STATUS) & u64::from(status::IN_TRANSACTION) != 0)
 }
 
 /// Whether it may change something.
@@ -173,6 +183,16 @@ mod tests {
         let fields = Value::map([("command", Value::text("field_list")), ("table", Value::text("orders"))]);
         assert_eq!(operation(&fields).to_string(), "FIELD_LIST orders");
         assert!(is_handshake(&Value::map([("command", Value::text("login"))])));
+    }
+
+    #[test]
+    fn the_last_result_tells_of_the_transaction_an_error_does_not() {
+        let done = |status: u16| Value::map([("status", bits::to_value(status.into(), STATUS))]);
+        let failed = Value::map([("error", Value::map([])), ("status", bits::to_value(1, STATUS))]);
+        let several = Value::map([("results", Value::List(vec![done(status::IN_TRANSACTION), done(0)]))]);
+        assert_eq!(in_transaction(&done(status::IN_TRANSACTION | status::AUTOCOMMIT)), Some(true));
+        assert_eq!((in_transaction(&done(status::AUTOCOMMIT)), in_transaction(&several)), (Some(false), Some(false)));
+        assert_eq!((in_transaction(&failed), in_transaction(&Value::Null)), (None, None));
     }
 
     #[test]

@@ -29,6 +29,6 @@ mod types;
 mod value;
 
 pub use detect::detect;
-pub use key::{MEMBERS, is_handshake, is_write, line, operation, unplaced};
+pub use key::{MEMBERS, in_transaction, is_handshake, is_write, line, operation, unplaced};
 pub use pair::Conversation;
 pub use play::Player;

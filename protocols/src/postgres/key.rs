@@ -143,6 +143,11 @@ pub fn operation(request: &Value) -> Operation {
     }
 }
 
+/// Whether a transaction is open after this response.
+pub fn in_transaction(response: &Value) -> Option<bool> {
+    response.get("status").and_then(Value::as_text).map(|status| status != "idle")
+}
+
 /// What kind of request it is.
 fn word(request: &Value) -> Option<&str> {
     let Value::Map(members) = request else { return None };
@@ -209,6 +214,13 @@ pub fn line(request: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_status_tells_of_the_transaction() {
+        let with = |status| in_transaction(&Value::map([("status", Value::text(status))]));
+        assert_eq!((with("idle"), with("transaction"), with("failed")), (Some(false), Some(true), Some(true)));
+        assert_eq!(in_transaction(&Value::map([("skipped", Value::Bool(true))])), None);
+    }
 
     #[test]
     fn what_concerns_the_connection_alone() {

@@ -10,16 +10,18 @@ mod fifo;
 mod handshakes;
 mod inbox;
 mod server;
+mod transaction;
 
 pub use dialect::{Ask, Cut, Dialect, Heard, Told, Unreadable};
 pub use fifo::Fifo;
 pub use handshakes::Handshakes;
 pub use inbox::Inbox;
 pub use server::{Server, Step};
+pub use transaction::Transaction;
 
 use std::sync::Arc;
 
-use crate::{Operation, Value, dns, mysql, postgres, redis};
+use crate::{Operation, Value, dns, mysql, postgres, redis, sql};
 
 /// A protocol whose messages are values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +140,21 @@ impl Protocol {
             Protocol::Postgres => postgres::is_handshake(request),
             Protocol::Dns => false,
         }
+    }
+
+    /// What an exchange tells of the transaction on its connection, in a protocol that tells of them at all.
+    pub fn transaction(self, request: &Value, response: Option<&Value>) -> Option<Transaction> {
+        let goes_on = |told: fn(&Value) -> Option<bool>| response.and_then(told);
+        let (goes_on, operation) = match self {
+            Protocol::Mysql => (goes_on(mysql::in_transaction), mysql::operation(request)),
+            Protocol::Postgres => (goes_on(postgres::in_transaction), postgres::operation(request)),
+            Protocol::Redis | Protocol::Dns => return None,
+        };
+        Some(Transaction {
+            begins: sql::begins_transaction(&operation),
+            frames: sql::frames_transaction(&operation),
+            goes_on,
+        })
     }
 
     /// Whether a request may change something.

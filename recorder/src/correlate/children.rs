@@ -78,8 +78,7 @@ impl Correlator {
         let key = call.parent_holds?;
         let entry = self.entries.get(&key)?;
         let kept = entry.read_by.is_some() && entry.read_by == entry.answered_by && !entry.pipelined;
-        let is_loose = call.operation.is_none_or(|operation| self.operations.is_loose(operation));
-        (kept && call.answered && Self::is_returned(call) && !call.unawaited && !is_loose).then_some(key)
+        (kept && call.answered && Self::is_returned(call) && !call.unawaited && !self.is_loose(call)).then_some(key)
     }
 
     /// An entry waited for the calls of goroutines that it had started, while others were open: one bit.

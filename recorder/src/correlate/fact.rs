@@ -29,6 +29,17 @@ pub(crate) struct Moment {
     pub unit: Option<Unit>,
 }
 
+/// What a call tells of the transaction on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InTransaction {
+    /// It begins one, and asks for nothing else.
+    pub begins: bool,
+    /// It says how the transaction goes, and asks for nothing else.
+    pub frames: bool,
+    /// Whether one is open when it is over; `None` where that is not told.
+    pub goes_on: Option<bool>,
+}
+
 /// Something that bears on owners. Facts come in the order of the events that completed them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,7 +74,13 @@ pub(crate) enum Fact {
     /// The first byte of its response was read.
     CallAnswered { call: CallKey },
     /// The call is over.
-    CallEnded { call: CallKey, operation: OperationHash },
+    CallEnded {
+        call: CallKey,
+        operation: OperationHash,
+        /// Where its protocol knows transactions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transaction: Option<InTransaction>,
+    },
     /// The end of what the peer sends was read on the connection of this call, the last one there.
     CallsEndRead { call: CallKey },
     /// Bytes were written to a connection whose content is not cut into exchanges, after its `call` had begun; `None`

@@ -249,12 +249,12 @@ impl Correlator {
                 Because::Threads(process) => self.refute(process),
                 Because::Children(process) | Because::Tasks(process) => self.refute_children(process),
                 Because::Loops(process) => self.refute_loops(process),
-                Because::Alone => self.loosen(call.operation),
+                Because::Alone => self.loosen_kinds(call.operation, call.frame_of),
                 Because::Ids | Because::Contradiction | Because::Nothing => {}
             }
         }
         if call.open.is_empty() {
-            self.loosen(call.operation);
+            self.loosen_kinds(call.operation, call.frame_of);
         }
     }
 }

@@ -140,8 +140,8 @@ impl Correlator {
         }
         let shape = self.loop_shape(process);
         let may_be_closed = self.entries.get(&link.root).is_some_and(|e| e.answered_by.is_none() && e.ended.is_none());
-        let kinds = [&self.operations, &self.loop_operations];
-        let is_loose = call.operation.is_none_or(|operation| kinds.iter().any(|kinds| kinds.is_loose(operation)));
+        let is_loose =
+            self.is_loose(call) || call.operation.is_none_or(|operation| self.loop_operations.is_loose(operation));
         match shape {
             Shape::Refuted => None,
             _ if !link.is_closed => (may_be_closed && !force).then_some(Opinion::Wait),

@@ -39,6 +39,7 @@ mod rule;
 mod sightings;
 mod tasks;
 mod threads;
+mod transactions;
 mod turns;
 mod values;
 
@@ -49,7 +50,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use children::Children;
 pub(crate) use entry_set::EntrySet;
-pub(crate) use fact::{CallKey, EntryKey, Fact, Moment, OperationHash, Patience, Ruling, Verdict};
+pub(crate) use fact::{CallKey, EntryKey, Fact, InTransaction, Moment, OperationHash, Patience, Ruling, Verdict};
 use hops::Hop;
 use ids::Said;
 use loops::{Link, Read};
@@ -61,6 +62,7 @@ pub(crate) use sightings::Clue;
 use sightings::Sightings;
 use tasks::{Descent, Line, Tasks};
 use threads::{Lineage, Process, Thread, thread_of};
+use transactions::Transactions;
 
 struct Entry {
     began: Mark,
@@ -95,6 +97,7 @@ struct Entry {
 }
 
 struct Call {
+    connection: SocketId,
     began: Mark,
     at: u64,
     unit: Option<Unit>,
@@ -133,6 +136,8 @@ struct Call {
     relies_on_joined: bool,
     unseen_entry: bool,
     operation: Option<OperationHash>,
+    /// The transaction that it begins, ends or divides, see `transactions.rs`.
+    frame_of: Option<u64>,
     /// The entry that it is for another recorded process.
     hop: Option<EntryKey>,
     said: Said,
@@ -183,6 +188,7 @@ pub(crate) struct Correlator {
     opaque_owner: HashMap<CallKey, EntryKey>,
     joined: HashSet<SocketId>,
     operations: Operations,
+    transactions: Transactions,
     /// Kinds of calls that event loops make otherwise than for who they have read for last.
     loop_operations: Operations,
     /// Ids that entries brought, and values.
@@ -223,6 +229,7 @@ impl Correlator {
             opaque_owner: HashMap::new(),
             joined: HashSet::new(),
             operations: Operations::default(),
+            transactions: Transactions::default(),
             loop_operations: Operations::default(),
             ids: Sightings::default(),
             values: Sightings::default(),
@@ -282,7 +289,7 @@ impl Correlator {
                 }
             }
             Fact::CallAnswered { call } => self.call_answered(moment, call),
-            Fact::CallEnded { call, operation } => self.call_ended(moment, call, operation),
+            Fact::CallEnded { call, operation, transaction } => self.call_ended(moment, call, operation, transaction),
             Fact::CallsEndRead { call } => self.response_read(moment, call),
             Fact::OpaqueUsed { call } => self.opaque_used(moment, call),
             Fact::CallIsOpaque { call, operation } => self.is_opaque(call, operation),
@@ -298,6 +305,7 @@ impl Correlator {
                 self.joined.remove(&connection);
                 self.connected_for.remove(&connection);
                 self.forget_return(connection);
+                self.forget_transaction(connection);
                 if let Some(reader) = self.readers.remove(&connection) {
                     self.forget_idle(reader);
                 }
@@ -502,6 +510,7 @@ impl Correlator {
     ) {
         let open = self.open_at(moment.mark);
         let mut call = Call {
+            connection,
             began: moment.mark,
             at: moment.at,
             unit: moment.unit,
@@ -527,6 +536,7 @@ impl Correlator {
             relies_on_joined: !self.joined.is_empty(),
             unseen_entry: false,
             operation: opaque,
+            frame_of: None,
             hop: None,
             said: Said::default(),
             open,
@@ -609,15 +619,23 @@ impl Correlator {
         }
     }
 
-    fn call_ended(&mut self, moment: Moment, key: CallKey, operation: OperationHash) {
+    fn call_ended(
+        &mut self,
+        moment: Moment,
+        key: CallKey,
+        operation: OperationHash,
+        transaction: Option<InTransaction>,
+    ) {
         self.response_read(moment, key);
         self.opaque_owner.remove(&key);
         self.release(key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.operation = Some(operation);
-        if call.unawaited {
-            self.loosen(Some(operation));
+        let over = transaction.and_then(|told| self.in_transaction(key, operation, told));
+        if let Some(call) = self.calls.get(&key).filter(|call| call.unawaited) {
+            self.loosen_kinds(call.operation, call.frame_of);
         }
+        over.into_iter().for_each(|over| self.transaction_over(over));
         self.rule(key, false);
     }
 
@@ -667,6 +685,7 @@ impl Correlator {
         self.release(key);
         self.opaque_owner.remove(&key);
         let Some(call) = self.calls.remove(&key) else { return };
+        self.frame_ruled(call.frame_of);
         self.forget_adrift(call.unit, key);
         self.unwait(key, &call);
     }

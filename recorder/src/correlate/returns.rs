@@ -164,7 +164,7 @@ mod tests {
             }
             for ((caller, index), key) in callers.into_iter().zip(0..).zip(keys) {
                 self.fact(caller, Fact::CallAnswered { call: CallKey(key) });
-                self.fact(caller, Fact::CallEnded { call: CallKey(key), operation: 7 });
+                self.fact(caller, Fact::CallEnded { call: CallKey(key), operation: 7, transaction: None });
                 part(self, index);
             }
             for (server, key) in (1..).zip(keys) {

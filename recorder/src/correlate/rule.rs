@@ -81,7 +81,7 @@ impl Correlator {
                 }
                 self.rely(&call, *entry, because);
             }
-            Verdict::Ambient => self.loosen(call.operation),
+            Verdict::Ambient => self.loosen_kinds(call.operation, call.frame_of),
             Verdict::Ambiguous { among } => {
                 if let Because::Children(process) = because
                     && let Some(process) = self.processes.get_mut(&process)
@@ -99,6 +99,7 @@ impl Correlator {
         if let Some(hop) = call.hop {
             self.hop_ruled(hop, &verdict);
         }
+        self.frame_ruled(call.frame_of);
         self.hear(&call, &verdict);
         self.rulings.push_back(Ruling::Call { call: key, verdict });
         if because == Because::Contradiction {
@@ -112,7 +113,7 @@ impl Correlator {
         let is_open =
             holder.is_some_and(|holder| holder.ended.is_none()) || self.may_drift(call) || self.awaits_return(call);
         let is_open = is_open || self.has_its_turn(call);
-        if !force && (!over || is_open) {
+        if !force && (!over || is_open || self.frames_open_one(call)) {
             return Opinion::Wait;
         }
         if let Some(opinion) = self.by_turn(call, force) {
@@ -231,7 +232,7 @@ impl Correlator {
 
     pub(super) fn is_alone(&self, call: &Call) -> bool {
         // Of a call that is not over nobody knows whether its kind happens without an entry.
-        !call.unseen_entry && call.operation.is_some_and(|operation| !self.operations.is_loose(operation))
+        !call.unseen_entry && !self.is_loose(call)
     }
 
     /// The call and its entry were read and written by one thread, from end to end.
@@ -272,9 +273,7 @@ impl Correlator {
                 let relied = &mut self.processes.entry(process).or_default().relied_on_children;
                 relied.insert(owner);
                 relied.extend(call.open.iter().copied().filter(|entry| *entry != owner));
-                if let Some(operation) = call.operation {
-                    self.operations.rely(operation, owner);
-                }
+                self.rely_on_kinds(call, owner);
             }
             Because::Tasks(process) => {
                 let by_thread =
@@ -293,13 +292,12 @@ impl Correlator {
                 relied.extend([owner].into_iter().chain(call.open.iter().copied()));
                 if let Some(operation) = call.operation {
                     self.loop_operations.rely(operation, owner);
-                    self.operations.rely(operation, owner);
                 }
+                self.rely_on_kinds(call, owner);
             }
             Because::Alone => {
-                if let Some(operation) = call.operation {
-                    self.operations.rely(operation, owner);
-                }
+                self.rely_on_kinds(call, owner);
+                self.owns_frame(call, owner);
                 if call.relies_on_joined && !self.joined.is_empty() {
                     self.relied_on_joined.insert(owner);
                 }

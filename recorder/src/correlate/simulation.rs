@@ -91,6 +91,7 @@ enum Kind {
 mod hops;
 mod ids;
 mod pools;
+mod transactions;
 mod turns;
 
 use ids::Passing;
@@ -276,7 +277,7 @@ impl World {
                 true
             }
             (Some(call), _) => {
-                self.fact(run.caller, Fact::CallEnded { call, operation: 7 });
+                self.fact(run.caller, Fact::CallEnded { call, operation: 7, transaction: None });
                 run.call = None;
                 self.busy.remove(&run.caller);
                 if self.shape == Shape::ThreadPerCall {
@@ -361,7 +362,7 @@ impl World {
             match self.polls.pop() {
                 Some(call) => {
                     self.fact(0, Fact::CallAnswered { call });
-                    self.fact(0, Fact::CallEnded { call, operation: 99 });
+                    self.fact(0, Fact::CallEnded { call, operation: 99, transaction: None });
                 }
                 None => {
                     let call = self.begin_call(0, None);
@@ -372,7 +373,7 @@ impl World {
         }
         let call = self.begin_call(99, None);
         self.fact(99, Fact::CallAnswered { call });
-        self.fact(99, Fact::CallEnded { call, operation: 99 });
+        self.fact(99, Fact::CallEnded { call, operation: 99, transaction: None });
     }
 
     fn run(mut self, entries: u64, concurrency: usize, timers: bool) -> Score {

@@ -275,7 +275,7 @@ impl Pipeline {
                 if !was_answered {
                     self.hop_answered(client, call, now);
                 }
-                self.correlator.fact(now, Fact::CallEnded { call, operation });
+                self.correlator.fact(now, Fact::CallEnded { call, operation, transaction: None });
             }
             Part::Joined => {}
         }

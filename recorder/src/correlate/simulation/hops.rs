@@ -152,7 +152,7 @@ impl Hops {
 
     fn end_call(&mut self, service: usize, thread: u32, call: CallKey, operation: u64) {
         self.fact(service, thread, Fact::CallAnswered { call });
-        self.fact(service, thread, Fact::CallEnded { call, operation });
+        self.fact(service, thread, Fact::CallEnded { call, operation, transaction: None });
     }
 
     fn step(&mut self, at: usize) {

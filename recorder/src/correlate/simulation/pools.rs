@@ -212,7 +212,7 @@ impl Running {
                 self.workers[at].call = Some(call);
                 return;
             }
-            self.world.fact(thread, Fact::CallEnded { call: key, operation: 7 });
+            self.world.fact(thread, Fact::CallEnded { call: key, operation: 7, transaction: None });
             for served in self.workers.iter_mut().flat_map(|worker| &mut worker.serves) {
                 served.is_away &= call.job != Some(served.entry);
             }

@@ -110,7 +110,7 @@ impl Workers {
             let (call, is_answered) = worker.calls[at];
             let unit = Unit::thread(worker.process, worker.process);
             if is_answered {
-                self.tell(unit, Fact::CallEnded { call, operation: 7 });
+                self.tell(unit, Fact::CallEnded { call, operation: 7, transaction: None });
                 worker.calls.swap_remove(at);
             } else {
                 self.tell(unit, Fact::CallAnswered { call });
