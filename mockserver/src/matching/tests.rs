@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use regress_cassettes::{
     Content, Ended, Exchange,
     diff::{Rules, Schemas},
+    redact::Redactor,
 };
 use regress_protocols::http1::Message;
 
@@ -463,8 +464,8 @@ fn by_its_schema_a_map_says_the_same_in_any_order() {
         });
     let rungs = |schemas: Schemas| {
         let entry = cassette(ENTRY, vec![answered(one.clone(), ok("1"))]);
-        let library = Library::new([&*entry].into_iter().collect(), None, Rules::none().with_schemas(schemas));
-        let library = Arc::new(library);
+        let (survey, rules) = ([&*entry].into_iter().collect(), Rules::none().with_schemas(schemas));
+        let library = Arc::new(Library::new(survey, None, rules, Arc::new(Redactor::off())));
         [&one, &other, &changed].map(|request| {
             let mock = Mock::new(Arc::clone(&library), Mode::Strict, Policy::default());
             mock.enter(Arc::clone(&entry));
