@@ -82,8 +82,8 @@ else
     say "npm packages are in $tools/node_modules"
 fi
 
-# What the services in tests/services that are built need. The tests build them, without a network; but for the one on tonic,
-# which takes longest.
+# What the services in tests/services that are built need. They are built here as well, so that tests, which have other things to
+# do at the same time, find it done.
 services=$(dirname "$(realpath "$0")")/services
 
 # The jars that a service's pom.xml asks for, into a folder of that name.
@@ -102,13 +102,13 @@ jars() {
 jars clients-java
 jars grpc-java
 
-say "packages of Go and Rust"
+say "services in Go"
 for service in clients-go grpc-go; do
-    (cd "$services/$service" && GOTOOLCHAIN=local go mod download)
+    (cd "$services/$service" && CGO_ENABLED=0 GOTOOLCHAIN=local go build -o /dev/null .)
 done
-cargo fetch --quiet --locked --manifest-path "$services/clients-rust/Cargo.toml"
 
-say "the gRPC shop on tonic into $tools/grpc-tonic"
+say "services in Rust"
+cargo build --quiet --locked --manifest-path "$services/clients-rust/Cargo.toml" --target-dir "$tools/clients-rust"
 cargo build --release --quiet --locked --manifest-path "$services/grpc-tonic/Cargo.toml" --target-dir "$tools/grpc-tonic"
 
 say "done"

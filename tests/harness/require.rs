@@ -31,6 +31,8 @@ pub enum Need {
     Java,
     /// The clients in Java that `tests/install.sh` copies, and a development kit.
     JavaClients,
+    /// The services of `tests/services/clients-rust`, as `tests/install.sh` builds them, and cargo.
+    RustClients,
     /// nginx.
     Nginx,
     /// httpbin and gunicorn, as `tests/install.sh` puts them.
@@ -105,6 +107,7 @@ impl Need {
             Need::PhpFpm => php_fpm().map(drop).ok_or_else(|| "no php-fpm in /usr/sbin".to_owned()),
             Need::Java => runs("java", &["--version"]),
             Need::JavaClients => runs("javac", &["--version"]).and(installed("clients-java")),
+            Need::RustClients => installed("clients-rust/debug/clients-rust").and(Need::Cargo.check()),
             Need::Nginx => runs("nginx", &["-v"]),
             Need::Httpbin => installed("venv/bin/gunicorn"),
             Need::Redis => runs("redis-server", &["--version"])

@@ -326,7 +326,7 @@ fn jdbc() {
 #[test]
 fn sqlx() {
     let own = [OTHER_SQL_DESCRIBED, ("other-data", Different("changed downstream/1/request/data"))];
-    client("stores::postgres::sqlx", Need::Cargo, || rust_client("accounts"), &own);
+    client("stores::postgres::sqlx", Need::RustClients, || rust_client("accounts"), &own);
 }
 
 /// Two clients, of which each connects for each request.

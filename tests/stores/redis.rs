@@ -190,7 +190,7 @@ fn lettuce() {
 
 #[test]
 fn rust() {
-    keep("stores::redis::rust", &[Need::Cargo, Need::Ebpf], "ebpf", || rust_client("keep"), &[]);
+    keep("stores::redis::rust", &[Need::RustClients, Need::Ebpf], "ebpf", || rust_client("keep"), &[]);
 }
 
 /// A client in C with a pool that is opened at its start.

@@ -65,6 +65,17 @@ pub(super) fn hits(text: &[u8]) -> impl Iterator<Item = Match> {
     SCANNER.automaton.find_iter(text)
 }
 
+/// The fewest characters in a row that make a text of what stands among other bytes.
+const SHORTEST_TEXT: usize = 16;
+
+/// Whether a place is in a text: all of it is one, or enough characters stand in a row.
+fn stands_in_text(bytes: &[u8], at: usize) -> bool {
+    let is_character = |byte: &&u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
+    let before = bytes[..at].iter().rev().take(SHORTEST_TEXT).take_while(is_character).count();
+    let behind = bytes[at..].iter().take(SHORTEST_TEXT).take_while(is_character).count();
+    before + behind >= SHORTEST_TEXT.min(bytes.len())
+}
+
 /// What is part of a name.
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
@@ -105,6 +116,10 @@ impl Pass<'_> {
 
     fn at_hit(&mut self, text: &[u8], hit: &Match, depth: usize) -> Option<Edit> {
         let start = hit.start();
+        // In bytes that are drawn, or compressed, anything of a few letters stands somewhere.
+        if self.fixed && !stands_in_text(text, start) {
+            return None;
+        }
         let begins = |start: usize| start == 0 || !text[start - 1].is_ascii_alphanumeric();
         match SCANNER.hints[hit.pattern().as_usize()] {
             Hint::Credential(index) => {
