@@ -163,15 +163,7 @@ fn ambient(recorded: usize) -> Cassette {
         let request = Message::request("GET", &target, &[("Host", "prices:8080"), ("Accept", "application/json")], "");
         let headers = [("Content-Type", "application/json"), ("X-Served-By", "recording")];
         let response = Some(Message::response(200, "OK", &headers, body(item)));
-        let http = HttpExchange {
-            request,
-            interim: Vec::new(),
-            response,
-            streamed: Vec::new(),
-            upgraded: Vec::new(),
-            reset: None,
-            interleaved: Vec::new(),
-        };
+        let http = HttpExchange::new(request, response);
         Exchange {
             downstream: Some(downstream_name(Some("prices:8080"), None, peer, false)),
             connection: Connection { id: 1, local: None, peer: peer.into(), tls: false },

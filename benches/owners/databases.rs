@@ -2,11 +2,12 @@
 
 use std::{
     cell::OnceCell,
-    fs::{self, File},
+    fs,
+    io::{self, BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    thread,
 };
 
 use nix::{sys::signal, unistd};
@@ -84,23 +85,20 @@ impl Database {
     fn listening(mut server: Command, option: &str, folder: tempfile::TempDir) -> Result<Database, Failure> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(Failure::broken)?;
-        let log = folder.path().join("log");
-        let output = File::create(&log).map_err(Failure::broken)?;
-        server.arg(option).arg(address.port().to_string()).stdout(Stdio::null()).stderr(output);
-        let child = server.spawn().map_err(Failure::absent)?;
+        server.arg(option).arg(address.port().to_string()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = server.spawn().map_err(Failure::absent)?;
+        let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let database = Database { child, address, _folder: folder };
-        let started = Instant::now();
-        loop {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            // Postgres: to accept connections; MariaDB: for connections.
-            if said.contains("ready ") {
-                return Ok(database);
-            }
-            if started.elapsed() > Duration::from_secs(60) {
+        let mut said = String::new();
+        // Postgres: to accept connections; MariaDB: for connections.
+        while !said.contains("ready ") {
+            if errors.read_line(&mut said).map_err(Failure::broken)? == 0 {
                 return Err(Failure::broken(format!("{server:?} is not ready: {said}")));
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
+        // Whoever says more must not wait for a reader.
+        thread::spawn(move || io::copy(&mut errors, &mut io::sink()));
+        Ok(database)
     }
 }
 

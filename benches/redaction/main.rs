@@ -145,15 +145,7 @@ fn exchange(mut request: Message, case: &Case) -> Exchange {
     request.body = case.body.clone();
     request.framing = regress_protocols::http1::Framing::Close;
     request.headers.push(regress_protocols::http1::Line::new(format!("Content-Type: {}", case.content_type)));
-    let http = HttpExchange {
-        request,
-        interim: Vec::new(),
-        response: None,
-        streamed: Vec::new(),
-        upgraded: Vec::new(),
-        reset: None,
-        interleaved: Vec::new(),
-    };
+    let http = HttpExchange::new(request, None);
     Exchange {
         downstream: None,
         connection: Connection { id: 1, local: None, peer: "127.0.0.1:80".parse().expect("an address"), tls: false },

@@ -80,15 +80,7 @@ fn cassette(item: usize, calls: usize) -> Cassette {
 }
 
 fn exchange(id: u64, peer: &str, request: Message, response: Message) -> Exchange {
-    let http = HttpExchange {
-        request,
-        interim: Vec::new(),
-        response: Some(response),
-        streamed: Vec::new(),
-        upgraded: Vec::new(),
-        reset: None,
-        interleaved: Vec::new(),
-    };
+    let http = HttpExchange::new(request, Some(response));
     Exchange {
         downstream: None,
         connection: Connection { id, local: None, peer: peer.parse().expect("an address"), tls: false },

@@ -12,6 +12,7 @@ mod format;
 mod glob;
 mod model;
 mod pack;
+mod percent;
 mod proposal;
 pub mod redact;
 mod route;

@@ -285,6 +285,19 @@ impl Cassette {
 }
 
 impl HttpExchange {
+    /// A request, its response if there was one, and nothing else.
+    pub fn new(request: Message, response: Option<Message>) -> HttpExchange {
+        HttpExchange {
+            request,
+            interim: Vec::new(),
+            response,
+            streamed: Vec::new(),
+            upgraded: Vec::new(),
+            reset: None,
+            interleaved: Vec::new(),
+        }
+    }
+
     /// Whether it is HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.response.iter().chain([&self.request]).any(Message::is_http2)

@@ -78,15 +78,7 @@ pub(crate) fn answered(request: Message, response: Message) -> Exchange {
 }
 
 pub(crate) fn http(request: Message, response: Option<Message>) -> Content {
-    Content::Http1(HttpExchange {
-        request,
-        interim: Vec::new(),
-        response,
-        streamed: Vec::new(),
-        upgraded: Vec::new(),
-        reset: None,
-        interleaved: Vec::new(),
-    })
+    Content::Http1(HttpExchange::new(request, response))
 }
 
 pub(crate) fn turn(from: Side, bytes: &'static [u8]) -> Turn {

@@ -101,6 +101,11 @@ pub fn begins_transaction(operation: &Operation) -> bool {
     frames_transaction(operation) && matches!(last, "BEGIN" | "START")
 }
 
+/// Whether one that is open is thrown away, or a part of it.
+pub fn drops_transaction(operation: &Operation) -> bool {
+    operation.path.is_empty() && matches!(&*operation.method, "ROLLBACK" | "ABORT")
+}
+
 /// Whether it may change something in the database, as far as its text tells: functions of the database's own are taken for readers.
 pub fn is_write(sql: &str, dialect: Dialect) -> bool {
     outline(sql, dialect).writes
@@ -349,6 +354,7 @@ mod tests {
         }
         for sql in ["START TRANSACTION READ ONLY", "ROLLBACK", "RELEASE SAVEPOINT a"] {
             assert!(frames(sql, Dialect::MySql), "{sql}");
+            assert_eq!(drops_transaction(&operation(sql, Dialect::MySql)), sql == "ROLLBACK", "{sql}");
         }
         for sql in ["SELECT 1", "BEGIN; DELETE FROM orders", "", "PREPARE TRANSACTION 'a'", "SET TRANSACTION READ ONLY"]
         {

@@ -209,8 +209,9 @@ pub(crate) fn operation(exchange: &Exchange) -> OperationHash {
 /// What it tells of the transaction on its connection, in a protocol that tells of them.
 pub(crate) fn transaction(exchange: &Exchange) -> Option<InTransaction> {
     let wire = exchange.wire()?;
-    let Transaction { begins, frames, goes_on } = wire.protocol.transaction(&wire.request, wire.response.as_ref())?;
-    Some(InTransaction { begins, frames, goes_on })
+    let Transaction { begins, frames, drops, goes_on } =
+        wire.protocol.transaction(&wire.request, wire.response.as_ref())?;
+    Some(InTransaction { begins, frames, drops, goes_on })
 }
 
 /// The segments of a path, those that look like an id all the same: calls that differ in one are of one kind.

@@ -97,15 +97,9 @@ pub fn propose(
 /// What was said in a call that nobody recorded, as if it had been recorded; `None` where it cannot be proposed.
 fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
     match (&call.what, &call.answered) {
-        (Attempted::Http(request), Some(Told::Http(answered))) => Some(Content::Http1(HttpExchange {
-            request: bindings.as_recorded(request),
-            interim: Vec::new(),
-            response: Some(answered.clone()),
-            streamed: Vec::new(),
-            upgraded: Vec::new(),
-            reset: None,
-            interleaved: Vec::new(),
-        })),
+        (Attempted::Http(request), Some(Told::Http(answered))) => {
+            Some(Content::Http1(HttpExchange::new(bindings.as_recorded(request), Some(answered.clone()))))
+        }
         (Attempted::Wire(protocol, request), Some(told)) => {
             let response = if let Told::Wire(response) = told { Some(response.clone()) } else { None };
             let request = bindings.as_recorded_value(request);

@@ -1,4 +1,4 @@
-"""Members who log in: passwords in PostgreSQL, sessions in Redis, what they may see with another service. MEMBERS_CHANGE selects a build."""
+"""Members who log in: passwords in PostgreSQL, who is logged in in Redis, what they may see with another service. MEMBERS_CHANGE selects a build."""
 
 import json
 import os

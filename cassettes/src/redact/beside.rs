@@ -155,15 +155,7 @@ mod tests {
 
     fn cassette(authorization: &str) -> Arc<Cassette> {
         let request = Message::request("GET", "/", &[("Authorization", authorization)], "");
-        let http = HttpExchange {
-            request,
-            interim: Vec::new(),
-            response: None,
-            streamed: Vec::new(),
-            upgraded: Vec::new(),
-            reset: None,
-            interleaved: Vec::new(),
-        };
+        let http = HttpExchange::new(request, None);
         let entry = Exchange {
             downstream: None,
             connection: Connection { id: 1, local: None, peer: "127.0.0.1:80".parse().unwrap(), tls: false },

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{
-    pass::{Edit, Found, percent_encoded},
+    pass::{Edit, Found},
     report::Kind,
 };
+use crate::percent::percent_encoded;
 
 /// The shortest secret that is looked for within other texts.
 const WITHIN: usize = 8;

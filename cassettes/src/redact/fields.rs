@@ -2,11 +2,12 @@
 
 use super::{
     names,
-    pass::{Base64, Edit, Edits, Pass, applied, percent_decoded, percent_encoded},
+    pass::{Base64, Edit, Edits, Pass, applied},
     report::Kind,
 };
+use crate::percent::{percent_decoded, percent_encoded};
 
-/// Values of cookies from this length on are secrets whatever the name: nothing tells a session from a choice.
+/// Values of cookies from this length on are secrets whatever the name: nothing tells a log-in from a choice.
 const COOKIE: usize = 8;
 
 /// Parameters of credentials that are no secrets.

@@ -197,7 +197,7 @@ pub(super) fn secret(name: &[u8]) -> Option<Kind> {
     }
 }
 
-/// What is behind the name of a cookie; unlike elsewhere, a session or an identity is one to log in with.
+/// What is behind the name of a cookie; unlike elsewhere, an identity (`sid`, `session`) is one to log in with.
 pub(super) fn is_secret_cookie(name: &[u8]) -> bool {
     let has = |wanted: &[u8]| name.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted));
     let parts: [&[u8]; 8] = [b"sess", b"sid", b"auth", b"token", b"jwt", b"remember", b"login", b"user"];

@@ -9,10 +9,11 @@ use super::{
     carried,
     forms::{self, CARD, CREDENTIALS},
     names,
-    pass::{Base64, Edit, Edits, Pass, applied, in_order, percent_decoded},
+    pass::{Base64, Edit, Edits, Pass, applied, in_order},
     report::Kind,
     token,
 };
+use crate::percent::percent_decoded;
 
 /// What is looked at more closely once it stands somewhere.
 #[derive(Clone, Copy, Debug)]

@@ -153,6 +153,7 @@ impl Protocol {
         Some(Transaction {
             begins: sql::begins_transaction(&operation),
             frames: sql::frames_transaction(&operation),
+            drops: sql::drops_transaction(&operation),
             goes_on,
         })
     }

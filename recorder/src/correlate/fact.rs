@@ -36,6 +36,8 @@ pub(crate) struct InTransaction {
     pub begins: bool,
     /// It says how the transaction goes, and asks for nothing else.
     pub frames: bool,
+    /// It throws it away, or a part of it, and asks for nothing else.
+    pub drops: bool,
     /// Whether one is open when it is over; `None` where that is not told.
     pub goes_on: Option<bool>,
 }

@@ -91,17 +91,18 @@ impl Correlator {
         let connection = call.connection;
         let open = self.transactions.of(connection, told)?;
         let transaction = self.transactions.all.get_mut(&open)?;
-        let has_room = transaction.has_room();
-        if has_room && told.frames {
+        let is_over = told.goes_on == Some(false);
+        // What throws it away is of its own kind alone: libraries do so when they take the connection back, after the response.
+        let is_part = transaction.has_room() && !(is_over && told.drops);
+        if is_part && told.frames {
             transaction.frames.push(key);
             call.frame_of = Some(open);
-        } else if has_room {
+        } else if is_part {
             transaction.kinds.insert(operation);
             if transaction.is_nobodys {
                 self.loosen(Some(operation));
             }
         }
-        let is_over = told.goes_on == Some(false);
         is_over.then(|| self.transactions.open.insert(connection, None));
         is_over.then_some(open)
     }

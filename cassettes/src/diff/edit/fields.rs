@@ -1,7 +1,10 @@
 //! Names and values: forms, cookies, queries; and the segments of a path.
 
 use super::{Places, text};
-use crate::diff::open;
+use crate::{
+    diff::open,
+    percent::{form_encoded, percent_decoded},
+};
 
 /// One of several texts, by what it is called.
 pub(super) struct Named<'a> {
@@ -63,32 +66,19 @@ pub(super) fn form(old: &[u8], new: &[u8], places: &Places) -> Option<Vec<u8>> {
     let (olds, news) = (form_pairs(old)?, form_pairs(new)?);
     let edited = named(&olds, &news, places, |i, j, below| {
         let ((label, old), (_, new)) = (open::pair_of(olds[i].text), open::pair_of(news[j].text));
-        let decoded = |value: Option<&[u8]>| String::from_utf8(open::percent_decoded(value?)?).ok();
+        let decoded = |value: Option<&[u8]>| String::from_utf8(percent_decoded(value?, true)?.into_owned()).ok();
         let value = text(&decoded(old)?, &decoded(new)?, below)?;
-        Some([label, b"=", percent_encoded(&value).as_bytes()].concat())
+        Some([label, b"=", form_encoded(&value).as_bytes()].concat())
     })?;
     Some(edited.join(&b"&"[..]))
 }
 
 fn form_pairs(content: &[u8]) -> Option<Vec<Named<'_>>> {
     let pair = |text| {
-        let name = String::from_utf8(open::percent_decoded(open::pair_of(text).0)?).ok()?;
+        let name = String::from_utf8(percent_decoded(open::pair_of(text).0, true)?.into_owned()).ok()?;
         Some(Named { name, text })
     };
     content.split(|byte| *byte == b'&').map(pair).collect()
-}
-
-/// As forms have it.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' ' => encoded.push('+'),
-            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => encoded.push(char::from(byte)),
-            other => encoded += &format!("%{other:02X}"),
-        }
-    }
-    encoded
 }
 
 /// A `Cookie` field.

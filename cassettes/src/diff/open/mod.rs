@@ -23,6 +23,7 @@ use super::{
     tree::{Form, Member, Tree},
     view::raw,
 };
+use crate::percent::percent_decoded;
 
 pub(super) use events::{EventLine, lines as event_lines, spans as event_spans};
 pub(super) use grpc::{shown as grpc_shown, write as write_messages};
@@ -211,9 +212,9 @@ fn fields(content: &[u8], depth: usize) -> Option<Tree<'static>> {
     }
     let field = |pair: &[u8]| {
         let (name, value) = pair_of(pair);
-        let name = String::from_utf8(percent_decoded(name)?).ok()?;
+        let name = String::from_utf8(percent_decoded(name, true)?.into_owned()).ok()?;
         let value = match value {
-            Some(value) => text_at(Cow::Owned(percent_decoded(value)?), depth - 1),
+            Some(value) => text_at(Cow::Owned(percent_decoded(value, true)?.into_owned()), depth - 1),
             None => Tree::Null,
         };
         Some((Cow::Owned(name), value))
@@ -232,26 +233,6 @@ pub(super) fn pair_of(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
         Some(at) => (&pair[..at], Some(&pair[at + 1..])),
         None => (pair, None),
     }
-}
-
-/// `None` where a percent sign is not followed by two hexadecimal digits.
-pub(super) fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        rest = after;
-        decoded.push(match first {
-            b'+' => b' ',
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                rest = after;
-                let digit = |digit: u8| char::from(digit).to_digit(16);
-                u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?
-            }
-            other => *other,
-        });
-    }
-    Some(decoded)
 }
 
 #[cfg(test)]
