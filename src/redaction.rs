@@ -5,13 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use regress_cassettes::redact::{Key, Policy, Redactor, RuleText, Rules};
+use regress_cassettes::redact::{KEY_VARIABLE, Key, Policy, Redactor, RuleText, Rules};
 use serde::Deserialize;
 
 use crate::output::Failure;
-
-/// The variable that is a key itself.
-const KEY: &str = "REGRESS_REDACT_KEY";
 
 /// `[redact]` in `regress.toml`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -59,10 +56,10 @@ impl Redact {
         if let Some(file) = &args.redact_key_file {
             return of_file(file);
         }
-        if let Some(key) = std::env::var_os(KEY).filter(|key| !key.is_empty()) {
+        if let Some(key) = std::env::var_os(KEY_VARIABLE).filter(|key| !key.is_empty()) {
             return Key::of(key.as_encoded_bytes()).map_err(|error| {
                 let hint = error.hint();
-                Failure::new(format_args!("{KEY}: {error}")).hint(hint)
+                Failure::new(format_args!("{KEY_VARIABLE}: {error}")).hint(hint)
             });
         }
         match &self.key_file {

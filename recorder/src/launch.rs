@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use regress_cassettes::redact::KEY_VARIABLE;
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -59,6 +60,7 @@ impl Gate {
         let (gate, open) = io::pipe().map_err(failed)?;
         let mut command = Command::new(program);
         command.args(arguments).envs(env.iter().map(|(name, value)| (name, value))).process_group(0);
+        command.env_remove(KEY_VARIABLE);
         if let Some(cwd) = cwd {
             command.current_dir(cwd);
         }

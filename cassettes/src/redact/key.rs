@@ -2,6 +2,9 @@
 
 use std::{fmt, fs::File, io, io::Read};
 
+/// The variable that may have the key of a project. It is regress's own, and not for the services that it starts.
+pub const KEY_VARIABLE: &str = "REGRESS_REDACT_KEY";
+
 /// What sets keys of redaction apart from other uses of the same secret.
 const CONTEXT: &str = "regress redaction of cassettes, version 1";
 

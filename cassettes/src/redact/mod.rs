@@ -26,7 +26,7 @@ mod wire;
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
 pub use beside::Beside;
-pub use key::{Key, TooShort};
+pub use key::{KEY_VARIABLE, Key, TooShort};
 pub use report::{Kind, Place, Replaced};
 pub use rules::{RuleError, RuleText, Rules};
 
