@@ -61,7 +61,9 @@ impl Database {
             Ok::<_, Failure>(command)
         };
         run(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()))?;
-        run(command("initdb")?.args(["-A", "trust", "-U", "postgres", "--no-sync", "-D"]).arg(&data))?;
+        run(command("initdb")?
+            .args(["--encoding", "UTF8", "--no-locale", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
+            .arg(&data))?;
         let mut server = command("postgres")?;
         let settings = ["fsync=off", "unix_socket_directories=", "max_connections=400"];
         server.args(["-h", "127.0.0.1"]).args(settings.iter().flat_map(|setting| ["-c", setting])).arg("-D").arg(data);

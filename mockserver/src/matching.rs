@@ -21,7 +21,7 @@ use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 use regress_cassettes::{
-    Content, Exchange, HttpExchange,
+    Content, Ended, Exchange, HttpExchange,
     diff::{self, Applied, Difference, Rules, View},
     downstream_name,
 };
@@ -478,13 +478,17 @@ pub(crate) fn claim_unreached(shelf: &Shelf, usage: &mut Usage, destination: Soc
     if !shelf.index().unreached.contains(&destination) {
         return None;
     }
-    let (number, next) = shelf.with_peer(destination).find(|(number, _)| !usage.played[*number])?;
-    if !matches!(next.content, Content::Nothing) {
+    // Where it ended otherwise there was a connection, and what was said on it is not known.
+    let is_told = |exchange: &Exchange| {
+        exchange.content != Content::Nothing || !matches!(exchange.ended, Ended::Ok | Ended::Closed | Ended::Unfinished)
+    };
+    let mut left = shelf.with_peer(destination).filter(|(number, _)| !usage.played[*number]);
+    let (number, next) = left.find(|(_, exchange)| is_told(exchange))?;
+    if next.content != Content::Nothing {
         return None;
     }
+    drop(left);
+    let unreached = if next.ended == Ended::Timeout { Unreached::TimedOut(number) } else { Unreached::Refused(number) };
     usage.play(number, false);
-    Some(match next.ended {
-        regress_cassettes::Ended::Refused | regress_cassettes::Ended::Reset => Unreached::Refused(number),
-        _ => Unreached::TimedOut(number),
-    })
+    Some(unreached)
 }

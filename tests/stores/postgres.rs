@@ -45,10 +45,20 @@ impl Server {
         });
         Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().expect("there is chown");
         let mut init = as_postgres("initdb");
-        init.args(["-A", "scram-sha-256", "-U", "postgres", "--no-sync", "--pwfile"])
-            .arg(&password)
-            .arg("-D")
-            .arg(&data);
+        init.args([
+            "--encoding",
+            "UTF8",
+            "--no-locale",
+            "-A",
+            "scram-sha-256",
+            "-U",
+            "postgres",
+            "--no-sync",
+            "--pwfile",
+        ])
+        .arg(&password)
+        .arg("-D")
+        .arg(&data);
         Process::start(&mut init).finish().expect_code(0);
         let mut command = as_postgres("postgres");
         command.args([

@@ -627,9 +627,14 @@ async fn bytes_of_no_protocol_that_were_not_all_recorded_are_not_played() {
 async fn connections_that_were_not_established_fail_in_their_turn() {
     let nothing = |ended| exchange(PAYMENTS, false, Content::Nothing, ended);
     let asked = ask("GET", "/a", "");
-    let service =
-        Service::with(vec![nothing(Ended::Refused), nothing(Ended::Timeout), answered(asked.clone(), ok("at last"))])
-            .await;
+    let service = Service::with(vec![
+        // A connection that was established, of which more is not known.
+        nothing(Ended::Unfinished),
+        nothing(Ended::Refused),
+        nothing(Ended::Timeout),
+        answered(asked.clone(), ok("at last")),
+    ])
+    .await;
     bounded(async {
         let mut refused = service.connect(PAYMENTS).await;
         assert_eq!(read_to_end(&mut refused).await.1.unwrap_err().kind(), io::ErrorKind::ConnectionReset);

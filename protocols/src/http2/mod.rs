@@ -32,6 +32,8 @@ pub struct Reset {
 }
 
 impl Reset {
+    /// After a whole response: the rest of the request is not needed (RFC 9113 section 8.1).
+    pub const NO_ERROR: u32 = 0;
     /// The server did nothing with the request (RFC 9113 section 8.7).
     pub const REFUSED_STREAM: u32 = 7;
     /// The stream is not wanted any more.

@@ -275,11 +275,14 @@ impl Stream {
     /// Gives it as it is; `incomplete` is how it ended if its response is not whole.
     pub fn done(mut self, incomplete: PairEnd, reset: Option<Reset>, out: &mut Out) {
         if self.open.request.is_none() {
-            let cut = self
+            let is_needed = reset != Some(Reset { from: Side::Server, code: Reset::NO_ERROR });
+            // Servers of gRPC answer when they have the message; whether the mark of the request's end comes before the reset is chance.
+            let is_whole = !is_needed && self.response.is_over && self.request.is_of_whole_messages();
+            let message = self
                 .request
-                .take(false)
+                .take(is_whole)
                 .unwrap_or_else(|| Message { truncated: Some(Default::default()), ..Message::blank() });
-            self.open.request = Some(cut);
+            self.open.request = Some(message);
         }
         if self.open.response.is_none() {
             self.open.response = self.response.take(false);
@@ -297,6 +300,17 @@ impl Stream {
 }
 
 impl Half {
+    /// Whether the body is of gRPC, and nothing of a message in it is missing.
+    fn is_of_whole_messages(&self) -> bool {
+        let content_type = self.head.as_ref().and_then(|head| head.header_text("content-type")).unwrap_or_default();
+        let mut rest = &self.body[..];
+        while let Some(([_, length @ ..], after)) = rest.split_first_chunk::<5>() {
+            let Some(after) = after.get(u32::from_be_bytes(*length) as usize..) else { return false };
+            rest = after;
+        }
+        content_type.starts_with("application/grpc") && rest.is_empty() && !self.body.is_empty() && !self.has_hole
+    }
+
     fn add_trailers(&mut self, lines: Vec<Line>) {
         self.trailers.extend(lines);
         self.has_trailers = true;

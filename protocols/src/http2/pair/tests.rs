@@ -224,6 +224,26 @@ fn a_response_before_the_request_is_over_waits_for_it() {
 }
 
 #[test]
+fn a_message_of_grpc_that_was_answered_before_the_request_is_over_is_all_of_it() {
+    let whole = |content: &[u8], code: &[u8; 4]| {
+        let mut talk = Talk::new();
+        let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/"), ("content-type", "application/grpc")];
+        talk.headers(Side::Client, 0, 1, &fields);
+        talk.body(Side::Client, 0, 1, content);
+        talk.answer(1, END_STREAM);
+        talk.say(Side::Server, &frame(RST_STREAM, 0, 1, code));
+        let done = talk.done();
+        let (request, ..) = http(&done[0]);
+        assert_eq!(request.body, content);
+        request.is_complete()
+    };
+    assert!(whole(b"\0\0\0\0\x02\x08\x07", &[0; 4]));
+    assert!(!whole(b"\0\0\0\0\x02\x08", &[0; 4]), "a part of a message");
+    assert!(!whole(b"\0\0\0\0\x02\x08\x07", &[0, 0, 0, 8]), "cancelled");
+    assert!(!whole(b"", &[0; 4]));
+}
+
+#[test]
 fn unseen_bytes_inside_content_leave_a_hole_and_others_end_what_is_open() {
     let mut talk = Talk::new();
     talk.ask(1, "/", END_STREAM);
