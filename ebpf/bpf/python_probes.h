@@ -66,16 +66,15 @@ int job_put(struct user_regs *ctx)
 	return 0;
 }
 
-/* SimpleQueue.get() and get_nowait() have returned: the thread is done with what it took before. */
-SEC("uretprobe")
-int job_taken(struct user_regs *ctx)
+/* SimpleQueue.get() and get_nowait() return `item`: the thread is done with what it took before. */
+INLINE int take_job(u64 item)
 {
 	struct task_struct *thread = bpf_get_current_task_btf();
 	struct object_key key = {};
 	struct running_job *running;
 	u64 *waiting = NULL, number = 0;
 
-	if (own_object(&key, ctx->ax))
+	if (own_object(&key, item))
 		waiting = bpf_map_lookup_elem(&waiting_jobs, &key);
 	if (waiting) {
 		number = *waiting;
@@ -87,4 +86,18 @@ int job_taken(struct user_regs *ctx)
 		running->context = number ? current_context(current_unit() >> 32) : 0;
 	}
 	return 0;
+}
+
+/* At each of their RETs. */
+SEC("uprobe")
+int job_taken(struct user_regs *ctx)
+{
+	return take_job(ctx->ax);
+}
+
+/* Where these are not known: of calls that began before the probe was there nothing is seen. */
+SEC("uretprobe")
+int job_get_returned(struct user_regs *ctx)
+{
+	return take_job(ctx->ax);
 }

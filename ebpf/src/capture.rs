@@ -185,8 +185,8 @@ impl Capture {
         let programs = &mut self.programs;
         let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
         let code = self.targets.scan(pid, &mut attach);
-        if code.is_readable {
-            self.binder.readable(pid);
+        if let Some(since) = code.readable_since {
+            self.binder.readable(pid, since);
         }
         if self.one_by_one.runs(pid, code.one_by_one) {
             self.tell_one_by_one(joined::monotonic_now(), pid, code.one_by_one);

@@ -1,11 +1,12 @@
 //! Functions of Go programs, also of stripped ones: the runtime needs its table of functions (pclntab), so it is always
 //! there. The layout is that of Go 1.20 to 1.27 (src/internal/abi/symtab.go, src/runtime/symtab.go: `pcHeader`).
 
-use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic, Register};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, Register};
 use object::ReadRef;
 
 use super::ProbePoint;
 use super::elf::Elf;
+use super::functions::returns;
 
 /// `CurrentPCLnTabMagic`, since Go 1.20.
 const MAGIC: u32 = 0xffff_fff1;
@@ -82,19 +83,6 @@ fn behind_stack_check(code: &[u8], address: u64) -> Option<u64> {
         }
     }
     None
-}
-
-/// The addresses of all return instructions; empty if some byte is no instruction, because then nothing behind it is sure.
-fn returns(code: &[u8], address: u64) -> Vec<u64> {
-    let mut found = Vec::new();
-    for instruction in &mut Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
-        match instruction.code() {
-            Code::INVALID => return Vec::new(),
-            _ if instruction.mnemonic() == Mnemonic::Ret => found.push(instruction.ip()),
-            _ => {}
-        }
-    }
-    found
 }
 
 /// The functions of these names.

@@ -7,6 +7,7 @@ use object::ReadRef;
 use crate::tls::{TlsLibrary, openssl};
 
 mod elf;
+mod functions;
 mod golang;
 mod goroutines;
 mod java;
@@ -34,7 +35,7 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 21] = [
+pub(crate) const PROBES: [&str; 22] = [
     "context_copied",
     "context_freed",
     "go_read_returns",
@@ -43,6 +44,7 @@ pub(crate) const PROBES: [&str; 21] = [
     "go_round_trip",
     "go_write",
     "java_cell_told",
+    "job_get_returned",
     "job_put",
     "job_taken",
     "libraries_changed",

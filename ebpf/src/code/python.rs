@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use object::ReadRef;
 
+use super::functions::returns_of;
 use super::{Elf, ProbePoint};
 
 /// What a file that holds the interpreter has for us: a program, or a library that programs load.
@@ -85,21 +86,35 @@ fn fields(version: u32) -> Option<(u64, u64)> {
 /// to their threads: `queue.SimpleQueue`, which is in an extension module of its own (Modules/_queuemodule.c). Its functions
 /// have no names in the file, but Python finds them by the names of the methods.
 pub(crate) fn queue<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<ProbePoint> {
-    const METHODS: [(&str, &str); 4] =
-        [("put", "job_put"), ("put_nowait", "job_put"), ("get", "job_taken"), ("get_nowait", "job_taken")];
     if elf.functions(["PyInit__queue"]) == [None] {
         return Vec::new();
     }
     // PyMethodDef, Include/methodobject.h: the name, and behind it the function.
     let pointers: HashMap<u64, u64> = elf.pointers().into_iter().collect();
-    let method = |(name, program): (&str, &'static str)| {
+    let method = |name| {
         let at = |(at, pointer): (&u64, &u64)| elf.holds(*pointer, name).then(|| pointers.get(&(at + 8))).flatten();
-        let mut found: Vec<ProbePoint> =
-            pointers.iter().filter_map(at).filter_map(|function| elf.probe(program, *function)).collect();
+        let mut found: Vec<u64> = pointers.iter().filter_map(at).copied().collect();
         // Of more than one nobody knows which it is.
         found.pop().filter(|_| found.is_empty())
     };
-    METHODS.into_iter().map(method).collect::<Option<_>>().unwrap_or_default()
+    let [Some(put), Some(put_nowait), Some(get), Some(get_nowait)] =
+        ["put", "put_nowait", "get", "get_nowait"].map(method)
+    else {
+        return Vec::new();
+    };
+    let puts = [("job_put", put), ("job_put", put_nowait)];
+    // Threads wait for jobs within `get`, perhaps since before they are recorded.
+    let takes: Vec<(&str, u64)> = match [get, get_nowait].map(|function| returns_of(elf, function)) {
+        [Some(mut returns), Some(others)] => {
+            returns.extend(others);
+            returns.sort_unstable();
+            returns.dedup();
+            returns.into_iter().map(|address| ("job_taken", address)).collect()
+        }
+        _ => vec![("job_get_returned", get), ("job_get_returned", get_nowait)],
+    };
+    let points = takes.into_iter().chain(puts).map(|(program, address)| elf.probe(program, address));
+    points.collect::<Option<_>>().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -124,25 +139,30 @@ mod tests {
         assert_eq!(layout.loaded(0x3000, 0x2000).key_at, 0x5000);
     }
 
-    #[test]
-    fn the_interpreter_is_found_in_what_python3_runs() {
-        let python = std::process::Command::new("python3")
-            .args(["-c", "import sys; print(*sys.version_info[:2], flush=True); sys.stdin.read()"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn();
-        let Ok(mut python) = python else {
+    /// The version of `python3`, and the files that it runs, with the module of queues; `None`, and said, without it.
+    fn python3(test: &str) -> Option<(String, Vec<PathBuf>)> {
+        let script = "import _queue, sys; print(*sys.version_info[:2], flush=True); sys.stdin.read()";
+        let mut python = std::process::Command::new("python3");
+        let python =
+            python.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let Ok(mut python) = python.spawn() else {
             assert!(std::env::var_os("REGRESS_TEST_REQUIRE").is_none_or(|v| v != "all"), "there is no python3");
-            println!("skipped: the_interpreter_is_found_in_what_python3_runs: there is no python3");
-            return;
+            println!("skipped: {test}: there is no python3");
+            return None;
         };
         let mut version = String::new();
         let mut output = std::io::BufReader::new(python.stdout.take().expect("a pipe"));
         std::io::BufRead::read_line(&mut output, &mut version).expect("a line");
-        let files: Vec<PathBuf> = executable(python.id()).unwrap().into_iter().map(|mapped| mapped.path).collect();
+        let files = executable(python.id()).unwrap().into_iter().map(|mapped| mapped.path).collect();
         drop(python.stdin.take());
         python.wait().expect("our own child");
-        let known = ["3 11", "3 12", "3 13", "3 14"].contains(&version.trim());
+        Some((version.trim().to_owned(), files))
+    }
+
+    #[test]
+    fn the_interpreter_is_found_in_what_python3_runs() {
+        let Some((version, files)) = python3("the_interpreter_is_found_in_what_python3_runs") else { return };
+        let known = ["3 11", "3 12", "3 13", "3 14"].contains(&version.as_str());
         let found: Vec<Python> =
             files.iter().filter_map(|file| inspect(&std::fs::read(file).ok()?[..]).python).collect();
         assert_eq!(found.len(), usize::from(known), "Python {version} in {files:?}");
@@ -152,5 +172,20 @@ mod tests {
                 ["context_freed", "context_copied"]
             );
         }
+    }
+
+    #[test]
+    fn jobs_are_taken_where_the_queue_returns_them() {
+        let Some((version, files)) = python3("jobs_are_taken_where_the_queue_returns_them") else { return };
+        let files = files.iter().filter_map(|file| std::fs::read(file).ok());
+        let mut found: Vec<(Vec<u8>, Vec<ProbePoint>)> =
+            files.map(|file| (inspect(&file[..]).queue, file)).map(|(queue, file)| (file, queue)).collect();
+        found.retain(|(_, queue)| !queue.is_empty());
+        let [(file, queue)] = &found[..] else { panic!("Python {version}: in {} files", found.len()) };
+        let (taken, put): (Vec<&ProbePoint>, Vec<&ProbePoint>) =
+            queue.iter().partition(|point| point.program == "job_taken");
+        assert!(taken.len() >= 2, "{queue:?}");
+        assert!(taken.iter().all(|point| file[usize::try_from(point.offset).unwrap()] == 0xc3), "RET: {queue:?}");
+        assert_eq!(put.iter().map(|point| point.program).collect::<Vec<_>>(), ["job_put"; 2]);
     }
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use object::ReadCache;
 
+use crate::joined::monotonic_now;
+
 use super::python::{PythonLayout, PythonProgram};
 use super::{CurrentTask, GoroutineFields, Inspected, Php, ProbePoint, inspect, maps};
 
@@ -27,7 +29,8 @@ pub(crate) struct Targets {
 /// What is known of a file with code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
-    is_readable: bool,
+    /// Since when its TLS is read.
+    readable_since: Option<u64>,
     goroutines: Option<GoroutineFields>,
     php: Option<Php>,
     python: Option<PythonLayout>,
@@ -38,8 +41,8 @@ struct Known {
 /// What is known of all code of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Code {
-    /// Its TLS is read.
-    pub(crate) is_readable: bool,
+    /// Since when its TLS is read, all of it (monotonic, in nanoseconds).
+    pub(crate) readable_since: Option<u64>,
     /// Of a Go program.
     pub(crate) goroutines: Option<GoroutineFields>,
     /// It takes one request at a time.
@@ -99,7 +102,7 @@ impl Targets {
                     known
                 }
             };
-            code.is_readable |= known.is_readable;
+            code.readable_since = code.readable_since.max(known.readable_since);
             code.one_by_one |= known.php.is_some_and(|php| php.is_one_by_one(&arguments));
             if let Some(layout) = known.python {
                 code.python = Some(layout.loaded(mapped.start, mapped.offset));
@@ -164,6 +167,7 @@ impl Targets {
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))
                 && library.is_some_and(|library| library.is_readable());
+            let readable_since = is_readable.then(monotonic_now);
             let goroutines = goroutines.map(|goroutines| {
                 // Without them who has a request made is not known; who runs is.
                 let _ = attach(file, number, &goroutines.probes);
@@ -185,7 +189,7 @@ impl Targets {
             let python = python.filter(|python| attach(file, number, &python.probes)).map(|python| python.layout);
             // Without them a task that writes for others would pass for one that writes for itself.
             let tokio = tokio.filter(|tokio| attach(file, number, &tokio.probes)).map(|tokio| tokio.current);
-            Known { is_readable, goroutines, php, python, tokio }
+            Known { readable_since, goroutines, php, python, tokio }
         })
     }
 }

@@ -9,7 +9,7 @@
 //! Where that is missing or contradicted, the connection stays encrypted: its ciphertext is told after all, at the place in
 //! the order of events where its first application data passed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -69,8 +69,8 @@ pub(crate) struct Binder {
     received: HashMap<Unit, Received>,
     /// Counts what was seen.
     sequence: u64,
-    /// Processes whose TLS may be readable.
-    readable: HashSet<u32>,
+    /// Processes whose TLS may be readable, and since when.
+    readable: HashMap<u32, u64>,
     /// Processes that speak TLS without being readable.
     unread: Vec<u32>,
     slots: VecDeque<Slot>,
@@ -83,9 +83,9 @@ pub(crate) struct Binder {
 }
 
 impl Binder {
-    /// This process runs code whose TLS can be read.
-    pub(crate) fn readable(&mut self, process: u32) {
-        self.readable.insert(process);
+    /// This process runs code whose TLS can be read; every call since then is seen.
+    pub(crate) fn readable(&mut self, process: u32, since: u64) {
+        self.readable.insert(process, since);
     }
 
     /// Processes that began to speak TLS and are not known to be readable, since the last time.
@@ -230,8 +230,8 @@ impl Binder {
                 }
             }
             EventKind::Born { child } => {
-                if event.unit.is_some_and(|parent| self.readable.contains(&parent.process)) {
-                    self.readable.insert(child.process);
+                if let Some(since) = event.unit.and_then(|parent| self.readable.get(&parent.process)) {
+                    self.readable.insert(child.process, *since);
                 }
                 self.tell(event);
             }
@@ -261,12 +261,14 @@ impl Binder {
                 let (role, joined, clear, held) = (*role, *joined, *clear, std::mem::take(held));
                 // Where the connection was joined, only what calls say can tell a record's middle from something else.
                 let tls = tls || (joined && within.is_some());
-                if tls && !self.readable.contains(&process) && within.is_none() {
+                let readable = self.readable.get(&process);
+                if tls && readable.is_none() && within.is_none() {
                     self.unread.push(process);
                 }
-                let readable = tls && (within.is_some() || self.readable.contains(&process));
-                let phase = if readable {
-                    Phase::Tls(Box::new(Secure::new(role, joined, clear)))
+                let phase = if tls && (within.is_some() || readable.is_some()) {
+                    let begins = held.first().map_or(0, |event| event.at);
+                    let heard = !joined && readable.is_some_and(|since| *since <= begins);
+                    Phase::Tls(Box::new(Secure::new(role, joined, heard, clear)))
                 } else if tls || joined || clear != [0; 2] {
                     Phase::Open
                 } else {
@@ -589,8 +591,9 @@ impl Binder {
         let Some(secure) = self.secure(socket) else { return };
         let client = secure.conversation.client_direction();
         if call.direction != client {
-            // An answer to something that was said before anybody listened.
-            if secure.conversation.ledger(client).is_some_and(|ledger| !ledger.has_started()) {
+            // An answer to something that was said before anybody listened; or what a server says first, while what the client
+            // said waits to be read.
+            if !secure.heard && secure.conversation.ledger(client).is_some_and(|ledger| !ledger.has_started()) {
                 self.tell_missing(socket, client, call.at);
             }
         }

@@ -40,6 +40,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Secure {
     pub(super) conversation: Conversation,
+    /// Every call was seen, from the connection's first byte.
+    pub(super) heard: bool,
     pub(super) object: Option<ObjectId>,
     /// The object is known by a system call that was made in a call on it, or by its own word.
     pub(super) named: bool,
@@ -101,10 +103,11 @@ pub(super) struct Call {
 
 impl Secure {
     /// TLS that begins behind so many bytes in the clear.
-    pub(super) fn new(role: Role, joined: bool, clear: [u64; 2]) -> Secure {
+    pub(super) fn new(role: Role, joined: bool, heard: bool, clear: [u64; 2]) -> Secure {
         let conversation = Conversation::new(role, joined);
         Secure {
             conversation,
+            heard,
             object: None,
             named: false,
             ambiguous: false,

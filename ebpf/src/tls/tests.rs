@@ -278,8 +278,13 @@ struct Outcome {
 
 /// Gives all of it to a binder, in this order, a microsecond apart.
 fn play(seen: impl IntoIterator<Item = Seen>) -> Outcome {
+    play_since(0, seen)
+}
+
+/// The same, where calls have been seen since a time only.
+fn play_since(since: u64, seen: impl IntoIterator<Item = Seen>) -> Outcome {
     let mut binder = Binder::default();
-    binder.readable(PROCESS);
+    binder.readable(PROCESS, since);
     let mut outcome = Outcome { sockets: HashMap::new(), lost: Vec::new() };
     let mut now = 1;
     for mut seen in seen {
@@ -461,11 +466,28 @@ fn a_request_from_before_anybody_listened_is_a_gap() {
     let mut seen: Vec<Seen> = line.turns.iter().flatten().cloned().collect();
     let first = seen.iter().position(|seen| matches!(seen, Seen::Plaintext(_))).unwrap();
     seen.remove(first);
-    let outcome = play(seen);
+    let outcome = play_since(10_000_000, seen);
     let told = &outcome.sockets[&line.socket];
     assert!(told.inside);
     assert_eq!(told.missing, 500);
     assert_eq!(told.streams[Direction::Received as usize].values().flatten().count(), 700);
+}
+
+/// HTTP/2: the server says its settings before it reads what the client sent along with the end of the handshake.
+#[test]
+fn a_server_may_speak_before_it_reads() {
+    for style in [Style::Memory, Style::Go] {
+        let mut line = Line::new(1, Role::Server, 1, style, Version::Tls13);
+        line.says(Direction::Received, 82, 16384);
+        line.says(Direction::Sent, 15, 16384);
+        let [.., asked, said] = &mut line.turns[..] else { panic!("many turns") };
+        let read = asked.pop().expect("the client's bytes and their reading");
+        said.push(read);
+        line.says(Direction::Received, 58, 16384);
+        line.close();
+        let outcome = play(line.turns.iter().flatten().cloned());
+        assert!(outcome.judge(&line), "{style:?}: {:?}", outcome.lost);
+    }
 }
 
 #[test]
@@ -530,7 +552,7 @@ fn what_is_sent_within_a_call_may_have_been_written_before() {
 #[test]
 fn plain_connections_pass_at_once() {
     let mut binder = Binder::default();
-    binder.readable(PROCESS);
+    binder.readable(PROCESS, 0);
     let line = Line::new(1, Role::Server, 1, Style::Descriptor, Version::Tls13);
     binder.take(line.turns[0][0].clone());
     let data = |bytes: &'static [u8]| {
@@ -580,7 +602,7 @@ fn the_end_of_sending_comes_behind_what_was_sent() {
     let finished = EventKind::Finished { socket: line.socket, direction };
     let closed = EventKind::Close { socket: line.socket, cause: CloseCause::Closed };
     let mut binder = Binder::default();
-    binder.readable(PROCESS);
+    binder.readable(PROCESS, 0);
     binder.take(line.turns[0][0].clone());
     assert!(binder.next().is_some());
     for kind in [&lost, &finished, &closed] {
