@@ -3,8 +3,10 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 use regress_cassettes::{Confidence, Rule};
 
 use crate::{
-    harness::{Answer, Client, Corpus, Downstream, Finished, Need, Process, Recording, free_port, http, require},
-    services::{python, source},
+    harness::{
+        Answer, Authority, Client, Corpus, Downstream, Finished, Need, Process, Recording, free_port, http, require,
+    },
+    services::{go_program, python, source},
 };
 
 /// Each of two clients makes so many: enough to believe ids.
@@ -136,4 +138,55 @@ fn what_php_calls_side_by_side_and_after_the_response_is_known_from_the_first_re
         }
     }
     finished.expect_code(0);
+}
+
+/// Eight clients at once, whose calls share one connection on which nobody writes or reads for one entry alone.
+#[test]
+fn streams_of_go_are_of_whoever_waits_for_them() {
+    if !require("owners::streams", &[Need::Go, Need::Ebpf]) {
+        return;
+    }
+    const CLIENTS: u32 = 8;
+    let authority = Authority::new();
+    let file = |name: &str| authority.file(name);
+    let [port, stock] = [free_port(), free_port()];
+    let start = |what: &str, port: u16| {
+        let mut command = Command::new(go_program("streams"));
+        command.args([what, &port.to_string()]).env("DOWNSTREAM", format!("127.0.0.1:{stock}"));
+        command.env("CERTIFICATE", file("server.pem")).env("KEY", file("server.key"));
+        let started = Process::start(command.env("AUTHORITY", file("authority.pem")));
+        started.wait_for_line(&format!("{what} listens"));
+        started
+    };
+    let (downstream, service) = (start("downstream", stock), start("service", port));
+    // Before the recording nothing is called, so that the connection is seen from its start.
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let recording = Recording::start(out.path(), ["--via", "ebpf", "--pid", &service.id().to_string()], []);
+    // The connection is made for this one, and all others share it.
+    assert_eq!(Client::new(port).get("/orders/10000").response, "/orders/10000");
+    std::thread::scope(|scope| {
+        for first in (0..CLIENTS).map(|client| 100 * client) {
+            scope.spawn(move || {
+                let client = Client::new(port);
+                for path in (first..first + REQUESTS).map(|number| format!("/orders/{number}")) {
+                    assert_eq!(client.get(&path).response, path);
+                }
+            });
+        }
+    });
+    let finished = recording.stop();
+    service.stop();
+    downstream.stop();
+    finished.expect_code(0);
+    let corpus = Corpus::read(out.path());
+    let entries = (CLIENTS * REQUESTS + 1) as usize;
+    assert_eq!((corpus.cassettes.len(), corpus.ambient.len()), (entries, 0), "{}", finished.stderr);
+    for cassette in &corpus.cassettes {
+        let entry = http(cassette.entry.as_ref().expect("not the ambient cassette")).request.target().into_owned();
+        let mut called: Vec<String> =
+            cassette.downstream.iter().map(|call| http(call).request.target().into_owned()).collect();
+        called.sort();
+        assert_eq!(called, ["/price/", "/stock/"].map(|kind| entry.replace("/orders/", kind)));
+        assert!(cassette.downstream.iter().all(|call| call.connection.tls && http(call).is_http2()));
+    }
 }

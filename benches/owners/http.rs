@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Answers each request (in Redis each `GET`) with the end of its path, after half a millisecond to nine and a half, and counts them.
+/// Answers each request (HTTP/1.1 or HTTP/2 without TLS; in Redis each `GET`) with the end of its path, after half a millisecond to nine and a half, and counts them.
 /// Its threads end with the process.
 pub struct Downstream {
     pub address: SocketAddr,
@@ -41,6 +41,12 @@ impl Downstream {
 
 fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut first = [0];
+    stream.peek(&mut first)?;
+    // Of "PRI * HTTP/2.0"; who speaks HTTP/1.1 asks by GET.
+    if first == *b"P" {
+        return answer_streams(stream, served);
+    }
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     if reader.fill_buf()?.first() == Some(&b'*') {
@@ -59,8 +65,32 @@ fn answer(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
 }
 
 fn take_a_while(served: &AtomicU64) {
+    thread::sleep(a_while(served));
+}
+
+fn a_while(served: &AtomicU64) -> Duration {
     let number = served.fetch_add(1, Ordering::SeqCst);
-    thread::sleep(Duration::from_micros(500 + number * 7919 % 9000));
+    Duration::from_micros(500 + number * 7919 % 9000)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn answer_streams(stream: TcpStream, served: &AtomicU64) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
+    while let Some(accepted) = connection.accept().await {
+        let (request, mut respond) = accepted.map_err(io::Error::other)?;
+        let while_away = a_while(served);
+        tokio::spawn(async move {
+            tokio::time::sleep(while_away).await;
+            let id = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+            // Whoever has gone away gets nothing.
+            if let Ok(mut body) = respond.send_response(http::Response::default(), false) {
+                let _ = body.send_data(id.into(), true);
+            }
+        });
+    }
+    Ok(())
 }
 
 fn answer_commands(mut reader: BufReader<TcpStream>, mut writer: TcpStream, served: &AtomicU64) -> io::Result<()> {

@@ -36,6 +36,8 @@ INLINE void began_connecting(struct sock *sk)
 	__builtin_memset(state, 0, sizeof(*state));
 	state->role = CLIENT;
 	state->flags = FOLLOWED;
+	if (has_been(TOKIO_ONCE, task >> 32))
+		state->connected_by = current_tokio_task(task >> 32);
 	/* An MPTCP socket learns where to only afterwards. */
 	if (PEEK(sk, __sk_common.skc_dport))
 		emit_addresses(sk, socket_id(sk, state), CONNECTING, CLIENT, 0, task);

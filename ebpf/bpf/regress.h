@@ -281,7 +281,7 @@ enum kind {
 	TLS_CALL = 10,
 	TLS_FREED = 11,
 	MAPPED = 12,
-	CLAIMED = 13, /* the goroutine will have its next request written to the socket, by whichever other one */
+	CLAIMED = 13, /* the goroutine has to do with a request; `enum claim` */
 	STRAND_BORN = 14,
 	RETURNED = 15, /* whoever read the response has woken the task, for which it had written to the socket */
 };
@@ -356,6 +356,12 @@ struct born_record {
 	u32 thread;
 };
 
+enum claim { /* what a claim's detail says */
+	NEXT_REQUEST = 0, /* the next request on the socket is made for the goroutine */
+	OWN_STREAM = 1,   /* what the goroutine sends next there begins a request, which is made for its parent */
+	ITSELF = 2,       /* only who started it */
+};
+
 struct claimed_record {
 	struct record head;
 	u64 parent; /* the number of the goroutine that started this one */
@@ -381,6 +387,7 @@ struct socket_state {
 	u8 cause;
 	u16 padding;
 	u32 flags;
+	u64 connected_by; /* the task of tokio that did; 0 where none did */
 };
 
 enum socket_flag {

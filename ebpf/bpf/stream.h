@@ -169,7 +169,7 @@ INLINE void capture(struct sock *sk, struct socket_state *state, struct transfer
 	u64 end;
 
 	if (has_been(TOKIO_ONCE, task >> 32))
-		task_moves(id, task, direction, state->role);
+		task_moves(id, task, direction, state->role, state->connected_by);
 	if (!readable) {
 		unseen += length;
 		length = 0;

@@ -426,6 +426,19 @@ int go_close(struct user_regs *ctx)
 /* http.persistConn of Go 1.21 to 1.27: its net.Conn, and what it knows of TLS, NULL where there is none. */
 enum { GO_PERSIST_CONN = 80, GO_PERSIST_TLS = 96 };
 
+INLINE void emit_claim(u8 what, u64 socket, u64 goroutine, u64 task)
+{
+	struct claimed_record *out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+
+	if (!out) {
+		count_loss(BUFFER_FULL, 0);
+		return;
+	}
+	fill_head(&out->head, CLAIMED, what, socket, task);
+	out->parent = parent_of(goroutine, task >> 32);
+	submit(out, sizeof(*out));
+}
+
 /* (*persistConn).roundTrip, behind the check of the stack: the goroutine that calls it has its request written by the
  * goroutine that owns the connection (writeLoop), and read by another (readLoop). A *tls.Conn begins with its net.Conn. */
 SEC("uprobe")
@@ -433,7 +446,6 @@ int go_round_trip(struct user_regs *ctx)
 {
 	u64 task = followed_task();
 	u64 conn = ctx->ax + GO_PERSIST_CONN;
-	struct claimed_record *out;
 	u64 tls = 0, socket;
 
 	if (!task)
@@ -442,16 +454,48 @@ int go_round_trip(struct user_regs *ctx)
 	if (tls)
 		bpf_probe_read_user(&conn, sizeof(conn), (void *)(conn + 8));
 	socket = go_socket(conn);
-	if (!socket)
+	if (socket)
+		emit_claim(NEXT_REQUEST, socket, ctx->r14, task);
+	return 0;
+}
+
+/* ---- HTTP/2 of Go: net/http's and golang.org/x/net/http2's, of Go 1.21 to 1.27 ---- */
+
+/* http2.ClientConn: its net.Conn, which is a *tls.Conn or has no TLS. */
+enum { GO_HTTP2_CONN = 8 };
+
+/* (*ClientConn).roundTrip, behind the check of the stack: the goroutine that calls it starts one that writes the request, and
+ * waits for the response. */
+SEC("uprobe")
+int go_stream_waits(struct user_regs *ctx)
+{
+	u64 task = followed_task();
+
+	if (task)
+		emit_claim(ITSELF, 0, ctx->r14, task);
+	return 0;
+}
+
+/* (*clientStream).encodeAndWriteHeaders, at the same place: what this goroutine writes next begins the request. A stream begins
+ * with its connection. */
+SEC("uprobe")
+int go_stream_writes(struct user_regs *ctx)
+{
+	u64 task = followed_task();
+	u64 conn = 0, inside = 0, socket;
+
+	if (!task)
 		return 0;
-	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
-	if (!out) {
-		count_loss(BUFFER_FULL, 0);
-		return 0;
+	bpf_probe_read_user(&conn, sizeof(conn), (void *)ctx->ax);
+	conn += GO_HTTP2_CONN;
+	socket = go_socket(conn);
+	if (!socket) {
+		/* A *tls.Conn begins with its net.Conn. */
+		bpf_probe_read_user(&inside, sizeof(inside), (void *)(conn + 8));
+		socket = go_socket(inside);
 	}
-	fill_head(&out->head, CLAIMED, 0, socket, task);
-	out->parent = parent_of(ctx->r14, task >> 32);
-	submit(out, sizeof(*out));
+	if (socket)
+		emit_claim(OWN_STREAM, socket, ctx->r14, task);
 	return 0;
 }
 

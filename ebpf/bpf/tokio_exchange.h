@@ -2,7 +2,8 @@
 /*
  * For which task of tokio another one has an exchange. A connection's task writes what the tasks that wake it give it, reads the
  * response, and wakes who waits for it. Both have to agree: an exchange is of the task that is woken first once the response
- * has been read, if it is one of the two at most that had woken the connection's task before that wrote.
+ * has been read, if it is one of the two at most that had woken the connection's task before that wrote. A connection's task
+ * that nobody has woken yet, because it was made for its first exchange, has it of the task that connected, or of nobody.
  */
 #pragma once
 #include "ring.h"
@@ -20,8 +21,10 @@ struct tokio_task {
 	u64 woken_by[2]; /* since it was idle, and has not written since; 0: nobody */
 	u64 asks_for[2]; /* those that had woken it when it wrote last: for one of them */
 	u64 socket;      /* to which it wrote */
-	u32 was_answered;
-	u32 acts_itself; /* it serves, or somebody waits for its result: what it writes is its own doing */
+	u8 was_answered;
+	u8 acts_itself; /* it serves, or somebody waits for its result: what it writes is its own doing */
+	u8 has_acted;   /* it was woken, or moved bytes */
+	u8 padding[5];
 };
 
 struct {
@@ -44,13 +47,14 @@ INLINE struct tokio_task *tokio_task(struct tokio_key *key)
 }
 
 /* The current thread moves bytes on a socket. */
-NOINLINE int task_moves(u64 socket, u64 task, u32 direction, u32 role)
+NOINLINE int task_moves(u64 socket, u64 task, u32 direction, u32 role, u64 connected_by)
 {
 	u32 process = task >> 32;
 	struct tokio_program *program = bpf_map_lookup_elem(&tokio_programs, &process);
 	struct tokio_key key = {};
 	struct tokio_task *own;
 	u64 wakers[2];
+	u8 is_new;
 
 	if (!program)
 		return 0;
@@ -59,6 +63,8 @@ NOINLINE int task_moves(u64 socket, u64 task, u32 direction, u32 role)
 	own = key.task ? tokio_task(&key) : NULL;
 	if (!own)
 		return 0;
+	is_new = !own->has_acted;
+	own->has_acted = 1;
 	if (role == SERVER)
 		own->acts_itself = 1;
 	if (role != CLIENT)
@@ -71,6 +77,10 @@ NOINLINE int task_moves(u64 socket, u64 task, u32 direction, u32 role)
 	wakers[0] = own->woken_by[0];
 	wakers[1] = own->woken_by[1];
 	own->woken_by[0] = own->woken_by[1] = 0;
+	if (is_new && connected_by != key.task) {
+		wakers[0] = connected_by;
+		wakers[1] = 0;
+	}
 	if (own->was_answered || own->socket != socket)
 		own->asks_for[0] = own->asks_for[1] = 0;
 	if (!wakers[0] || wakers[0] == TOO_MANY_TASKS || own->acts_itself)

@@ -34,6 +34,7 @@ INLINE void note_waker(struct tokio_task *woken, u64 waker, u64 state)
 {
 	u64 *by = woken->woken_by;
 
+	woken->has_acted = 1;
 	if (!(state & (TOKIO_RUNNING | TOKIO_NOTIFIED)))
 		by[0] = by[1] = 0;
 	if (by[0] == waker || by[1] == waker || by[0] == TOO_MANY_TASKS)

@@ -20,7 +20,7 @@ use crate::joined;
 use crate::listeners::Listeners;
 use crate::probe::best_source;
 use crate::programs::{LOSS_KINDS, LossCount, Programs};
-use crate::record::{self, Payload, Record};
+use crate::record::{self, Claim, Payload, Record};
 use crate::source::Source;
 use crate::tls::{Binder, Seen};
 use crate::turns::OneByOne;
@@ -321,8 +321,18 @@ impl Capture {
                 self.binder.take(Seen::Freed { at, object, positions });
                 return Ok(());
             }
-            Record::Claimed { at, unit, parent, socket } => {
-                self.claims.make(socket, unit);
+            Record::Claimed { at, unit, parent, claim } => {
+                match (claim, parent) {
+                    (Claim::NextRequest(socket), _) => self.claims.make(socket, unit),
+                    (Claim::OwnStream(socket), waits) => {
+                        if self.claims.make_stream(socket, unit, waits) {
+                            let event = Event { at, unit: None, kind: EventKind::Streams { socket } };
+                            self.binder.take(Seen::Event { event, within: None });
+                        }
+                        return Ok(());
+                    }
+                    (Claim::Itself, _) => {}
+                }
                 if let Some(parent) = parent {
                     let event = Event { at, unit: Some(parent), kind: EventKind::Born { child: unit } };
                     self.binder.take(Seen::Event { event, within: None });

@@ -9,7 +9,14 @@ use crate::event::{Direction, SocketId, Unit};
 /// A claim holds for one exchange. When bytes are sent after some were received, another request may have begun: unless
 /// it was claimed as well (the record may have been lost) nobody is known to have it made.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(HashMap<SocketId, Claim>);
+pub(crate) struct Claims {
+    next_requests: HashMap<SocketId, Claim>,
+    /// Sockets that carry several exchanges at once: goroutines that are about to begin one there, and who waits for it.
+    streams: HashMap<SocketId, HashMap<Unit, Option<Unit>>>,
+}
+
+/// How many goroutines may be about to begin an exchange on one socket; beyond that some gave up without having done so.
+const MOST_STREAMS: usize = 4096;
 
 #[derive(Debug)]
 struct Claim {
@@ -27,15 +34,29 @@ enum Stage {
 impl Claims {
     /// The unit will have its next request written to this socket.
     pub(crate) fn make(&mut self, socket: SocketId, unit: Unit) {
-        self.0.insert(socket, Claim { unit, stage: Stage::Made });
+        self.next_requests.insert(socket, Claim { unit, stage: Stage::Made });
+    }
+
+    /// What the unit sends next on this socket begins a request that `waits` waits for. True for the first on the socket.
+    pub(crate) fn make_stream(&mut self, socket: SocketId, unit: Unit, waits: Option<Unit>) -> bool {
+        let is_first = !self.streams.contains_key(&socket);
+        let streams = self.streams.entry(socket).or_default();
+        if streams.len() == MOST_STREAMS {
+            streams.clear();
+        }
+        streams.insert(unit, waits);
+        is_first
     }
 
     /// For whom bytes pass that this unit moved.
     pub(crate) fn behind(&mut self, socket: SocketId, direction: Direction, unit: Option<Unit>) -> Option<Unit> {
-        let Some(claim) = self.0.get_mut(&socket) else { return unit };
+        if let Some(streams) = self.streams.get_mut(&socket) {
+            return unit.filter(|_| direction == Direction::Sent).and_then(|unit| streams.remove(&unit)).flatten();
+        }
+        let Some(claim) = self.next_requests.get_mut(&socket) else { return unit };
         match (direction, claim.stage) {
             (Direction::Sent, Stage::Answered) => {
-                self.0.remove(&socket);
+                self.next_requests.remove(&socket);
                 return unit;
             }
             (Direction::Sent, Stage::Made | Stage::Sent) => claim.stage = Stage::Sent,
@@ -47,7 +68,8 @@ impl Claims {
 
     /// The socket is gone.
     pub(crate) fn forget(&mut self, socket: SocketId) {
-        self.0.remove(&socket);
+        self.next_requests.remove(&socket);
+        self.streams.remove(&socket);
     }
 }
 
@@ -80,6 +102,21 @@ mod tests {
         assert_eq!(told(&mut claims, &[Sent, Received]), [goroutine(8); 2]);
         claims.forget(SOCKET);
         assert_eq!(told(&mut claims, &[Received]), [goroutine(91)]);
+    }
+
+    #[test]
+    fn a_stream_is_of_whoever_waits_for_it() {
+        let mut claims = Claims::default();
+        assert!(claims.make_stream(SOCKET, goroutine(71), Some(goroutine(7))));
+        assert!(!claims.make_stream(SOCKET, goroutine(81), Some(goroutine(8))));
+        assert!(!claims.make_stream(SOCKET, goroutine(91), None));
+        let mut told = |direction, mover| claims.behind(SOCKET, direction, Some(goroutine(mover)));
+        assert_eq!(told(Received, 71), None, "whoever reads reads for all");
+        assert_eq!(told(Sent, 5), None, "of the connection");
+        assert_eq!([81, 71, 91].map(|mover| told(Sent, mover)), [Some(goroutine(8)), Some(goroutine(7)), None]);
+        assert_eq!(told(Sent, 81), None, "the rest of it");
+        claims.forget(SOCKET);
+        assert_eq!(claims.behind(SOCKET, Sent, Some(goroutine(5))), Some(goroutine(5)));
     }
 
     #[test]

@@ -219,6 +219,12 @@ pub enum EventKind {
         /// The socket.
         socket: SocketId,
     },
+    /// From now on the unit of what moves on this socket is who waits for the request that begins there, by the runtime's word;
+    /// nobody where none does.
+    Streams {
+        /// The socket.
+        socket: SocketId,
+    },
     /// A DNS answer that the service received, over UDP where the kernel tells of it (raw message bytes, RFC 1035).
     Name {
         /// The message.

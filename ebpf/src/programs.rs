@@ -38,6 +38,7 @@ struct SocketState {
     cause: u8,
     padding: u16,
     flags: u32,
+    connected_by: u64,
 }
 
 // SAFETY: plain integers without padding.
@@ -531,6 +532,6 @@ mod tests {
 
     #[test]
     fn the_shared_state_has_the_programs_size() {
-        assert_eq!(size_of::<SocketState>(), 56);
+        assert_eq!(size_of::<SocketState>(), 64);
     }
 }

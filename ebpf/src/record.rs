@@ -10,6 +10,17 @@ use crate::event::{CloseCause, Direction, Event, EventKind, Role, SocketId, Stra
 use crate::tls::{ObjectId, Plaintext};
 use crate::unix::UnixSocket;
 
+/// What a goroutine has to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It has its next request written to this socket, by whichever other one.
+    NextRequest(SocketId),
+    /// What it sends next on this socket begins a request, one of several there, which its parent waits for.
+    OwnStream(SocketId),
+    /// It waits for one.
+    Itself,
+}
+
 /// A record that is an event, or becomes one once the role is known.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Record {
@@ -34,13 +45,13 @@ pub(crate) enum Record {
         object: ObjectId,
         positions: [u64; 2],
     },
-    /// A goroutine has its next request written to this socket by another one.
+    /// A goroutine has to do with a request.
     Claimed {
         at: u64,
         unit: Unit,
         /// Who started it.
         parent: Option<Unit>,
-        socket: SocketId,
+        claim: Claim,
     },
     /// A task is woken by whoever has read from this socket what it waits for.
     Returned {
@@ -173,7 +184,13 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
         13 => {
             let parent = Some(fields.u64()?).filter(|&parent| parent != 0);
             let parent = parent.map(|parent| Unit { process, strand: Strand::Goroutine(parent) });
-            return unit.map(|unit| Record::Claimed { at, unit, parent, socket });
+            let claim = match detail {
+                0 => Claim::NextRequest(socket),
+                1 => Claim::OwnStream(socket),
+                2 => Claim::Itself,
+                _ => return None,
+            };
+            return unit.map(|unit| Record::Claimed { at, unit, parent, claim });
         }
         15 => return unit.filter(|unit| unit.is_of_tokio()).map(|unit| Record::Returned { at, unit, socket }),
         14 => EventKind::Born { child: Unit { process, strand: strand(fields.u64()?)? } },
@@ -364,7 +381,7 @@ mod tests {
         claimed[32..40].copy_from_slice(&77u64.to_ne_bytes());
         claimed.extend(5u64.to_ne_bytes());
         let [unit, parent] = [77, 5].map(|number| Unit { process: 100, strand: Strand::Goroutine(number) });
-        let expected = Record::Claimed { at: 7, unit, parent: Some(parent), socket: SocketId(9) };
+        let expected = Record::Claimed { at: 7, unit, parent: Some(parent), claim: Claim::NextRequest(SocketId(9)) };
         assert_eq!(decode(&claimed), Some(expected));
         let mut gone = claimed.clone();
         gone[24] = 7;

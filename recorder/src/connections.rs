@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     moments: VecDeque<Moment>,
     /// The client said something.
     spoken: bool,
+    /// Moments say who waits for the request that begins there, and not who moved bytes.
+    for_whom: bool,
     /// The content is not cut into exchanges any more.
     left: bool,
     /// Where it is FastCGI, which is not recorded, but passed on between recorded processes.
@@ -115,6 +117,7 @@ impl Connection {
             expected: [0; 2],
             moments: VecDeque::new(),
             spoken: false,
+            for_whom: false,
             left: false,
             cutter: None,
         }
@@ -262,9 +265,21 @@ impl Connection {
     }
 
     /// A moment as far as it says who works. On a multiplexed connection one unit writes and reads for all, so that nothing
-    /// follows from who moved the bytes.
+    /// follows from who moved the bytes, unless the runtime says for whom.
     pub(crate) fn seen(&self, moment: Moment) -> Moment {
-        if self.pairer.is_multiplexed() { Moment { unit: None, ..moment } } else { moment }
+        let is_told = self.for_whom || !self.pairer.is_multiplexed();
+        if is_told { moment } else { Moment { unit: None, ..moment } }
+    }
+
+    /// From now on moments say who waits for the request that begins there.
+    pub(crate) fn tells_for_whom(&mut self) {
+        self.for_whom = true;
+        self.moments.iter_mut().for_each(|moment| moment.unit = None);
+    }
+
+    /// Whether its moments say who waits for a request.
+    pub(crate) fn says_for_whom(&self) -> bool {
+        self.for_whom
     }
 
     /// Forget moments that no exchange can ask for.

@@ -218,6 +218,11 @@ impl Pipeline {
                 self.correlator.fact(now, Fact::Born { child });
             }
             EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
+            EventKind::Streams { socket } => {
+                if let Some(connection) = self.connections.get_mut(&socket) {
+                    connection.tells_for_whom();
+                }
+            }
             EventKind::Gone => self.correlator.fact(now, Fact::Gone),
             EventKind::Name { bytes } => self.named(now, &bytes),
             EventKind::Lost(loss) => {
@@ -566,6 +571,7 @@ impl Pipeline {
         let first = !connection.used;
         let joined = connection.was_under_way(number);
         let may_hide = connection.may_hide_exchanges();
+        let for_whom = connection.says_for_whom();
         let is_opaque = connection.is_opaque() && !connection.may_be_internal();
         let opaque = is_opaque.then(|| assemble::opaque_operation(connection));
         self.unix_not_http += u64::from(first && is_opaque && matches!(connection.peer, Address::Unix(_)));
@@ -595,6 +601,9 @@ impl Pipeline {
             Some(Role::Client) | None => {
                 let call = self.new_call(socket, moment.at);
                 self.correlator.fact(moment, Fact::CallBegan { call, connection: socket, first, opaque });
+                if for_whom {
+                    self.correlator.fact(moment, Fact::CallAwaited { call });
+                }
                 Part::Call(call)
             }
         };

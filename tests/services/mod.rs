@@ -84,7 +84,7 @@ pub fn python() -> String {
 }
 
 /// A program in Go that is a file beside this one, built once a test run; Go's own cache makes that quick.
-fn go_program(name: &'static str) -> String {
+pub fn go_program(name: &'static str) -> String {
     static BUILT: LazyLock<Mutex<BTreeMap<&'static str, PathBuf>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let program = built.entry(name).or_insert_with(|| {

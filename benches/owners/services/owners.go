@@ -42,6 +42,11 @@ func main() {
 	if mode == "pool" {
 		transport.MaxConnsPerHost = 10
 	}
+	if rest, found := strings.CutPrefix(mode, "http2-"); found {
+		mode = rest
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	client := &http.Client{Transport: transport}
 	call := func(path string) {
 		request, _ := http.NewRequestWithContext(context.Background(), "GET", downstream+path, nil)

@@ -28,12 +28,16 @@ pub(crate) fn crypto_tls<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Vec<Pr
     points(elf, &read, &close, &write).unwrap_or_default()
 }
 
-/// Where in the file a function of this name begins its work: its arguments are in their registers, and it does not start
+/// Where in the file functions of these names begin their work: their arguments are in their registers, and they do not start
 /// again.
-pub(crate) fn entry<'data>(elf: &Elf<'data, impl ReadRef<'data>>, name: &str) -> Option<u64> {
-    let [function] = functions(elf, [name]);
-    let function = function?;
-    elf.code_offset(behind_stack_check(code(elf, &function)?, function.address)?)
+pub(crate) fn entries<'data, const N: usize>(
+    elf: &Elf<'data, impl ReadRef<'data>>,
+    names: [&str; N],
+) -> [Option<u64>; N] {
+    functions(elf, names).map(|function| {
+        let function = function?;
+        elf.code_offset(behind_stack_check(code(elf, &function)?, function.address)?)
+    })
 }
 
 fn points<'data>(

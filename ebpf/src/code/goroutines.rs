@@ -1,4 +1,4 @@
-//! Where Go programs keep what tells goroutines apart, and where net/http hands a request from one to another.
+//! Where Go programs keep what tells goroutines apart, and where their HTTP clients hand a request from one to another.
 
 use object::ReadRef;
 
@@ -28,6 +28,18 @@ const FLAGS_AT: usize = 15;
 const VERSION_INSIDE: u8 = 2;
 const VERSION_AT: usize = 32;
 
+/// What is called to have a request made, and by whom it is written; HTTP/2 as part of net/http, as that is since Go 1.27, and by
+/// itself. A stream is written before it is waited for, so that the probe of the latter comes first.
+const CLIENTS: [(&str, &str); 7] = [
+    ("go_round_trip", "net/http.(*persistConn).roundTrip"),
+    ("go_stream_waits", "net/http.(*http2ClientConn).roundTrip"),
+    ("go_stream_waits", "net/http/internal/http2.(*ClientConn).roundTrip"),
+    ("go_stream_waits", "golang.org/x/net/http2.(*ClientConn).roundTrip"),
+    ("go_stream_writes", "net/http.(*http2clientStream).encodeAndWriteHeaders"),
+    ("go_stream_writes", "net/http/internal/http2.(*clientStream).encodeAndWriteHeaders"),
+    ("go_stream_writes", "golang.org/x/net/http2.(*clientStream).encodeAndWriteHeaders"),
+];
+
 /// `None` for what is no Go program of a version whose structures are known, or keeps the current goroutine where a library
 /// would.
 pub(crate) fn of_program<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option<Goroutines> {
@@ -38,8 +50,9 @@ pub(crate) fn of_program<'data>(elf: &Elf<'data, impl ReadRef<'data>>) -> Option
     if elf.thread_local_size().is_some_and(|size| size != 8) {
         return None;
     }
-    let round_trip = golang::entry(elf, "net/http.(*persistConn).roundTrip");
-    let probes = round_trip.map(|offset| ProbePoint { program: "go_round_trip", offset }).into_iter().collect();
+    let offsets = golang::entries(elf, CLIENTS.map(|(_, name)| name));
+    let of = |((program, _), offset): ((_, &str), Option<u64>)| Some(ProbePoint { program, offset: offset? });
+    let probes = CLIENTS.into_iter().zip(offsets).filter_map(of).collect();
     Some(Goroutines { fields, probes })
 }
 

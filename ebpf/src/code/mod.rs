@@ -35,13 +35,15 @@ pub(crate) struct ProbePoint {
 }
 
 /// The programs that probe points name.
-pub(crate) const PROBES: [&str; 22] = [
+pub(crate) const PROBES: [&str; 24] = [
     "context_copied",
     "context_freed",
     "go_read_returns",
     "go_close",
     "go_read",
     "go_round_trip",
+    "go_stream_waits",
+    "go_stream_writes",
     "go_write",
     "java_cell_told",
     "job_get_returned",

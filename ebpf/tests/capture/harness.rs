@@ -216,6 +216,7 @@ impl Recorded {
                 | EventKind::Serves { .. }
                 | EventKind::Gone
                 | EventKind::Returned { .. }
+                | EventKind::Streams { .. }
                 | EventKind::Name { .. } => {}
             }
         }

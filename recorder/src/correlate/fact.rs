@@ -52,6 +52,8 @@ pub(crate) enum Fact {
     EntryRead { entry: EntryKey },
     /// It is in a protocol that is not understood.
     EntryUnreadable { entry: EntryKey },
+    /// Whoever it was made for waits for its response, though others read that.
+    CallAwaited { call: CallKey },
     /// What its request says is known, at the latest before it ends.
     EntrySays { entry: EntryKey, ids: Vec<Clue>, values: Vec<Clue> },
     /// The first byte of its response was written.

@@ -129,6 +129,8 @@ struct Call {
     lineage_over: bool,
     answered: bool,
     answered_by: Option<Unit>,
+    /// The caller waits for the response that others read.
+    awaited: bool,
     back: Return,
     /// The only entry that was open when it began, or that of the caller's parent, did not wait for it.
     unawaited: bool,
@@ -281,6 +283,11 @@ impl Correlator {
             Fact::CallBegan { call, connection, first, opaque } => {
                 let connected_for = self.connected_for.remove(&connection).filter(|_| first);
                 self.call_began(moment, call, connection, connected_for, opaque);
+            }
+            Fact::CallAwaited { call } => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.awaited = true;
+                }
             }
             Fact::CallSays { call, ids, values } => self.call_says(call, ids, values),
             Fact::CallHears { call, values } => {
@@ -531,6 +538,7 @@ impl Correlator {
             lineage_over: false,
             answered: false,
             answered_by: None,
+            awaited: false,
             back: Return::None,
             unawaited: false,
             relies_on_joined: !self.joined.is_empty(),
@@ -591,8 +599,13 @@ impl Correlator {
         }
     }
 
-    fn call_answered(&mut self, moment: Moment, key: CallKey) {
+    fn call_answered(&mut self, mut moment: Moment, key: CallKey) {
         let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.awaited {
+            // One that has gone on to another entry has given up.
+            let still = |unit: &Unit| self.threads.get(unit).and_then(Thread::held) == call.holder;
+            moment.unit = call.unit.filter(|_| call.holder.is_some()).filter(still);
+        }
         call.answered = true;
         call.answered_by = moment.unit;
         let (writer, provisional) = (call.unit, call.provisional());

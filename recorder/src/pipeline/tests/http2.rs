@@ -104,3 +104,51 @@ fn a_joined_connection_gives_its_next_streams_and_what_was_under_way_takes_certa
     let new = script.cassettes().into_iter().find(|cassette| target(cassette.entry.as_ref().unwrap()) == "/new");
     assert!(http(new.expect("the new entry").entry.as_ref().unwrap()).is_http2());
 }
+
+/// Beside an entry that stays open, 40 entries have a thread each, and a connection that two of them use at once after that.
+fn streams_of_threads(script: &mut Script) {
+    script.connect(9, 2, STOCK).send(9, 2, PREFACE).receive(9, 2, SETTINGS).event(0, streams(2));
+    script.accept(999).receive(99, 999, &get("/stays"));
+    for number in 0..40 {
+        let (thread, entry) = (20 + number, 100 + u64::from(number));
+        script.accept(entry).receive(thread, entry, &get("/other"));
+        script.send(thread, 2, &ask(1 + 2 * number as usize, "/own")).receive(0, 2, &ok(1 + 2 * number as usize));
+        script.send(thread, entry, OK).wait(600);
+    }
+}
+
+fn streams(socket: u64) -> EventKind {
+    EventKind::Streams { socket: SocketId(socket) }
+}
+
+#[test]
+fn streams_are_of_whoever_waits_for_them_where_the_runtime_says_so() {
+    let mut script = Script::new();
+    streams_of_threads(&mut script);
+    script.accept(3).accept(4).receive(5, 3, &get("/three")).receive(6, 4, &get("/four"));
+    script.send(6, 2, &ask(85, "/stock/4")).send(5, 2, &ask(87, "/stock/3"));
+    script.receive(0, 2, &[ok(87), ok(85)].concat());
+    script.send(5, 3, OK).send(6, 4, OK).wait(600);
+    for (entry, call) in [("/three", "/stock/3"), ("/four", "/stock/4")] {
+        let cassettes = script.cassettes();
+        let cassette = cassettes.iter().find(|cassette| target(cassette.entry.as_ref().unwrap()) == entry);
+        let calls: Vec<String> = cassette.expect("it is written").downstream.iter().map(target).collect();
+        assert_eq!(calls, [call]);
+    }
+}
+
+#[test]
+fn who_has_given_up_a_stream_is_not_answered_by_it() {
+    let mut script = Script::new();
+    streams_of_threads(&mut script);
+    // The thread has answered, and reads another entry, when the response comes to what it does not wait for any more.
+    script.accept(3).receive(5, 3, &get("/three")).send(5, 2, &ask(85, "/stock/3")).send(5, 3, OK);
+    script.receive(5, 3, &get("/next")).receive(0, 2, &ok(85)).send(5, 2, &ask(87, "/stock/next"));
+    script.receive(0, 2, &ok(87)).send(5, 3, OK).wait(600);
+    let of = |entry: &str| {
+        let found = script.cassettes().into_iter().filter(|cassette| target(cassette.entry.as_ref().unwrap()) == entry);
+        found.flat_map(|cassette| &cassette.downstream).map(target).collect::<Vec<String>>()
+    };
+    assert!(!of("/three").contains(&"/stock/next".to_owned()), "{:?}", of("/three"));
+    assert!(!of("/next").contains(&"/stock/3".to_owned()), "{:?}", of("/next"));
+}
