@@ -128,7 +128,7 @@ pub fn measure(
     let owners = judge(&out, evidence)?;
     std::fs::remove_dir_all(&out).map_err(Failure::broken)?;
     // What a service does on its own goes on before and after the recording.
-    if owners.all() != calls && !case.has_background() {
+    if owners.all() != calls && !case.has_background() && !case.gives_up() {
         return Err(Failure::broken(format!("{} of {calls} calls were recorded", owners.all())));
     }
     Ok(owners)

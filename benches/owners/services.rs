@@ -57,6 +57,11 @@ impl Case {
         self.mode.ends_with("background")
     }
 
+    /// It gives up calls, which the downstream then need not serve.
+    pub fn gives_up(&self) -> bool {
+        self.mode.ends_with("cancel")
+    }
+
     /// The database that it asks instead of the downstream.
     pub fn database(&self) -> Option<Kind> {
         let asks = |name| self.mode.split('-').any(|word| word == name);
@@ -141,7 +146,9 @@ pub const CASES: &[Case] = &[
     case("go-http2-timer", Runtime::Go, "http2-timer", 99.9),
     case("go-http2-parallel", Runtime::Go, "http2-parallel", 99.9),
     case("go-http2-workers", Runtime::Go, "http2-workers", 99.9),
+    case("go-http2-cancel", Runtime::Go, "http2-cancel", 99.9),
     case("go-http2-after-response", Runtime::Go, "http2-after", 99.9),
+    case("go-cancel", Runtime::Go, "cancel", 99.9),
     case("go-redis-pool-of-10", Runtime::Go, "redis", 99.9),
     case("go-pq-pool-of-10", Runtime::GoModules, "postgres-pq", 99.9),
     case("go-pgx-pool-of-10", Runtime::GoModules, "postgres-pgx", 99.9),

@@ -24,7 +24,8 @@ struct tokio_task {
 	u8 was_answered;
 	u8 acts_itself; /* it serves, or somebody waits for its result: what it writes is its own doing */
 	u8 has_acted;   /* it was woken, or moved bytes */
-	u8 padding[5];
+	u8 asks_for_who_connected;
+	u8 padding[4];
 };
 
 struct {
@@ -77,7 +78,8 @@ NOINLINE int task_moves(u64 socket, u64 task, u32 direction, u32 role, u64 conne
 	wakers[0] = own->woken_by[0];
 	wakers[1] = own->woken_by[1];
 	own->woken_by[0] = own->woken_by[1] = 0;
-	if (is_new && connected_by != key.task) {
+	own->asks_for_who_connected = is_new && connected_by != key.task;
+	if (own->asks_for_who_connected) {
 		wakers[0] = connected_by;
 		wakers[1] = 0;
 	}

@@ -53,7 +53,7 @@ INLINE void note_return(struct tokio_task *waking, u64 woken, u64 task)
 	if (waking->asks_for[0] == woken || waking->asks_for[1] == woken) {
 		out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 		if (out) {
-			fill_head(out, RETURNED, 0, waking->socket, task);
+			fill_head(out, RETURNED, waking->asks_for_who_connected, waking->socket, task);
 			out->strand = woken | TOKIO_NUMBER;
 			submit(out, sizeof(*out));
 		} else {

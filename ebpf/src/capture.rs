@@ -339,9 +339,9 @@ impl Capture {
                 }
                 return Ok(());
             }
-            Record::Returned { at, unit, socket } => {
+            Record::Returned { at, unit, socket, connected } => {
                 if self.users.has_one(socket) {
-                    let event = Event { at, unit: Some(unit), kind: EventKind::Returned { socket } };
+                    let event = Event { at, unit: Some(unit), kind: EventKind::Returned { socket, connected } };
                     self.binder.take(Seen::Event { event, within: None });
                 }
                 return Ok(());

@@ -218,6 +218,8 @@ pub enum EventKind {
     Returned {
         /// The socket.
         socket: SocketId,
+        /// That it had been written for that unit is known by that having connected.
+        connected: bool,
     },
     /// From now on the unit of what moves on this socket is who waits for the request that begins there, by the runtime's word;
     /// nobody where none does.

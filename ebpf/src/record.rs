@@ -58,6 +58,7 @@ pub(crate) enum Record {
         at: u64,
         unit: Unit,
         socket: SocketId,
+        connected: bool,
     },
     /// A process may have mapped new code.
     Mapped {
@@ -192,7 +193,10 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
             };
             return unit.map(|unit| Record::Claimed { at, unit, parent, claim });
         }
-        15 => return unit.filter(|unit| unit.is_of_tokio()).map(|unit| Record::Returned { at, unit, socket }),
+        15 => {
+            let unit = unit.filter(|unit| unit.is_of_tokio())?;
+            return Some(Record::Returned { at, unit, socket, connected: detail != 0 });
+        }
         14 => EventKind::Born { child: Unit { process, strand: strand(fields.u64()?)? } },
         _ => return None,
     };
@@ -416,7 +420,7 @@ mod tests {
         let mut returned = head(15, 0, 0);
         returned[32..40].copy_from_slice(&(1u64 << 60 | 7).to_ne_bytes());
         let unit = Unit { process: 100, strand: Strand::Task(7) };
-        assert_eq!(decode(&returned), Some(Record::Returned { at: 7, unit, socket: SocketId(9) }));
+        assert_eq!(decode(&returned), Some(Record::Returned { at: 7, unit, socket: SocketId(9), connected: false }));
     }
 
     #[test]

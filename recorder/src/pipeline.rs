@@ -217,7 +217,9 @@ impl Pipeline {
                 }
                 self.correlator.fact(now, Fact::Born { child });
             }
-            EventKind::Returned { socket } => self.correlator.fact(now, Fact::Returned { connection: socket }),
+            EventKind::Returned { socket, connected } => {
+                self.correlator.fact(now, Fact::Returned { connection: socket, connected });
+            }
             EventKind::Streams { socket } => {
                 if let Some(connection) = self.connections.get_mut(&socket) {
                     connection.tells_for_whom();

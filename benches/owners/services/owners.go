@@ -48,8 +48,8 @@ func main() {
 		transport.Protocols.SetUnencryptedHTTP2(true)
 	}
 	client := &http.Client{Transport: transport}
-	call := func(path string) {
-		request, _ := http.NewRequestWithContext(context.Background(), "GET", downstream+path, nil)
+	call_within := func(ctx context.Context, path string) {
+		request, _ := http.NewRequestWithContext(ctx, "GET", downstream+path, nil)
 		if os.Getenv("IDS") != "" {
 			request.Header.Set("X-Request-Id", "request-"+path[strings.LastIndex(path, "/")+1:])
 		}
@@ -58,6 +58,7 @@ func main() {
 			response.Body.Close()
 		}
 	}
+	call := func(path string) { call_within(context.Background(), path) }
 	if store, found := stores[mode]; found {
 		call = store(strings.TrimPrefix(downstream, "http://"))
 	}
@@ -99,6 +100,12 @@ func main() {
 		case "timer":
 			call("/a/" + id)
 			time.Sleep(3 * time.Millisecond)
+			call("/b/" + id)
+		case "cancel":
+			// About as often in time as not.
+			soon, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			call_within(soon, "/a/"+id)
+			cancel()
 			call("/b/" + id)
 		case "after":
 			call("/a/" + id)

@@ -28,8 +28,8 @@ const FLAGS_AT: usize = 15;
 const VERSION_INSIDE: u8 = 2;
 const VERSION_AT: usize = 32;
 
-/// What is called to have a request made, and by whom it is written; HTTP/2 as part of net/http, as that is since Go 1.27, and by
-/// itself. A stream is written before it is waited for, so that the probe of the latter comes first.
+/// What is called to have a request made, and by whom it is written: HTTP/2 of net/http, where that is since Go 1.27, and by itself.
+/// Who waits is probed first, so that who has started it is known when something is written for it.
 const CLIENTS: [(&str, &str); 7] = [
     ("go_round_trip", "net/http.(*persistConn).roundTrip"),
     ("go_stream_waits", "net/http.(*http2ClientConn).roundTrip"),

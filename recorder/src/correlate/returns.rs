@@ -48,18 +48,21 @@ impl Correlator {
     }
 
     /// Who read the latest response on the connection has woken the task that had the request written.
-    pub(super) fn returned(&mut self, moment: Moment, connection: SocketId) {
+    pub(super) fn returned(&mut self, moment: Moment, connection: SocketId, connected: bool) {
         let (Some(&key), Some(task)) = (self.returns.0.get(&connection), moment.unit) else { return };
         let Some(mut call) = self.calls.remove(&key) else { return };
         let mut works_for_several = false;
-        if call.back == Return::Awaited && call.answered && call.unit == call.answered_by {
+        let holder = self.threads.get(&task).and_then(|thread| thread.held()).filter(|held| {
+            self.entries.get(held).is_some_and(|e| !e.pipelined && e.read.is_some_and(|read| read <= call.began))
+        });
+        // A task that connected for another entry may have been woken by something else since.
+        let is_same = !connected || holder.is_none() || holder == call.connected_for;
+        if call.back == Return::Awaited && call.answered && call.unit == call.answered_by && is_same {
             call.back = Return::Made;
             call.unit = Some(task);
             call.answered_by = Some(task);
             call.evidence = self.evidence(task);
-            call.holder = self.threads.get(&task).and_then(|thread| thread.held()).filter(|held| {
-                self.entries.get(held).is_some_and(|e| !e.pipelined && e.read.is_some_and(|read| read <= call.began))
-            });
+            call.holder = holder;
             works_for_several = self.ask_parent(&mut call);
         }
         self.wait(key, &call);
@@ -152,15 +155,24 @@ mod tests {
 
         /// Both read an entry, call, and answer. The calls are made on these connections; `part` has them return.
         fn round(&mut self, round: u64, callers: [Unit; 2], connections: [u64; 2], part: impl Fn(&mut Service, u64)) {
-            let keys = [2 * round, 2 * round + 1];
-            for (server, key) in (1..).zip(keys) {
+            self.begin(round);
+            self.call(round, callers, connections, part);
+        }
+
+        fn begin(&mut self, round: u64) {
+            for (server, key) in (1..).zip([2 * round, 2 * round + 1]) {
                 let (unit, entry) = (task(server), EntryKey(key));
                 self.fact(unit, Fact::EntryBegan { entry, connection: SocketId(server) });
                 self.fact(unit, Fact::EntryRead { entry });
             }
+        }
+
+        fn call(&mut self, round: u64, callers: [Unit; 2], connections: [u64; 2], part: impl Fn(&mut Service, u64)) {
+            let keys = [2 * round, 2 * round + 1];
             for ((caller, connection), key) in callers.into_iter().zip(connections).zip(keys) {
                 let (call, connection) = (CallKey(key), SocketId(connection));
-                self.fact(caller, Fact::CallBegan { call, connection, first: false, opaque: None });
+                let first = self.correlator.connected_for.contains_key(&connection);
+                self.fact(caller, Fact::CallBegan { call, connection, first, opaque: None });
             }
             for ((caller, index), key) in callers.into_iter().zip(0..).zip(keys) {
                 self.fact(caller, Fact::CallAnswered { call: CallKey(key) });
@@ -196,10 +208,39 @@ mod tests {
         let mut service = Service::new();
         for round in 0..ROUNDS {
             service.round(round, [task(11), task(12)], [11, 12], |service, index| {
-                service.fact(task(1 + index), Fact::Returned { connection: SocketId(11 + index) });
+                service.fact(task(1 + index), Fact::Returned { connection: SocketId(11 + index), connected: false });
             });
         }
         assert_eq!(service.known(), 2 * ROUNDS);
+    }
+
+    /// How many calls are known where each task that serves connects so many rounds before the first call returns to it.
+    fn known_by_connecting(rounds_ago: u64) -> u64 {
+        let mut service = Service::new();
+        let connections = |round: u64| [1000 + 2 * round, 1001 + 2 * round];
+        for round in 0..ROUNDS {
+            // What connects for the next rounds does so within this one.
+            let prepare = |service: &mut Service, index: u64, round: u64| {
+                let connection = SocketId(connections(round)[index as usize]);
+                service.fact(task(1 + index), Fact::Connecting { connection });
+            };
+            service.begin(round);
+            for index in 0..2 {
+                prepare(&mut service, index, round + rounds_ago);
+            }
+            let callers = connections(round).map(task);
+            service.call(round, callers, connections(round), |service, index| {
+                let connection = SocketId(connections(round)[index as usize]);
+                service.fact(task(1 + index), Fact::Returned { connection, connected: true });
+            });
+        }
+        service.known()
+    }
+
+    #[test]
+    fn who_connected_for_an_entry_has_its_first_call() {
+        assert_eq!(known_by_connecting(0), 2 * ROUNDS);
+        assert_eq!(known_by_connecting(1), 0, "for one that is over");
     }
 
     #[test]
@@ -217,7 +258,7 @@ mod tests {
         for round in 0..ROUNDS {
             // The response to the first returns to who made the second.
             service.round(round, [task(11), task(11)], [11, 11], |service, index| {
-                service.fact(task(2 - index), Fact::Returned { connection: SocketId(11) });
+                service.fact(task(2 - index), Fact::Returned { connection: SocketId(11), connected: false });
             });
         }
         assert_eq!(service.known(), 0);
