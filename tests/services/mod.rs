@@ -18,7 +18,7 @@ pub use change::{Change, Edit};
 pub use recorded::{PATIENT, RecordedShop, Source, Waits};
 pub use third_party::ThirdParty;
 
-use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port};
+use crate::harness::{Answer, Client, Downstream, Need, Process, Reply, free_port, tools};
 
 /// A language the shop is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,13 @@ pub fn go_program(name: &'static str) -> String {
     program.display().to_string()
 }
 
-/// The shop on tokio, built once a test run out of the packages that the tests themselves are built of.
+/// The shop on tokio, which `tests/install.sh` builds; else built once out of the packages that the tests themselves are built of.
 fn tokio_shop() -> String {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop-tokio");
+        let installed = tools().join("shop-tokio");
+        let own = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop-tokio");
+        let target = if installed.exists() { installed } else { own() };
         let mut build = Command::new("cargo");
         build.args(["build", "--release", "--offline", "--quiet", "--manifest-path"]);
         build.arg(source("shop-tokio/Cargo.toml")).arg("--target-dir").arg(&target);
