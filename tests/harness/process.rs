@@ -4,7 +4,10 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, LazyLock, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,10 +19,20 @@ use nix::{
 /// How long anything may take before the test gives up: a guard against hanging for ever, never a measure.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A port nobody listens on.
+/// Ports that the kernel gives to nobody by itself (`net.ipv4.ip_local_port_range` as it usually is), so that none is taken by a
+/// connection before its service listens.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port nobody listens on, and nobody else gets.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    // Another test run begins elsewhere.
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(97)));
+    let next = || {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u32;
+        PORTS.start + u16::try_from(number).expect("within the ports")
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).take(PORTS.len()).find(is_free).expect("loopback has free ports")
 }
 
 /// Wait until somebody accepts connections on the port.
