@@ -66,8 +66,9 @@ int job_put(struct user_regs *ctx)
 	return 0;
 }
 
-/* SimpleQueue.get() and get_nowait() return `item`: the thread is done with what it took before. */
-INLINE int take_job(u64 item)
+/* SimpleQueue.get() and get_nowait() return `item`: the thread is done with what it took before. One of them may have called the other,
+ * or what both have in common, which has returned the same item further down the stack. */
+INLINE int take_job(u64 item, u64 stack)
 {
 	struct task_struct *thread = bpf_get_current_task_btf();
 	struct object_key key = {};
@@ -81,7 +82,11 @@ INLINE int take_job(u64 item)
 		bpf_map_delete_elem(&waiting_jobs, &key);
 	}
 	running = bpf_task_storage_get(&running_jobs, thread, NULL, number ? STORAGE_CREATE : 0);
+	if (running && !number && item && running->item == item && running->stack < stack)
+		return 0;
 	if (running) {
+		running->item = item;
+		running->stack = stack;
 		running->number = number;
 		running->context = number ? current_context(current_unit() >> 32) : 0;
 	}
@@ -92,12 +97,12 @@ INLINE int take_job(u64 item)
 SEC("uprobe")
 int job_taken(struct user_regs *ctx)
 {
-	return take_job(ctx->ax);
+	return take_job(ctx->ax, ctx->sp);
 }
 
 /* Where these are not known: of calls that began before the probe was there nothing is seen. */
 SEC("uretprobe")
 int job_get_returned(struct user_regs *ctx)
 {
-	return take_job(ctx->ax);
+	return take_job(ctx->ax, ctx->sp);
 }
