@@ -117,8 +117,8 @@ struct {
 struct running_job {
 	u64 number;  /* 0 for nothing that is known */
 	u64 context; /* the number of the one in which it took it out; 0 where that was none */
-	u64 item;  /* what it was handed out as */
-	u64 stack; /* and where the stack was then */
+	u64 item;    /* the object that it was taken out as */
+	u64 stack;   /* where the stack was then */
 };
 
 struct {

@@ -141,7 +141,7 @@ mod tests {
 
     /// The version of `python3`, and the files that it runs, with the module of queues; `None`, and said, without it.
     fn python3(test: &str) -> Option<(String, Vec<PathBuf>)> {
-        let script = "import _queue, sys; print(*sys.version_info[:2], flush=True); sys.stdin.read()";
+        let script = "import queue, sys; print(*sys.version_info[:2], flush=True); sys.stdin.read()";
         let mut python = std::process::Command::new("python3");
         let python =
             python.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());

@@ -219,7 +219,6 @@ mod tests {
         let mut service = Service::new();
         let connections = |round: u64| [1000 + 2 * round, 1001 + 2 * round];
         for round in 0..ROUNDS {
-            // What connects for the next rounds does so within this one.
             let prepare = |service: &mut Service, index: u64, round: u64| {
                 let connection = SocketId(connections(round)[index as usize]);
                 service.fact(task(1 + index), Fact::Connecting { connection });
