@@ -68,13 +68,16 @@ impl Pass<'_> {
         let boundary = parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty())?;
         let delimiter = format!("--{boundary}");
         let marks: Vec<usize> = memchr::memmem::find_iter(content, delimiter.as_bytes()).collect();
-        marks.first()?;
-        let mut edits = Edits::new();
+        let first = *marks.first()?;
+        let mut edits = self.known(&content[..first]);
         for (index, mark) in marks.iter().enumerate() {
             let start = mark + delimiter.len();
             let end = marks.get(index + 1).copied().unwrap_or(content.len());
             let part = &content[start..end];
-            let Some(head) = memchr::memmem::find(part, b"\r\n\r\n") else { continue };
+            let head = memchr::memmem::find(part, b"\r\n\r\n");
+            let known = self.known(&part[..head.unwrap_or(part.len())]);
+            edits.extend(known.into_iter().map(|edit| edit.moved(start)));
+            let Some(head) = head else { continue };
             let from = start + head + 4;
             let length = end.saturating_sub(from);
             let inside = content[from..from + length].strip_suffix(b"\r\n").unwrap_or(&content[from..from + length]);

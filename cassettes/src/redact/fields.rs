@@ -147,17 +147,18 @@ impl Pass<'_> {
                 edits.extend(with.map(|with| Edit { at: begins..begins + pair.len(), with }));
                 continue;
             };
-            let (name, value) = (&pair[..equals], &pair[equals + 1..]);
-            let name = percent_decoded(name, true).unwrap_or(name.into());
+            let (written, value) = (&pair[..equals], &pair[equals + 1..]);
+            let name = percent_decoded(written, true).unwrap_or(written.into());
+            let known = self.known(&name);
+            let with = applied(&name, &known).map(|made| as_written(&name, written, made));
+            edits.extend(with.map(|with| Edit { at: begins..begins + equals, with }));
             let rule = if is_form { None } else { self.rules.query(&name) };
             let kind =
                 rule.or_else(|| self.rules.field(&name)).or_else(|| names::secret(&name)).or_else(|| signature(&name));
             let plain = percent_decoded(value, true).unwrap_or(value.into());
             let Some(made) = self.leaf(&plain, kind, depth) else { continue };
-            let is_encoded = plain.as_ref() != value || made.iter().any(|byte| !is_plain(*byte));
-            let with = if is_encoded { percent_encoded(&made) } else { made };
             let at = begins + equals + 1;
-            edits.push(Edit { at: at..at + value.len(), with });
+            edits.push(Edit { at: at..at + value.len(), with: as_written(&plain, value, made) });
         }
         edits
     }
@@ -198,6 +199,12 @@ impl Pass<'_> {
 /// What signs a URL, so that whoever has it may do what it says.
 fn signature(name: &[u8]) -> Option<Kind> {
     name.eq_ignore_ascii_case(b"signature").then_some(Kind::ApiKey)
+}
+
+/// What replaces a part of a query, encoded where that was, or where it has to be.
+fn as_written(plain: &[u8], written: &[u8], made: Vec<u8>) -> Vec<u8> {
+    let is_encoded = plain != written || made.iter().any(|byte| !is_plain(*byte));
+    if is_encoded { percent_encoded(&made) } else { made }
 }
 
 /// What stands for itself in a query.

@@ -2,7 +2,7 @@
 
 use super::{
     names,
-    pass::{Edit, Edits, Pass, may_be_base64},
+    pass::{Edit, Edits, Pass, applied, may_be_base64},
     report::Kind,
     rules::Pointer,
     scan::hits,
@@ -61,6 +61,9 @@ impl Pass<'_> {
                         if let Some(pointer) = &mut pointer {
                             pointer.key(content);
                         }
+                        if let Some(with) = self.name(content, escaped) {
+                            edits.push(Edit { at: at + 1..end, with });
+                        }
                         at = behind + 1;
                         continue;
                     }
@@ -117,6 +120,15 @@ impl Pass<'_> {
             }
         }
         (nested == 0).then_some(edits)
+    }
+
+    /// The name of a member as it has to be written; `None` where it stays.
+    fn name(&mut self, content: &[u8], escaped: bool) -> Option<Vec<u8>> {
+        let plain = escaped.then(|| unescaped(content)).flatten();
+        let name = plain.as_deref().unwrap_or(content);
+        let known = self.known(name);
+        let made = applied(name, &known)?;
+        if plain.is_none() && escaped { Some(made) } else { Some(quoted(&made)) }
     }
 
     /// The string as it has to be written; `None` where it stays.

@@ -100,6 +100,17 @@ impl Pass<'_> {
         if self.redactor.email {
             self.emails(text, &mut edits);
         }
+        edits.extend(self.known(text));
+        for (kind, at) in self.rules.patterns(text) {
+            let with = self.token(kind, &text[at.clone()]);
+            edits.extend(with.map(|with| Edit { at, with }));
+        }
+        in_order(edits)
+    }
+
+    /// What of it is a secret by what was found elsewhere, and by nothing else: for names.
+    pub(super) fn known(&mut self, text: &[u8]) -> Edits {
+        let mut edits = Edits::new();
         for (kind, edit) in carried::edits(self.carried.as_deref(), text) {
             let secret = &text[edit.at.clone()];
             let with = self.replace(kind, secret, |key, fixed| match fixed {
@@ -107,10 +118,6 @@ impl Pass<'_> {
                 false => edit.with,
             });
             edits.extend(with.map(|with| Edit { at: edit.at, with }));
-        }
-        for (kind, at) in self.rules.patterns(text) {
-            let with = self.token(kind, &text[at.clone()]);
-            edits.extend(with.map(|with| Edit { at, with }));
         }
         in_order(edits)
     }

@@ -126,6 +126,31 @@ fn a_secret_known_by_its_place_stays_nowhere_else() {
 }
 
 #[test]
+fn a_secret_known_by_its_place_stays_in_no_name() {
+    let secret = "xK7qT2vPz9LmR4wB8nYc";
+    let authorization = format!("Bearer {secret}");
+    let part = |head: &str| format!("--x\r\n{head}\r\n\r\n1\r\n--x--\r\n");
+    let bodies = [
+        ("application/x-www-form-urlencoded", format!("a=1&{secret}=2")),
+        ("application/x-www-form-urlencoded", format!("of%20{secret}=2")),
+        ("application/json", format!(r#"{{"by token": {{"{secret}": 1}}}}"#)),
+        ("application/json", format!(r#"{{"of\u0020{secret}": 1}}"#)),
+        ("multipart/form-data; boundary=x", part(&format!(r#"Content-Disposition: form-data; name="{secret}""#))),
+        ("multipart/form-data; boundary=x", format!("{secret}\r\n{}", part("Content-Type: text/plain"))),
+        ("multipart/form-data; boundary=x", format!("--x\r\n{secret}")),
+    ];
+    for (content_type, body) in bodies {
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", content_type)];
+        let request = Message::request("POST", &format!("/?{secret}=1"), &headers, body.clone());
+        let redacted =
+            redactor().cassette(of(vec![Content::Http1(http(request, Message::response(204, "", &[], "")))]));
+        assert!(!written(&redacted).contains(secret), "{body}");
+        assert_whole(&redacted, &body);
+        assert_eq!(*redactor().cassette(Cassette::clone(&redacted)), *redacted, "{body} is redacted twice");
+    }
+}
+
+#[test]
 fn one_secret_is_one_token_wherever_it_stands() {
     let password = "c0rrect-horse&battery";
     let login = Message::request(
