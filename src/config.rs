@@ -14,7 +14,7 @@ use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
 pub use self::protos::Protos;
-use crate::{output::Failure, redaction::Redact};
+use crate::{output::Failure, redaction::Redact, sealing::SealTo};
 
 /// The file's name.
 pub const FILE_NAME: &str = "regress.toml";
@@ -35,6 +35,8 @@ pub struct Config {
     pub rules: Rules,
     /// What is secret.
     pub redact: Redact,
+    /// For whom recordings are sealed.
+    pub seal: SealTo,
 }
 
 /// `[service]`
@@ -194,6 +196,7 @@ impl Config {
             .hint("docs/configuration.md says what each one is"));
         }
         config.protos.iter_mut().for_each(|proto| *proto = path.with_file_name("").join(&*proto));
+        config.seal.set_beside(&path);
         if let Some(key) = &mut config.redact.key_file {
             *key = path.parent().unwrap_or(Path::new("")).join(&*key);
         }

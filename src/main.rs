@@ -5,7 +5,9 @@ mod commands;
 mod config;
 mod hook;
 mod output;
+mod passphrase;
 mod redaction;
+mod sealing;
 
 use std::process::ExitCode;
 

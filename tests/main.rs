@@ -49,6 +49,8 @@ mod review;
 mod rust_tests;
 /// Nothing gets out of the sandbox.
 mod sealed;
+/// Cassettes that only who has an identity can read.
+mod sealing;
 /// A part of a corpus, and a replay that was interrupted.
 mod select;
 /// Connections on which nothing is said.

@@ -70,6 +70,7 @@ impl Case {
     pub fn replayed(&self) -> Result<Replayed, String> {
         let settings = Settings {
             store: self.folder.path().to_owned(),
+            keys: Default::default(),
             command: self.command(&corpus::ENTRY_PORT.to_string(), corpus::DOWNSTREAM.parse().expect("an address")),
             env: Vec::new(),
             cwd: None,

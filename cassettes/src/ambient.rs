@@ -7,16 +7,17 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::PathBuf,
 };
 
 use crate::{
-    AMBIENT_FILE, Error, FORMAT, Store,
-    file::{self, LIMIT, Source},
+    Error, FORMAT, Store,
+    file::{self, LIMIT},
     format,
     model::{Cassette, CassetteId, Defect, Exchange, Recorded},
     redact::{Kind, Redacted},
+    seal::{Header, Scratch, Seal},
 };
 
 /// What comes before the exchanges in the text of the ambient cassette, and after them.
@@ -33,8 +34,10 @@ pub struct Ambient<'s> {
     store: &'s Store,
     path: PathBuf,
     recorded: Recorded,
+    /// How it is sealed, where it is.
+    seal: Option<Seal>,
     /// The exchanges' text.
-    text: BufWriter<File>,
+    text: Scratch,
     bytes: u64,
     /// The lowest format that has all of them.
     format: (u16, u16),
@@ -50,13 +53,16 @@ impl<'s> Ambient<'s> {
     /// Open the store's ambient cassette for a recording that describes itself so.
     pub fn open(store: &'s Store, recorded: &Recorded) -> Result<Ambient<'s>, Error> {
         store.check_writable()?;
-        let path = store.root().join(AMBIENT_FILE);
-        let text = tempfile::tempfile_in(store.root()).map_err(|source| failed(&path, source))?;
+        let path = store.ambient_path()?;
+        let seal = store.seal_for(&path)?;
+        let session = seal.as_ref().map(|seal| &seal.session);
+        let text = Scratch::new(store.root(), session).map_err(|source| failed(&path, source))?;
         let mut ambient = Ambient {
             store,
             path,
             recorded: recorded.clone(),
-            text: BufWriter::new(text),
+            seal,
+            text,
             bytes: 0,
             format: (1, 0),
             defects: Vec::new(),
@@ -71,7 +77,7 @@ impl<'s> Ambient<'s> {
     }
 
     fn take_over(&mut self) -> Result<(), Error> {
-        let decoded = file::read_decoded(Source::Folder, &self.path)?;
+        let decoded = file::read_decoded(self.store.source(), &self.path)?;
         if !decoded.unknown.is_empty() {
             // Appending would drop what this version does not know.
             return Err(Error::Newer { path: self.path.clone(), found: decoded.format.max(FORMAT) });
@@ -105,14 +111,15 @@ impl<'s> Ambient<'s> {
         exchange.connection.id = exchange.connection.id.saturating_add(self.connections);
         exchange.at = exchange.at.saturating_add(self.shift);
         let alone = self.cassette(vec![exchange], Vec::new());
-        let text = self.store.ambient_element(&alone)?;
+        let session = self.seal.as_ref().map(|seal| &seal.session);
+        let text = self.store.ambient_element(&self.path, &alone, session)?;
         let element = &text[frame(&text)];
         let added = (element.len() + BETWEEN.len()) as u64;
         if self.bytes + added + FRAME > LIMIT {
             return Ok(false);
         }
         let between = if self.bytes == 0 { b"" } else { BETWEEN };
-        let written = self.text.write_all(between).and_then(|()| self.text.write_all(element.as_bytes()));
+        let written = self.text.write(between).and_then(|()| self.text.write(element.as_bytes()));
         written.map_err(|source| failed(&self.path, source))?;
         self.bytes += added;
         self.format = self.format.max(format::lowest(&alone));
@@ -144,26 +151,39 @@ impl<'s> Ambient<'s> {
 
     /// Write the cassette as it is now, atomically, and give its path. More may be appended, and published again.
     pub fn publish(&mut self) -> Result<PathBuf, Error> {
-        self.text.flush().map_err(|source| failed(&self.path, source))?;
         let empty = Cassette { redacted: self.redacted.clone(), ..self.cassette(Vec::new(), self.defects.clone()) };
         let (text, _) = self.store.proven(&self.path, &empty)?;
         let version = |format| format!("\"regress\": \"{}\"", format::version(format));
-        let empty =
+        let text =
             text.replacen(&version(format::lowest(&empty)), &version(self.format.max(format::lowest(&empty))), 1);
-        let written = |out: &mut File| {
-            if self.bytes == 0 {
-                return out.write_all(empty.as_bytes());
+        // An empty list stands on the line of its name.
+        let around = text.split_once("\n  \"downstream\": [],\n  \"defects\": ").filter(|_| self.bytes > 0);
+        let framed = match around {
+            // Before the first exchange nothing stands between.
+            Some((head, tail)) => {
+                head.len() + BEFORE.len() + self.bytes as usize - BETWEEN.len() + AFTER.len() + tail.len()
             }
-            // An empty list stands on the line of its name.
-            let (head, tail) =
-                empty.split_once("\n  \"downstream\": [],\n  \"defects\": ").ok_or(io::ErrorKind::Other)?;
-            out.write_all(head.as_bytes())?;
-            out.write_all(BEFORE.as_bytes())?;
-            let mut text = self.text.get_ref();
-            text.seek(SeekFrom::Start(0))?;
-            io::copy(&mut text, out)?;
-            out.write_all(AFTER.as_bytes())?;
-            out.write_all(tail.as_bytes())
+            None => text.len(),
+        };
+        let (scratch, seal) = (&mut self.text, &self.seal);
+        let mut write = |out: &mut dyn Write| match around {
+            None => out.write_all(text.as_bytes()),
+            Some((head, tail)) => {
+                out.write_all(head.as_bytes())?;
+                out.write_all(BEFORE.as_bytes())?;
+                scratch.copy_to(out)?;
+                out.write_all(AFTER.as_bytes())?;
+                out.write_all(tail.as_bytes())
+            }
+        };
+        let written = |out: &mut File| match seal {
+            None => write(out),
+            Some(seal) => {
+                let header = seal.header.then(|| Header::of(&empty, framed));
+                let mut sealed = seal.session.seal_to(header.as_ref(), io::BufWriter::new(out))?;
+                write(&mut sealed)?;
+                sealed.finish()?.flush()
+            }
         };
         file::write_atomically(&self.path, self.store.durability(), written)?;
         Ok(self.path.clone())

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FORMAT, PACK_FORMAT};
+use crate::{FORMAT, PACK_FORMAT, seal::Unopened};
 
 /// An error of reading or writing cassettes.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +61,46 @@ pub enum Error {
         limit: u64,
     },
     /// A body file is not there.
-    #[error("{}: the body file bodies/{hash} is missing", path.display())]
+    #[error("{}: the body file bodies/{name} is missing", path.display())]
     BodyMissing {
         /// The cassette that refers to it.
         path: PathBuf,
-        /// Its SHA-256.
-        hash: String,
+        /// Its name: its SHA-256, or what a sealed one has instead.
+        name: String,
+    },
+    /// A sealed file cannot be opened.
+    #[error("{}: {why}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: Unopened,
+    },
+    /// The cassettes of the folder are sealed, and what is to be written is not.
+    #[error("{}: its cassettes are sealed, and this recording would not be", path.display())]
+    SealedStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The cassettes of the folder are not sealed, and what is to be written is.
+    #[error("{}: it has cassettes that are not sealed, and this recording would be", path.display())]
+    PlainStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The ambient cassette of an earlier recording cannot be opened, so that nothing can be added to it.
+    #[error("{}: the ambient cassette of an earlier recording, which this one would be added to: {why}", path.display())]
+    SealedAmbient {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be opened.
+        why: Unopened,
+    },
+    /// A cassette is there sealed, and not sealed as well.
+    #[error("{}: it is there sealed as well", path.display())]
+    SealedTwice {
+        /// The one that is not sealed.
+        path: PathBuf,
     },
     /// A body file does not hold what its name says.
     #[error("{}: its content is not what the cassette recorded ({what})", body.display())]
@@ -164,6 +198,11 @@ impl Error {
             Error::BodyChanged { .. } => {
                 "body files are named by their content and must not be edited: restore the file from version control"
             }
+            Error::Misnamed { path, id } if crate::is_sealed(path) => {
+                return Some(format!(
+                    "name the file {id}.cassette.json.age again, or restore the one that has that name"
+                ));
+            }
             Error::Misnamed { id, .. } => return Some(format!("name the file {id}.cassette.json, or correct the id")),
             Error::Inconsistent { .. } => {
                 "after editing a body, set its Content-Length (or the sizes of its chunks) to the new length"
@@ -176,6 +215,13 @@ impl Error {
             }
             Error::Taken { .. } => "delete it, or give another name with -o",
             Error::Waiting { .. } => "accept or reject it with `regress review DIR` first",
+            Error::Sealed { why, .. } => why.hint(),
+            Error::SealedAmbient { .. } => {
+                "record to another folder with -o, or give the identity with --identity FILE"
+            }
+            Error::SealedStore { .. } => "record with --seal as well, or to another folder",
+            Error::PlainStore { .. } => "seal them first with `regress cassette seal`, or record to another folder",
+            Error::SealedTwice { .. } => "finish what was begun: `regress cassette seal` or `regress cassette open`",
             Error::NoStore { .. } => "name the folder that `regress record -o DIR` wrote",
         };
         Some(hint.to_owned())

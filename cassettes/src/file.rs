@@ -8,6 +8,7 @@ use std::{
         unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use crate::{
     format::{self, Decoded, Fault, Flaw},
     model::Cassette,
     proposal,
-    store::PENDING_SUFFIX,
+    seal::{HEAD_LIMIT, Header, Keys, Opened, SEALED_SUFFIX, Seal, Session, Unopened, readable},
+    store::SUFFIX,
 };
 
 /// The biggest cassette file in bytes.
@@ -36,55 +38,132 @@ pub const BODIES: &str = "bodies";
 
 /// Read a cassette file together with the body files that it refers to (`bodies/` in its folder or the one above).
 pub fn read(path: &Path) -> Result<Cassette, Error> {
-    read_decoded(Source::Folder, path).map(|decoded| decoded.cassette)
+    read_with(path, &Keys::default())
 }
 
-/// Where the files of a store are.
+/// The same, also where it is sealed.
+pub fn read_with(path: &Path, keys: &Keys) -> Result<Cassette, Error> {
+    read_decoded(Source { pack: None, keys }, path).map(|decoded| decoded.cassette)
+}
+
+/// What a sealed cassette tells everybody, not authenticated; `None` where it tells nothing.
+pub fn header(path: &Path) -> Result<Option<Header>, Error> {
+    Source { pack: None, keys: &Keys::default() }.header(path)
+}
+
+/// Whether a file is sealed, by its name.
+pub fn is_sealed(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    name.strip_suffix(b".new").unwrap_or(name).ends_with(SEALED_SUFFIX.as_bytes())
+}
+
+/// Where the files of a store are, and what opens those that are sealed.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'p> {
-    /// In a folder.
-    Folder,
-    /// In a packed one: they are named as if it were a folder.
-    Packed(&'p Pack),
+pub struct Source<'p> {
+    /// In a packed folder, where there is one: they are named as if it were a folder.
+    pub pack: Option<&'p Pack>,
+    /// What opens them.
+    pub keys: &'p Keys,
+}
+
+/// What a cassette file or a proposal says.
+#[derive(Debug)]
+pub struct Text {
+    /// That of a proposal without its mark.
+    pub text: String,
+    /// What a proposal's mark says: the hash of the cassette that it was made from.
+    pub made_from: Option<String>,
+    /// How it is sealed, where it is.
+    pub sealed: Option<Sealed>,
+}
+
+/// How a file is sealed.
+#[derive(Debug)]
+pub struct Sealed {
+    pub session: Arc<Session>,
+    pub header: Option<Header>,
+    /// Bytes of its content, a proposal's mark included.
+    bytes: usize,
+}
+
+impl Sealed {
+    /// What seals another file in the same way.
+    pub fn seal(&self) -> Seal {
+        Seal { session: Arc::clone(&self.session), header: self.header.is_some() }
+    }
 }
 
 impl Source<'_> {
-    /// A cassette file's text, that of a proposal without its mark.
-    pub fn text(self, path: &Path) -> Result<String, Error> {
-        self.marked(path).map(|(text, _)| text)
+    /// A cassette file's text.
+    pub fn text(self, path: &Path) -> Result<Text, Error> {
+        let (content, sealed) = self.content(path)?;
+        let text = utf8(path, content)?;
+        let is_proposal = path.as_os_str().as_encoded_bytes().ends_with(b".new");
+        let (text, made_from) = if is_proposal { proposal::unmarked(&text) } else { (text, None) };
+        Ok(Text { text, made_from, sealed })
     }
 
-    fn marked(self, path: &Path) -> Result<(String, Option<String>), Error> {
-        let bytes = match self {
-            Source::Folder => read_bounded(path, LIMIT)?,
-            Source::Packed(pack) => {
-                let missing =
-                    || Error::Io { action: "read", path: path.to_owned(), source: io::ErrorKind::NotFound.into() };
-                pack.content_at(path)?.ok_or_else(missing)?.into()
+    /// What a cassette file or a proposal holds, and how it is sealed.
+    pub fn content(self, path: &Path) -> Result<(Vec<u8>, Option<Sealed>), Error> {
+        let bytes = self.bytes(path, LIMIT)?.ok_or_else(|| missing(path))?;
+        if !is_sealed(path) {
+            return Ok((bytes.into(), None));
+        }
+        let Opened { content, header, session } = self.opened(path, &bytes)?;
+        let bytes = content.len();
+        Ok((content, Some(Sealed { session, header, bytes })))
+    }
+
+    /// A file as it is; `None` where it is not there.
+    fn bytes(self, path: &Path, limit: u64) -> Result<Option<Bytes>, Error> {
+        match self.pack {
+            Some(pack) => pack.content_at(path),
+            None => {
+                let sealing = if is_sealed(path) { limit / 1024 + HEAD_LIMIT as u64 } else { 0 };
+                match read_bounded(path, limit + sealing) {
+                    Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+                    bytes => bytes.map(|bytes| Some(bytes.into())),
+                }
+            }
+        }
+    }
+
+    /// What a sealed file tells everybody.
+    pub fn header(self, path: &Path) -> Result<Option<Header>, Error> {
+        let head = match self.pack {
+            Some(_) => self.bytes(path, LIMIT)?.ok_or_else(|| missing(path))?,
+            None => {
+                let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+                let mut head = Vec::new();
+                let file = File::open(path).map_err(failed)?;
+                file.take(HEAD_LIMIT as u64).read_to_end(&mut head).map_err(failed)?;
+                head.into()
             }
         };
-        let text = utf8(path, bytes)?;
-        let is_proposal = path.as_os_str().as_encoded_bytes().ends_with(PENDING_SUFFIX.as_bytes());
-        Ok(if is_proposal { proposal::unmarked(&text) } else { (text, None) })
+        readable(&head[..head.len().min(HEAD_LIMIT)]).map_err(|why| Error::Sealed { path: path.to_owned(), why })
     }
 
-    /// The content of a body file, which holds what its name says.
-    pub fn body(self, cassette: &Path, hash: &str, size: u64) -> Result<Bytes, Error> {
-        let missing = || Error::BodyMissing { path: cassette.to_owned(), hash: hash.to_owned() };
+    fn opened(self, path: &Path, bytes: &[u8]) -> Result<Opened, Error> {
+        self.keys.open(bytes).map_err(|why| Error::Sealed { path: path.to_owned(), why })
+    }
+
+    /// The content of a body file, which holds what its name says. `session`: what the cassette is sealed in.
+    pub fn body(self, cassette: &Path, hash: &str, size: u64, session: Option<&Session>) -> Result<Bytes, Error> {
+        let name = body_file(hash, session);
         let folder = cassette.parent().unwrap_or(Path::new(""));
-        let (body, bytes) = match self {
-            Source::Folder => {
-                let candidates = [folder.join(BODIES).join(hash), folder.join("..").join(BODIES).join(hash)];
-                let body = candidates.into_iter().find(|body| body.is_file()).ok_or_else(missing)?;
-                let bytes = read_bounded(&body, BODY_LIMIT)?;
-                (body, bytes.into())
-            }
-            Source::Packed(pack) => {
-                let body = pack.path().join(BODIES).join(hash);
-                let bytes = pack.content_at(&body)?.ok_or_else(missing)?;
-                (body, bytes)
+        let candidates = match self.pack {
+            Some(pack) => vec![pack.path().join(BODIES).join(&name)],
+            None => vec![folder.join(BODIES).join(&name), folder.join("..").join(BODIES).join(&name)],
+        };
+        let mut found = candidates.into_iter().map(|body| Ok((self.bytes(&body, BODY_LIMIT)?, body)));
+        let (bytes, body) = loop {
+            match found.next().transpose()? {
+                Some((Some(bytes), body)) => break (bytes, body),
+                Some((None, _)) => {}
+                None => return Err(Error::BodyMissing { path: cassette.to_owned(), name }),
             }
         };
+        let bytes = if session.is_some() { self.opened(&body, &bytes)?.content.into() } else { bytes };
         let changed = |what| Err(Error::BodyChanged { path: cassette.to_owned(), body: body.clone(), what });
         if bytes.len() as u64 != size {
             return changed("another size");
@@ -96,33 +175,58 @@ impl Source<'_> {
     }
 }
 
+/// The name of a body file whose content has this hash.
+pub fn body_file(hash: &str, session: Option<&Session>) -> String {
+    session.map_or_else(|| hash.to_owned(), |session| session.body_name(hash) + SEALED_SUFFIX)
+}
+
+fn missing(path: &Path) -> Error {
+    Error::Io { action: "read", path: path.to_owned(), source: io::ErrorKind::NotFound.into() }
+}
+
 /// The text of a cassette file: what is written to disk, a pure function of the cassette.
 pub fn render(cassette: &Cassette) -> String {
     format::encode(cassette).0
 }
 
-/// Read a cassette file; unknown fields are there only where its format is newer.
+/// Read a cassette file; unknown fields are there only where its format is newer. A sealed one is what its name and its
+/// readable header say.
 pub fn read_decoded(source: Source<'_>, path: &Path) -> Result<Decoded, Error> {
-    let text = source.text(path)?;
-    let decoded = format::decode(&text, &mut |hash, size| source.body(path, hash, size))
+    let Text { text, sealed, .. } = source.text(path)?;
+    let session = sealed.as_ref().map(|sealed| &*sealed.session);
+    let decoded = format::decode(&text, &mut |hash, size| source.body(path, hash, size, session))
         .map_err(|flaw| flaw_error(path, &text, flaw))?;
+    if let Some(sealed) = sealed {
+        check_sealed(path, &sealed, &decoded.cassette)?;
+    }
     match decoded.unknown.first() {
         Some(fault) if decoded.format <= FORMAT => Err(fault_error(path, &text, fault.clone())),
         _ => Ok(decoded),
     }
 }
 
-/// A cassette file's text, that of a proposal without its mark.
-pub fn read_text(path: &Path) -> Result<String, Error> {
-    Source::Folder.text(path)
+/// Whether a sealed cassette is the one that its name and its readable header say: those can be changed without a key.
+pub fn check_sealed(path: &Path, sealed: &Sealed, cassette: &Cassette) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if id_of(&name) != Some(&*cassette.id.0) {
+        return Err(Error::Misnamed { path: path.to_owned(), id: cassette.id.to_string() });
+    }
+    match &sealed.header {
+        Some(header) if *header != Header::of(cassette, sealed.bytes) => {
+            Err(Error::Sealed { path: path.to_owned(), why: Unopened::Header })
+        }
+        _ => Ok(()),
+    }
 }
 
-/// A file's text and, where it is a proposal's, the hash of the cassette that it was made from.
-pub fn read_marked(path: &Path) -> Result<(String, Option<String>), Error> {
-    Source::Folder.marked(path)
+/// The id that a cassette's or proposal's file name says; `None` where it is none's.
+pub fn id_of(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    name.strip_suffix(SEALED_SUFFIX).unwrap_or(name).strip_suffix(SUFFIX)
 }
 
-fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Error> {
+/// A file's content as a text.
+pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -276,12 +380,19 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Write a file that may be there already with the same content.
-    pub fn file(&mut self, path: &Path, content: &[u8]) -> Result<(), Error> {
-        if fs::read(path).is_ok_and(|found| found == content) {
+    /// Write a body file that may be there already with the same content.
+    pub fn body(&mut self, path: &Path, content: &[u8], session: Option<&Arc<Session>>) -> Result<(), Error> {
+        if is_there(path, content, session) {
             return Ok(());
         }
-        write_atomically(path, self.durability, |file| file.write_all(content))?;
+        write_atomically(path, self.durability, |file| match session {
+            None => file.write_all(content),
+            Some(session) => {
+                let mut sealed = session.seal_to(None, file)?;
+                sealed.write_all(content)?;
+                sealed.finish().map(drop)
+            }
+        })?;
         if self.durability == Durability::AtOnce {
             self.made.push(path.to_owned());
         }
@@ -291,6 +402,14 @@ impl Unfinished {
     /// The cassette is written: keep everything.
     pub fn keep(mut self) {
         self.made.clear();
+    }
+}
+
+fn is_there(path: &Path, content: &[u8], session: Option<&Arc<Session>>) -> bool {
+    let found = fs::read(path);
+    match session {
+        None => found.is_ok_and(|found| found == content),
+        Some(session) => found.is_ok_and(|found| Keys::of(session).open(&found).is_ok_and(|it| it.content == content)),
     }
 }
 

@@ -15,7 +15,9 @@ mod pack;
 mod percent;
 mod proposal;
 pub mod redact;
+mod reseal;
 mod route;
+pub mod seal;
 mod store;
 mod verify;
 
@@ -23,7 +25,7 @@ pub use address::{Address, NoAddress};
 pub use ambient::Ambient;
 pub use downstream::downstream_name;
 pub use error::Error;
-pub use file::{BODIES, read, render};
+pub use file::{BODIES, header, is_sealed, read, read_with, render};
 pub use format::shown;
 pub use glob::glob;
 pub use model::{
@@ -31,9 +33,15 @@ pub use model::{
     Recorded, Rule, Turn, Via, WireExchange,
 };
 pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
+pub use reseal::{open, rekey, seal as seal_folder};
 pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
-pub use verify::verify;
+pub use verify::{verify, verify_with};
+
+/// The variables that may have keys of a project, or name files that do. They are regress's own, and not for the services
+/// that it starts.
+pub const SECRET_VARIABLES: [&str; 4] =
+    [redact::KEY_VARIABLE, "REGRESS_REDACT_KEY_FILE", seal::IDENTITY_VARIABLE, seal::IDENTITY_FILE_VARIABLE];
 
 /// The newest cassette format that this crate writes, MAJOR.MINOR, apart from the program's version. A cassette is written
 /// in the lowest MINOR that has everything that it has.

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -13,12 +14,13 @@ use walkdir::WalkDir;
 
 use crate::{
     Ambient, Error, Pack,
-    file::{self, BODIES, Durability, Source, Unfinished},
+    file::{self, BODIES, Durability, Source, Text, Unfinished},
     format,
     model::{Cassette, CassetteId, Exchange},
     proposal,
     redact::Redacted,
     route::route_slug,
+    seal::{Header, Keys, SEALED_FOLDER, SEALED_SUFFIX, Seal, Session, Unopened},
     verify::verify_in,
 };
 
@@ -28,26 +30,34 @@ pub const AMBIENT_FILE: &str = "ambient.cassette.json";
 /// How the file name of every cassette ends.
 pub const SUFFIX: &str = ".cassette.json";
 
-/// How the file name of every proposal ends.
-pub const PENDING_SUFFIX: &str = ".cassette.json.new";
-
 /// A folder of cassettes: `<route-slug>/<id>.cassette.json`, `ambient.cassette.json`, big bodies under `bodies/`. Or its
 /// packed form, which can be read only: its files are named as if it were a folder. A clone reads that for itself, so
 /// that threads do not wait for each other.
+///
+/// Where any of its cassettes is sealed, all that is written is.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
     durability: Durability,
     pack: Option<Pack>,
+    keys: Keys,
+    seal: Option<Seal>,
+    /// Whether any cassette was found to be sealed.
+    holds_sealed: Arc<OnceLock<bool>>,
 }
 
 impl Located {
     /// `None` where the file is no cassette with an entry, by its name.
     fn at(path: PathBuf) -> Option<Located> {
-        let name = path.file_name()?.to_str()?;
-        let id = CassetteId(name.strip_suffix(SUFFIX)?.to_owned());
+        let name = path.file_name()?.to_str().filter(|name| !is_pending(name))?;
+        let id = CassetteId(file::id_of(name)?.to_owned());
         let route = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-        (name != AMBIENT_FILE).then_some(Located { path, id, route })
+        (id.0 != CassetteId::AMBIENT).then_some(Located { path, id, route })
+    }
+
+    /// Whether its route is known to those alone who can open it.
+    pub fn is_route_hidden(&self) -> bool {
+        self.route == SEALED_FOLDER && file::is_sealed(&self.path)
     }
 }
 
@@ -58,7 +68,7 @@ pub struct Located {
     pub path: PathBuf,
     /// Its id.
     pub id: CassetteId,
-    /// The slug of its route: the name of its folder.
+    /// The slug of its route: the name of its folder (see [`Store::with_routes`]).
     pub route: String,
 }
 
@@ -69,6 +79,7 @@ pub struct Pending {
     pub original: PathBuf,
     /// The proposal, `<original>.new`.
     pub proposed: PathBuf,
+    keys: Keys,
 }
 
 impl Store {
@@ -76,7 +87,7 @@ impl Store {
     pub fn create(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
         match fs::create_dir_all(&root) {
-            Ok(()) => Ok(Store { root, durability: Durability::AtOnce, pack: None }),
+            Ok(()) => Ok(Store::at(root, None)),
             Err(source) => Err(Error::Io { action: "make", path: root, source }),
         }
     }
@@ -86,12 +97,97 @@ impl Store {
         let root = root.into();
         if Pack::is_at(&root) {
             let pack = Some(Pack::open(&root)?);
-            Ok(Store { root, durability: Durability::AtOnce, pack })
+            Ok(Store::at(root, pack))
         } else if root.is_dir() {
-            Ok(Store { root, durability: Durability::AtOnce, pack: None })
+            Ok(Store::at(root, None))
         } else {
             Err(Error::NoStore { path: root })
         }
+    }
+
+    fn at(root: PathBuf, pack: Option<Pack>) -> Store {
+        let (keys, holds_sealed) = (Keys::default(), Arc::default());
+        Store { root, durability: Durability::AtOnce, pack, keys, seal: None, holds_sealed }
+    }
+
+    /// The same store, of which these keys open what is sealed.
+    pub fn with_keys(self, keys: Keys) -> Store {
+        Store { keys, ..self }
+    }
+
+    /// The same store for a recording, of which all that is written is sealed so, or nothing is. What it writes it can
+    /// open again.
+    ///
+    /// # Errors
+    /// When there are cassettes already and they are not sealed, or are and the recording is not.
+    pub fn recording(self, seal: Option<Seal>) -> Result<Store, Error> {
+        let path = || self.root.clone();
+        match &seal {
+            None if self.holds_sealed()? => return Err(Error::SealedStore { path: path() }),
+            None => {}
+            Some(seal) => {
+                let is_plain = |found: Result<PathBuf, Error>| found.map(|found| !file::is_sealed(&found));
+                if self
+                    .cassette_files()
+                    .map(is_plain)
+                    .find(|is_plain| !matches!(is_plain, Ok(false)))
+                    .transpose()?
+                    .is_some()
+                {
+                    return Err(Error::PlainStore { path: path() });
+                }
+                let ambient = self.ambient_file()?.map(|path| self.source().content(&path));
+                match ambient.transpose() {
+                    Err(Error::Sealed { path, why }) => return Err(Error::SealedAmbient { path, why }),
+                    ambient => drop(ambient?),
+                }
+                self.keys.remember(&seal.session);
+            }
+        }
+        Ok(Store { seal, ..self })
+    }
+
+    /// Whether what is written to it is sealed.
+    pub fn is_sealed(&self) -> Result<bool, Error> {
+        Ok(self.seal.is_some() || self.holds_sealed()?)
+    }
+
+    fn holds_sealed(&self) -> Result<bool, Error> {
+        if let Some(known) = self.holds_sealed.get() {
+            return Ok(*known);
+        }
+        let found = self.first_sealed()?.is_some();
+        Ok(*self.holds_sealed.get_or_init(|| found))
+    }
+
+    fn first_sealed(&self) -> Result<Option<PathBuf>, Error> {
+        let sealed = |found: &Result<PathBuf, Error>| found.as_ref().map_or(true, |path| file::is_sealed(path));
+        self.cassette_files().find(sealed).transpose()
+    }
+
+    /// Whether there is anything to open sealed cassettes with, where there are any.
+    ///
+    /// # Errors
+    /// When there is not.
+    pub fn check_keys(&self) -> Result<(), Error> {
+        match self.first_sealed()? {
+            Some(path) if self.keys.is_empty() => Err(Error::Sealed { path, why: Unopened::NoIdentity }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What seals something new here; `None` where nothing is sealed.
+    pub fn seal(&self) -> Result<Option<Seal>, Error> {
+        if self.seal.is_some() {
+            return Ok(self.seal.clone());
+        }
+        let Some(path) = self.first_sealed()? else { return Ok(None) };
+        Ok(self.source().text(&path)?.sealed.map(|sealed| sealed.seal()))
+    }
+
+    /// What opens its sealed files.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The same store, which does not wait for the disk: what is written is whole at any moment of this process, also
@@ -112,8 +208,8 @@ impl Store {
         self.pack.is_some()
     }
 
-    fn source(&self) -> Source<'_> {
-        self.pack.as_ref().map_or(Source::Folder, Source::Packed)
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { pack: self.pack.as_ref(), keys: &self.keys }
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
@@ -135,20 +231,20 @@ impl Store {
             ambient.redacted.extend(cassette.redacted.iter().cloned());
             for exchange in &cassette.downstream {
                 if !ambient.append(exchange.clone())? {
-                    let (path, limit) = (self.root.join(AMBIENT_FILE), file::LIMIT);
+                    let (path, limit) = (self.ambient_path()?, file::LIMIT);
                     return Err(Error::TooLarge { path, size: limit, limit });
                 }
             }
             ambient.defects.extend(cassette.defects.iter().cloned());
             return ambient.publish();
         };
-        let path = self.path_in(entry, &cassette.id);
+        let path = self.path_in(entry, &cassette.id)?;
         self.write_to(path, cassette)
     }
 
     /// Write the ambient cassette as it is given, in place of the one that is there.
     pub fn replace_ambient(&self, cassette: &Redacted<Cassette>) -> Result<PathBuf, Error> {
-        self.write_to(self.root.join(AMBIENT_FILE), &Cassette { entry: None, ..Cassette::clone(cassette) })
+        self.write_to(self.ambient_path()?, &Cassette { entry: None, ..Cassette::clone(cassette) })
     }
 
     /// Write a cassette in place of the one in that file.
@@ -157,15 +253,49 @@ impl Store {
     }
 
     /// Where [`Store::write`] puts a cassette.
-    pub fn path_of(&self, cassette: &Cassette) -> PathBuf {
+    pub fn path_of(&self, cassette: &Cassette) -> Result<PathBuf, Error> {
         match &cassette.entry {
             Some(entry) => self.path_in(entry, &cassette.id),
-            None => self.root.join(AMBIENT_FILE),
+            None => self.ambient_path(),
         }
     }
 
-    fn path_in(&self, entry: &Exchange, id: &CassetteId) -> PathBuf {
-        self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"))
+    fn path_in(&self, entry: &Exchange, id: &CassetteId) -> Result<PathBuf, Error> {
+        let told = self.root.join(route_slug(entry)).join(format!("{id}{SUFFIX}"));
+        if !self.is_sealed()? {
+            return Ok(told);
+        }
+        let told = sealed_path(&told);
+        let hidden = self.root.join(SEALED_FOLDER).join(told.file_name().unwrap_or_default());
+        // One that is there stays where it is.
+        let is_told = match (hidden.is_file(), told.is_file()) {
+            (false, true) => true,
+            (true, _) => false,
+            (false, false) => self.seal()?.is_some_and(|seal| seal.header),
+        };
+        Ok(if is_told { told } else { hidden })
+    }
+
+    /// The file of the ambient cassette, which does not have to be there.
+    pub(crate) fn ambient_path(&self) -> Result<PathBuf, Error> {
+        let plain = self.root.join(AMBIENT_FILE);
+        let sealed = sealed_path(&plain);
+        match (self.size_at(&plain).is_some(), self.size_at(&sealed).is_some()) {
+            (true, true) => Err(Error::SealedTwice { path: plain }),
+            (true, false) => Ok(plain),
+            (false, true) => Ok(sealed),
+            (false, false) => Ok(if self.is_sealed()? { sealed } else { plain }),
+        }
+    }
+
+    /// How a file is sealed that is written now: as the one that is there, else as others are.
+    pub(crate) fn seal_for(&self, path: &Path) -> Result<Option<Seal>, Error> {
+        match &self.seal {
+            _ if !file::is_sealed(path) => Ok(None),
+            Some(seal) => Ok(Some(seal.clone())),
+            None if path.is_file() => Ok(self.source().text(path)?.sealed.map(|sealed| sealed.seal())),
+            None => self.seal(),
+        }
     }
 
     /// Write a proposal beside the cassette that it would replace, marked with what that says now, and give its path.
@@ -173,18 +303,21 @@ impl Store {
         let mut proposed = original.as_os_str().to_owned();
         proposed.push(".new");
         self.check_writable()?;
-        let replaced = file::read_text(original)?;
-        self.write_text(proposed.into(), cassette, |text| proposal::marked(&text, replaced.as_bytes()))
+        let Text { text: replaced, sealed, .. } = self.source().text(original)?;
+        let seal = sealed.map(|sealed| sealed.seal());
+        self.write_text(proposed.into(), cassette, seal, |text| proposal::marked(&text, replaced.as_bytes()))
     }
 
     fn write_to(&self, path: PathBuf, cassette: &Cassette) -> Result<PathBuf, Error> {
-        self.write_text(path, cassette, |text| text)
+        let seal = self.seal_for(&path)?;
+        self.write_text(path, cassette, seal, |text| text)
     }
 
     fn write_text(
         &self,
         path: PathBuf,
         cassette: &Cassette,
+        seal: Option<Seal>,
         finish: impl FnOnce(String) -> String,
     ) -> Result<PathBuf, Error> {
         self.check_writable()?;
@@ -198,9 +331,10 @@ impl Store {
         let (text, files) = self.proven(&path, cassette)?;
         let mut unfinished = Unfinished::new(self.durability);
         unfinished.folder(file::folder_of(&path))?;
-        self.write_bodies(&files, &mut unfinished)?;
-        let text = finish(text);
-        file::write_atomically(&path, self.durability, |file| file.write_all(text.as_bytes()))?;
+        self.write_bodies(files.iter(), seal.as_ref().map(|seal| &seal.session), &mut unfinished)?;
+        write_sealed(&path, self.durability, seal.as_ref(), finish(text).as_bytes(), |bytes| {
+            Header::of(cassette, bytes)
+        })?;
         unfinished.keep();
         Ok(path)
     }
@@ -210,7 +344,7 @@ impl Store {
         let unwritable = |what: String| Error::Unwritable { path: path.to_owned(), id: cassette.id.to_string(), what };
         let (text, files) = format::encode(cassette);
         let read_back = format::decode(&text, &mut |hash, _| {
-            files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.to_owned(), hash: hash.to_owned() })
+            files.get(hash).cloned().ok_or_else(|| Error::BodyMissing { path: path.to_owned(), name: hash.to_owned() })
         });
         match read_back {
             Ok(decoded) if decoded.cassette == *cassette => Ok((text, files)),
@@ -220,11 +354,15 @@ impl Store {
     }
 
     /// What one exchange of the ambient cassette looks like there: proven as a cassette of its own, `around` it.
-    pub(crate) fn ambient_element(&self, around: &Cassette) -> Result<String, Error> {
-        let path = self.root.join(AMBIENT_FILE);
-        let (text, files) = self.proven(&path, around)?;
+    pub(crate) fn ambient_element(
+        &self,
+        path: &Path,
+        around: &Cassette,
+        session: Option<&Arc<Session>>,
+    ) -> Result<String, Error> {
+        let (text, files) = self.proven(path, around)?;
         let mut unfinished = Unfinished::new(Durability::Later);
-        self.write_bodies(&files, &mut unfinished)?;
+        self.write_bodies(files.iter(), session, &mut unfinished)?;
         unfinished.keep();
         Ok(text)
     }
@@ -233,12 +371,21 @@ impl Store {
         self.durability
     }
 
-    fn write_bodies(&self, files: &format::BodyFiles, unfinished: &mut Unfinished) -> Result<(), Error> {
+    pub(crate) fn write_bodies<'b>(
+        &self,
+        files: impl ExactSizeIterator<Item = (&'b String, &'b Bytes)>,
+        session: Option<&Arc<Session>>,
+        unfinished: &mut Unfinished,
+    ) -> Result<(), Error> {
         let folder = self.root.join(BODIES);
-        if !files.is_empty() {
+        if files.len() > 0 {
             unfinished.folder(&folder)?;
         }
-        files.iter().try_for_each(|(hash, bytes): (&String, &Bytes)| unfinished.file(&folder.join(hash), bytes))
+        let mut files = files;
+        files.try_for_each(|(hash, bytes)| {
+            let name = file::body_file(hash, session.map(|session| &**session));
+            unfinished.body(&folder.join(name), bytes, session)
+        })
     }
 
     /// Removes body files that no cassette and no proposal refers to, and gives how many.
@@ -252,14 +399,15 @@ impl Store {
                 unused.insert(found.map_err(failed)?.file_name().to_string_lossy().into_owned());
             }
         }
-        for suffix in [SUFFIX, PENDING_SUFFIX] {
-            for path in self.files(suffix)? {
-                let text = file::read_text(&path)?;
-                unused.retain(|hash| !text.contains(hash.as_str()));
+        for path in self.files(|name| file::id_of(name).is_some())? {
+            let Text { text, sealed, .. } = self.source().text(&path)?;
+            let session = sealed.as_ref().map(|sealed| &*sealed.session);
+            for hash in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| format::is_hash(word)) {
+                unused.remove(&file::body_file(hash, session));
             }
         }
-        for hash in &unused {
-            let path = folder.join(hash);
+        for name in &unused {
+            let path = folder.join(name);
             fs::remove_file(&path).map_err(|source| Error::Io { action: "remove", path, source })?;
         }
         Ok(unused.len())
@@ -267,9 +415,21 @@ impl Store {
 
     /// The cassettes in order of their ids, which is the order of time; the ambient one is not among them.
     pub fn list(&self) -> Result<Vec<Located>, Error> {
-        let mut located: Vec<_> = self.files(SUFFIX)?.into_iter().filter_map(Located::at).collect();
+        let mut located: Vec<_> = self.files(is_cassette)?.into_iter().filter_map(Located::at).collect();
         located.sort_by(|a, b| (&a.id, &a.path).cmp(&(&b.id, &b.path)));
         Ok(located)
+    }
+
+    /// The same cassettes with their routes, also of those that tell them only to who can open them; one that cannot be
+    /// opened keeps [`SEALED_FOLDER`] as its route.
+    pub fn with_routes(&self, listed: Vec<Located>) -> Vec<Located> {
+        let route =
+            |located: &Located| self.read(located).ok().and_then(|cassette| cassette.entry.as_ref().map(route_slug));
+        let with_route = |located: Located| match located.is_route_hidden().then(|| route(&located)).flatten() {
+            Some(route) => Located { route, ..located },
+            None => located,
+        };
+        listed.into_iter().map(with_route).collect()
     }
 
     /// The cassettes of a folder in no order, found one after the other, so that their number takes no memory; without
@@ -316,35 +476,84 @@ impl Store {
         }
     }
 
+    /// The file of the ambient cassette, if there is one.
+    pub fn ambient_file(&self) -> Result<Option<PathBuf>, Error> {
+        self.ambient_path().map(|path| self.size_at(&path).is_some().then_some(path))
+    }
+
+    /// What a sealed cassette tells everybody, not authenticated; `None` where it tells nothing.
+    pub fn header_at(&self, path: &Path) -> Result<Option<Header>, Error> {
+        self.source().header(path)
+    }
+
     /// The ambient cassette, if there is one.
     pub fn ambient(&self) -> Result<Option<Cassette>, Error> {
-        let path = self.root.join(AMBIENT_FILE);
+        let path = self.ambient_path()?;
         if self.size_at(&path).is_some() { self.read_at(&path).map(Some) } else { Ok(None) }
     }
 
     /// The proposals that wait for review, in order of their paths.
     pub fn pending(&self) -> Result<Vec<Pending>, Error> {
-        let proposed = self.files(PENDING_SUFFIX)?;
-        Ok(proposed.into_iter().map(|proposed| Pending { original: proposed.with_extension(""), proposed }).collect())
+        let proposed = self.files(|name| is_pending(name) && file::id_of(name).is_some())?;
+        let pending =
+            |proposed: PathBuf| Pending { original: proposed.with_extension(""), proposed, keys: self.keys.clone() };
+        Ok(proposed.into_iter().map(pending).collect())
     }
 
-    /// The files of the folder, and of the folders in it, whose names end so; in order of their paths.
-    fn files(&self, suffix: &str) -> Result<Vec<PathBuf>, Error> {
-        let mut files = Vec::new();
-        if let Some(pack) = &self.pack {
-            files.extend(pack.paths().filter(|path| path.ends_with(suffix)).map(|path| self.root.join(path)));
-            files.sort();
-            return Ok(files);
-        }
-        for found in self.folders() {
-            let found = found.map_err(|error| self.unlisted(error))?;
-            if found.file_type().is_file() && found.file_name().to_string_lossy().ends_with(suffix) {
-                files.push(found.into_path());
-            }
-        }
+    /// The files of the folder, and of the folders in it, whose names are meant; in order of their paths.
+    pub(crate) fn files(&self, is_meant: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Error> {
+        let mut files = self.all_files(is_meant).collect::<Result<Vec<_>, _>>()?;
         files.sort();
         Ok(files)
     }
+
+    /// Cassettes, the ambient one among them, in no order.
+    fn cassette_files(&self) -> impl Iterator<Item = Result<PathBuf, Error>> {
+        self.all_files(is_cassette)
+    }
+
+    fn all_files(&self, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = Result<PathBuf, Error>> {
+        let packed = self.pack.iter().flat_map(Pack::paths).map(|path| Ok(self.root.join(path)));
+        let found = self.pack.is_none().then(|| self.folders()).into_iter().flatten().filter_map(|found| match found {
+            Ok(found) => found.file_type().is_file().then(|| Ok(found.into_path())),
+            Err(error) => Some(Err(self.unlisted(error))),
+        });
+        packed.chain(found).filter(move |found| match found {
+            Ok(path) => is_meant(&path.file_name().unwrap_or_default().to_string_lossy()),
+            Err(_) => true,
+        })
+    }
+}
+
+fn is_pending(name: &str) -> bool {
+    name.ends_with(".new")
+}
+
+fn is_cassette(name: &str) -> bool {
+    !is_pending(name) && file::id_of(name).is_some()
+}
+
+/// The path of a file's sealed form.
+pub fn sealed_path(path: &Path) -> PathBuf {
+    let mut sealed = path.as_os_str().to_owned();
+    sealed.push(SEALED_SUFFIX);
+    sealed.into()
+}
+
+/// Write a file, sealed so; `header` says its readable header, of the number of its bytes.
+pub fn write_sealed(
+    path: &Path,
+    durability: Durability,
+    seal: Option<&Seal>,
+    content: &[u8],
+    header: impl FnOnce(usize) -> Header,
+) -> Result<(), Error> {
+    let Some(seal) = seal else {
+        return file::write_atomically(path, durability, |file| file.write_all(content));
+    };
+    let header = seal.header.then(|| header(content.len()));
+    let sealed = seal.session.seal(header.as_ref(), content);
+    file::write_atomically(path, durability, |file| file.write_all(&sealed?))
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -354,16 +563,23 @@ fn is_hidden(name: &OsStr) -> bool {
 impl Pending {
     /// Whether the cassette is not any more what the proposal was made from. A proposal without a mark is not stale.
     pub fn is_stale(&self) -> Result<bool, Error> {
-        let (_, made_from) = file::read_marked(&self.proposed)?;
-        let original = file::read_text(&self.original)?;
+        let made_from = self.source().text(&self.proposed)?.made_from;
+        let original = self.source().text(&self.original)?.text;
         Ok(made_from.is_some_and(|hash| hash != format::hash(original.as_bytes())))
     }
 
-    /// Take the proposal: it replaces the cassette in one step.
+    /// Take the proposal: it replaces the cassette in one step. That of a sealed one is sealed as it is.
     pub fn accept(&self) -> Result<(), Error> {
-        let text = file::read_text(&self.proposed)?;
-        file::write_atomically(&self.original, Durability::AtOnce, |file| file.write_all(text.as_bytes()))?;
+        let Text { text, sealed, .. } = self.source().text(&self.proposed)?;
+        let seal = sealed.as_ref().map(|sealed| sealed.seal());
+        let known = sealed.and_then(|sealed| sealed.header);
+        let header = |bytes: usize| Header { bytes: bytes as u64, ..known.unwrap_or_default() };
+        write_sealed(&self.original, Durability::AtOnce, seal.as_ref(), text.as_bytes(), header)?;
         self.remove("accept")
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { pack: None, keys: &self.keys }
     }
 
     /// Drop the proposal: the cassette stays as it is.

@@ -7,28 +7,34 @@ use regress_protocols::http1::{Framing, Limits, Message, RequestReader, Response
 
 use crate::{
     Error, FORMAT,
-    file::{self, Source},
+    file::{self, Source, Text},
     format::{self, Fault},
     model::{Cassette, HttpExchange},
-    store::{PENDING_SUFFIX, SUFFIX},
+    seal::Keys,
 };
 
 /// Every problem of a cassette file: its schema, unknown fields, body files, decoded views, its name, and
 /// whether writing it again gives the same text; also messages whose framing does not fit their body, which an edited body leaves
 /// behind. Empty when there is none.
 pub fn verify(path: &Path) -> Vec<Error> {
-    verify_in(Source::Folder, path)
+    verify_with(path, &Keys::default())
+}
+
+/// The same, also where it is sealed.
+pub fn verify_with(path: &Path, keys: &Keys) -> Vec<Error> {
+    verify_in(Source { pack: None, keys }, path)
 }
 
 /// The same for a file there.
 pub fn verify_in(source: Source<'_>, path: &Path) -> Vec<Error> {
-    let text = match source.text(path) {
+    let Text { text, sealed, .. } = match source.text(path) {
         Ok(text) => text,
         Err(error) => return vec![error],
     };
+    let session = sealed.as_ref().map(|sealed| &*sealed.session);
     let mut problems = Vec::new();
     let decoded = format::decode(&text, &mut |hash, size| {
-        source.body(path, hash, size).or_else(|error| {
+        source.body(path, hash, size, session).or_else(|error| {
             problems.push(error);
             Ok(Bytes::new())
         })
@@ -44,6 +50,8 @@ pub fn verify_in(source: Source<'_>, path: &Path) -> Vec<Error> {
     problems.extend(faults.map(|fault| file::fault_error(path, &text, fault)));
     if problems.is_empty() {
         problems.extend(misnamed(path, &decoded.cassette));
+        let sealed = sealed.as_ref().filter(|_| problems.is_empty());
+        problems.extend(sealed.and_then(|sealed| file::check_sealed(path, sealed, &decoded.cassette).err()));
         problems.extend(inconsistent(path, &decoded.cassette));
     }
     // Only a text of this very format, read without loss, can be written again.
@@ -61,7 +69,7 @@ pub fn verify_in(source: Source<'_>, path: &Path) -> Vec<Error> {
 /// A store tells a cassette's id by the name of its file.
 fn misnamed(path: &Path, cassette: &Cassette) -> Option<Error> {
     let name = path.file_name()?.to_str()?;
-    let id = [PENDING_SUFFIX, SUFFIX].iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    let id = file::id_of(name)?;
     (id != cassette.id.0).then(|| Error::Misnamed { path: path.to_owned(), id: cassette.id.to_string() })
 }
 

@@ -99,6 +99,8 @@ fn run(case: &Case, options: &Options) -> bool {
     let key = Key::drawn().expect("random bytes can be had");
     let settings = Settings {
         redactor: Arc::new(Redactor::new(key, Policy::default())),
+        seal: None,
+        keys: Default::default(),
         out: out.clone(),
         service: "soak".to_owned(),
         ports: vec![8080],

@@ -111,7 +111,9 @@ impl Error {
             }
             Error::Output { .. } => "choose a folder that can be written to with -o".into(),
             Error::OwnerLog { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-                "it was written by another version of regress, or is no owner log; that version can read it".into()
+                "it was written by another version of regress, which can read it, or is no owner log; one that is sealed was cut \
+                 off or changed, or is for another identity"
+                    .into()
             }
             Error::NoOwnerLog { .. } => "record with --owner-log, so that owners can be decided again".into(),
             Error::Cassette(error) => return error.hint(),

@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use regress_cassettes::redact::KEY_VARIABLE;
+use regress_cassettes::SECRET_VARIABLES;
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -60,7 +60,9 @@ impl Gate {
         let (gate, open) = io::pipe().map_err(failed)?;
         let mut command = Command::new(program);
         command.args(arguments).envs(env.iter().map(|(name, value)| (name, value))).process_group(0);
-        command.env_remove(KEY_VARIABLE);
+        for name in SECRET_VARIABLES {
+            command.env_remove(name);
+        }
         if let Some(cwd) = cwd {
             command.current_dir(cwd);
         }

@@ -5,10 +5,14 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
-use regress_cassettes::CassetteId;
+use regress_cassettes::{
+    CassetteId,
+    seal::{Keys, SEALED_SUFFIX, SealedWriter, Session},
+};
 use regress_protocols::Mark;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +57,8 @@ pub(crate) fn find(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).map_err(failed)? {
         let path = file.map_err(failed)?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX)) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.strip_suffix(SEALED_SUFFIX).unwrap_or(&name).ends_with(SUFFIX) {
             found.push(path);
         }
     }
@@ -64,14 +69,52 @@ pub(crate) fn find(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 /// Writes a log.
 pub(crate) struct Writer {
     path: PathBuf,
-    file: GzEncoder<BufWriter<File>>,
+    file: GzEncoder<Out>,
+}
+
+/// The file of a log.
+enum Out {
+    Plain(BufWriter<File>),
+    Sealed(Box<SealedWriter<BufWriter<File>>>),
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Out::Plain(file) => file.write(bytes),
+            Out::Sealed(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Out::Plain(file) => file.flush(),
+            Out::Sealed(file) => file.flush(),
+        }
+    }
 }
 
 impl Writer {
-    pub(crate) fn create(path: &Path, wall: Wall, started: u64, connections: u64) -> Result<Writer, Error> {
-        let file = File::create(path).map_err(|source| Error::OwnerLog { path: path.to_owned(), source })?;
-        let file = GzEncoder::new(BufWriter::new(file), Compression::fast());
-        let mut writer = Writer { path: path.to_owned(), file };
+    /// `session`: what it is sealed in, which its name says as well.
+    pub(crate) fn create(
+        path: &Path,
+        session: Option<&Arc<Session>>,
+        wall: Wall,
+        started: u64,
+        connections: u64,
+    ) -> Result<Writer, Error> {
+        let mut path = path.as_os_str().to_owned();
+        path.push(if session.is_some() { SEALED_SUFFIX } else { "" });
+        let path = PathBuf::from(path);
+        let create = || {
+            let file = BufWriter::new(File::create(&path)?);
+            Ok(match session {
+                None => Out::Plain(file),
+                Some(session) => Out::Sealed(Box::new(session.seal_to(None, file)?)),
+            })
+        };
+        let file = create().map_err(|source| Error::OwnerLog { path: path.clone(), source })?;
+        let mut writer = Writer { path, file: GzEncoder::new(file, Compression::fast()) };
         // Until the year 2262.
         let wall = i64::try_from(wall.offset).unwrap_or_default();
         writer.line(&LogLine::Start { version: VERSION, started, wall, connections })?;
@@ -83,9 +126,13 @@ impl Writer {
         written.and_then(|()| self.file.write_all(b"\n")).map_err(|source| self.failed(source))
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let finished = self.file.try_finish().and_then(|()| self.file.get_mut().flush());
-        finished.map_err(|source| self.failed(source))
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let Writer { path, file } = self;
+        let finished = file.finish().and_then(|out| match out {
+            Out::Plain(mut file) => file.flush(),
+            Out::Sealed(file) => file.finish()?.flush(),
+        });
+        finished.map_err(|source| Error::OwnerLog { path, source })
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -96,14 +143,19 @@ impl Writer {
 /// Reads a log. One that is cut off in the middle, as a recorder that was killed leaves it, ends there.
 pub(crate) struct Reader {
     path: PathBuf,
-    file: BufReader<MultiGzDecoder<BufReader<File>>>,
+    file: BufReader<MultiGzDecoder<Box<dyn BufRead>>>,
     is_first: bool,
 }
 
 impl Reader {
-    pub(crate) fn open(path: &Path) -> Result<Reader, Error> {
-        let file = File::open(path).map_err(|source| Error::OwnerLog { path: path.to_owned(), source })?;
-        let file = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+    pub(crate) fn open(path: &Path, keys: &Keys) -> Result<Reader, Error> {
+        let failed = |source| Error::OwnerLog { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let file: Box<dyn BufRead> = match regress_cassettes::is_sealed(path) {
+            true => Box::new(BufReader::new(keys.reader(file).map_err(failed)?)),
+            false => Box::new(BufReader::new(file)),
+        };
+        let file = BufReader::new(MultiGzDecoder::new(file));
         Ok(Reader { path: path.to_owned(), file, is_first: true })
     }
 
@@ -150,14 +202,14 @@ mod tests {
 
     fn written(folder: &Path) -> PathBuf {
         let path = path(folder, &CassetteId("20261122T101502.000000Z-0000".into()));
-        let mut writer = Writer::create(&path, Wall { offset: 1_795_342_502_000_000_000 }, 5, 3).unwrap();
+        let mut writer = Writer::create(&path, None, Wall { offset: 1_795_342_502_000_000_000 }, 5, 3).unwrap();
         lines().iter().for_each(|line| writer.line(line).unwrap());
         writer.finish().unwrap();
         path
     }
 
     fn read(path: &Path) -> Result<Vec<LogLine>, Error> {
-        let mut reader = Reader::open(path)?;
+        let mut reader = Reader::open(path, &Keys::default())?;
         std::iter::from_fn(|| reader.line().transpose()).collect()
     }
 

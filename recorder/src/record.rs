@@ -41,7 +41,7 @@ pub async fn record(
     stop: impl Future<Output = Stop>,
 ) -> Result<Summary, Error> {
     let started = choose(&settings).await?;
-    let store = sink::open(&settings.out)?;
+    let store = sink::open(&settings.out, settings.seal.clone(), &settings.keys)?;
     let (items, queue) = mpsc::channel(if started.source.is_some() { BATCHES } else { QUEUE });
     let scope = scope(&settings, started.via)?;
     let beside = match &settings.target {
@@ -69,7 +69,7 @@ pub async fn record(
 /// # Errors
 /// When cassettes cannot be written.
 pub fn record_events(settings: &Settings, batches: impl IntoIterator<Item = Vec<Event>>) -> Result<Summary, Error> {
-    let store = sink::open(&settings.out)?;
+    let store = sink::open(&settings.out, settings.seal.clone(), &settings.keys)?;
     let (items, queue) = mpsc::channel(BATCHES);
     let work = Work::start(store, scope(settings, Via::Socket)?, Arc::clone(&settings.redactor), &[], queue)?;
     for batch in batches {

@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use regress_cassettes::{Cassette, CassetteId, Cause, Defect, Exchange, Located, Recorded, Store, redact::Redactor};
+use regress_cassettes::{
+    Cassette, CassetteId, Cause, Defect, Exchange, Located, Recorded, Store, redact::Redactor, seal::Keys,
+};
 
 use crate::{
     Error, assemble,
@@ -32,14 +34,15 @@ pub struct Recorrelated {
 }
 
 /// Decides the owners of all recordings in a folder again, as far as they have kept a log, and puts calls where they belong.
-/// `write`: whether the cassettes are changed, or only counted what would be.
+/// `keys` open what is sealed. `write`: whether the cassettes are changed, or only counted what would be.
 ///
 /// Cassettes that were changed since keep what they are: calls are known by connection and time, whatever they say.
 ///
 /// # Errors
 /// When there is no log, or a log or a cassette cannot be read or written.
-pub fn recorrelate(folder: &Path, write: bool) -> Result<Recorrelated, Error> {
-    let store = Store::open(folder)?;
+pub fn recorrelate(folder: &Path, keys: &Keys, write: bool) -> Result<Recorrelated, Error> {
+    let store = Store::open(folder)?.with_keys(keys.clone());
+    store.check_keys()?;
     let logs = owner_log::find(folder)?;
     if logs.is_empty() {
         return Err(Error::NoOwnerLog { path: folder.to_owned() });
@@ -49,7 +52,7 @@ pub fn recorrelate(folder: &Path, write: bool) -> Result<Recorrelated, Error> {
     let mut folder =
         Folder { store: &store, located, ambient: store.ambient()?, counts: Recorrelated::default(), write };
     for log in logs {
-        folder.apply(&Decided::from(Reader::open(&log)?)?)?;
+        folder.apply(&Decided::from(Reader::open(&log, keys)?)?)?;
     }
     Ok(folder.counts)
 }

@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::{Via, redact::Redactor};
+use regress_cassettes::{
+    Via,
+    redact::Redactor,
+    seal::{Keys, Seal},
+};
 use regress_ebpf::{Cgroup, Source};
 
 /// What to record and how.
@@ -30,6 +34,10 @@ pub struct Settings {
     pub value_evidence: bool,
     /// What takes secrets out before anything is written.
     pub redactor: Arc<Redactor>,
+    /// How all that is written is sealed; `None` = nothing is.
+    pub seal: Option<Seal>,
+    /// What opens the sealed ambient cassette of an earlier recording in the same folder, so that it can be added to.
+    pub keys: Keys,
     /// Which capture source.
     pub via: ViaChoice,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a

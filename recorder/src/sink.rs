@@ -12,6 +12,7 @@ use std::{
 use regress_cassettes::{
     Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store,
     redact::{Redactor, Replaced},
+    seal::{Keys, Seal},
 };
 
 use crate::{
@@ -48,13 +49,14 @@ pub(crate) struct Recording {
     pub log: Option<(Wall, u64)>,
 }
 
-/// Makes the folder and proves that it takes files.
-pub(crate) fn open(out: &Path) -> Result<Store, Error> {
+/// Makes the folder and proves that it takes files, sealed so.
+pub(crate) fn open(out: &Path, seal: Option<Seal>, keys: &Keys) -> Result<Store, Error> {
     let refused = |source| Error::Output { path: out.to_path_buf(), source };
     let store = Store::create(out).map_err(|error| match error {
         regress_cassettes::Error::Io { source, .. } => refused(source),
         error => Error::Cassette(error),
     })?;
+    let store = store.with_keys(keys.clone()).recording(seal)?;
     let mut probe = tempfile::Builder::new().prefix(".regress-").tempfile_in(out).map_err(refused)?;
     // A full disk still makes empty files.
     probe.write_all(&[0; 4096]).and_then(|()| probe.as_file().sync_all()).map_err(refused)?;
@@ -212,7 +214,9 @@ impl<'a> Sink<'a> {
         {
             let before = self.ambient()?.connections_before();
             let path = owner_log::path(self.store.root(), &self.recording.first);
-            self.log = Some(Writer::create(&path, wall, started, before)?);
+            let seal = self.store.seal()?;
+            let session = seal.as_ref().map(|seal| &seal.session);
+            self.log = Some(Writer::create(&path, session, wall, started, before)?);
         }
         self.log.as_mut().map_or(Ok(()), |log| log.line(line))
     }
@@ -271,7 +275,7 @@ impl<'a> Sink<'a> {
             // It is one of those that were left out.
             return Ok(());
         }
-        let before = regress_cassettes::read(path)?;
+        let before = self.store.read_at(path)?;
         let mut after = before.clone();
         assemble::doubt(&mut after);
         if self.recording.only_certain {
@@ -357,7 +361,7 @@ mod tests {
             defects: vec![],
         };
         let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("new/tapes")).unwrap();
+        let store = open(&folder.path().join("new/tapes"), None, &Keys::default()).unwrap();
         let (outputs, taken) = queue::queue(1 << 30);
         let send = |output| outputs.send(output, 1).unwrap();
         send(Output::Cassette(Box::new(cassette.clone())));

@@ -90,6 +90,8 @@ impl Script {
 fn record(out: &Path, owner_log: bool, after: u64) {
     let settings = Settings {
         redactor: Arc::new(Redactor::off()),
+        seal: None,
+        keys: Default::default(),
         out: out.to_path_buf(),
         service: "shop".into(),
         ports: Vec::new(),
@@ -169,16 +171,16 @@ fn what_was_decided_otherwise_is_put_right() {
     let right = files(folder.path());
     assert_eq!(right.len(), 61);
     let nothing = Recorrelated { entries: 60, ..Recorrelated::default() };
-    assert_eq!(recorrelate(folder.path(), true).unwrap(), nothing);
+    assert_eq!(recorrelate(folder.path(), &Default::default(), true).unwrap(), nothing);
     assert_eq!(files(folder.path()), right);
 
     let (given, taken) = confuse(folder.path());
     let confused = files(folder.path());
     assert!(given > 20 && taken > 2 && confused != right);
-    let counted = recorrelate(folder.path(), false).unwrap();
+    let counted = recorrelate(folder.path(), &Default::default(), false).unwrap();
     assert_eq!(counted, Recorrelated { now_certain: 20, given, taken, ..nothing });
     assert_eq!(files(folder.path()), confused, "it was only asked what would change");
-    assert_eq!(recorrelate(folder.path(), true).unwrap(), counted);
+    assert_eq!(recorrelate(folder.path(), &Default::default(), true).unwrap(), counted);
     assert_eq!(files(folder.path()), right);
 }
 
@@ -191,7 +193,7 @@ fn an_entry_whose_call_is_not_there_any_more_is_uncertain() {
     let mut cassette = store.read(&located).unwrap();
     cassette.downstream.clear();
     store.write(&Redactor::from_files(cassette.clone())).unwrap();
-    let counted = recorrelate(folder.path(), true).unwrap();
+    let counted = recorrelate(folder.path(), &Default::default(), true).unwrap();
     assert_eq!(counted, Recorrelated { entries: 60, now_uncertain: 1, missing: 1, ..Recorrelated::default() });
     assert_eq!(store.read(&located).unwrap().defects, [Defect::AmbiguousOwner]);
 }
@@ -204,7 +206,7 @@ fn calls_of_entries_that_have_no_cassette_stay_where_they_are() {
     let store = Store::open(folder.path()).unwrap();
     let ambient = fs::read_to_string(folder.path().join("ambient.cassette.json")).unwrap();
     store.list().unwrap().iter().for_each(|located| fs::remove_file(&located.path).unwrap());
-    assert_eq!(recorrelate(folder.path(), true).unwrap(), Recorrelated::default());
+    assert_eq!(recorrelate(folder.path(), &Default::default(), true).unwrap(), Recorrelated::default());
     assert_eq!(fs::read_to_string(folder.path().join("ambient.cassette.json")).unwrap(), ambient);
 }
 
@@ -217,7 +219,7 @@ fn calls_of_nobody_say_whether_they_may_be_somebodys() {
     let mut ambient = store.ambient().unwrap().unwrap();
     ambient.downstream[3].defects.push(Defect::AmbiguousOwner);
     store.replace_ambient(&Redactor::from_files(ambient.clone())).unwrap();
-    recorrelate(folder.path(), true).unwrap();
+    recorrelate(folder.path(), &Default::default(), true).unwrap();
     assert_eq!(files(folder.path()), right);
 }
 
@@ -229,7 +231,7 @@ fn recordings_that_share_a_folder_do_not_mix() {
     let right = files(folder.path());
     assert_eq!(right.len(), 121);
     let (given, taken) = confuse(folder.path());
-    let counted = recorrelate(folder.path(), true).unwrap();
+    let counted = recorrelate(folder.path(), &Default::default(), true).unwrap();
     assert_eq!((counted.entries, counted.given, counted.taken), (120, given, taken));
     assert_eq!(files(folder.path()), right);
 }
@@ -238,7 +240,7 @@ fn recordings_that_share_a_folder_do_not_mix() {
 fn without_a_log_there_is_nothing_to_decide_from() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), false, 0);
-    assert!(matches!(recorrelate(folder.path(), true), Err(Error::NoOwnerLog { .. })));
+    assert!(matches!(recorrelate(folder.path(), &Default::default(), true), Err(Error::NoOwnerLog { .. })));
     fs::write(folder.path().join("x.owners.gz"), "no log").unwrap();
-    assert!(matches!(recorrelate(folder.path(), true), Err(Error::OwnerLog { .. })));
+    assert!(matches!(recorrelate(folder.path(), &Default::default(), true), Err(Error::OwnerLog { .. })));
 }

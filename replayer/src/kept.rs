@@ -2,7 +2,8 @@
 //!
 //! `.regress/replay.jsonl` in the folder of cassettes (`replay-2-of-4.jsonl` for a shard): a [`Header`] and then a
 //! [`Line`] for each thing that is known, as JSON. It is only ever appended to, with one write a line, so that after a
-//! SIGKILL at most the last line is torn. A replay holds a lock on it, and removes it when it is done.
+//! SIGKILL at most the last line is torn. A replay holds a lock on it, and removes it when it is done. Of sealed cassettes
+//! every line but the first, which has digests alone, is sealed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,9 +12,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::{ffi::OsStrExt, fs::MetadataExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use regress_cassettes::{Cassette, CassetteId, Located, Store};
+use regress_cassettes::{Cassette, CassetteId, Located, Store, seal::Session};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -59,6 +61,9 @@ pub enum NotResumed {
     /// The file cannot be used.
     #[error("cannot use {path}", path = .0.display())]
     File(PathBuf, #[source] io::Error),
+    /// Nothing can be kept sealed, as the cassettes are.
+    #[error("what it is to be sealed for is not known")]
+    Unsealed(#[source] regress_cassettes::Error),
 }
 
 /// What is known from before.
@@ -89,6 +94,8 @@ pub(crate) struct Kept {
     file: File,
     /// How many bytes it may still grow.
     room: u64,
+    /// What lines are sealed in.
+    session: Option<Arc<Session>>,
 }
 
 /// What the file is about. Everything that decides about outcomes, as digests, so that no secret gets there.
@@ -130,6 +137,7 @@ impl Kept {
         ambient: Option<&Cassette>,
     ) -> Result<(Kept, Before), NotResumed> {
         let path = place(store, settings);
+        let session = store.seal().map_err(NotResumed::Unsealed)?.map(|seal| seal.session);
         let failed = |error| NotResumed::File(path.clone(), error);
         let mut file = open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -144,9 +152,10 @@ impl Kept {
         }
         // What was torn is gone.
         file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        let mut kept = Kept { path: path.clone(), file, room: FILE.saturating_sub(end) };
+        let mut kept = Kept { path: path.clone(), file, room: FILE.saturating_sub(end), session };
         if end == 0 {
-            kept.line(&header).map_err(failed)?;
+            let header = serde_json::to_vec(&header).map_err(|error| failed(error.into()))?;
+            kept.append(header).map_err(failed)?;
         }
         Ok((kept, before))
     }
@@ -174,7 +183,14 @@ impl Kept {
     }
 
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
+        let text = serde_json::to_vec(line)?;
+        match &self.session {
+            None => self.append(text),
+            Some(session) => self.append(session.seal_line(&text)?.into_bytes()),
+        }
+    }
+
+    fn append(&mut self, mut text: Vec<u8>) -> io::Result<()> {
         text.push(b'\n');
         let size = text.len() as u64;
         if size > LINE || size > self.room {
@@ -213,6 +229,7 @@ fn read(path: &Path, file: &File, header: &Header, store: &Store, plan: &Plan) -
         plan.entries.iter().enumerate().map(|(number, located)| (&located.id, number)).collect();
     let mut reader = BufReader::new(file);
     let (mut before, mut end, mut text) = (Before::default(), 0, Vec::new());
+    let is_sealed = store.is_sealed().map_err(NotResumed::Unsealed)?;
     for number in 1.. {
         text.clear();
         let size = reader.by_ref().take(LINE + 1).read_until(b'\n', &mut text).map_err(failed)? as u64;
@@ -226,6 +243,9 @@ fn read(path: &Path, file: &File, header: &Header, store: &Store, plan: &Plan) -
         if number == 1 {
             header.fits(&serde_json::from_slice(&text).map_err(|_| damaged())?)?;
         } else {
+            if is_sealed {
+                text = store.keys().open_line(&text).map_err(|_| damaged())?;
+            }
             match serde_json::from_slice(&text).map_err(|_| damaged())? {
                 Line::Startup(call) => before.startup.push(call),
                 Line::Outcome(mut known) => {

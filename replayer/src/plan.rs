@@ -51,7 +51,11 @@ impl Plan {
         let listed = store.list()?;
         let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));
-        let named: Vec<Located> = listed.into_iter().filter(|located| selection.names(located)).collect();
+        store.check_keys()?;
+        let listed = if selection.filters.is_empty() { listed } else { store.with_routes(listed) };
+        // One that cannot be opened may be meant, and is told to be unreadable.
+        let is_named = |located: &Located| selection.names(located) || located.is_route_hidden();
+        let named: Vec<Located> = listed.into_iter().filter(is_named).collect();
         if named.is_empty() {
             return Err(Error::NothingMatches { filters: selection.filters.clone(), total, first });
         }

@@ -89,8 +89,8 @@ impl Proposal {
     pub fn all(store: &Store, schemas: &Schemas) -> Result<Vec<Proposal>, Error> {
         let mut all = Vec::new();
         for files in store.pending()? {
-            let original = regress_cassettes::read(&files.original)?;
-            let proposed = regress_cassettes::read(&files.proposed)?;
+            let original = store.read_at(&files.original)?;
+            let proposed = store.read_at(&files.proposed)?;
             let stale = files.is_stale()?;
             all.push(Proposal { original, proposed, stale, files, schemas: schemas.clone() });
         }

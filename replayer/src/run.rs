@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use regress_cassettes::{Cassette, Located, Store, redact::Beside};
+use regress_cassettes::{AMBIENT_FILE, Cassette, Located, Store, redact::Beside};
 use regress_mockserver::{
     library::Library,
     mock::{Bindings, Call, Match, Mode},
@@ -50,7 +50,7 @@ const MOST_SAID: usize = 64 << 20;
 /// When nothing can be replayed at all: no cassettes, no sandbox, no such command; or when what an interrupted replay
 /// kept is about something else. Whatever concerns single entries is in the report.
 pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Result<Report, Error> {
-    let store = Store::open(&settings.store)?;
+    let store = Store::open(&settings.store)?.with_keys(settings.keys.clone());
     let mut plan = Plan::read(&store, &settings.selection)?;
     if let Some(only) = &settings.only {
         plan.entries.retain(|located| only.contains(&located.id));
@@ -58,7 +58,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
     let ambient = match store.ambient() {
         Ok(ambient) => ambient.map(Arc::new),
         Err(error) => {
-            plan.unreadable.push(plan::unreadable(store.root().join("ambient.cassette.json"), &error));
+            let file = store.ambient_file().ok().flatten().unwrap_or_else(|| store.root().join(AMBIENT_FILE));
+            plan.unreadable.push(plan::unreadable(file, &error));
             None
         }
     };
@@ -146,7 +147,9 @@ fn keep(
     }
     match Kept::begin(store, settings, plan, ambient) {
         Ok((kept, before)) => Ok((Some(kept), before)),
-        Err(why @ (NotResumed::InUse | NotResumed::File(..))) if settings.keep == Keep::Anew => {
+        Err(why @ (NotResumed::InUse | NotResumed::File(..) | NotResumed::Unsealed(_)))
+            if settings.keep == Keep::Anew =>
+        {
             progress(Progress::NotKept(&plan::in_full(&why)));
             Ok((None, Before::default()))
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use regress_cassettes::{CassetteId, diff::Rules, redact::Redactor};
+use regress_cassettes::{CassetteId, diff::Rules, redact::Redactor, seal::Keys};
 use regress_mockserver::mock::Policy;
 
 use crate::{Keep, Outcome, Selection};
@@ -12,6 +12,8 @@ use crate::{Keep, Outcome, Selection};
 pub struct Settings {
     /// The folder of cassettes.
     pub store: PathBuf,
+    /// What opens those that are sealed.
+    pub keys: Keys,
     /// The command that starts the service.
     pub command: Vec<OsString>,
     /// Variables added to the environment.

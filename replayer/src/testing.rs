@@ -19,6 +19,7 @@ use crate::{CallChange, CallFinding, Finding, Keep, Outcome, Selection, Settings
 /// A replay of a folder, of which an interrupted one may be gone on with.
 pub fn settings(folder: &Path) -> Settings {
     Settings {
+        keys: Default::default(),
         redactor: Arc::new(Redactor::off()),
         store: folder.to_owned(),
         command: vec!["true".into()],

@@ -2,6 +2,7 @@
 
 mod packing;
 mod redact;
+mod seal;
 mod show;
 mod tables;
 
@@ -12,14 +13,17 @@ use std::{
     rc::Rc,
 };
 
-use regress_cassettes::{AMBIENT_FILE, Cassette, Error, Pack, Store};
+use regress_cassettes::{
+    Cassette, Error, Pack, Store,
+    seal::{Header, Keys},
+};
 
 use regress_recorder::Recorrelated;
 
 use crate::{
     config::{Config, Protos},
     output::{self, Exit, Failure},
-    redaction,
+    redaction, sealing,
 };
 
 /// Arguments of `regress cassette`.
@@ -85,6 +89,8 @@ enum Action {
         dry_run: bool,
         #[command(flatten)]
         key: redaction::KeyArgs,
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
         /// Settings file (default: regress.toml in the folder or here)
         #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
         config: Option<PathBuf>,
@@ -98,6 +104,45 @@ enum Action {
         /// Only say what would change; exit code 1 when anything would
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Seal the cassettes of a folder, in place (docs/sealing.md)
+    Seal {
+        #[command(flatten)]
+        to: sealing::ToArgs,
+        /// Have the cassettes tell everybody their routes, times and sizes
+        #[arg(long)]
+        header: bool,
+        /// Settings file (default: regress.toml in the folder or here)
+        #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Open the sealed cassettes of a folder, in place: they are as if they had never been sealed
+    Open {
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
+        /// The folder of cassettes
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Seal the sealed cassettes of a folder anew, in place, for other recipients
+    Rekey {
+        #[command(flatten)]
+        to: sealing::ToArgs,
+        /// Settings file (default: regress.toml in the folder or here)
+        #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
         /// The folder of cassettes
         #[arg(value_name = "DIR")]
         folder: PathBuf,
@@ -106,6 +151,8 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Files {
+    #[command(flatten)]
+    identity: sealing::IdentityArgs,
     /// Cassette folders, packed ones, or cassette files
     #[arg(required = true, value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
@@ -130,16 +177,25 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             let separator = if json { "" } else { "\n" };
             print(files, |read| read.iter().map(shown).collect::<Vec<_>>().join(separator))
         }
-        Action::List { files } => print(files, tables::list),
+        Action::List { files } => list(&files),
         Action::Stats { files } => print(files, tables::stats),
         Action::Verify { files } => verify(&files.all(true)?),
         Action::Pack { folder, output } => packing::pack(&folder, output),
         Action::Unpack { file, output } => packing::unpack(&file, output),
-        Action::Redact { dry_run, key, config, folder } => {
+        Action::Redact { dry_run, key, identity, config, folder } => {
             let settings = Config::load(config.as_deref(), Some(&folder))?.redact;
-            redact::redact(&folder, &*settings.redactor(&key)?, dry_run)
+            redact::redact(&folder, identity.keys()?, &*settings.redactor(&key)?, dry_run)
         }
-        Action::Recorrelate { dry_run, folder } => recorrelate(&folder, dry_run),
+        Action::Recorrelate { dry_run, identity, folder } => recorrelate(&folder, &identity.keys()?, dry_run),
+        Action::Seal { to, header, config, identity, folder } => {
+            let settings = Config::load(config.as_deref(), Some(&folder))?.seal;
+            seal::seal(&folder, identity.keys()?, &settings.seal_to(&to, header)?)
+        }
+        Action::Open { identity, folder } => seal::open(&folder, identity.keys()?),
+        Action::Rekey { to, config, identity, folder } => {
+            let settings = Config::load(config.as_deref(), Some(&folder))?.seal;
+            seal::rekey(&folder, identity.keys()?, &settings.seal_to(&to, false)?.session)
+        }
     }
 }
 
@@ -160,6 +216,28 @@ fn print(files: Files, render: impl FnOnce(&[Read]) -> String) -> Result<Exit, F
     Ok(exit)
 }
 
+/// Whoever has no identity is told what sealed cassettes tell everybody.
+fn list(files: &Files) -> Result<Exit, Failure> {
+    let mut exit = Exit::Same;
+    let mut rows = Vec::new();
+    for found in files.all(false)? {
+        let row = match found.header() {
+            Ok(Some(header)) => Ok(tables::Row::from(&header)),
+            Ok(None) => found.read().map(|read| tables::Row::from(&read)),
+            Err(failure) => Err(failure),
+        };
+        match row {
+            Ok(row) => rows.push(row),
+            Err(failure) => {
+                output::report_failure(&failure);
+                exit = Exit::CouldNotTell;
+            }
+        }
+    }
+    output::data(tables::list(rows));
+    Ok(exit)
+}
+
 fn verify(files: &[Found]) -> Result<Exit, Failure> {
     let problems: Vec<Error> = files.iter().flat_map(Found::verify).collect();
     output::data(report(&problems));
@@ -171,8 +249,8 @@ fn verify(files: &[Found]) -> Result<Exit, Failure> {
     Ok(if problems.is_empty() { Exit::Same } else { Exit::CouldNotTell })
 }
 
-fn recorrelate(folder: &Path, dry_run: bool) -> Result<Exit, Failure> {
-    let done = regress_recorder::recorrelate(folder, !dry_run).map_err(|error| {
+fn recorrelate(folder: &Path, keys: &Keys, dry_run: bool) -> Result<Exit, Failure> {
+    let done = regress_recorder::recorrelate(folder, keys, !dry_run).map_err(|error| {
         let hint = error.hint();
         Failure::explained(error, hint)
     })?;
@@ -207,13 +285,18 @@ struct Found {
     path: PathBuf,
     /// The store that it is in; `None` = it was named by itself.
     store: Option<Rc<Store>>,
+    /// What opens it where it is sealed.
+    keys: Keys,
 }
 
 impl Found {
     fn read(self) -> Result<Read, Failure> {
         let (cassette, size) = match &self.store {
             Some(store) => (store.read_at(&self.path), store.size_at(&self.path)),
-            None => (regress_cassettes::read(&self.path), fs::metadata(&self.path).ok().map(|file| file.len())),
+            None => {
+                let size = fs::metadata(&self.path).ok().map(|file| file.len());
+                (regress_cassettes::read_with(&self.path, &self.keys), size)
+            }
         };
         Ok(Read { size: size.unwrap_or_default(), cassette: cassette.map_err(failure)? })
     }
@@ -221,7 +304,18 @@ impl Found {
     fn verify(&self) -> Vec<Error> {
         match &self.store {
             Some(store) => store.verify_at(&self.path),
-            None => regress_cassettes::verify(&self.path),
+            None => regress_cassettes::verify_with(&self.path, &self.keys),
+        }
+    }
+
+    /// What it tells everybody, where that is all there is to know of it.
+    fn header(&self) -> Result<Option<Header>, Failure> {
+        if !regress_cassettes::is_sealed(&self.path) || !self.keys.is_empty() {
+            return Ok(None);
+        }
+        match &self.store {
+            Some(store) => store.header_at(&self.path).map_err(failure),
+            None => regress_cassettes::header(&self.path).map_err(failure),
         }
     }
 }
@@ -240,11 +334,12 @@ impl Files {
     /// last (if asked for) the proposals that wait for review.
     fn all(&self, with_pending: bool) -> Result<Vec<Found>, Failure> {
         let mut all = Vec::new();
+        let keys = self.identity.keys()?;
         for path in &self.paths {
             if path.is_dir() || Pack::is_at(path) {
-                all.extend(in_store(path, with_pending).map_err(failure)?);
+                all.extend(in_store(path, &keys, with_pending).map_err(failure)?);
             } else {
-                all.push(Found { path: path.clone(), store: None });
+                all.push(Found { path: path.clone(), store: None, keys: keys.clone() });
             }
         }
         let mut seen = BTreeSet::new();
@@ -258,15 +353,14 @@ impl Files {
     }
 }
 
-fn in_store(folder: &Path, with_pending: bool) -> Result<Vec<Found>, Error> {
-    let store = Rc::new(Store::open(folder)?);
-    let ambient = folder.join(AMBIENT_FILE);
-    let mut all: Vec<_> = store.size_at(&ambient).is_some().then_some(ambient).into_iter().collect();
+fn in_store(folder: &Path, keys: &Keys, with_pending: bool) -> Result<Vec<Found>, Error> {
+    let store = Rc::new(Store::open(folder)?.with_keys(keys.clone()));
+    let mut all: Vec<_> = store.ambient_file()?.into_iter().collect();
     all.extend(store.list()?.into_iter().map(|located| located.path));
     if with_pending {
         all.extend(store.pending()?.into_iter().map(|pending| pending.proposed));
     }
-    Ok(all.into_iter().map(|path| Found { path, store: Some(Rc::clone(&store)) }).collect())
+    Ok(all.into_iter().map(|path| Found { path, store: Some(Rc::clone(&store)), keys: keys.clone() }).collect())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::{
     commands::{replay, review},
     config::{Config, Protos, rules_file},
     output::{self, Exit, Failure},
-    redaction,
+    redaction, sealing,
 };
 
 /// Arguments of `regress noise`.
@@ -54,6 +54,8 @@ pub struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     redact: redaction::KeyArgs,
+    #[command(flatten)]
+    identity: sealing::IdentityArgs,
     /// The command that starts the build that was recorded [default: the one in regress.toml]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -70,7 +72,13 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filter.into_iter().collect(), ..Selection::default() },
         entry_port: args.entry_port,
-        ..replay::settings(args.store.clone(), command, &config, &args.protos, config.redact.redactor(&args.redact)?)?
+        ..replay::settings(
+            (args.store.clone(), args.identity.keys()?),
+            command,
+            &config,
+            &args.protos,
+            config.redact.redactor(&args.redact)?,
+        )?
     };
     let learned = watch(&settings, args.runs.into())?;
     let file = Config::rules_file(args.config.as_deref(), &args.store);

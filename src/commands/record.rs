@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use regress_cassettes::redact::Redactor;
+use regress_cassettes::{redact::Redactor, seal::Keys};
 use regress_ebpf::{Cgroup, Source};
 use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
 use regress_replayer::noise::Checked;
@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     hook::{self, Runtime},
     output::{self, Exit, Failure},
-    redaction,
+    redaction, sealing,
 };
 
 /// Arguments of `regress record`.
@@ -86,6 +86,10 @@ pub struct Args {
     self_check: bool,
     #[command(flatten)]
     redact: redaction::KeyArgs,
+    #[command(flatten)]
+    seal: sealing::SealArgs,
+    #[command(flatten)]
+    identity: sealing::IdentityArgs,
     /// Write secrets as they are: passwords, tokens, keys, cookies and numbers of cards are then in the cassettes
     #[arg(long, env = "REGRESS_NO_REDACT", conflicts_with = "redact_key_file")]
     no_redact: bool,
@@ -131,9 +135,11 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         true => Arc::new(Redactor::off()),
         false => config.redact.redactor(&args.redact)?,
     };
-    let check = || SelfCheck::prepare(&args.output, &args.command, &config, Arc::clone(&redactor));
+    let seal = config.seal.seal(&args.seal)?;
+    let keys = args.identity.keys()?;
+    let check = || SelfCheck::prepare(&args.output, keys.clone(), &args.command, &config, Arc::clone(&redactor));
     let self_check = args.self_check.then(check).transpose()?;
-    let mut settings = settings(args, config, redactor)?;
+    let mut settings = Settings { seal, keys, ..settings(args, config, redactor)? };
     // The setting is about the command, where one is started.
     let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
     let asked_for = flag.or(setting.filter(|_| can_have));
@@ -265,6 +271,8 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         id_headers,
         value_evidence: args.value_evidence,
         redactor,
+        seal: None,
+        keys: Keys::default(),
         via: match args.via {
             ViaArg::Auto => ViaChoice::Auto,
             ViaArg::Ebpf => ViaChoice::Ebpf,

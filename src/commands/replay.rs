@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use regress_cassettes::{Pack, Store, diff::Schemas, redact::Redactor};
+use regress_cassettes::{Pack, Store, diff::Schemas, redact::Redactor, seal::Keys};
 use regress_mockserver::mock::Policy;
 use regress_replayer::{
     Keep, Report, Selection, Settings, Shard, Verdict,
@@ -28,7 +28,7 @@ use crate::{
     commands::review,
     config::{Config, MaxRung, Protos, ReusePolicy},
     output::{self, Exit, Failure},
-    redaction,
+    redaction, sealing,
 };
 
 /// Arguments of `regress replay`.
@@ -43,6 +43,8 @@ pub struct Args {
     reports: Vec<Destination>,
     #[command(flatten)]
     redact: redaction::KeyArgs,
+    #[command(flatten)]
+    identity: sealing::IdentityArgs,
     /// How many sandboxes work side by side
     #[arg(long, value_name = "N", default_value = "1", env = "REGRESS_JOBS")]
     jobs: NonZeroUsize,
@@ -139,7 +141,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
     let redactor = config.redact.redactor(&args.redact)?;
-    let of_file = settings(args.store.clone(), command, &config, &args.protos, redactor)?;
+    let keys = args.identity.keys()?;
+    let of_file = settings((args.store.clone(), keys.clone()), command, &config, &args.protos, redactor)?;
     let settings = Settings {
         jobs: args.jobs.get(),
         selection: Selection { filters: args.filters, changed: changed.transpose()?, shard: args.shard },
@@ -184,7 +187,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         output::say(format_args!("warning: no proposals (*.new) for review: {}", report::shown(why)));
     }
     if args.update {
-        update(&args.store, &report, &schemas)?;
+        update(&args.store, keys, &report, &schemas)?;
     }
     Ok(match report.verdict() {
         Verdict::Same => Exit::Same,
@@ -203,9 +206,10 @@ pub(crate) fn command(given: Vec<OsString>, config: &Config) -> Result<Vec<OsStr
     Ok(command)
 }
 
-/// A replay of everything in `store` as the settings file has it, that leaves nothing behind.
+/// A replay of everything in a store, whose sealed files the keys open, as the settings file has it, that leaves nothing
+/// behind.
 pub(crate) fn settings(
-    store: PathBuf,
+    (store, keys): (PathBuf, Keys),
     command: Vec<OsString>,
     config: &Config,
     protos: &Protos,
@@ -213,6 +217,7 @@ pub(crate) fn settings(
 ) -> Result<Settings, Failure> {
     Ok(Settings {
         store,
+        keys,
         command,
         env: config.service.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: None,
@@ -289,8 +294,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// Accept the proposals of this replay.
-fn update(store: &Path, report: &Report, schemas: &Schemas) -> Result<(), Failure> {
-    let store = Store::open(store).map_err(|error| review::failure(error.into()))?;
+fn update(store: &Path, keys: Keys, report: &Report, schemas: &Schemas) -> Result<(), Failure> {
+    let store = Store::open(store).map_err(|error| review::failure(error.into()))?.with_keys(keys);
     for proposal in Proposal::all(&store, schemas).map_err(review::failure)? {
         if report.outcomes.iter().any(|outcome| outcome.pending.is_some() && outcome.cassette == *proposal.id()) {
             review::warn_of_unanswered(&proposal, |_| true);

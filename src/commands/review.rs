@@ -21,6 +21,7 @@ pub(crate) use self::interactive::ask;
 use crate::{
     config::{Config, Protos},
     output::{self, Exit, Failure},
+    sealing,
 };
 
 /// Arguments of `regress review`.
@@ -55,6 +56,8 @@ pub struct Args {
     noise: Vec<String>,
     #[command(flatten)]
     protos: Protos,
+    #[command(flatten)]
+    identity: sealing::IdentityArgs,
     /// The settings that --noise adds to [default: regress.toml in DIR or in the current folder, else a new one in DIR]
     #[arg(long, value_name = "FILE", env = "REGRESS_CONFIG")]
     config: Option<PathBuf>,
@@ -75,6 +78,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.reject_all {
         return reject_all(&store);
     }
+    let store = store.with_keys(args.identity.keys()?);
     let schemas = args.protos.read(&Config::load(args.config.as_deref(), Some(&args.store))?)?;
     let proposals = Proposal::all(&store, &schemas).map_err(failure)?;
     if args.list {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use regress_cassettes::{Address, Cassette, CassetteId, Content, Defect, Exchange, HttpExchange, Store, Via};
+use regress_cassettes::{
+    Address, Cassette, CassetteId, Content, Defect, Exchange, HttpExchange, Store, Via, seal::Keys,
+};
 use regress_protocols::http1::{Line, Message};
 
 use super::{client::Reply, downstream::Served};
@@ -19,7 +21,13 @@ pub struct Corpus {
 impl Corpus {
     /// Read every cassette of the folder.
     pub fn read(folder: &Path) -> Corpus {
+        Corpus::read_with(folder, Keys::default())
+    }
+
+    /// The same, where these open what is sealed.
+    pub fn read_with(folder: &Path, keys: Keys) -> Corpus {
         let store = Store::open(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let store = store.with_keys(keys);
         let listed = store.list().expect("the store lists what it wrote");
         let cassettes = listed.iter().map(|located| store.read(located).expect("the store reads what it wrote"));
         let cassettes = cassettes.collect();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use regress_cassettes::seal::Keys;
 use tempfile::TempDir;
 
 use super::{Change, LISTENS, Language, Shop, tour};
@@ -51,20 +52,26 @@ pub const PATIENT: Waits = Waits { ready: 60.0, entry: 60.0 };
 impl RecordedShop {
     /// Start the shop under `regress record`, make the tour, stop.
     pub fn record(language: Language, source: Source) -> RecordedShop {
-        RecordedShop::record_shop(Shop::new(language), source)
+        RecordedShop::record_shop(Shop::new(language), source, &[], Keys::default())
+    }
+
+    /// The same with more arguments, where `keys` open what is sealed.
+    pub fn record_with(language: Language, source: Source, arguments: &[&str], keys: Keys) -> RecordedShop {
+        RecordedShop::record_shop(Shop::new(language), source, arguments, keys)
     }
 
     /// Record the same shop, on the same ports, into another folder by another source.
     pub fn record_again(self, source: Source) -> RecordedShop {
-        RecordedShop::record_shop(self.shop, source)
+        RecordedShop::record_shop(self.shop, source, &[], Keys::default())
     }
 
-    fn record_shop(shop: Shop, source: Source) -> RecordedShop {
+    fn record_shop(shop: Shop, source: Source, more: &[&str], keys: Keys) -> RecordedShop {
         let language = shop.language;
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         let recorded = RecordedShop { shop, folder };
         let settings = recorded.settings("record", PATIENT);
-        let mut arguments = vec!["--via".into(), source.name().into()];
+        let mut arguments: Vec<String> = vec!["--via".into(), source.name().into()];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         arguments.extend(["--config".into(), settings.display().to_string(), "--".into()]);
         arguments.extend(language.command());
         let recording = Recording::start(&recorded.cassettes(), arguments, recorded.shop.environment("none"));
@@ -72,7 +79,7 @@ impl RecordedShop {
         let asked = tour(recorded.shop.port);
         recording.stop().expect_code(0);
 
-        let corpus = Corpus::read(&recorded.cassettes());
+        let corpus = Corpus::read_with(&recorded.cassettes(), keys);
         assert_eq!(corpus.cassettes.len(), asked.len(), "one cassette a request");
         assert_eq!(corpus.losses(), Vec::<&_>::new());
         recorded.shop.inventory.take_served();

@@ -9,6 +9,7 @@ use crate::{
     file::{BODIES, BODY_LIMIT, LIMIT},
     format::is_hash,
     model::CassetteId,
+    seal::{HEAD_LIMIT, SEALED_SUFFIX},
     store::{AMBIENT_FILE, SUFFIX},
 };
 
@@ -101,10 +102,11 @@ impl Index {
 pub fn order(a: &str, b: &str) -> Ordering {
     let key = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let bare = name.strip_suffix(SEALED_SUFFIX).unwrap_or(name);
         let class = match () {
             () if folder == BODIES => 0,
-            () if name.ends_with(LOG_SUFFIX) => 1,
-            () if path == AMBIENT_FILE => 2,
+            () if bare.ends_with(LOG_SUFFIX) => 1,
+            () if folder.is_empty() && bare == AMBIENT_FILE => 2,
             () => 3,
         };
         (class, name.to_owned(), folder.to_owned())
@@ -116,6 +118,10 @@ pub fn order(a: &str, b: &str) -> Ordering {
 /// one: whatever is taken out of a packed folder stays in the folder it is taken to.
 pub fn limit(path: &str) -> Option<u64> {
     let (folder, name) = path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name));
+    let bare = name.strip_suffix(SEALED_SUFFIX);
+    // What sealing adds: a head, and less than a thousandth.
+    let grown = |limit: u64| if bare.is_some() { limit + limit / 1024 + HEAD_LIMIT as u64 } else { limit };
+    let name = bare.unwrap_or(name);
     let id = |suffix: &str| name.strip_suffix(suffix).is_some_and(|id| CassetteId(id.to_owned()).is_valid());
     match folder {
         Some(BODIES) => is_hash(name).then_some(BODY_LIMIT),
@@ -123,6 +129,7 @@ pub fn limit(path: &str) -> Option<u64> {
         None if id(SUFFIX) => Some(LIMIT),
         None => id(LOG_SUFFIX).then_some(BODY_LIMIT),
     }
+    .map(grown)
 }
 
 /// Whether a folder is one that a store looks into.
@@ -142,6 +149,14 @@ mod tests {
         }
         assert_eq!(limit(&format!("bodies/{hash}")), Some(BODY_LIMIT));
         for path in [
+            "ambient.cassette.json.age",
+            "sealed/x.cassette.json.age",
+            "x-1.owners.gz.age",
+            &format!("bodies/{hash}.age"),
+        ] {
+            assert!(limit(path).is_some(), "{path}");
+        }
+        for path in [
             "",
             "/",
             "/etc/x.cassette.json",
@@ -155,6 +170,9 @@ mod tests {
             "get-a/.cassette.json",
             "get-a/..cassette.json",
             "get-a/x.cassette.json.new",
+            "get-a/x.cassette.json.age.new",
+            "get-a/x.cassette.json.age.age",
+            "get-a/.age",
             "bodies/x",
             "regress.toml",
             "get-a/x.owners.gz",

@@ -14,7 +14,8 @@ pub const PACK_SUFFIX: &str = ".cassettes.zst";
 /// The version of the packed form, MAJOR.MINOR, apart from that of the cassettes in it. A newer MAJOR is refused.
 ///
 /// * 1.0: the first.
-pub const PACK_FORMAT: (u16, u16) = (1, 0);
+/// * 1.1: sealed files.
+pub const PACK_FORMAT: (u16, u16) = (1, 1);
 
 /// The first four bytes of frames that zstd skips: the head and the tail of the file.
 const SKIPPED: [u8; 4] = 0x184D_2A5C_u32.to_le_bytes();

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error, Store,
     file::{self, Durability},
+    seal::SEALED_SUFFIX,
 };
 
 /// zstd's level: its default, which a bigger one does not better by much on text.
@@ -101,7 +102,8 @@ fn write(folder: &Path, files: &[Entry], out: &mut File, bytes: &mut u64) -> Res
     let path = |path: &str| folder.join(path);
     let failed = |source| Error::Io { action: "pack", path: folder.to_owned(), source };
     let mut out = Counted { out: BufWriter::new(out), at: 0 };
-    let (major, minor) = PACK_FORMAT;
+    let is_sealed = files.iter().any(|(name, _)| name.ends_with(SEALED_SUFFIX));
+    let (major, minor) = if is_sealed { PACK_FORMAT } else { (1, 0) };
     skipped(&mut out, format!("{HEAD}{major}.{minor}\n").as_bytes()).map_err(failed)?;
     let mut index = String::new();
     let mut rest = files;

@@ -8,6 +8,7 @@
 //! * `store`: folders of cassettes
 //! * `packed`: their packed form
 //! * `disk`: full disks
+//! * `sealed`: folders of sealed cassettes
 //! * `redacted`: secrets of many kinds in all places, and what is none
 
 mod arbitrary;
@@ -18,6 +19,7 @@ mod packed;
 mod readable;
 mod redacted;
 mod roundtrip;
+mod sealed;
 mod store;
 
 use regress_cassettes::{

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
-use regress_cassettes::redact::KEY_VARIABLE;
+use regress_cassettes::SECRET_VARIABLES;
 use tempfile::TempDir;
 
 use super::trust;
@@ -66,7 +66,8 @@ const NAME_SERVER: &str = "192.0.2.53";
 impl Spec {
     /// The helper's instructions, and the directory of files that they name, needed until the helper has answered.
     pub(super) fn instructions(&self) -> Result<(Instructions, TempDir), Error> {
-        let mut env: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| name != KEY_VARIABLE).collect();
+        let mut env: Vec<(OsString, OsString)> =
+            std::env::vars_os().filter(|(name, _)| SECRET_VARIABLES.iter().all(|secret| name != secret)).collect();
         let mut set = |name: &OsStr, value: &OsStr| {
             env.retain(|(known, _)| known != name);
             env.push((name.to_owned(), value.to_owned()));

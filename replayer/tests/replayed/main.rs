@@ -109,6 +109,7 @@ impl Recorded {
 
     fn settings(&self, build: &str) -> Settings {
         Settings {
+            keys: Default::default(),
             rules: Default::default(),
             redactor: Arc::new(Redactor::new(Key::drawn().unwrap(), Policy::default())),
             store: self.store.root().to_path_buf(),

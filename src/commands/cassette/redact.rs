@@ -5,6 +5,7 @@ use std::path::Path;
 use regress_cassettes::{
     Cassette, Store,
     redact::{Redactor, Replaced},
+    seal::Keys,
 };
 
 use super::{counted, failure};
@@ -12,8 +13,9 @@ use crate::output::{self, Exit, Failure};
 
 /// Redact all cassettes of a folder, the ambient one too, in place. With `dry_run` nothing is written, and the exit code is 1 when
 /// there are secrets.
-pub fn redact(folder: &Path, redactor: &Redactor, dry_run: bool) -> Result<Exit, Failure> {
-    let store = Store::open(folder).map_err(failure)?;
+pub fn redact(folder: &Path, keys: Keys, redactor: &Redactor, dry_run: bool) -> Result<Exit, Failure> {
+    let store = Store::open(folder).map_err(failure)?.with_keys(keys);
+    store.check_keys().map_err(failure)?;
     if store.is_packed() {
         return Err(failure(regress_cassettes::Error::Packed { path: folder.to_owned() }));
     }
@@ -42,7 +44,7 @@ pub fn redact(folder: &Path, redactor: &Redactor, dry_run: bool) -> Result<Exit,
         changed += 1;
         if !dry_run {
             // A folder is named by the entry's path, in which there may have been a secret; by another name it is somebody's own.
-            let is_ours = store.path_of(&before) == located.path;
+            let is_ours = store.path_of(&before).map_err(failure)? == located.path;
             let written = if is_ours { store.write(&after) } else { store.replace(&located.path, &after) };
             let path = written.map_err(failure)?;
             if path != located.path {

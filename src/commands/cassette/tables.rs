@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regress_cassettes::{Cassette, Confidence, Content, Defect, Exchange, route_slug};
+use regress_cassettes::{Cassette, Confidence, Content, Defect, Exchange, route_slug, seal::Header};
 use regress_protocols::Value;
 
 use super::{
@@ -10,11 +10,12 @@ use super::{
     show::{plain, size},
 };
 
-/// One line a cassette.
-pub fn list(cassettes: &[Read]) -> String {
-    let mut table = Table::new(["ID", "ROUTE", "STATUS", "CALLS", "SIZE", "DEFECTS", "VARIES"]);
-    for Read { cassette, size: bytes } in cassettes {
-        table.row([
+/// The line of a cassette.
+pub struct Row([String; 7]);
+
+impl From<&Read> for Row {
+    fn from(Read { cassette, size: bytes }: &Read) -> Row {
+        Row([
             cassette.id.to_string(),
             route(cassette),
             cassette.entry.as_ref().map_or("-".to_owned(), status),
@@ -22,8 +23,23 @@ pub fn list(cassettes: &[Read]) -> String {
             size(*bytes),
             defects(cassette).count().to_string(),
             cassette.nondeterministic.len().to_string(),
-        ]);
+        ])
     }
+}
+
+/// Of a sealed cassette, to who cannot open it.
+impl From<&Header> for Row {
+    fn from(header: &Header) -> Row {
+        let unknown = || "?".to_owned();
+        let (id, route) = (plain(&header.id), plain(&header.route));
+        Row([id, route, "sealed".to_owned(), unknown(), size(header.bytes), unknown(), unknown()])
+    }
+}
+
+/// One line a cassette.
+pub fn list(rows: impl IntoIterator<Item = Row>) -> String {
+    let mut table = Table::new(["ID", "ROUTE", "STATUS", "CALLS", "SIZE", "DEFECTS", "VARIES"]);
+    rows.into_iter().for_each(|Row(cells)| table.row(cells));
     table.text(&[3, 4, 5, 6])
 }
 

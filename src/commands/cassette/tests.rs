@@ -14,7 +14,12 @@ fn golden_1_1() -> PathBuf {
 }
 
 fn read(paths: Vec<PathBuf>) -> Vec<Read> {
-    Files { paths }.all(false).unwrap().into_iter().map(|found| found.read().unwrap()).collect()
+    Files { identity: Default::default(), paths }
+        .all(false)
+        .unwrap()
+        .into_iter()
+        .map(|found| found.read().unwrap())
+        .collect()
 }
 
 fn cassettes() -> Vec<Read> {
@@ -29,7 +34,7 @@ fn shown() {
 
 #[test]
 fn listed() {
-    insta::assert_snapshot!(tables::list(&cassettes()));
+    insta::assert_snapshot!(tables::list(cassettes().iter().map(Into::into)));
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn problems_are_reported_with_hints() {
     std::fs::write(folder.path().join("cut.cassette.json"), &whole[..100]).unwrap();
     std::fs::write(folder.path().join("newer.cassette.json.new"), whole.replace("\"1.0\"", "\"2.0\"")).unwrap();
 
-    let paths = Files { paths: vec![folder.path().to_owned()] }.all(true).unwrap();
+    let paths = Files { identity: Default::default(), paths: vec![folder.path().to_owned()] }.all(true).unwrap();
     let problems: Vec<_> = paths.iter().flat_map(Found::verify).collect();
     let text = report(&problems).replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(text);
@@ -56,11 +61,12 @@ fn packed_cassettes_are_shown_like_those_of_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("golden.cassettes.zst");
     regress_cassettes::pack(&golden(), &file).unwrap();
-    let packed = Files { paths: vec![file] }.all(false).unwrap();
+    let packed = Files { identity: Default::default(), paths: vec![file] }.all(false).unwrap();
     assert!(packed.iter().all(|found| found.verify().is_empty()));
     let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
     let plain = read(vec![golden()]);
-    assert_eq!(tables::list(&packed), tables::list(&plain));
+    let listed = |all: &[Read]| tables::list(all.iter().map(Into::into));
+    assert_eq!(listed(&packed), listed(&plain));
     let shown =
         |all: &[Read]| all.iter().map(|read| show::summary(&read.cassette, &Schemas::none())).collect::<Vec<_>>();
     assert_eq!(shown(&packed), shown(&plain));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, io, path::Path, sync::Arc};
 
-use regress_cassettes::{CassetteId, Store, redact::Redactor};
+use regress_cassettes::{CassetteId, Store, redact::Redactor, seal::Keys};
 use regress_replayer::{
     Outcome, Settings, Verdict,
     noise::{self, Checked},
@@ -26,12 +26,13 @@ pub struct SelfCheck {
 }
 
 impl SelfCheck {
-    /// Get ready to check what is recorded to `out`.
+    /// Get ready to check what is recorded to `out`, where `keys` open what is sealed.
     ///
     /// # Errors
     /// When nothing says how the service is started.
     pub fn prepare(
         out: &Path,
+        keys: Keys,
         given: &[OsString],
         config: &Config,
         redactor: Arc<Redactor>,
@@ -40,7 +41,7 @@ impl SelfCheck {
             Failure::new("--self-check has no command to start the service with")
                 .hint("say it as `command` under [service] in regress.toml, or record with the command after --")
         })?;
-        let settings = replay::settings(out.to_path_buf(), command, config, &Protos::default(), redactor)?;
+        let settings = replay::settings((out.to_path_buf(), keys), command, config, &Protos::default(), redactor)?;
         let earlier = if out.is_dir() { ids(out)? } else { BTreeSet::new() };
         Ok(SelfCheck { settings, earlier })
     }
@@ -74,14 +75,13 @@ impl SelfCheck {
             }
         })?;
         let checked = noise::check(&runs);
-        label(&store, &checked)?;
+        label(Store::open(store).map_err(|error| review::failure(error.into()))?.with_keys(settings.keys), &checked)?;
         Ok(checked)
     }
 }
 
 /// Write the reasons into the cassettes of the entries that did not replay as recorded.
-fn label(store: &Path, checked: &Checked) -> Result<(), Failure> {
-    let store = Store::open(store).map_err(|error| review::failure(error.into()))?;
+fn label(store: Store, checked: &Checked) -> Result<(), Failure> {
     for located in store.list().map_err(|error| review::failure(error.into()))? {
         let Some(reasons) = checked.varying.get(&located.id) else { continue };
         let mut cassette = store.read(&located).map_err(|error| review::failure(error.into()))?;

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use regress_cassettes::{AMBIENT_FILE, BODIES};
+use regress_cassettes::{AMBIENT_FILE, BODIES, seal::SEALED_SUFFIX};
 use regress_replayer::{Changed, Extent};
 
 use crate::output::Failure;
@@ -100,7 +100,9 @@ fn extent(git: Git<'_>, commit: &str, settings: &[PathBuf]) -> Result<Extent, Fa
     for (change, file) in changes {
         // A body has the name of its content, so that a cassette with another body is another cassette.
         let is_broken_body = change == Change::Other && file.starts_with(BODIES);
-        if file == Path::new(AMBIENT_FILE) || is_broken_body {
+        let is_ambient =
+            file.to_str().is_some_and(|file| file.strip_suffix(SEALED_SUFFIX).unwrap_or(file) == AMBIENT_FILE);
+        if is_ambient || is_broken_body {
             return Ok(Extent::All(format!("{} differs", file.display())));
         }
         files.insert(file);

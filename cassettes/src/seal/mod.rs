@@ -1,0 +1,30 @@
+//! Sealing: what is written can be read by those alone who have an identity of one of its recipients.
+//!
+//! A sealed file is an age file (`FORMAT.md`, "Sealed files"). Its key is wrapped under that of a [`Session`], which is
+//! wrapped once for each recipient and stands in every file of a recording, so that a file costs no public-key operation
+//! and whoever has opened one can seal others for the same recipients without knowing who they are.
+
+mod file;
+mod header;
+mod keys;
+mod recipients;
+mod scratch;
+mod session;
+
+pub use file::{Opened, SealedReader, SealedWriter, Unopened};
+pub use header::Header;
+pub use keys::{IDENTITY_FILE_VARIABLE, IDENTITY_VARIABLE, Identities, Keys, NoIdentity};
+pub use recipients::{NoRecipient, Recipients};
+pub use session::{Seal, Session};
+
+pub(crate) use header::{HEAD_LIMIT, readable};
+pub(crate) use scratch::Scratch;
+
+/// How the name of every sealed file ends, after what its name would be else.
+pub const SEALED_SUFFIX: &str = ".age";
+
+/// The folder of sealed cassettes that tell their routes to nobody.
+pub const SEALED_FOLDER: &str = "sealed";
+
+#[cfg(test)]
+mod tests;
