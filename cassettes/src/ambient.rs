@@ -165,7 +165,7 @@ impl<'s> Ambient<'s> {
             out.write_all(AFTER.as_bytes())?;
             out.write_all(tail.as_bytes())
         };
-        file::write_atomically(&self.path, self.store.durability(), written)?;
+        self.store.write_file(&self.path, written)?;
         Ok(self.path.clone())
     }
 

@@ -5,6 +5,7 @@
 mod address;
 mod ambient;
 pub mod diff;
+mod disk;
 mod downstream;
 mod error;
 mod file;
@@ -17,10 +18,12 @@ mod proposal;
 pub mod redact;
 mod route;
 mod store;
+mod unended;
 mod verify;
 
 pub use address::{Address, NoAddress};
 pub use ambient::Ambient;
+pub use disk::write_file;
 pub use downstream::downstream_name;
 pub use error::Error;
 pub use file::{BODIES, read, render};
@@ -33,6 +36,7 @@ pub use model::{
 pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
 pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
+pub use unended::Unended;
 pub use verify::verify;
 
 /// The newest cassette format that this crate writes, MAJOR.MINOR, apart from the program's version. A cassette is written

@@ -69,7 +69,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn create(path: &Path, wall: Wall, started: u64, connections: u64) -> Result<Writer, Error> {
-        let file = File::create(path).map_err(|source| Error::OwnerLog { path: path.to_owned(), source })?;
+        // Nothing is written through a link, or over another recording's.
+        let file = File::create_new(path).map_err(|source| Error::OwnerLog { path: path.to_owned(), source })?;
         let file = GzEncoder::new(BufWriter::new(file), Compression::fast());
         let mut writer = Writer { path: path.to_owned(), file };
         // Until the year 2262.
@@ -181,7 +182,10 @@ mod tests {
                 assert!(lines.len() <= 5, "{length}");
             }
         }
-        for other in [&b""[..], b"text", b"{}\n"] {
+        let mut endless = GzEncoder::new(Vec::new(), Compression::fast());
+        endless.write_all(&vec![b' '; 2 * LONGEST_LINE as usize]).unwrap();
+        let endless = endless.finish().unwrap();
+        for other in [&b""[..], b"text", b"{}\n", &endless] {
             std::fs::write(&path, other).unwrap();
             assert!(!matches!(read(&path), Ok(lines) if !lines.is_empty()));
         }
