@@ -65,11 +65,13 @@ pub struct Record {
     pub hook: Option<String>,
     /// Further headers that carry an id from an entry to its calls.
     pub id_headers: Vec<String>,
+    /// When cassettes are made to survive a power cut: `always`, `regular`, `end` or `never`.
+    pub fsync: Option<String>,
 }
 
 impl Default for Record {
     fn default() -> Record {
-        Record { buffer: None, tls: true, hook: None, id_headers: Vec::new() }
+        Record { buffer: None, tls: true, hook: None, id_headers: Vec::new(), fsync: None }
     }
 }
 

@@ -1,5 +1,9 @@
 use std::process::Command;
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use regress_cassettes::Defect;
 use serde_json::Value;
 
@@ -75,6 +79,40 @@ fn root_a_forced_overflow_is_impossible_to_miss() {
     }
     assert!(touched > 0, "{text}");
     assert_eq!(summary["defective"], Value::from(touched));
+}
+
+/// A recorder that stands still, as one does whose disk does not answer: the service does not wait for it, and what did not fit
+/// meanwhile is told.
+#[test]
+fn root_a_recorder_that_stands_still_is_not_waited_for() {
+    if !require("losses::stands_still", &[Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let port = free_port();
+    let service = Process::start(Command::new(python()).arg(source("flood.py")).env("PORT", port.to_string()));
+    service.wait_for_line("flood listens");
+    let out = tempfile::tempdir().expect("there is a temporary folder");
+    let pid = service.id().to_string();
+    let recording = Recording::start(out.path(), ["--pid", &pid, "--via", "ebpf", "--buffer", "64K"], []);
+    let tell = |signal| kill(Pid::from_raw(recording.id() as i32), signal).expect("it runs");
+    tell(Signal::SIGSTOP);
+    let client = Client::new(port);
+    for number in 100_000..100_008 {
+        assert_eq!(client.get(&format!("/{number}")).response, body_of(&number.to_string()));
+    }
+    drop(client);
+    wait_until_closed(port);
+    tell(Signal::SIGCONT);
+    let finished = recording.stop();
+    service.stop();
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("events: the buffer was full"), "{}", finished.stderr);
+    for cassette in Corpus::read(out.path()).cassettes {
+        let entry = cassette.entry.as_ref().expect("not the ambient cassette");
+        let number = http(entry).request.target().trim_start_matches('/').to_owned();
+        let is_whole = http(entry).response.as_ref().is_some_and(|response| response.body == body_of(&number));
+        assert!(cassette.has_defects() || is_whole, "a cassette without a defect is the truth");
+    }
 }
 
 /// Until the service has closed all its connections: what the buffer refused last is told then.

@@ -22,6 +22,9 @@ mod browser;
 mod capture;
 /// What the commands print.
 mod cli;
+/// Nothing is half-written, whatever happens to its writer; x86-64 alone, by whose registers calls are made to fail.
+#[cfg(target_arch = "x86_64")]
+mod durable;
 /// HTTP at its edges, over real sockets.
 mod edges;
 /// The direction of the dependencies and the size of the files.

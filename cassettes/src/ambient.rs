@@ -185,7 +185,7 @@ impl<'s> Ambient<'s> {
                 sealed.finish()?.flush()
             }
         };
-        file::write_atomically(&self.path, self.store.durability(), written)?;
+        self.store.write_file(&self.path, written)?;
         Ok(self.path.clone())
     }
 

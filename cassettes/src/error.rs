@@ -173,6 +173,20 @@ pub enum Error {
         /// The proposal.
         path: PathBuf,
     },
+    /// A recording into the folder has not ended.
+    #[error("{}: a recording into this folder {}", path.display(), if *at_work { "goes on" } else { "did not end" })]
+    Unended {
+        /// Its mark.
+        path: PathBuf,
+        /// Whether the recorder lives.
+        at_work: bool,
+    },
+    /// A link stands where a folder of cassettes should.
+    #[error("{}: it is a symbolic link, through which nothing is written", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
     /// There is no such cassette folder.
     #[error("{}: there is no such cassette folder", path.display())]
     NoStore {
@@ -222,6 +236,14 @@ impl Error {
             Error::SealedStore { .. } => "record with --seal as well, or to another folder",
             Error::PlainStore { .. } => "seal them first with `regress cassette seal`, or record to another folder",
             Error::SealedTwice { .. } => "finish what was begun: `regress cassette seal` or `regress cassette open`",
+            Error::Unended { at_work: true, .. } => "wait for its end",
+            Error::Unended { .. } => {
+                "its cassettes are whole, but evidence against an owner and exchanges that no entry caused may be missing: \
+                 record again, or delete this file to take what there is (docs/durability.md)"
+            }
+            Error::Link { .. } => {
+                "somebody else may have put it there: remove it, and let only yourself write in the folder"
+            }
             Error::NoStore { .. } => "name the folder that `regress record -o DIR` wrote",
         };
         Some(hint.to_owned())

@@ -1,29 +1,20 @@
-//! Cassette files: read whole, written atomically.
+//! Cassette files, read whole. [`crate::disk`] writes them.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{OpenOptionsExt, PermissionsExt},
-    },
-    path::{Path, PathBuf},
+    io::{self, Read},
+    path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use nix::{
-    fcntl::{AT_FDCWD, AtFlags},
-    unistd::linkat,
-};
-use tempfile::NamedTempFile;
 
 use crate::{
     Error, FORMAT, Pack,
+    disk::{open_regular, read_bounded},
     format::{self, Decoded, Fault, Flaw},
     model::Cassette,
     proposal,
-    seal::{HEAD_LIMIT, Header, Keys, Opened, SEALED_SUFFIX, Seal, Session, Unopened, readable},
+    seal::{HEAD_LIMIT, Header, Keys, Opened, SEALED_SUFFIX, Seal, Session, Unopened, readable, sealed_limit},
     store::SUFFIX,
 };
 
@@ -119,8 +110,8 @@ impl Source<'_> {
         match self.pack {
             Some(pack) => pack.content_at(path),
             None => {
-                let sealing = if is_sealed(path) { limit / 1024 + HEAD_LIMIT as u64 } else { 0 };
-                match read_bounded(path, limit + sealing) {
+                let limit = if is_sealed(path) { sealed_limit(limit) } else { limit };
+                match read_bounded(path, limit) {
                     Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
                     bytes => bytes.map(|bytes| Some(bytes.into())),
                 }
@@ -135,7 +126,7 @@ impl Source<'_> {
             None => {
                 let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
                 let mut head = Vec::new();
-                let file = File::open(path).map_err(failed)?;
+                let file = open_regular(path).map_err(failed)?;
                 file.take(HEAD_LIMIT as u64).read_to_end(&mut head).map_err(failed)?;
                 head.into()
             }
@@ -234,18 +225,6 @@ pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, Error> {
     })
 }
 
-fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    if size > limit {
-        return Err(Error::TooLarge { path: path.to_owned(), size, limit });
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
-}
-
 /// The error that a flaw of a cassette's text is.
 pub fn flaw_error(path: &Path, text: &str, flaw: Flaw) -> Error {
     match flaw {
@@ -273,151 +252,4 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
     let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
-}
-
-/// When what was written survives a power cut. The end of this process, however it ends, loses nothing either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Once it is written.
-    AtOnce,
-    /// Once the whole file system was synchronised.
-    Later,
-}
-
-/// Write a file so that it is there whole or not at all: a temporary file in the same folder that is renamed over the
-/// name. With [`Durability::AtOnce`] file and folder are synchronised as well.
-pub fn write_atomically(
-    path: &Path,
-    durability: Durability,
-    content: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<(), Error> {
-    let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
-    let folder = folder_of(path);
-    if durability == Durability::Later && !path.exists() {
-        let mut unnamed = OpenOptions::new();
-        unnamed.read(true).write(true).mode(0o666).custom_flags(nix::libc::O_TMPFILE);
-        // Not every file system has unnamed files.
-        if let Ok(mut file) = unnamed.open(folder) {
-            content(&mut file).map_err(failed)?;
-            return name_or_replace(&mut file, path).map_err(failed);
-        }
-    }
-    let mut file = named_temporary(folder).map_err(failed)?;
-    content(file.as_file_mut()).map_err(failed)?;
-    if durability == Durability::AtOnce {
-        file.as_file().sync_all().map_err(failed)?;
-    }
-    file.persist(path).map_err(|error| failed(error.error))?;
-    if durability == Durability::AtOnce { sync_folder(folder) } else { Ok(()) }
-}
-
-fn named_temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(".regress-").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
-}
-
-/// Give an unnamed file its name, which costs a third less than to rename one. Where somebody took the name meanwhile,
-/// it is replaced.
-fn name_or_replace(file: &mut File, path: &Path) -> io::Result<()> {
-    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let named = linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW);
-    if named.is_ok() {
-        return Ok(());
-    }
-    let mut copy = named_temporary(folder_of(path))?;
-    file.seek(SeekFrom::Start(0))?;
-    io::copy(file, copy.as_file_mut())?;
-    copy.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-/// The folder that a path is in.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Make a rename in a folder last.
-pub fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| Error::Io {
-        action: "synchronise",
-        path: folder.to_owned(),
-        source,
-    })
-}
-
-/// Files and folders that were made for a cassette which is not written yet: removed again unless kept. Body files
-/// stay where other cassettes may be written at the same time, as those may refer to them too.
-pub struct Unfinished {
-    durability: Durability,
-    made: Vec<PathBuf>,
-}
-
-impl Unfinished {
-    /// Nothing yet.
-    pub fn new(durability: Durability) -> Unfinished {
-        Unfinished { durability, made: Vec::new() }
-    }
-
-    /// Make a folder and those above it, where they are missing.
-    pub fn folder(&mut self, folder: &Path) -> Result<(), Error> {
-        if folder.is_dir() {
-            return Ok(());
-        }
-        let missing: Vec<_> =
-            folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-        for path in missing.into_iter().rev() {
-            match fs::create_dir(path) {
-                Ok(()) => {
-                    self.made.push(path.to_owned());
-                    if self.durability == Durability::AtOnce {
-                        sync_folder(folder_of(path))?;
-                    }
-                }
-                // Somebody else made it just now.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::Io { action: "make", path: path.to_owned(), source }),
-            }
-        }
-        Ok(())
-    }
-
-    /// Write a body file that may be there already with the same content.
-    pub fn body(&mut self, path: &Path, content: &[u8], session: Option<&Arc<Session>>) -> Result<(), Error> {
-        if is_there(path, content, session) {
-            return Ok(());
-        }
-        write_atomically(path, self.durability, |file| match session {
-            None => file.write_all(content),
-            Some(session) => {
-                let mut sealed = session.seal_to(None, file)?;
-                sealed.write_all(content)?;
-                sealed.finish().map(drop)
-            }
-        })?;
-        if self.durability == Durability::AtOnce {
-            self.made.push(path.to_owned());
-        }
-        Ok(())
-    }
-
-    /// The cassette is written: keep everything.
-    pub fn keep(mut self) {
-        self.made.clear();
-    }
-}
-
-fn is_there(path: &Path, content: &[u8], session: Option<&Arc<Session>>) -> bool {
-    let found = fs::read(path);
-    match session {
-        None => found.is_ok_and(|found| found == content),
-        Some(session) => found.is_ok_and(|found| Keys::of(session).open(&found).is_ok_and(|it| it.content == content)),
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        for path in self.made.iter().rev() {
-            // An error already tells why the cassette is not there; a folder that others use meanwhile stays.
-            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
-        }
-    }
 }

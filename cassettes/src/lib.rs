@@ -5,6 +5,7 @@
 mod address;
 mod ambient;
 pub mod diff;
+mod disk;
 mod downstream;
 mod error;
 mod file;
@@ -19,10 +20,12 @@ mod reseal;
 mod route;
 pub mod seal;
 mod store;
+mod unended;
 mod verify;
 
 pub use address::{Address, NoAddress};
 pub use ambient::Ambient;
+pub use disk::write_file;
 pub use downstream::downstream_name;
 pub use error::Error;
 pub use file::{BODIES, header, is_sealed, read, read_with, render};
@@ -36,6 +39,7 @@ pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
 pub use reseal::{open, rekey, seal as seal_folder};
 pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};
+pub use unended::Unended;
 pub use verify::{verify, verify_with};
 
 /// The variables that may have keys of a project, or name files that do. They are regress's own, and not for the services

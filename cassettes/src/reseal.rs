@@ -15,7 +15,8 @@ use bytes::Bytes;
 
 use crate::{
     Error, Store,
-    file::{self, Durability, Sealed, Unfinished},
+    disk::{self, Durability, Place, Unfinished},
+    file::{self, Sealed},
     format,
     model::Cassette,
     proposal,
@@ -94,7 +95,7 @@ fn change(store: &Store, wanted: &Wanted<'_>) -> Result<usize, Error> {
     for path in replaced {
         fs::remove_file(&path).map_err(|source| Error::Io { action: "remove", path: path.clone(), source })?;
         // Only an empty folder goes; it may be the store's own, which never is.
-        let _ = fs::remove_dir(file::folder_of(&path));
+        let _ = fs::remove_dir(disk::folder_of(&path));
     }
     store.remove_unused_bodies()?;
     store.sync()?;
@@ -124,7 +125,7 @@ fn target(store: &Store, path: &Path, cassette: &Cassette, seal: Option<&Seal>) 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (name, end) = name.strip_suffix(".new").map_or((&*name, ""), |name| (name, ".new"));
     let plain = name.strip_suffix(SEALED_SUFFIX).unwrap_or(name);
-    let folder = file::folder_of(path);
+    let folder = disk::folder_of(path);
     let is_hidden = folder == store.root().join(SEALED_FOLDER);
     let route = cassette.entry.as_ref().map(route_slug);
     let (folder, sealed) = match (seal, route) {
@@ -137,10 +138,12 @@ fn target(store: &Store, path: &Path, cassette: &Cassette, seal: Option<&Seal>) 
 }
 
 fn write(store: &Store, target: &Path, seal: Option<&Seal>, found: &Found) -> Result<(), Error> {
-    let mut unfinished = Unfinished::new(Durability::Later);
-    unfinished.folder(file::folder_of(target))?;
+    let mut unfinished = Unfinished::new(store.root(), Durability::Later, true);
+    unfinished.folder(disk::folder_of(target))?;
     store.write_bodies(found.bodies.iter(), seal.map(|seal| &seal.session), &mut unfinished)?;
-    write_sealed(target, Durability::Later, seal, &found.content, |bytes| Header::of(&found.cassette, bytes))?;
+    write_sealed(Place::Within(store.root()), target, Durability::Later, seal, &found.content, |bytes| {
+        Header::of(&found.cassette, bytes)
+    })?;
     unfinished.keep();
     Ok(())
 }
@@ -161,7 +164,7 @@ fn change_log(store: &Store, path: &Path, wanted: &Wanted<'_>) -> Result<Option<
         true => Box::new(store.keys().reader(from).map_err(failed)?),
         false => Box::new(from),
     };
-    file::write_atomically(&target, Durability::Later, |out| {
+    disk::write_atomically(Place::Within(store.root()), &target, Durability::Later, |out| {
         let mut out = BufWriter::new(out);
         match &seal {
             None => io::copy(&mut from, &mut out).map(drop)?,

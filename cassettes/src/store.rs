@@ -4,7 +4,8 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs::{self, File},
-    io::Write,
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -14,7 +15,8 @@ use walkdir::WalkDir;
 
 use crate::{
     Ambient, Error, Pack,
-    file::{self, BODIES, Durability, Source, Text, Unfinished},
+    disk::{self, Durability, Place, Unfinished},
+    file::{self, BODIES, Source, Text},
     format,
     model::{Cassette, CassetteId, Exchange},
     proposal,
@@ -38,7 +40,11 @@ pub const SUFFIX: &str = ".cassette.json";
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Device and inode of the folder.
+    identity: Option<(u64, u64)>,
     durability: Durability,
+    /// Several threads write at a time.
+    shared: bool,
     pack: Option<Pack>,
     keys: Keys,
     seal: Option<Seal>,
@@ -87,7 +93,7 @@ impl Store {
     pub fn create(root: impl Into<PathBuf>) -> Result<Store, Error> {
         let root = root.into();
         match fs::create_dir_all(&root) {
-            Ok(()) => Ok(Store::at(root, None)),
+            Ok(()) => Ok(Store::of(root, None)),
             Err(source) => Err(Error::Io { action: "make", path: root, source }),
         }
     }
@@ -97,17 +103,18 @@ impl Store {
         let root = root.into();
         if Pack::is_at(&root) {
             let pack = Some(Pack::open(&root)?);
-            Ok(Store::at(root, pack))
+            Ok(Store::of(root, pack))
         } else if root.is_dir() {
-            Ok(Store::at(root, None))
+            Ok(Store::of(root, None))
         } else {
             Err(Error::NoStore { path: root })
         }
     }
 
-    fn at(root: PathBuf, pack: Option<Pack>) -> Store {
+    fn of(root: PathBuf, pack: Option<Pack>) -> Store {
+        let identity = identity(&root);
         let (keys, holds_sealed) = (Keys::default(), Arc::default());
-        Store { root, durability: Durability::AtOnce, pack, keys, seal: None, holds_sealed }
+        Store { root, identity, durability: Durability::AtOnce, shared: false, pack, keys, seal: None, holds_sealed }
     }
 
     /// The same store, of which these keys open what is sealed.
@@ -193,14 +200,58 @@ impl Store {
     /// The same store, which does not wait for the disk: what is written is whole at any moment of this process, also
     /// when that is killed, but survives a power cut only after [`Store::sync`]. Several threads may write at a time.
     pub fn sync_later(self) -> Store {
-        Store { durability: Durability::Later, ..self }
+        Store { durability: Durability::Later, shared: true, ..self }
+    }
+
+    /// The same store, to which several threads write at a time; each cassette survives a power cut once it is written.
+    pub fn sync_each(self) -> Store {
+        Store { durability: Durability::AtOnce, shared: true, ..self }
     }
 
     /// Make everything that was written so far survive a power cut (`syncfs(2)`).
+    ///
+    /// # Errors
+    /// When the file system fails, or as [`Store::check_in_place`].
     pub fn sync(&self) -> Result<(), Error> {
         let failed = |source| Error::Io { action: "synchronise", path: self.root.clone(), source };
         let folder = File::open(&self.root).map_err(failed)?;
-        nix::unistd::syncfs(&folder).map_err(|errno| failed(errno.into()))
+        nix::unistd::syncfs(&folder).map_err(|errno| failed(errno.into()))?;
+        self.check_in_place()
+    }
+
+    /// # Errors
+    /// When the folder is not the one any more that was opened: what was written is not in it.
+    pub fn check_in_place(&self) -> Result<(), Error> {
+        if identity(&self.root) == self.identity {
+            return Ok(());
+        }
+        let source = io::Error::new(io::ErrorKind::NotFound, "the folder was removed or replaced meanwhile");
+        Err(Error::Io { action: "write to", path: self.root.clone(), source })
+    }
+
+    /// What has a temporary name in the store: runs that were killed have left it, or one that is at work has it open. It is
+    /// no part of the cassettes.
+    pub fn temporary(&self) -> Vec<PathBuf> {
+        self.own_folders().iter().flat_map(|folder| disk::temporary_in(folder)).collect()
+    }
+
+    /// Remove what runs that were killed have left, unless somebody has it open, and give what was removed.
+    pub fn remove_leftovers(&self) -> Vec<PathBuf> {
+        self.own_folders().iter().flat_map(|folder| disk::remove_leftovers(folder)).collect()
+    }
+
+    /// The folder and those in it, links left aside.
+    fn own_folders(&self) -> Vec<PathBuf> {
+        if self.is_packed() {
+            return Vec::new();
+        }
+        let found = WalkDir::new(&self.root).max_depth(1).into_iter();
+        let visible = found.filter_entry(|found| found.depth() == 0 || !is_hidden(found.file_name()));
+        visible
+            .filter_map(Result::ok)
+            .filter(|found| found.file_type().is_dir())
+            .map(|found| found.into_path())
+            .collect()
     }
 
     /// Whether this is a packed folder.
@@ -329,14 +380,26 @@ impl Store {
             return Err(unwritable("its id is that of the ambient cassette".to_owned()));
         }
         let (text, files) = self.proven(&path, cassette)?;
-        let mut unfinished = Unfinished::new(self.durability);
-        unfinished.folder(file::folder_of(&path))?;
+        let mut unfinished = Unfinished::new(&self.root, self.durability, self.shared);
+        unfinished.folder(disk::folder_of(&path))?;
         self.write_bodies(files.iter(), seal.as_ref().map(|seal| &seal.session), &mut unfinished)?;
-        write_sealed(&path, self.durability, seal.as_ref(), finish(text).as_bytes(), |bytes| {
-            Header::of(cassette, bytes)
-        })?;
-        unfinished.keep();
-        Ok(path)
+        let (place, text) = (Place::Within(&self.root), finish(text));
+        let header = |bytes| Header::of(cassette, bytes);
+        let written = write_sealed(place, &path, self.durability, seal.as_ref(), text.as_bytes(), header);
+        // What fails last is to make its name survive a power cut: then it has its name, and needs its body files.
+        if written.is_ok() || path.is_file() {
+            unfinished.keep();
+        }
+        written.map(|()| path)
+    }
+
+    /// Write a file of the store, which is there whole or not at all.
+    pub(crate) fn write_file(
+        &self,
+        path: &Path,
+        content: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        disk::write_atomically(Place::Within(&self.root), path, self.durability, content)
     }
 
     /// The text of a cassette, which was read back and compared, and the body files that it refers to.
@@ -361,14 +424,10 @@ impl Store {
         session: Option<&Arc<Session>>,
     ) -> Result<String, Error> {
         let (text, files) = self.proven(path, around)?;
-        let mut unfinished = Unfinished::new(Durability::Later);
+        let mut unfinished = Unfinished::new(&self.root, self.durability, true);
         self.write_bodies(files.iter(), session, &mut unfinished)?;
         unfinished.keep();
         Ok(text)
-    }
-
-    pub(crate) fn durability(&self) -> Durability {
-        self.durability
     }
 
     pub(crate) fn write_bodies<'b>(
@@ -542,6 +601,7 @@ pub fn sealed_path(path: &Path) -> PathBuf {
 
 /// Write a file, sealed so; `header` says its readable header, of the number of its bytes.
 pub fn write_sealed(
+    place: Place<'_>,
     path: &Path,
     durability: Durability,
     seal: Option<&Seal>,
@@ -549,11 +609,15 @@ pub fn write_sealed(
     header: impl FnOnce(usize) -> Header,
 ) -> Result<(), Error> {
     let Some(seal) = seal else {
-        return file::write_atomically(path, durability, |file| file.write_all(content));
+        return disk::write_atomically(place, path, durability, |file| file.write_all(content));
     };
     let header = seal.header.then(|| header(content.len()));
     let sealed = seal.session.seal(header.as_ref(), content);
-    file::write_atomically(path, durability, |file| file.write_all(&sealed?))
+    disk::write_atomically(place, path, durability, |file| file.write_all(&sealed?))
+}
+
+fn identity(root: &Path) -> Option<(u64, u64)> {
+    fs::metadata(root).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -561,11 +625,13 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 impl Pending {
-    /// Whether the cassette is not any more what the proposal was made from. A proposal without a mark is not stale.
+    /// Whether the cassette is neither what the proposal was made from any more nor what it proposes. A proposal without a mark
+    /// is not stale.
     pub fn is_stale(&self) -> Result<bool, Error> {
-        let made_from = self.source().text(&self.proposed)?.made_from;
+        let Text { text: proposed, made_from, .. } = self.source().text(&self.proposed)?;
         let original = self.source().text(&self.original)?.text;
-        Ok(made_from.is_some_and(|hash| hash != format::hash(original.as_bytes())))
+        // Whoever accepted it was stopped before it was removed.
+        Ok(original != proposed && made_from.is_some_and(|hash| hash != format::hash(original.as_bytes())))
     }
 
     /// Take the proposal: it replaces the cassette in one step. That of a sealed one is sealed as it is.
@@ -574,7 +640,7 @@ impl Pending {
         let seal = sealed.as_ref().map(|sealed| sealed.seal());
         let known = sealed.and_then(|sealed| sealed.header);
         let header = |bytes: usize| Header { bytes: bytes as u64, ..known.unwrap_or_default() };
-        write_sealed(&self.original, Durability::AtOnce, seal.as_ref(), text.as_bytes(), header)?;
+        write_sealed(Place::Named, &self.original, Durability::AtOnce, seal.as_ref(), text.as_bytes(), header)?;
         self.remove("accept")
     }
 

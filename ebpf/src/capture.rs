@@ -13,7 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::address::Address;
 use crate::cgroup::Cgroup;
 use crate::claims::Claims;
-use crate::code::Targets;
+use crate::code::{self, Targets};
 use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
 use crate::joined;
@@ -166,7 +166,7 @@ impl Capture {
     fn expect_programs(&mut self, programs: &[PathBuf]) {
         let mut attach = |file: &File, number, points: &[_]| self.programs.attach_probes(file, number, points).is_ok();
         for program in programs {
-            if let Ok(file) = File::open(program) {
+            if let Ok(file) = code::open(program) {
                 self.targets.look(&file, &mut attach);
             }
             self.targets.expect_packages(program, &mut attach);

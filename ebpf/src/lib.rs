@@ -21,6 +21,8 @@ mod source;
 mod tls;
 mod turns;
 mod unix;
+#[doc(hidden)]
+pub mod untrusted;
 mod users;
 
 pub use address::{Address, UnixAddress};

@@ -1,6 +1,6 @@
 //! A recording that never seems to end: events at full speed through the pipeline and the store, in flat memory.
 //!
-//! `cargo bench -p regress-recorder --bench soak [-- --events N] [--case NAME] [--limit MIB]` prints events and megabytes
+//! `cargo bench -p regress-recorder --bench soak [-- --events N] [--case NAME] [--limit MIB] [--fsync WHEN]` prints events and megabytes
 //! a second and the resident memory at the start, in the middle and at the end of each case. It fails where the second
 //! half of the events takes more memory than the first half did at its peak, by more than the limit; or where the recording
 //! is not what was played.
@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use regress_cassettes::redact::{Key, Policy, Redactor};
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
-use regress_recorder::{Settings, Summary, Target, ViaChoice, record_events};
+use regress_recorder::{Fsync, Settings, Summary, Target, ViaChoice, record_events};
 
 /// Events that are handed over at a time, as many as the kernel source does at most.
 const BATCH: usize = 4096;
@@ -54,13 +54,16 @@ struct Options {
     events: u64,
     case: Option<String>,
     limit: u64,
+    fsync: Fsync,
 }
 
 fn main() -> ExitCode {
     let options = match options(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(wrong) => {
-            println!("error: {wrong}\nhint: --events N, --case hello|calls|pipeline|ambient, --limit MIB");
+            println!(
+                "error: {wrong}\nhint: --events N, --case hello|calls|pipeline|ambient, --limit MIB, --fsync always|regular|end|never"
+            );
             return ExitCode::from(2);
         }
     };
@@ -74,7 +77,7 @@ fn main() -> ExitCode {
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { events: 2_000_000, case: None, limit: 32 };
+    let mut options = Options { events: 2_000_000, case: None, limit: 32, fsync: Fsync::default() };
     while let Some(argument) = arguments.next() {
         let mut number = || {
             let value = arguments.next().unwrap_or_default();
@@ -83,6 +86,15 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         match argument.as_str() {
             "--events" => options.events = number()?.max(100_000),
             "--limit" => options.limit = number()?,
+            "--fsync" => {
+                options.fsync = match arguments.next().as_deref() {
+                    Some("always") => Fsync::Always,
+                    Some("regular") => Fsync::Regular,
+                    Some("end") => Fsync::End,
+                    Some("never") => Fsync::Never,
+                    _ => return Err("--fsync takes always, regular, end or never".to_owned()),
+                }
+            }
             "--case" => options.case = arguments.next(),
             // Cargo says so.
             "--bench" => {}
@@ -98,6 +110,7 @@ fn run(case: &Case, options: &Options) -> bool {
     let out = folder.path().join("cassettes");
     let key = Key::drawn().expect("random bytes can be had");
     let settings = Settings {
+        fsync: options.fsync,
         redactor: Arc::new(Redactor::new(key, Policy::default())),
         seal: None,
         keys: Default::default(),

@@ -33,5 +33,5 @@ pub use error::Error;
 pub use ledger::{Lack, Ledger, Tally};
 pub use record::{record, record_events};
 pub use recorrelate::{Recorrelated, recorrelate};
-pub use settings::{Progress, Settings, Started, Stop, Target, ViaChoice};
+pub use settings::{Fsync, Progress, Settings, Started, Stop, Target, ViaChoice};
 pub use summary::{Counts, Summary};

@@ -107,7 +107,8 @@ impl Writer {
         path.push(if session.is_some() { SEALED_SUFFIX } else { "" });
         let path = PathBuf::from(path);
         let create = || {
-            let file = BufWriter::new(File::create(&path)?);
+            // Nothing is written through a link, or over another recording's.
+            let file = BufWriter::new(File::create_new(&path)?);
             Ok(match session {
                 None => Out::Plain(file),
                 Some(session) => Out::Sealed(Box::new(session.seal_to(None, file)?)),
@@ -233,7 +234,10 @@ mod tests {
                 assert!(lines.len() <= 5, "{length}");
             }
         }
-        for other in [&b""[..], b"text", b"{}\n"] {
+        let mut endless = GzEncoder::new(Vec::new(), Compression::fast());
+        endless.write_all(&vec![b' '; 2 * LONGEST_LINE as usize]).unwrap();
+        let endless = endless.finish().unwrap();
+        for other in [&b""[..], b"text", b"{}\n", &endless] {
             std::fs::write(&path, other).unwrap();
             assert!(!matches!(read(&path), Ok(lines) if !lines.is_empty()));
         }

@@ -49,7 +49,7 @@ pub async fn record(
         // Members of a cgroup come and go; a command inherits the processors of this process.
         Target::Cgroup(_) | Target::Command { .. } => &[],
     };
-    let work = Work::start(store, scope, Arc::clone(&settings.redactor), beside, queue)?;
+    let work = Work::start(store, scope, Arc::clone(&settings.redactor), settings.fsync, beside, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
     let exit = match started.source {
@@ -71,7 +71,8 @@ pub async fn record(
 pub fn record_events(settings: &Settings, batches: impl IntoIterator<Item = Vec<Event>>) -> Result<Summary, Error> {
     let store = sink::open(&settings.out, settings.seal.clone(), &settings.keys)?;
     let (items, queue) = mpsc::channel(BATCHES);
-    let work = Work::start(store, scope(settings, Via::Socket)?, Arc::clone(&settings.redactor), &[], queue)?;
+    let scope = scope(settings, Via::Socket)?;
+    let work = Work::start(store, scope, Arc::clone(&settings.redactor), settings.fsync, &[], queue)?;
     for batch in batches {
         if items.blocking_send(Item::Events(batch)).is_err() {
             // The store has failed, and says why below.

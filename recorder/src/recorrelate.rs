@@ -226,13 +226,15 @@ impl Folder<'_> {
             changed.insert(entry, (before, cassette, is_uncertain));
         }
         let ambient_before = self.ambient.clone();
-        self.take_out_of_ambient(decided, |owner| changed.contains_key(&owner), &mut pool);
+        self.take_out_of_ambient(decided, |owner| changed.contains_key(&owner), &has, &mut pool);
         let mut calls: Vec<(&CallKey, &Verdict)> = decided.verdicts.iter().collect();
         calls.sort_by_key(|(call, _)| **call);
         for (call, verdict) in calls {
             let Verdict::Owner { entry, cause } = verdict else { continue };
             let Some((_, cassette, is_uncertain)) = changed.get_mut(entry) else { continue };
             match pool.remove(call) {
+                // One that was written in the middle of an earlier attempt is where it belongs; this is its other place.
+                Some(_) if has.contains(call) => {}
                 Some(moved) => {
                     let began = decided.entries.get(entry).map_or(0, |(began, _)| *began);
                     cassette.downstream.push(moved.at(began, Some(cause.clone())));
@@ -304,11 +306,12 @@ impl Folder<'_> {
     }
 
     /// Calls in the ambient cassette that an entry owns which has a cassette; of those that stay it says whether they may be
-    /// somebody's.
+    /// somebody's. A call that stands in two places, as an attempt that was stopped leaves it, is in one afterwards.
     fn take_out_of_ambient(
         &mut self,
         decided: &Decided,
         has_cassette: impl Fn(EntryKey) -> bool,
+        has: &HashSet<CallKey>,
         pool: &mut HashMap<CallKey, Moved>,
     ) {
         let Some(ambient) = &mut self.ambient else { return };
@@ -317,10 +320,12 @@ impl Folder<'_> {
             let connection = exchange.connection.id.checked_sub(decided.connections);
             let call = connection.and_then(|connection| decided.places.call(start, connection, &exchange));
             match call.and_then(|call| Some((call, decided.verdicts.get(&call)?))) {
-                Some((call, Verdict::Owner { entry, .. })) if has_cassette(*entry) && !pool.contains_key(&call) => {
-                    let (connection, began) = decided.calls.get(&call).copied().unwrap_or_default();
-                    exchange.connection.id = connection;
-                    pool.insert(call, Moved { exchange, began });
+                Some((call, Verdict::Owner { entry, .. })) if has_cassette(*entry) => {
+                    if !has.contains(&call) && !pool.contains_key(&call) {
+                        let (connection, began) = decided.calls.get(&call).copied().unwrap_or_default();
+                        exchange.connection.id = connection;
+                        pool.insert(call, Moved { exchange, began });
+                    }
                     continue;
                 }
                 Some((_, Verdict::Ambiguous { .. })) => {
@@ -328,6 +333,9 @@ impl Folder<'_> {
                 }
                 Some((_, Verdict::Ambient)) => exchange.defects.retain(|defect| *defect != Defect::AmbiguousOwner),
                 Some((_, Verdict::Owner { .. })) | None => {}
+            }
+            if let Some(call) = call {
+                pool.remove(&call);
             }
             ambient.downstream.push(exchange);
         }

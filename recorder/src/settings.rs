@@ -32,6 +32,8 @@ pub struct Settings {
     pub id_headers: Vec<String>,
     /// Whether rare values in messages tell owners where nothing else does; what they tell is likely, not certain.
     pub value_evidence: bool,
+    /// When what was written survives a power cut.
+    pub fsync: Fsync,
     /// What takes secrets out before anything is written.
     pub redactor: Arc<Redactor>,
     /// How all that is written is sealed; `None` = nothing is.
@@ -50,6 +52,20 @@ pub struct Settings {
     /// The executable that acts as the sandbox helper of proxy recording (it calls
     /// [`regress_mockserver::sandbox::helper_main`] first).
     pub helper: PathBuf,
+}
+
+/// When what was written survives a power cut. The end of the recorder, however it ends, loses nothing that was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Each cassette at once.
+    Always,
+    /// Every ten seconds and at the end.
+    #[default]
+    Regular,
+    /// At the end.
+    End,
+    /// When the system comes to it.
+    Never,
 }
 
 /// Which capture source.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use regress_cassettes::{
-    Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store,
+    Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store, Unended,
     redact::{Redactor, Replaced},
     seal::{Keys, Seal},
 };
@@ -21,6 +21,7 @@ use crate::{
     owner_log::{self, LogLine, Writer},
     pipeline::Output,
     queue::{self, Receiver, Sender},
+    settings::Fsync,
     wall::Wall,
 };
 
@@ -45,11 +46,14 @@ pub(crate) struct Recording {
     pub only_certain: bool,
     /// What takes secrets out.
     pub redactor: Arc<Redactor>,
+    /// When what was written is made to survive a power cut.
+    pub fsync: Fsync,
     /// Where a log of what owners were decided from is to be written: the clock, and when the recording began.
     pub log: Option<(Wall, u64)>,
 }
 
-/// Makes the folder and proves that it takes files, sealed so.
+/// Makes the folder, proves that it takes files, sealed so, and that what is there can be added to, and removes what recorders that were
+/// killed have left there.
 pub(crate) fn open(out: &Path, seal: Option<Seal>, keys: &Keys) -> Result<Store, Error> {
     let refused = |source| Error::Output { path: out.to_path_buf(), source };
     let store = Store::create(out).map_err(|error| match error {
@@ -60,14 +64,21 @@ pub(crate) fn open(out: &Path, seal: Option<Seal>, keys: &Keys) -> Result<Store,
     let mut probe = tempfile::Builder::new().prefix(".regress-").tempfile_in(out).map_err(refused)?;
     // A full disk still makes empty files.
     probe.write_all(&[0; 4096]).and_then(|()| probe.as_file().sync_all()).map_err(refused)?;
+    drop(probe);
+    store.remove_leftovers();
+    store.ambient()?;
     Ok(store)
 }
 
-/// Writes outputs until there are no more, and counts them. The store does not wait for the disk; everything is
-/// synchronised now and then, and before this returns.
-pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output>) -> Result<Summary, Error> {
+/// Writes outputs until there are no more, and counts them. Until it returns, a mark says that the recording has not ended;
+/// it stays where this fails.
+pub(crate) fn run(store: Store, recording: &Recording, outputs: Receiver<Output>) -> Result<Summary, Error> {
+    let store = &match recording.fsync {
+        Fsync::Always => store.sync_each(),
+        Fsync::Regular | Fsync::End | Fsync::Never => store.sync_later(),
+    };
     let written = Mutex::new(Written::default());
-    let mut summary = std::thread::scope(|threads| {
+    let (mut summary, mark) = std::thread::scope(|threads| {
         let (cassettes, work) = queue::queue(WRITING);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let writers: Vec<_> = (0..cores.clamp(1, MOST_WRITERS))
@@ -79,7 +90,7 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
             .collect();
         drop(work);
         let (stop, stopped) = mpsc::channel();
-        let syncer = threads.spawn(move || sync(store, &stopped));
+        let syncer = (recording.fsync == Fsync::Regular).then(|| threads.spawn(move || sync(store, &stopped)));
         let mut sink = Sink {
             store,
             recording,
@@ -89,6 +100,7 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
             redacted: Replaced::default(),
             ambient: None,
             log: None,
+            newest: None,
             published: 0,
         };
         let taken = sink.take(&outputs);
@@ -99,10 +111,14 @@ pub(crate) fn run(store: &Store, recording: &Recording, outputs: Receiver<Output
         drop(outputs);
         // What the writers say matters more: it is why the sink ends early.
         writers.into_iter().try_for_each(joined)?;
-        joined(syncer)?;
-        taken.map(|()| summary)
+        syncer.map_or(Ok(()), joined)?;
+        taken.map(|mark| (summary, mark))
     })?;
-    store.sync()?;
+    match recording.fsync {
+        Fsync::Never => store.check_in_place()?,
+        Fsync::Always | Fsync::Regular | Fsync::End => store.sync()?,
+    }
+    mark.map_or(Ok(()), Unended::end)?;
     if let Some(redacted) = &mut summary.redacted {
         redacted.add(&written.into_inner().unwrap_or_else(PoisonError::into_inner).redacted);
     }
@@ -171,13 +187,20 @@ struct Sink<'a> {
     redacted: Replaced,
     ambient: Option<Ambient<'a>>,
     log: Option<Writer>,
+    /// The last id of this recording.
+    newest: Option<CassetteId>,
     /// How many bytes the ambient cassette had when it was published last.
     published: u64,
 }
 
 impl<'a> Sink<'a> {
-    fn take(&mut self, outputs: &Receiver<Output>) -> Result<(), Error> {
+    /// Gives the mark of the recording, where anything was written.
+    fn take(&mut self, outputs: &Receiver<Output>) -> Result<Option<Unended>, Error> {
+        let mut mark = None;
         while let Some(output) = outputs.next() {
+            if mark.is_none() {
+                mark = Some(Unended::mark(self.store, &self.recording.first)?);
+            }
             let weight = output.item.weight();
             match output.item {
                 Output::Cassette(cassette) if self.recording.only_certain && is_uncertain(&cassette) => {
@@ -185,9 +208,10 @@ impl<'a> Sink<'a> {
                 }
                 Output::Cassette(cassette) => {
                     self.summary.count_entry(&cassette);
+                    self.newest = self.newest.take().max(Some(cassette.id.clone()));
                     if self.cassettes.send(cassette, weight).is_err() {
                         // A writer has failed, and says why.
-                        return Ok(());
+                        return Ok(mark);
                     }
                 }
                 Output::Ambient(exchange) if self.recording.only_certain && exchange.defects.contains(&UNCERTAIN) => {
@@ -205,7 +229,7 @@ impl<'a> Sink<'a> {
         if let Some(ambient) = &mut self.ambient {
             ambient.publish()?;
         }
-        Ok(())
+        Ok(mark)
     }
 
     fn log(&mut self, line: &LogLine) -> Result<(), Error> {
@@ -262,7 +286,9 @@ impl<'a> Sink<'a> {
         for located in self.store.walk() {
             let located = located?;
             let doubted = |number: u64| number < oldest && entries.contains(number);
-            if located.id > self.recording.first && located.id.number().is_some_and(doubted) {
+            // Not of a recording before this one, nor of one that is dated later because the clock was set back.
+            let is_ours = located.id > self.recording.first && Some(&located.id) <= self.newest.as_ref();
+            if is_ours && located.id.number().is_some_and(doubted) {
                 self.correct(&located.path)?;
             }
         }
@@ -333,6 +359,15 @@ mod tests {
 
     /// An entry with one call, that is doubted after `later` others of the same recording have come.
     fn record_and_doubt(later: u64, only_certain: bool) -> (tempfile::TempDir, Store, Summary) {
+        record_and_doubt_beside(None, later, only_certain)
+    }
+
+    /// The same, beside a cassette of another recording.
+    fn record_and_doubt_beside(
+        other: Option<&str>,
+        later: u64,
+        only_certain: bool,
+    ) -> (tempfile::TempDir, Store, Summary) {
         let recorded = Recorded {
             at: "2026-11-22T10:15:02.000000Z".into(),
             service: "shop".into(),
@@ -348,6 +383,7 @@ mod tests {
             recent: 10,
             only_certain,
             redactor: Arc::new(Redactor::off()),
+            fsync: Fsync::default(),
             log: None,
         };
         let id = CassetteId("20261122T101502.000000Z-0001".into());
@@ -362,6 +398,10 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("new/tapes"), None, &Keys::default()).unwrap();
+        if let Some(other) = other {
+            let other = Cassette { id: CassetteId(other.into()), ..cassette.clone() };
+            store.write(&Redactor::from_files(other)).unwrap();
+        }
         let (outputs, taken) = queue::queue(1 << 30);
         let send = |output| outputs.send(output, 1).unwrap();
         send(Output::Cassette(Box::new(cassette.clone())));
@@ -375,7 +415,7 @@ mod tests {
             send(Output::Lost(Defect::LostEvents { events: 2, bytes: 9 }));
         }
         drop(outputs);
-        let summary = run(&store.clone().sync_later(), &recording, taken).unwrap();
+        let summary = run(store.clone(), &recording, taken).unwrap();
         (folder, store, summary)
     }
 
@@ -385,6 +425,18 @@ mod tests {
         for later in [0, 30] {
             let (_folder, store, summary) = record_and_doubt(later, false);
             judge(&store, &summary, later);
+        }
+    }
+
+    #[test]
+    fn another_recording_is_left_alone_whatever_the_clock_did() {
+        for other in ["20251122T101502.000000Z-0001", "20991122T101502.000000Z-0001"] {
+            let (_folder, store, summary) = record_and_doubt_beside(Some(other), 30, false);
+            assert_eq!(summary.defective, 1);
+            for located in store.list().unwrap() {
+                let is_doubtful = store.read(&located).unwrap().has_defects();
+                assert_eq!(is_doubtful, located.id.0 != other && located.id.number() == Some(1), "{located:?}");
+            }
         }
     }
 
@@ -413,6 +465,7 @@ mod tests {
             recent: 10,
             only_certain: true,
             redactor: Arc::new(Redactor::off()),
+            fsync: Fsync::Always,
             log: None,
         };
         let folder = tempfile::tempdir().unwrap();
@@ -422,7 +475,7 @@ mod tests {
         outputs.send(Output::Ambient(Box::new(call)), 1).unwrap();
         outputs.send(Output::Cassette(Box::new(uncertain)), 1).unwrap();
         drop(outputs);
-        let summary = run(&store, &recording, taken).unwrap();
+        let summary = run(store.clone(), &recording, taken).unwrap();
         assert_eq!((summary.entries, summary.left_out, summary.ambiguous()), (0, 1, 1));
         assert!(store.list().unwrap().is_empty() && store.ambient().unwrap().is_none());
     }

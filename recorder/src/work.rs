@@ -14,6 +14,7 @@ use crate::{
     correlate::Patience,
     pipeline::{Output, Pipeline, Scope},
     queue::{self, Abandoned, Sender},
+    settings::Fsync,
     sink,
     source::Item,
 };
@@ -43,6 +44,7 @@ impl Work {
         store: Store,
         scope: Scope,
         redactor: Arc<Redactor>,
+        fsync: Fsync,
         beside: &[u32],
         mut items: mpsc::Receiver<Item>,
     ) -> Result<Work, Error> {
@@ -56,6 +58,7 @@ impl Work {
             recent: RECENT,
             only_certain: scope.only_certain,
             redactor,
+            fsync,
             log: scope.keep_facts.then_some((scope.wall, scope.started)),
         };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
@@ -82,7 +85,7 @@ impl Work {
         let store = thread("store")
             .spawn(move || {
                 considerate_too();
-                let summary = sink::run(&store.sync_later(), &recording, taken);
+                let summary = sink::run(store, &recording, taken);
                 let _ = tell.send(());
                 summary
             })

@@ -89,6 +89,7 @@ impl Script {
 
 fn record(out: &Path, owner_log: bool, after: u64) {
     let settings = Settings {
+        fsync: Default::default(),
         redactor: Arc::new(Redactor::off()),
         seal: None,
         keys: Default::default(),

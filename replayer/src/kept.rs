@@ -217,7 +217,7 @@ fn open(path: &Path) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     let ignore = folder.join(".gitignore");
     if !ignore.exists() {
-        fs::write(ignore, "*\n")?;
+        regress_cassettes::write_file(&ignore, b"*\n").map_err(io::Error::other)?;
     }
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }

@@ -45,9 +45,10 @@ impl Plan {
     /// Survey the selected cassettes of a store; threads share the work.
     ///
     /// # Errors
-    /// When the store cannot be listed or is empty, or the filters match nothing. That none changed or is in the shard is
+    /// When the store cannot be listed or is empty, a recording into it has not ended, or the filters match nothing. That none changed or is in the shard is
     /// no error: others are elsewhere. What concerns single cassettes is among the unreadable.
     pub fn read(store: &Store, selection: &Selection) -> Result<Plan, Error> {
+        store.check_ended()?;
         let listed = store.list()?;
         let Some(first) = listed.first() else { return Err(Error::NoCassettes(store.root().to_path_buf())) };
         let (total, first) = (listed.len(), format!("{} {}", first.id, first.route));

@@ -179,7 +179,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         }
         Action::List { files } => list(&files),
         Action::Stats { files } => print(files, tables::stats),
-        Action::Verify { files } => verify(&files.all(true)?),
+        Action::Verify { files } => verify(&files),
         Action::Pack { folder, output } => packing::pack(&folder, output),
         Action::Unpack { file, output } => packing::unpack(&file, output),
         Action::Redact { dry_run, key, identity, config, folder } => {
@@ -238,8 +238,20 @@ fn list(files: &Files) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn verify(files: &[Found]) -> Result<Exit, Failure> {
-    let problems: Vec<Error> = files.iter().flat_map(Found::verify).collect();
+fn verify(files: &Files) -> Result<Exit, Failure> {
+    let mut problems = Vec::new();
+    for folder in files.paths.iter().filter(|path| path.is_dir()) {
+        let store = Store::open(folder).map_err(failure)?;
+        problems.extend(store.unended().map_err(failure)?);
+        for left in store.temporary() {
+            output::say(format_args!(
+                "{}: no cassette, but what a run has not finished; `regress record` removes it if that was killed",
+                left.display()
+            ));
+        }
+    }
+    let files = files.all(true)?;
+    problems.extend(files.iter().flat_map(Found::verify));
     output::data(report(&problems));
     let cassettes = counted(files.len(), "cassette");
     match problems.len() {

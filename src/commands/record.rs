@@ -13,7 +13,7 @@ use std::{
 use clap::ValueEnum as _;
 use regress_cassettes::{redact::Redactor, seal::Keys};
 use regress_ebpf::{Cgroup, Source};
-use regress_recorder::{Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
+use regress_recorder::{Fsync, Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
 use regress_replayer::noise::Checked;
 use self_check::SelfCheck;
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,6 +84,10 @@ pub struct Args {
     /// and label entries that do not replay as recorded as non-deterministic (docs/noise.md). Exit code 1 when there are any
     #[arg(long, env = "REGRESS_SELF_CHECK")]
     self_check: bool,
+    /// When cassettes are made to survive a power cut (default: every ten seconds and at the end). A recorder that is killed
+    /// loses none of those that it wrote either way
+    #[arg(long, value_enum, value_name = "WHEN", env = "REGRESS_FSYNC")]
+    fsync: Option<FsyncArg>,
     #[command(flatten)]
     redact: redaction::KeyArgs,
     #[command(flatten)]
@@ -124,6 +128,30 @@ enum ViaArg {
     InetKprobe,
     /// A proxy around the command
     Proxy,
+}
+
+/// When what was written is made to survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FsyncArg {
+    /// Each cassette as it is written
+    Always,
+    /// Every ten seconds and at the end
+    Regular,
+    /// At the end
+    End,
+    /// When the system comes to it
+    Never,
+}
+
+impl From<FsyncArg> for Fsync {
+    fn from(arg: FsyncArg) -> Fsync {
+        match arg {
+            FsyncArg::Always => Fsync::Always,
+            FsyncArg::Regular => Fsync::Regular,
+            FsyncArg::End => Fsync::End,
+            FsyncArg::Never => Fsync::Never,
+        }
+    }
 }
 
 /// Run it.
@@ -220,6 +248,14 @@ fn hook_setting(config: &Config) -> Result<Option<Runtime>, Failure> {
     config.record.hook.as_ref().map(runtime).transpose()
 }
 
+/// The policy that the settings name.
+fn fsync_setting(word: &str) -> Result<Fsync, Failure> {
+    FsyncArg::from_str(word, false).map(Fsync::from).map_err(|_| {
+        Failure::new(format_args!("[record] fsync: there is none called {word}"))
+            .hint("always, regular, end or never (docs/durability.md)")
+    })
+}
+
 /// Has the service load a hook.
 fn install(runtime: Runtime, settings: &mut Settings) -> Result<hook::Installed, Failure> {
     if settings.via == ViaChoice::Proxy {
@@ -259,6 +295,11 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         })?),
         (None, None) => None,
     };
+    let fsync = match (args.fsync, &config.record.fsync) {
+        (Some(fsync), _) => fsync.into(),
+        (None, Some(word)) => fsync_setting(word)?,
+        (None, None) => Fsync::default(),
+    };
     Ok(Settings {
         out: args.output,
         service,
@@ -270,6 +311,7 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         id_evidence: !args.no_id_evidence,
         id_headers,
         value_evidence: args.value_evidence,
+        fsync,
         redactor,
         seal: None,
         keys: Keys::default(),

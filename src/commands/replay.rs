@@ -287,9 +287,9 @@ fn summarise(report: &Report) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| {
-        Failure::new(format_args!("cannot write the report {}: {error}", path.display()))
-            .hint("name a file in a folder that exists")
+    regress_cassettes::write_file(path, text.as_bytes()).map_err(|error| {
+        let hint = "the report goes there: name a file in a folder that exists and can be written to";
+        Failure::from_error(error).hint(hint)
     })
 }
 

@@ -1,10 +1,6 @@
 //! Adds rules to `regress.toml` and leaves everything else in it as it is: comments, order, spacing.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
@@ -34,9 +30,8 @@ pub fn append(path: &Path, rules: &[RuleText]) -> Result<usize, Failure> {
             .hint("docs/configuration.md shows how rules are written")
     })?;
     if added > 0 {
-        replace(path, &new).map_err(|error| {
-            Failure::new(format_args!("cannot write {}: {error}", path.display()))
-                .hint("name a settings file that can be written to with --config")
+        regress_cassettes::write_file(path, new.as_bytes()).map_err(|error| {
+            Failure::from_error(error).hint("name a settings file that can be written to with --config")
         })?;
     }
     Ok(added)
@@ -135,24 +130,6 @@ fn table(rule: &RuleText) -> Table {
     put("pattern", text(&rule.pattern));
     put("why", text(&rule.why));
     table
-}
-
-/// Write the file beside itself and rename it, so that it is whole at any moment; a link stays one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let mut file = tempfile::Builder::new().prefix(".regress-").tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    let permissions = match fs::metadata(&path) {
-        Ok(metadata) => metadata.permissions(),
-        Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    };
-    file.as_file().set_permissions(permissions)?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map(drop).map_err(|error| error.error)
 }
 
 #[cfg(test)]

@@ -5,16 +5,21 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::unix::{
-        fs::{MetadataExt as _, fchown},
-        net::UnixStream,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{MetadataExt as _, fchown},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{sys::signal, unistd::Pid};
+use nix::{
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
+    sys::signal,
+    unistd::Pid,
+};
 
 /// What helps where it fails.
 pub const HINT: &str = "it takes a Java of OpenJDK's kind (HotSpot), which started without -XX:+DisableAttachMechanism; else start it \
@@ -43,6 +48,8 @@ pub struct Machine {
     pid: i32,
     /// As it calls itself, in its PID namespace.
     own_number: u32,
+    /// Its `/tmp`.
+    tmp: File,
 }
 
 impl Machine {
@@ -53,14 +60,18 @@ impl Machine {
         let has_hotspot = maps.lines().any(|line| line.ends_with("/libjvm.so"));
         let own_number = last_field(&status, "NSpid:").and_then(|field| field.parse().ok());
         match (i32::try_from(pid), own_number) {
-            (Ok(pid), Some(own_number)) if has_hotspot && catches_quit(&status) => Ok(Machine { pid, own_number }),
+            (Ok(pid), Some(own_number)) if has_hotspot && catches_quit(&status) => {
+                let tmp = tmp_of(Path::new(&format!("/proc/{pid}/root")));
+                let tmp = tmp.map_err(|error| Error::File("/tmp".into(), error))?;
+                Ok(Machine { pid, own_number, tmp })
+            }
             _ => Err(Error::NoJava),
         }
     }
 
-    /// Its file system.
-    pub fn root(&self) -> PathBuf {
-        format!("/proc/{}/root", self.pid).into()
+    /// Its `/tmp`, as this process sees it for as long as this lives.
+    pub fn tmp(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.tmp.as_raw_fd()).into()
     }
 
     /// Has it load an agent from a jar, whose path is as the machine sees it.
@@ -85,12 +96,12 @@ impl Machine {
     }
 
     fn socket(&self) -> PathBuf {
-        self.root().join(format!("tmp/.java_pid{}", self.own_number))
+        self.tmp().join(format!(".java_pid{}", self.own_number))
     }
 
     /// Has it open its socket.
     fn open(&self, socket: &Path) -> Result<(), Error> {
-        let asking = self.root().join(format!("tmp/.attach_pid{}", self.own_number));
+        let asking = self.tmp().join(format!(".attach_pid{}", self.own_number));
         let asked = fs::metadata(format!("/proc/{}", self.pid)).and_then(|owner| {
             let file = File::create_new(&asking)?;
             // The machine looks at whose file it is. By handle: the folder is the service's, and so are links in it.
@@ -110,6 +121,13 @@ impl Machine {
         told?;
         if socket.exists() { Ok(()) } else { Err(Error::Silent(socket.into(), PATIENCE)) }
     }
+}
+
+/// The folder `/tmp` of that root. What is a link there leads to somewhere in it, never to a folder of the host.
+fn tmp_of(root: &Path) -> io::Result<File> {
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+    let tmp = openat2(File::open(root)?, "tmp", how.resolve(ResolveFlag::RESOLVE_IN_ROOT))?;
+    Ok(tmp.into())
 }
 
 fn answer(socket: &Path, asked: &str) -> io::Result<String> {
@@ -159,6 +177,21 @@ mod tests {
         assert!(!is_success("0\nreturn code: 102\n"));
         assert!(!is_success("1\n"));
         assert!(!is_success(""));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_tmp_does_not_lead_out_of_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        fs::create_dir_all(root.join("inside")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for leads_out in ["../outside", outside.to_str().unwrap()] {
+            std::os::unix::fs::symlink(leads_out, root.join("tmp")).unwrap();
+            assert!(tmp_of(&root).is_err(), "{leads_out}");
+            fs::remove_file(root.join("tmp")).unwrap();
+        }
+        std::os::unix::fs::symlink("/inside", root.join("tmp")).unwrap();
+        assert_eq!(tmp_of(&root).unwrap().metadata().unwrap().ino(), root.join("inside").metadata().unwrap().ino());
     }
 
     #[test]

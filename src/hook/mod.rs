@@ -118,22 +118,23 @@ fn write(runtime: Runtime, below: &Path) -> std::io::Result<(TempDir, PathBuf)> 
 
 /// A Java process that has loaded the hook; it is rid of it when this is dropped.
 pub struct Loaded {
+    /// Goes before what leads to it.
+    _folder: TempDir,
     machine: jvm::Machine,
     /// The hook as the process sees it.
     file: PathBuf,
-    _folder: TempDir,
 }
 
 impl Loaded {
     fn by(pid: u32) -> Result<Loaded, Failure> {
         let failed = |error: jvm::Error| Failure::new(format_args!("process {pid}: {error}")).hint(jvm::HINT);
         let machine = jvm::Machine::find(pid).map_err(failed)?;
-        let root = machine.root();
-        let (folder, written) = write(Runtime::Java, &root.join("tmp"))
+        let tmp = machine.tmp();
+        let (folder, written) = write(Runtime::Java, &tmp)
             .map_err(|error| Failure::new(format_args!("/tmp of process {pid}: {error}")).hint(jvm::HINT))?;
-        let file = Path::new("/").join(written.strip_prefix(&root).expect("it is written below the root"));
+        let file = Path::new("/tmp").join(written.strip_prefix(&tmp).expect("it is written there"));
         machine.load(&file, "on").map_err(failed)?;
-        Ok(Loaded { machine, file, _folder: folder })
+        Ok(Loaded { _folder: folder, machine, file })
     }
 }
 

@@ -5,6 +5,8 @@ mod browser;
 mod client;
 mod corpus;
 mod downstream;
+#[cfg(target_arch = "x86_64")]
+pub mod faults;
 mod process;
 mod regress;
 mod replay;

@@ -71,6 +71,8 @@ pub enum Need {
     Sandbox,
     /// Root, and a user `nobody` to become.
     Nobody,
+    /// The right to trace a process of one's own.
+    Trace,
     /// Root, to mount.
     Root,
     /// A cgroup2 hierarchy in which cgroups can be made.
@@ -150,6 +152,10 @@ impl Need {
                 let made = made.map_err(|error| format!("{}: {error}", top.display()))?;
                 std::fs::remove_dir(made.keep()).map_err(|error| error.to_string())
             }
+            Need::Trace => match std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
+                Ok(scope) if scope.trim() == "3" => Err("kernel.yama.ptrace_scope forbids it".to_owned()),
+                _ => Ok(()),
+            },
             Need::Root if nix::unistd::geteuid().is_root() => Ok(()),
             Need::Root => Err("not root".into()),
         }

@@ -14,7 +14,7 @@ use zstd::stream::read::Decoder;
 use super::{HEAD, PACK_FORMAT, PACK_SUFFIX, SKIPPED, TAIL, TAIL_BYTES, index::Index, index::Record};
 use crate::{
     Error, Store,
-    file::{self, folder_of},
+    disk::{self, TemporaryFolder, folder_of},
 };
 
 /// The biggest index, in bytes once it is decompressed: that of some millions of cassettes.
@@ -198,7 +198,8 @@ pub fn unpack(file: &Path, to: &Path) -> Result<usize, Error> {
         let path = path.to_owned();
         move |source| Error::Io { action: "write", path, source }
     };
-    let unfinished = tempfile::Builder::new().prefix(".regress-").tempdir_in(folder_of(to)).map_err(failed(to))?;
+    disk::remove_leftovers(folder_of(to));
+    let unfinished = TemporaryFolder::new(folder_of(to)).map_err(failed(to))?;
     let root = unfinished.path().join("cassettes");
     fs::create_dir(&root).map_err(failed(&root))?;
     for record in &pack.index.records {
@@ -211,6 +212,6 @@ pub fn unpack(file: &Path, to: &Path) -> Result<usize, Error> {
     }
     Store::open(&root)?.sync()?;
     fs::rename(&root, to).map_err(failed(to))?;
-    file::sync_folder(folder_of(to))?;
+    disk::sync_folder(folder_of(to))?;
     Ok(pack.index.records.len())
 }

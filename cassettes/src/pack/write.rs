@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, Store,
-    file::{self, Durability},
+    disk::{self, Durability, Place},
     seal::SEALED_SUFFIX,
 };
 
@@ -39,13 +39,14 @@ pub struct Packed {
 /// it is. The file is there whole or not at all; the same folder gives the same file.
 ///
 /// # Errors
-/// When the file is there already, proposals wait for review (they would be lost), or something cannot be read or
+/// When the file is there already, proposals wait for review (they would be lost), a recording has not ended, or something cannot be read or
 /// written.
 pub fn pack(folder: &Path, to: &Path) -> Result<Packed, Error> {
     let store = Store::open(folder)?;
     if to.exists() {
         return Err(Error::Taken { path: to.to_owned() });
     }
+    store.check_ended()?;
     if let Some(pending) = store.pending()?.first() {
         return Err(Error::Waiting { path: pending.proposed.clone() });
     }
@@ -53,7 +54,8 @@ pub fn pack(folder: &Path, to: &Path) -> Result<Packed, Error> {
     files.sort_by(|a, b| index::order(&a.0, &b.0));
     let mut packed = Packed { files: files.len(), left_out, ..Packed::default() };
     let mut failed = None;
-    file::write_atomically(to, Durability::AtOnce, |out| {
+    disk::remove_leftovers(disk::folder_of(to));
+    disk::write_atomically(Place::Named, to, Durability::AtOnce, |out| {
         if let Err(error) = write(folder, &files, out, &mut packed.bytes) {
             failed = Some(error);
             return Err(io::ErrorKind::Other.into());

@@ -26,5 +26,10 @@ pub const SEALED_SUFFIX: &str = ".age";
 /// The folder of sealed cassettes that tell their routes to nobody.
 pub const SEALED_FOLDER: &str = "sealed";
 
+/// The most bytes of a sealed file whose content has at most so many.
+pub(crate) fn sealed_limit(content: u64) -> u64 {
+    content + content / 1024 + HEAD_LIMIT as u64
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use super::file;
+
 /// One mapping of a file's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapped {
@@ -20,9 +22,9 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// Opens the mapped file itself, whatever its path leads to by now and in whatever namespace.
     pub(crate) fn open(&self, pid: u32) -> io::Result<File> {
-        File::open(format!("/proc/{pid}/map_files/{}", self.range)).or_else(|_| {
+        file::open(format!("/proc/{pid}/map_files/{}", self.range)).or_else(|_| {
             let path = self.path.strip_prefix("/").unwrap_or(&self.path);
-            File::open(PathBuf::from(format!("/proc/{pid}/root")).join(path))
+            file::open(PathBuf::from(format!("/proc/{pid}/root")).join(path))
         })
     }
 }
@@ -40,7 +42,7 @@ pub(crate) fn executable(pid: u32) -> io::Result<Vec<Mapped>> {
 }
 
 /// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`; `None` for what is no file or no code.
-fn parse(line: &str) -> Option<Mapped> {
+pub(crate) fn parse(line: &str) -> Option<Mapped> {
     let mut rest = line;
     let mut field = || {
         let (field, behind) = rest.trim_start().split_once(' ')?;

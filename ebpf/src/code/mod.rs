@@ -7,6 +7,7 @@ use object::ReadRef;
 use crate::tls::{TlsLibrary, openssl};
 
 mod elf;
+mod file;
 mod functions;
 mod golang;
 mod goroutines;
@@ -20,8 +21,9 @@ mod targets;
 mod tokio;
 
 pub(crate) use elf::Elf;
+pub(crate) use file::{Bounded, Budget, open};
 pub(crate) use goroutines::{GoroutineFields, Goroutines};
-pub(crate) use maps::executable;
+pub(crate) use maps::{executable, parse as mapped};
 pub(crate) use php::Php;
 pub(crate) use python::{Python, PythonProgram};
 pub(crate) use targets::Targets;

@@ -11,6 +11,7 @@ use object::ReadCache;
 
 use crate::joined::monotonic_now;
 
+use super::file::{self, Bounded, Budget};
 use super::python::{PythonLayout, PythonProgram};
 use super::{CurrentTask, GoroutineFields, Inspected, Php, ProbePoint, inspect, maps};
 
@@ -109,7 +110,7 @@ impl Targets {
             }
         }
         // Not that of a library, which keeps the current goroutine or task elsewhere.
-        if let Ok(program) = File::open(format!("/proc/{pid}/exe")) {
+        if let Ok(program) = file::open(format!("/proc/{pid}/exe")) {
             let known = self.known(&program, attach);
             (code.goroutines, code.tokio) = (known.goroutines, known.tokio);
         }
@@ -123,7 +124,7 @@ impl Targets {
         }
         for folder in LIBRARY_FOLDERS {
             for name in LIBSSL {
-                if let Ok(file) = File::open(format!("/proc/{pid}/root/{folder}/{name}")) {
+                if let Ok(file) = file::open(format!("/proc/{pid}/root/{folder}/{name}")) {
                     self.look(&file, attach);
                 }
             }
@@ -146,7 +147,7 @@ impl Targets {
             let libraries = children(&packages)
                 .filter(|folder| folder.as_os_str().as_bytes().ends_with(PACKAGE_LIBRARIES.as_bytes()));
             for library in libraries.flat_map(|folder| children(&folder)).filter(|library| is_libssl(library)) {
-                if let Ok(file) = File::open(library) {
+                if let Ok(file) = file::open(library) {
                     self.look(&file, attach);
                 }
             }
@@ -162,7 +163,8 @@ impl Targets {
         let Ok(metadata) = file.metadata() else { return Known::default() };
         let number = self.files.len() as u64 + 1;
         *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
-            let inspected = inspect(&ReadCache::new(file));
+            let (cache, budget) = (ReadCache::new(file), Budget::new());
+            let inspected = inspect(Bounded { file: &cache, budget: &budget });
             let Inspected { library, goroutines, php, python, queue, tokio, cell, loader, probes } = inspected;
             let is_readable = self.inside_tls
                 && (probes.is_empty() || attach(file, number, &probes))

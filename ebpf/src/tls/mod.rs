@@ -20,6 +20,7 @@ pub(crate) use bind::{Binder, Seen};
 pub use library::TlsLibrary;
 pub(crate) use library::openssl;
 pub use process::{TlsUse, tls_of_process};
+pub(crate) use records::{RecordReader, agreed, begins_record};
 
 /// A TLS object (`SSL *`, `*tls.Conn`) for as long as it lives; never reused within a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

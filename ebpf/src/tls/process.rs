@@ -31,9 +31,10 @@ pub fn tls_of_process(pid: u32) -> Result<Vec<TlsUse>, Error> {
     let mut found = Vec::new();
     for mapped in mapped {
         let Ok(file) = mapped.open(pid) else { continue };
-        let data = ReadCache::new(&file);
+        let (cache, budget) = (ReadCache::new(&file), code::Budget::new());
+        let data = code::Bounded { file: &cache, budget: &budget };
         let name = mapped.path.file_name().unwrap_or_default().to_string_lossy();
-        let library = code::inspect(&data).library.or_else(|| library::unreadable(&name, &data));
+        let library = code::inspect(data).library.or_else(|| library::unreadable(&name, data));
         found.extend(library.map(|library| TlsUse { library, file: mapped.path.clone() }));
     }
     Ok(found)

@@ -23,6 +23,10 @@ pub fn redact(folder: &Path, keys: Keys, redactor: &Redactor, dry_run: bool) -> 
         return Err(Failure::new("proposals wait in this folder, which are made of what the cassettes say now")
             .hint("settle them with `regress review`, then redact"));
     }
+    if !dry_run {
+        // What a run that was killed left may hold what it was redacting.
+        store.remove_leftovers();
+    }
     let mut replaced = Replaced::default();
     let mut changed = 0;
     if let Some(ambient) = store.ambient().map_err(failure)? {
@@ -52,6 +56,8 @@ pub fn redact(folder: &Path, keys: Keys, redactor: &Redactor, dry_run: bool) -> 
                     Failure::new(format_args!("cannot remove {}: {error}", located.path.display()))
                         .hint("its redacted form was written; remove it by hand")
                 })?;
+                // The folder's name may be the secret; others are still in it, or it goes with the last.
+                let _ = located.path.parent().map(std::fs::remove_dir);
             }
         }
     }

@@ -28,10 +28,12 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
     if summary.defective > 0 {
         write!(text, ", {} of them incomplete or uncertain (they replay as inconclusive)", summary.defective)?;
     }
-    let width = summary.downstream.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("downstream".len());
+    let width =
+        summary.downstream.keys().map(|name| shown(name).chars().count()).max().unwrap_or(0).max("downstream".len());
     if !summary.downstream.is_empty() {
         write!(text, "\n\n{:width$}  {:>8}  {:>9}  {:>8}", "downstream", "of entry", "ambiguous", "ambient")?;
         for (name, counts) in &summary.downstream {
+            let name = shown(name);
             write!(text, "\n{name:width$}  {:>8}  {:>9}  {:>8}", counts.certain, counts.ambiguous, counts.ambient)?;
         }
         writeln!(text)?;
@@ -156,9 +158,9 @@ pub fn checked(checked: &Checked) -> String {
 /// Write the summary for programs; docs/summary-schema.md describes it.
 pub fn write_json(summary: &Summary, checked: Option<&Checked>, path: &Path) -> Result<(), Failure> {
     let text = format!("{:#}\n", value(summary, checked));
-    std::fs::write(path, text).map_err(|error| {
-        Failure::new(format_args!("cannot write the summary to {}: {error}", path.display()))
-            .hint("the cassettes are written; name a file that can be written to")
+    regress_cassettes::write_file(path, text.as_bytes()).map_err(|error| {
+        Failure::from_error(error)
+            .hint("the cassettes are written, their summary is not: name a file that can be written to")
     })
 }
 
