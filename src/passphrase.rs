@@ -12,8 +12,9 @@ pub fn ask(question: &str) -> Option<String> {
     if !stdin.is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
-    output::say(question);
+    // First, as what is typed before that is dropped.
     let _unseen = Unseen::begin(&stdin)?;
+    output::say(question);
     let mut line = String::new();
     let read = stdin.lock().read_line(&mut line).ok()?;
     line.truncate(line.trim_end_matches(['\r', '\n']).len());
@@ -38,6 +39,6 @@ impl Unseen<'_> {
 
 impl Drop for Unseen<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.before);
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
     }
 }

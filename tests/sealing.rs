@@ -343,7 +343,7 @@ fn what_is_no_key_is_refused_without_telling_it() {
 }
 
 #[test]
-fn a_passphrase_is_asked_for_on_a_terminal_and_does_not_show() {
+fn a_passphrase_is_asked_for_on_a_terminal() {
     if !needs("sealing::passphrase") {
         return;
     }

@@ -80,6 +80,9 @@ pub struct Opened {
     pub session: Arc<Session>,
 }
 
+/// What reads a file's content, its header, and what it was sealed in.
+type Begun<R> = (SealedReader<R>, Option<Header>, Arc<Session>);
+
 impl Keys {
     /// Open a whole file.
     ///
@@ -113,11 +116,7 @@ impl Keys {
         Ok(opened.0)
     }
 
-    fn opened<R: BufRead>(
-        &self,
-        head: &[u8],
-        file: R,
-    ) -> Result<(SealedReader<R>, Option<Header>, Arc<Session>), Unopened> {
+    fn opened<R: BufRead>(&self, head: &[u8], file: R) -> Result<Begun<R>, Unopened> {
         let header = header::read(head)?;
         if self.is_empty() {
             return Err(Unopened::NoIdentity);
