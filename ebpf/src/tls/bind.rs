@@ -360,7 +360,7 @@ impl Binder {
         if secure.bound || secure.object.is_some() || secure.decide_by.is_some() {
             return;
         }
-        secure.decide_by = Some(at + PATIENCE);
+        secure.decide_by = Some(at.saturating_add(PATIENCE));
         self.slots.push_back(Slot::Ciphertext(socket));
         self.waiting.push(socket);
     }
@@ -497,7 +497,7 @@ impl Binder {
         let known = self.objects.entry(object).or_default();
         let expected = &mut known.position[direction as usize];
         let mut gap = position.saturating_sub(*expected);
-        *expected = position + bytes.len() as u64 + missing;
+        *expected = position.saturating_add(bytes.len() as u64).saturating_add(missing);
         let current = &mut known.current[direction as usize];
         // The rest of a call whose last pieces were refused is known to be missing.
         let cut = current.take_if(|_| gap > 0).map(|mut call| {
@@ -521,7 +521,7 @@ impl Binder {
     fn call(&mut self, object: ObjectId, call: Call) {
         let Some(known) = self.objects.get_mut(&object) else { return };
         if known.ambiguous {
-            return self.lose(call.at, 1, call.gap + call.length);
+            return self.lose(call.at, 1, call.missing());
         }
         known.wait(call);
         self.tell_waiting(object);
@@ -567,7 +567,7 @@ impl Binder {
                 }
                 Err(Contradiction) if bound => {
                     let call = self.objects.get_mut(&object).and_then(Object::take_first);
-                    self.lose(at, 1, call.map_or(0, |call| call.gap + call.length));
+                    self.lose(at, 1, call.map_or(0, |call| call.missing()));
                     self.contradicted(socket);
                 }
                 Err(Contradiction) => return self.contradicted(socket),
@@ -612,7 +612,7 @@ impl Binder {
         let Some(secure) = self.secure(socket) else { return };
         let next = &mut secure.position[direction as usize];
         let position = *next;
-        *next += bytes.len() as u64 + missing;
+        *next = next.saturating_add(bytes.len() as u64).saturating_add(missing);
         self.tell(Event {
             kind: EventKind::Data { socket, direction, position, bytes, missing, other: None },
             ..event
@@ -627,7 +627,8 @@ impl Binder {
         if missing > 0 {
             ledger.give_up();
             if !started && let Some(secure) = self.secure(socket) {
-                secure.unheard[direction as usize] += missing;
+                let unheard = &mut secure.unheard[direction as usize];
+                *unheard = unheard.saturating_add(missing);
             }
             let event = Event { at, unit: None, kind: EventKind::Gone };
             self.tell_data(socket, event, direction, Bytes::new(), missing);
@@ -662,8 +663,8 @@ impl Binder {
             self.call(object, call);
         }
         let Some(known) = self.objects.remove(&object) else { return };
-        let (calls, bytes) =
-            known.waiting.iter().fold((0, 0), |(calls, bytes), call| (calls + 1, bytes + call.gap + call.length));
+        let calls = known.waiting.len() as u64;
+        let bytes = known.waiting.iter().fold(0, |bytes: u64, call| bytes.saturating_add(call.missing()));
         if calls > 0 {
             self.lose(at, calls, bytes);
         }
@@ -685,7 +686,7 @@ impl Binder {
                 let patience = if secure.bound { LAST_READ } else { PATIENCE };
                 let ending = secure.ending.get_or_insert_with(|| {
                     self.waiting.push(socket);
-                    (event.at + patience, Vec::new())
+                    (event.at.saturating_add(patience), Vec::new())
                 });
                 ending.1.push(event);
                 self.end_if_read(socket);

@@ -75,7 +75,7 @@ impl Ledger {
         for path in &self.paths {
             for start in self.starts(*path) {
                 let Some((least, most)) = self.inside(start, start.next) else { continue };
-                let taken = start.taken + length;
+                let taken = start.taken.saturating_add(length);
                 if (least..=most).contains(&taken) {
                     after.push(Path { next: start.next + 1, taken: 0, ..start });
                 }

@@ -133,7 +133,7 @@ impl Secure {
         if let EventKind::Data { bytes, missing, .. } = &mut event.kind {
             self.held_bytes += bytes.len();
             if self.held_bytes > MOST_HELD {
-                *missing += bytes.len() as u64;
+                *missing = missing.saturating_add(bytes.len() as u64);
                 *bytes = Bytes::new();
             }
         }
@@ -143,7 +143,7 @@ impl Secure {
 
 impl Object {
     pub(super) fn wait(&mut self, mut call: Call) {
-        self.waiting_bytes += call.length;
+        self.waiting_bytes = self.waiting_bytes.saturating_add(call.length);
         if self.waiting_bytes > MOST_WAITING {
             call.pieces = vec![(Bytes::new(), call.length)];
         }
@@ -164,8 +164,13 @@ impl Call {
     }
 
     pub(super) fn add(&mut self, bytes: Bytes, missing: u64) {
-        self.length += bytes.len() as u64 + missing;
+        self.length = self.length.saturating_add(bytes.len() as u64).saturating_add(missing);
         self.pieces.push((bytes, missing));
+    }
+
+    /// How many bytes are missing where it cannot be told.
+    pub(super) fn missing(&self) -> u64 {
+        self.gap.saturating_add(self.length)
     }
 }
 
