@@ -1,11 +1,13 @@
 //! The `regress` command: records what a service really did, proves that a new build still does it.
 
+mod back_off;
 mod cli;
 mod commands;
 mod config;
 mod hook;
 mod output;
 mod redaction;
+mod selection;
 
 use std::process::ExitCode;
 
