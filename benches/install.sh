@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks compare with, on Debian or Ubuntu, as root: services and peers by apt, mitmproxy, vcrpy and
 # DeepDiff into Python virtual environments, clients of HTTP and of databases by pip, npm and Go, mountebank and
-# jsondiffpatch by npm, WireMock by Maven. Can be run again: what is there is left alone. Go, Node.js, nginx, Maven and the
+# jsondiffpatch by npm, WireMock and Hoverfly by Maven. Can be run again: what is there is left alone. Go, Node.js, nginx, Maven and the
 # databases come with tests/install.sh as well.
 #
 # Environment: REGRESS_BENCH_TOOLS, the folder for everything that is not a package of the system
@@ -9,9 +9,11 @@
 set -euo pipefail
 
 tools=${REGRESS_BENCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/regress-bench}
-packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl libapache2-mod-php php-fpm tcpdump strace
+packages=(nginx-light python3 python3-venv ruby puma php-cli php-curl php-pgsql php-mysql libapache2-mod-php php-fpm tcpdump strace
     postgresql mariadb-server)
 wiremock=org.wiremock:wiremock-standalone:3.13.1
+# Carries the program of Hoverfly 1.10.13.
+hoverfly=io.specto:hoverfly-java:0.20.2
 
 say() { printf 'install: %s\n' "$*"; }
 
@@ -88,6 +90,17 @@ if ! is_there owners-go "${drivers[@]}"; then
     (cd "$tools/owners-go" && go mod init owners 2>/dev/null && go get "${drivers[@]}" 2>/dev/null)
     note owners-go "${drivers[@]}"
 fi
+# The same in Java.
+jars=(org.slf4j:slf4j-api:2.0.17 org.slf4j:slf4j-nop:2.0.17 com.zaxxer:HikariCP:6.3.3 org.postgresql:postgresql:42.7.8
+    org.mariadb.jdbc:mariadb-java-client:3.5.6)
+if ! is_there owners-java "${jars[@]}"; then
+    say "${jars[*]} into $tools/owners-java"
+    rm -rf "$tools/owners-java"
+    for jar in "${jars[@]}"; do
+        mvn --quiet --batch-mode dependency:copy -Dartifact="$jar" -DoutputDirectory="$tools/owners-java"
+    done
+    note owners-java "${jars[@]}"
+fi
 node_packages diff-npm jsondiffpatch@0.7.7
 
 jar=$tools/wiremock-standalone-${wiremock##*:}.jar
@@ -97,6 +110,18 @@ if [ ! -e "$jar" ]; then
     mvn --quiet --batch-mode dependency:copy -Dartifact="$wiremock" -DoutputDirectory="$tools"
 else
     say "$wiremock is in $tools"
+fi
+
+if ! is_there hoverfly-java "$hoverfly"; then
+    say "$hoverfly into $tools"
+    mkdir -p "$tools/hoverfly-java"
+    mvn --quiet --batch-mode dependency:copy -Dartifact="$hoverfly" -DoutputDirectory="$tools/hoverfly-java"
+    jar=$tools/hoverfly-java/hoverfly-java-${hoverfly##*:}.jar
+    /usr/bin/python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' \
+        "$jar" "binaries/hoverfly_linux_$(dpkg --print-architecture)" >"$tools/hoverfly"
+    chmod 755 "$tools/hoverfly"
+    rm "$jar"
+    note hoverfly-java "$hoverfly"
 fi
 
 say "done"

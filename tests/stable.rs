@@ -1,22 +1,20 @@
 use crate::{
-    harness::{Need, Outcome, Report, require},
+    harness::{Need, Outcome, Report, repeats, require},
     services::{Language, PATIENT, RecordedShop, Source},
 };
 
-const TIMES: usize = 10;
-
 #[test]
-fn python_is_itself_ten_times() {
+fn python_is_itself_every_time() {
     is_itself("stable::python", Language::Python);
 }
 
 #[test]
-fn node_is_itself_ten_times() {
+fn node_is_itself_every_time() {
     is_itself("stable::node", Language::Node);
 }
 
 #[test]
-fn go_is_itself_ten_times() {
+fn go_is_itself_every_time() {
     is_itself("stable::go", Language::Go);
 }
 
@@ -25,7 +23,7 @@ fn is_itself(test: &str, language: Language) {
         return;
     }
     let recorded = RecordedShop::record(language, Source::Ebpf);
-    for _ in 0..TIMES {
+    for _ in 0..repeats() {
         recorded.replay("none", PATIENT, &[]).0.expect_code(0);
     }
 }

@@ -25,7 +25,7 @@ use std::{
 use regress_cassettes::{Defect, Exchange};
 use regress_protocols::Request;
 
-use crate::harness::{Client, Corpus, Finished, Process, Recording, Replay, Report, free_port};
+use crate::harness::{Client, Corpus, Finished, Process, Recording, Replay, Report, free_port, repeats};
 
 /// A service with a store.
 struct Service {
@@ -143,9 +143,9 @@ impl Service {
         (finished, report)
     }
 
-    /// Replay the recorded build ten times.
+    /// Replay the recorded build several times.
     fn expect_same(&self) {
-        for _ in 0..10 {
+        for _ in 0..repeats() {
             self.expect(&[("none", Expected::Same)]);
         }
     }

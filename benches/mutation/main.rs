@@ -1,9 +1,9 @@
 //! The regression matrix, counted: false alarms, regressions caught and at the right path, altered recordings that are
 //! seen, and what other tools see of the same changes.
 //!
-//! `cargo bench --bench mutation [-- --runs N --no-peers --no-mutants]` runs the tables of tests/matrix so many times, each
-//! service recorded anew in each run, then alters recordings one field at a time, then gives the recording of the shop in Python to
-//! WireMock, mitmproxy and vcrpy (`benches/install.sh`), which stand in for the downstreams while the changed shop runs. It
+//! `cargo bench --bench mutation [-- --runs N --harmless-only --no-peers --no-mutants]` runs the tables of tests/matrix so many times (or
+//! of them what must raise no alarm), each service recorded anew in each run, then alters recordings one field at a time, then gives the recording of the shop in Python to
+//! WireMock, mitmproxy, Hoverfly and vcrpy (`benches/install.sh`), which stand in for the downstreams while the changed shop runs. It
 //! prints tables and writes `target/bench/mutation.json`; anything that does not hold makes it fail.
 //!
 //! Environment: REGRESS_TEST_TOOLS and REGRESS_BENCH_TOOLS, where tests/install.sh and benches/install.sh put things.
@@ -26,6 +26,7 @@ mod tools;
 
 use std::process::ExitCode;
 
+use matrix::expected::Expected;
 use options::{Options, USAGE};
 use report::Results;
 use tally::{SERVICES, Tally};
@@ -49,9 +50,10 @@ fn main() -> ExitCode {
             .iter()
             .map(|service| {
                 let runs = options.runs;
+                let asked = if options.regressions { |_| true } else { Expected::is_harmless };
                 scope.spawn(move || {
                     let mut tally = Tally::default();
-                    (0..runs).for_each(|_| service.run(&mut tally));
+                    (0..runs).for_each(|_| service.run(asked, &mut tally));
                     tally
                 })
             })

@@ -38,6 +38,8 @@ enum Runtime {
     /// With drivers for databases.
     GoModules,
     Java,
+    /// With drivers for databases, and a pool.
+    JavaModules,
     /// With the hook of `regress hook java`.
     HookedJava,
     Tokio,
@@ -171,6 +173,9 @@ pub const CASES: &[Case] = &[
     case("java-mailbox", Runtime::Java, "mailbox", 99.0),
     case("java-virtual", Runtime::Java, "virtual", 99.0),
     case("java-virtual-client", Runtime::Java, "virtual-client", 99.0),
+    case("java-jdbc-postgres-pool-of-10", Runtime::JavaModules, "postgres", 99.9),
+    case("java-jdbc-postgres-transactions-pool-of-10", Runtime::JavaModules, "postgres-transactions", 99.9),
+    case("java-jdbc-mysql-pool-of-10", Runtime::JavaModules, "mysql", 99.9),
     case("java-hook-url-connection", Runtime::HookedJava, "threads", 99.9),
     case("java-hook-http-client", Runtime::HookedJava, "send", 99.0),
     case("java-hook-http-client-async", Runtime::HookedJava, "send-async", 99.0),
@@ -211,6 +216,8 @@ pub const CASES: &[Case] = &[
     case("php-fpm-curl", Runtime::PhpFpm, "curl", 99.9),
     case("php-fpm-curl-parallel", Runtime::PhpFpm, "parallel", 99.9),
     case("php-fpm-after-response", Runtime::PhpFpm, "after", 99.0),
+    case("php-fpm-pdo-pgsql", Runtime::PhpFpm, "postgres", 99.9),
+    case("php-fpm-mysqli", Runtime::PhpFpm, "mysql", 99.9),
     case("nginx", Runtime::Nginx, "1", 99.0),
     case("nginx-2-workers", Runtime::Nginx, "2", 99.0),
 ];
@@ -232,6 +239,7 @@ impl Service {
             Runtime::Node => node(folder)?,
             Runtime::HookedNode => hooked(node(folder)?, "node", "NODE_OPTIONS", "--require ", folder)?,
             Runtime::Java => java(folder)?,
+            Runtime::JavaModules => java_modules(folder)?,
             Runtime::HookedJava => hooked(java(folder)?, "java", "JAVA_TOOL_OPTIONS", "-javaagent:", folder)?,
             Runtime::Go => go(folder)?,
             Runtime::GoModules => go_modules(folder)?,
@@ -300,9 +308,22 @@ fn node(folder: &Path) -> Result<Command, Failure> {
 }
 
 fn java(folder: &Path) -> Result<Command, Failure> {
-    let java = env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned());
     // Compiled in memory, before it serves.
-    script(&java, "Owners.java", include_str!("services/Owners.java"), folder)
+    script(&java_command(), "Owners.java", include_str!("services/Owners.java"), folder)
+}
+
+fn java_modules(folder: &Path) -> Result<Command, Failure> {
+    let modules = tools::folder().map(|tools| tools.join("owners-java")).filter(|modules| modules.exists());
+    let modules = modules.ok_or_else(|| Failure::missing("Java's drivers for databases"))?;
+    let path = folder.join("OwnersSql.java");
+    fs::write(&path, include_str!("services/OwnersSql.java")).map_err(Failure::broken)?;
+    let mut command = Command::new(java_command());
+    command.arg("-cp").arg(modules.join("*")).arg(path);
+    Ok(command)
+}
+
+fn java_command() -> String {
+    env::var("REGRESS_BENCH_JAVA").unwrap_or_else(|_| "java".to_owned())
 }
 
 /// As whoever starts a service would do it that is recorded later.

@@ -19,7 +19,7 @@ pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};
 pub use process::{Finished, Process, free_port, wait_for_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
-pub use replay::Replay;
+pub use replay::{Replay, repeats};
 pub use report::{Difference, Outcome, Report};
 pub use require::{Need, cgroup_hierarchy, php_fpm, postgres_programs, require, tools};
 pub use terminal::Terminal;

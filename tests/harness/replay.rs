@@ -8,6 +8,12 @@ use super::{
     report::Report,
 };
 
+/// How often a recorded build is replayed that has to be the same each time: `REGRESS_TEST_REPEATS`, or three times.
+pub fn repeats() -> u32 {
+    let Ok(times) = std::env::var("REGRESS_TEST_REPEATS") else { return 3 };
+    times.parse().expect("REGRESS_TEST_REPEATS is a number")
+}
+
 /// What to replay against what.
 pub struct Replay<'a> {
     /// The folder of cassettes.

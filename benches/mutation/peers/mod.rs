@@ -4,6 +4,7 @@
 
 mod drive;
 mod exchanges;
+mod hoverfly;
 mod mitmproxy;
 mod vcrpy;
 mod wiremock;
@@ -47,15 +48,15 @@ trait StandIn {
 
 type Start = fn(&Recording, Matching, &Path) -> io::Result<Box<dyn StandIn>>;
 
-const TOOLS: [(&str, Start); 3] =
-    [("WireMock", wiremock::start), ("mitmproxy", mitmproxy::start), ("vcrpy", vcrpy::start)];
-
-/// Why it takes no part.
-const HOVERFLY: &str = "its releases are on GitHub alone, and the Go module proxy has none";
+const TOOLS: [(&str, Start); 4] = [
+    ("WireMock", wiremock::start),
+    ("mitmproxy", mitmproxy::start),
+    ("Hoverfly", hoverfly::start),
+    ("vcrpy", vcrpy::start),
+];
 
 /// Let every tool that is installed judge every change of the shop in Python.
 pub fn compare(absent: &mut Vec<(String, String)>) -> Option<Comparison> {
-    absent.push(("Hoverfly".to_owned(), HOVERFLY.to_owned()));
     if let Some(reason) = tally::Service::Shop(Language::Python).absence() {
         absent.push(("other tools".to_owned(), reason));
         return None;

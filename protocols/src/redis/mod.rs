@@ -12,8 +12,10 @@ mod pair;
 mod play;
 mod reply;
 mod scan;
+mod transaction;
 
 pub use command::{MEMBERS, is_handshake, is_write, line, operation, unplaced};
 pub use detect::detect;
 pub use pair::Conversation;
 pub use play::Player;
+pub use transaction::transaction;

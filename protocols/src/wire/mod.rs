@@ -148,7 +148,8 @@ impl Protocol {
         let (goes_on, operation) = match self {
             Protocol::Mysql => (goes_on(mysql::in_transaction), mysql::operation(request)),
             Protocol::Postgres => (goes_on(postgres::in_transaction), postgres::operation(request)),
-            Protocol::Redis | Protocol::Dns => return None,
+            Protocol::Redis => return Some(redis::transaction(request, response)),
+            Protocol::Dns => return None,
         };
         Some(Transaction {
             begins: sql::begins_transaction(&operation),
