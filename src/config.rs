@@ -14,7 +14,7 @@ use regress_mockserver::mock::{Reuse, Rung};
 use serde::Deserialize;
 
 pub use self::protos::Protos;
-use crate::{output::Failure, redaction::Redact, sealing::SealTo};
+use crate::{back_off, output::Failure, redaction::Redact, sealing::SealTo, selection::Select};
 
 /// The file's name.
 pub const FILE_NAME: &str = "regress.toml";
@@ -37,6 +37,10 @@ pub struct Config {
     pub redact: Redact,
     /// For whom recordings are sealed.
     pub seal: SealTo,
+    /// What is kept of the entries of some routes.
+    pub select: Vec<Select>,
+    /// When less is recorded because the host is loaded; absent: never.
+    pub back_off: Option<back_off::Settings>,
 }
 
 /// `[service]`
@@ -67,11 +71,38 @@ pub struct Record {
     pub id_headers: Vec<String>,
     /// When cassettes are made to survive a power cut: `always`, `regular`, `end` or `never`.
     pub fsync: Option<String>,
+    /// How many entries of each route are kept, for example `10/s`.
+    pub sample: Option<String>,
+    /// How many examples of each shape of entry are kept.
+    pub distinct: Option<u32>,
+    /// Larger bodies are left out, for example `256K`.
+    pub max_body: Option<String>,
+    /// Entries that begin while so many are open are left out.
+    pub max_in_flight: Option<u32>,
+    /// Entries with this header are kept whatever else is said.
+    pub force_header: Option<String>,
+    /// Whether health checks are kept.
+    pub keep_health_checks: bool,
+    /// Where metrics are told, for example `127.0.0.1:9464`.
+    pub metrics: Option<String>,
 }
 
 impl Default for Record {
     fn default() -> Record {
-        Record { buffer: None, tls: true, hook: None, id_headers: Vec::new(), fsync: None }
+        Record {
+            buffer: None,
+            tls: true,
+            hook: None,
+            id_headers: Vec::new(),
+            fsync: None,
+            sample: None,
+            distinct: None,
+            max_body: None,
+            max_in_flight: None,
+            force_header: None,
+            keep_health_checks: false,
+            metrics: None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The `regress` command: records what a service really did, proves that a new build still does it.
 
+mod back_off;
 mod cli;
 mod commands;
 mod config;
@@ -8,6 +9,7 @@ mod output;
 mod passphrase;
 mod redaction;
 mod sealing;
+mod selection;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,8 @@ mod services;
 
 /// Attaching to what runs: by pid, port and cgroup, in containers, with connections that were open before.
 mod attach;
+/// Less is recorded while the host is loaded.
+mod back_off;
 /// Bad input: every mistake ends in exit code 2, with `error:` and `hint:`, and nothing half-written.
 mod bad_input;
 /// What a service makes anew is bound to what was recorded.
@@ -37,6 +39,8 @@ mod killed;
 mod losses;
 /// The regression matrix: what each change of a service must lead to.
 mod matrix;
+/// What Prometheus is told.
+mod metrics;
 /// What varies by itself: rules proposed, accepted, and no more than that covered.
 mod noise;
 /// Owners that only what is said can tell.
@@ -56,6 +60,8 @@ mod sealed;
 mod sealing;
 /// A part of a corpus, and a replay that was interrupted.
 mod select;
+/// Which entries a recording keeps.
+mod selection;
 /// Connections on which nothing is said.
 mod silence;
 /// A recorded build is the same as itself, every time.

@@ -16,6 +16,7 @@ use crate::claims::Claims;
 use crate::code::{self, Targets};
 use crate::error::Error;
 use crate::event::{Event, EventKind, Loss, LossKind, Role, SocketId, Unit};
+use crate::fill::Fill;
 use crate::joined;
 use crate::listeners::Listeners;
 use crate::probe::best_source;
@@ -68,6 +69,8 @@ pub struct Capture {
     ring: RingBuf<MapData>,
     payload: Payload,
     waiter: Epoll,
+    /// `None` where the kernel does not say.
+    fill: Option<Fill>,
     listeners: Listeners,
     /// Sockets announced and not closed.
     open: HashSet<SocketId>,
@@ -100,11 +103,13 @@ impl Capture {
         waiter
             .add(ring.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))
             .map_err(|e| Error::Wait(e.into()))?;
+        let fill = Fill::of(ring.as_fd(), buffer_bytes).ok();
         let mut capture = Capture {
             programs,
             ring,
             payload: Payload::new(),
             waiter,
+            fill,
             listeners: Listeners::default(),
             open: HashSet::new(),
             unix: UnixSockets::default(),
@@ -134,6 +139,11 @@ impl Capture {
         let pid = thread_group(pid)?;
         self.programs.follow(pid)?;
         self.join(pid)
+    }
+
+    /// How much of the kernel's buffer waits to be taken out, from 0 to 1; `None` where the kernel does not say.
+    pub fn fill(&self) -> Option<f64> {
+        self.fill.as_ref().map(Fill::now)
     }
 
     /// Finds the connections that members of the cgroup have. The programs know them without being told, so that

@@ -11,6 +11,7 @@ mod claims;
 mod code;
 mod error;
 mod event;
+mod fill;
 mod holders;
 mod joined;
 mod listeners;

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use regress_cassettes::redact::{Key, Policy, Redactor};
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
-use regress_recorder::{Fsync, Settings, Summary, Target, ViaChoice, record_events};
+use regress_recorder::{Fsync, Settings, Summary, Target, ViaChoice, record_events, select};
 
 /// Events that are handed over at a time, as many as the kernel source does at most.
 const BATCH: usize = 4096;
@@ -119,6 +119,9 @@ fn run(case: &Case, options: &Options) -> bool {
         ports: vec![8080],
         duration: None,
         max_entries: None,
+        select: select::Policy::default(),
+        back_off: None,
+        metrics: None,
         only_certain: false,
         owner_log: false,
         id_evidence: true,

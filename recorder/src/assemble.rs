@@ -230,6 +230,12 @@ pub(crate) fn opaque_operation(connection: &Connection) -> OperationHash {
     hasher.finish()
 }
 
+/// Whether it is not certain which calls the entry caused.
+pub(crate) fn is_uncertain(cassette: &Cassette) -> bool {
+    let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
+    cassette.defects.contains(&Defect::AmbiguousOwner) || cassette.downstream.iter().any(is_likely)
+}
+
 /// Say of a cassette that what was ruled in it relied on something that proved false.
 pub(crate) fn doubt(cassette: &mut Cassette) {
     add(&mut cassette.defects, Defect::AmbiguousOwner);

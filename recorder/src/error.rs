@@ -53,6 +53,22 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Metrics cannot be served.
+    #[error("cannot listen on {address} to tell metrics")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// How loaded the host is cannot be read.
+    #[error("cannot read the pressure on processors from {}", path.display())]
+    Pressure {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A log of what owners were decided from could not be written or read.
     #[error("cannot write or read the owner log in {}", path.display())]
     OwnerLog {
@@ -113,6 +129,11 @@ impl Error {
             Error::OwnerLog { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
                 "it was written by another version of regress, which can read it, or is no owner log; one that is sealed was cut \
                  off or changed, or is for another identity"
+                    .into()
+            }
+            Error::Metrics { .. } => "name another address with --metrics; port 0 is one that is free".into(),
+            Error::Pressure { .. } => {
+                "name a file like /proc/pressure/cpu, or the cpu.pressure of a cgroup; without `pressure` the host's is read"
                     .into()
             }
             Error::NoOwnerLog { .. } => "record with --owner-log, so that owners can be decided again".into(),

@@ -32,11 +32,15 @@ pub enum Lack {
     Opaque,
     /// Encrypted.
     Encrypted,
+    /// Bodies that were larger than wanted, and left out.
+    BodyCap,
+    /// Nothing was captured for a while, because the host was loaded.
+    Paused,
 }
 
 impl Lack {
     /// All kinds, in the order of a report.
-    pub const ALL: [Lack; 12] = [
+    pub const ALL: [Lack; 14] = [
         Lack::BufferFull,
         Lack::Unreadable,
         Lack::TableFull,
@@ -49,6 +53,8 @@ impl Lack {
         Lack::JoinedMidStream,
         Lack::Opaque,
         Lack::Encrypted,
+        Lack::BodyCap,
+        Lack::Paused,
     ];
 
     /// Its name, for example `buffer-full`.
@@ -66,13 +72,15 @@ impl Lack {
             Lack::JoinedMidStream => "joined-mid-stream",
             Lack::Opaque => "opaque",
             Lack::Encrypted => "encrypted",
+            Lack::BodyCap => "body-cap",
+            Lack::Paused => "paused",
         }
     }
 
-    /// Whether it is a loss wherever it happens. The others say that something could not be read, and count where they
-    /// touch a cassette.
+    /// Whether it is a loss wherever it happens. The others say that something could not be read or was not wanted, and count
+    /// where they touch a cassette.
     pub fn is_loss(self) -> bool {
-        !matches!(self, Lack::JoinedMidStream | Lack::Opaque | Lack::Encrypted)
+        !matches!(self, Lack::JoinedMidStream | Lack::Opaque | Lack::Encrypted | Lack::BodyCap | Lack::Paused)
     }
 
     fn of(defect: &Defect) -> Option<Lack> {
@@ -157,6 +165,11 @@ impl Ledger {
         for lack in lost {
             self.0.entry(lack).or_default().cassettes += 1;
         }
+    }
+
+    /// A cassette that came out lacks something for this reason alone.
+    pub(crate) fn touch_cassette_by(&mut self, lack: Lack) {
+        self.0.entry(lack).or_default().cassettes += 1;
     }
 
     /// An exchange ended, and says what of it could not be read. Gaps are counted where they show.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use regress_cassettes::{Cassette, Defect};
+use regress_cassettes::Defect;
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
 use regress_protocols::{Mark, PairEvent, Paired, PairedContent};
 
@@ -14,16 +14,19 @@ use crate::{
     hold::{Moved, Next, What},
     names::Names,
     owner_log::LogLine,
+    select::{LeftOut, Selector, Standing},
     silences::Silences,
 };
 
 mod clues;
+mod finish;
 mod hops;
 mod naming;
+mod pause;
 mod scope;
 
 use hops::{Line, MOST_OF_A_HOP};
-pub(crate) use scope::{Output, Scope};
+pub(crate) use scope::{Output, Scope, Seen};
 
 /// An entry that begins within these nanoseconds after a loss may still be touched by it.
 const LOSS_SHADOW: u64 = 1_000_000_000;
@@ -73,6 +76,16 @@ struct EntryDraft {
     owned: Vec<CallKey>,
     lost: Option<Box<Lost>>,
     doubted: bool,
+    standing: Standing,
+    /// It is over, and left out by choice.
+    left_out: bool,
+}
+
+impl EntryDraft {
+    /// It is not over.
+    fn is_open(&self) -> bool {
+        self.exchange.is_none() && !self.left_out
+    }
 }
 
 /// A call in the making.
@@ -100,6 +113,7 @@ pub(crate) struct Pipeline {
     next_entry: u64,
     next_call: u64,
     correlator: Correlator,
+    selector: Selector,
     entries: HashMap<EntryKey, EntryDraft>,
     calls: HashMap<CallKey, CallDraft>,
     kept_begun: u64,
@@ -116,6 +130,7 @@ pub(crate) struct Pipeline {
     /// Connections on which something is held, by when it must go on.
     held: BTreeSet<(u64, SocketId)>,
     outputs: VecDeque<Output>,
+    seen: Vec<Seen>,
 }
 
 impl Pipeline {
@@ -124,8 +139,10 @@ impl Pipeline {
         if scope.keep_facts {
             correlator.keep_facts();
         }
+        let selector = Selector::new(scope.select.clone());
         Pipeline {
             scope,
+            selector,
             mark: 0,
             connections: HashMap::new(),
             ends: HashMap::new(),
@@ -150,6 +167,7 @@ impl Pipeline {
             under_way: 0,
             held: BTreeSet::new(),
             outputs: VecDeque::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -161,6 +179,26 @@ impl Pipeline {
     /// What is missing so far.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Exchanges that are over since this was asked last, where the scope says so.
+    pub(crate) fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Entries that came out as cassettes.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.kept_finished
+    }
+
+    /// From now on keep one of 2^`thinning` entries.
+    pub(crate) fn thin(&mut self, thinning: u8) {
+        self.selector.thin(thinning);
+    }
+
+    /// Entries that were left out by choice.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        self.selector.left_out()
     }
 
     /// Connections into the service whose protocol could not be read.
@@ -348,6 +386,13 @@ impl Pipeline {
 
     /// The recording ends: flush what is under way.
     pub(crate) fn stop(&mut self, at: u64) {
+        self.cut_off(at);
+        let silent: Vec<Output> = self.silences.take().map(|timed| self.as_ambient(timed)).collect();
+        self.outputs.extend(silent);
+    }
+
+    /// Nothing more is to come of what is under way.
+    fn cut_off(&mut self, at: u64) {
         self.mark += 1;
         let now = Moment { mark: self.mark, at, unit: None };
         let mut sockets: Vec<(u64, SocketId)> =
@@ -370,8 +415,6 @@ impl Pipeline {
         }
         self.correlator.stop(self.mark, at);
         self.rulings();
-        let silent: Vec<Output> = self.silences.take().map(|timed| self.as_ambient(timed)).collect();
-        self.outputs.extend(silent);
     }
 
     fn number(&mut self) -> u64 {
@@ -406,8 +449,11 @@ impl Pipeline {
 
     fn drop_entry(&mut self, now: Moment, entry: EntryKey) {
         if let Some(draft) = self.entries.get_mut(&entry) {
-            if draft.kept {
+            if draft.kept && !draft.left_out {
                 self.kept_begun -= 1;
+            }
+            if draft.kept && draft.is_open() {
+                self.selector.ended();
             }
             draft.kept = false;
         }
@@ -515,7 +561,7 @@ impl Pipeline {
     fn continued(&mut self, socket: SocketId, number: u64, mark: Mark) {
         let Some((Part::Call(call), moment)) = self.part(socket, number, mark) else { return };
         let Some(began) = self.calls.get(&call).map(|draft| draft.began) else { return };
-        if self.entries.values().any(|entry| entry.began > began && entry.exchange.is_none()) {
+        if self.entries.values().any(|entry| entry.began > began && entry.is_open()) {
             self.correlator.fact(moment, Fact::OpaqueUsed { call: Some(call) });
         }
     }
@@ -582,7 +628,16 @@ impl Pipeline {
         self.kept_begun += u64::from(kept);
         let shadow = self.lost.as_ref().filter(|lost| moment.at.saturating_sub(lost.last) < LOSS_SHADOW);
         let lost = shadow.cloned().map(Box::new);
-        let draft = EntryDraft { began: moment.at, kept, exchange: None, owned: Vec::new(), lost, doubted: false };
+        let draft = EntryDraft {
+            began: moment.at,
+            kept,
+            exchange: None,
+            owned: Vec::new(),
+            lost,
+            doubted: false,
+            standing: if kept { self.selector.began() } else { Standing::default() },
+            left_out: false,
+        };
         self.entries.insert(entry, draft);
         entry
     }
@@ -600,6 +655,9 @@ impl Pipeline {
         if connection.reordered > 0 {
             timed.exchange.defects.push(Defect::LostEvents { events: connection.reordered, bytes: 0 });
         }
+        if self.scope.tells_seen && part != Part::Joined {
+            self.seen.push(Seen::of(&timed.exchange));
+        }
         let weight = assemble::weight(&timed.exchange);
         let freed = weight.min(connection.buffered);
         connection.buffered -= freed;
@@ -613,10 +671,7 @@ impl Pipeline {
         }
         match part {
             Part::Entry(entry) if is_http => {
-                if let Some(draft) = self.entries.get_mut(&entry) {
-                    self.waiting += weight;
-                    draft.exchange = Some(timed);
-                }
+                self.answered(entry, timed, weight);
                 self.correlator.fact(now, Fact::EntryEnded { entry });
             }
             Part::Entry(entry) => {
@@ -693,65 +748,11 @@ impl Pipeline {
                     for (entry, draft) in &mut self.entries {
                         draft.doubted |= entries.contains(entry.0);
                     }
+                    self.selector.doubt(&entries);
                     self.outputs.push_back(Output::Doubt(entries));
                 }
             }
         }
-    }
-
-    fn finished(&mut self, entry: EntryKey, ambiguous: bool) {
-        let Some(draft) = self.entries.remove(&entry) else { return };
-        self.waiting -= draft.exchange.as_ref().map_or(0, |timed| assemble::weight(&timed.exchange));
-        let mut downstream: Vec<Timed> = draft.owned.iter().filter_map(|call| self.owned(*call)).collect();
-        // The entry itself is not kept (another port, beyond the wanted number, or not HTTP).
-        let Some(exchange) = draft.exchange.filter(|_| draft.kept) else {
-            for mut timed in downstream {
-                timed.exchange.cause = None;
-                self.outputs.push_back(self.as_ambient(timed));
-            }
-            return;
-        };
-        downstream.sort_by_key(|timed| timed.began);
-        let lost = draft.lost.map(|lost| *lost).unwrap_or_default();
-        let mut defects = Vec::new();
-        if !lost.lacks.is_empty() {
-            defects.push(Defect::LostEvents { events: lost.events, bytes: lost.bytes });
-        }
-        if ambiguous {
-            defects.push(Defect::AmbiguousOwner);
-        }
-        let mut cassette = Cassette {
-            id: self.scope.wall.id(draft.began, entry.0),
-            recorded: self.scope.recorded(draft.began),
-            nondeterministic: Vec::new(),
-            redacted: Default::default(),
-            entry: Some(exchange.since(draft.began)),
-            downstream: downstream.into_iter().map(|timed| timed.since(draft.began)).collect(),
-            defects,
-        };
-        if draft.doubted {
-            assemble::doubt(&mut cassette);
-        }
-        self.ledger.touch_cassette(&cassette, lost.lacks);
-        self.kept_finished += 1;
-        self.outputs.push_back(Output::Cassette(Box::new(cassette)));
-    }
-
-    /// A call for the cassette of its owner.
-    fn owned(&mut self, call: CallKey) -> Option<Timed> {
-        let draft = self.calls.remove(&call)?;
-        let mut timed = match draft.exchange {
-            Some(timed) => {
-                self.waiting -= assemble::weight(&timed.exchange);
-                timed
-            }
-            None => assemble::still_going(self.connections.get(&draft.socket)?, draft.began),
-        };
-        self.log_call(call, &timed);
-        if let Some(Verdict::Owner { cause, .. }) = draft.verdict {
-            timed.exchange.cause = Some(cause);
-        }
-        Some(timed)
     }
 }
 

@@ -20,9 +20,12 @@ use crate::{
     Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
     clues::Clues,
     launch::Gate,
+    metrics::{Metrics, Server},
     pipeline::Scope,
     proxy, sink,
     source::{self, BATCHES, Item, Kernel, QUEUE},
+    vitals::Vitals,
+    watch::Watch,
     work::Work,
 };
 
@@ -49,15 +52,30 @@ pub async fn record(
         // Members of a cgroup come and go; a command inherits the processors of this process.
         Target::Cgroup(_) | Target::Command { .. } => &[],
     };
-    let work = Work::start(store, scope, Arc::clone(&settings.redactor), settings.fsync, beside, queue)?;
+    let vitals = Arc::new(Vitals::default());
+    let wall = scope.wall;
+    let can_pause = started.source.is_some();
+    let start = |limits| Watch::start(limits, can_pause, wall, Arc::clone(&vitals));
+    let watch = settings.back_off.as_ref().map(start).transpose()?;
+    let metrics = settings.metrics.map(|_| Arc::new(Metrics::new(Arc::clone(&vitals))));
+    let server = match settings.metrics.zip(metrics.clone()) {
+        Some((address, metrics)) => Some(Server::start(address, metrics).await?),
+        None => None,
+    };
+    server.iter().for_each(|server| tell(Progress::Metrics(server.address)));
+    let work = Work::start(store, scope, &settings, beside, Arc::clone(&vitals), metrics, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
     let exit = match started.source {
-        Some(source) => from_kernel(&settings, source, items, || tell(Progress::Watching(&started)), ends).await,
+        Some(source) => {
+            let on_ready = || tell(Progress::Watching(&started));
+            from_kernel(&settings, source, items, Arc::clone(&vitals), on_ready, ends).await
+        }
         None => proxy::run(&settings, items, &started, tell, ends).await,
     };
     // What the store says matters more: it is why a source ends early.
     let mut summary = work.finish().await?;
+    summary.backed_off = watch.map(|_| vitals.told().summary.clone());
     summary.exit = exit?;
     summary.via = Some(started.via);
     Ok(summary)
@@ -72,7 +90,7 @@ pub fn record_events(settings: &Settings, batches: impl IntoIterator<Item = Vec<
     let store = sink::open(&settings.out, settings.seal.clone(), &settings.keys)?;
     let (items, queue) = mpsc::channel(BATCHES);
     let scope = scope(settings, Via::Socket)?;
-    let work = Work::start(store, scope, Arc::clone(&settings.redactor), settings.fsync, &[], queue)?;
+    let work = Work::start(store, scope, settings, &[], Arc::default(), None, queue)?;
     for batch in batches {
         if items.blocking_send(Item::Events(batch)).is_err() {
             // The store has failed, and says why below.
@@ -95,6 +113,8 @@ fn scope(settings: &Settings, via: Via) -> Result<Scope, Error> {
         max_entries: settings.max_entries,
         only_certain: settings.only_certain,
         keep_facts: settings.owner_log,
+        select: settings.select.clone(),
+        tells_seen: settings.metrics.is_some(),
         clues: Clues::new(settings.id_evidence, &settings.id_headers, settings.value_evidence),
     })
 }
@@ -168,6 +188,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
     settings: &Settings,
     source: Source,
     items: mpsc::Sender<Item>,
+    vitals: Arc<Vitals>,
     on_ready: impl FnOnce(),
     mut ends: Ends<'_, F>,
 ) -> Result<Option<String>, Error> {
@@ -188,7 +209,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
                 return Err(Error::NoTarget);
             }
             let with_children = matches!(settings.target, Target::Pids(_));
-            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, with_children, items)?;
+            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, with_children, items, vitals)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -196,7 +217,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             };
         }
         Target::Cgroup(cgroup) => {
-            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, false, items)?;
+            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, false, items, vitals)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -206,7 +227,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
             let programs = gate.program().into_iter().collect();
-            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, false, items)?;
+            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, false, items, vitals)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {

@@ -9,6 +9,8 @@ use regress_cassettes::{
 };
 use regress_ebpf::{Cgroup, Source};
 
+use crate::select::{BackOff, Policy};
+
 /// What to record and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -22,6 +24,12 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// How many entries to record at most; the recording ends when they are finished.
     pub max_entries: Option<u64>,
+    /// Which entries are kept.
+    pub select: Policy,
+    /// Whether less is recorded while the host is loaded.
+    pub back_off: Option<BackOff>,
+    /// Where metrics are told.
+    pub metrics: Option<SocketAddr>,
     /// Whether entries that may lack a call, or have one that is another's, are left out.
     pub only_certain: bool,
     /// Whether a log is written of what owners are decided from, so that [`crate::recorrelate`] can decide them again.
@@ -119,6 +127,8 @@ pub struct Started {
 pub enum Progress<'a> {
     /// The service is watched.
     Watching(&'a Started),
+    /// Metrics are told at this address.
+    Metrics(SocketAddr),
     /// The proxy takes entries at this address of the host.
     Accepting(SocketAddr),
 }

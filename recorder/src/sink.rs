@@ -10,7 +10,7 @@ use std::{
 };
 
 use regress_cassettes::{
-    Ambient, Cassette, CassetteId, Confidence, Defect, Exchange, Recorded, Store, Unended,
+    Ambient, Cassette, CassetteId, Defect, Exchange, Recorded, Store, Unended,
     redact::{Redactor, Replaced},
     seal::{Keys, Seal},
 };
@@ -203,7 +203,7 @@ impl<'a> Sink<'a> {
             }
             let weight = output.item.weight();
             match output.item {
-                Output::Cassette(cassette) if self.recording.only_certain && is_uncertain(&cassette) => {
+                Output::Cassette(cassette) if self.recording.only_certain && assemble::is_uncertain(&cassette) => {
                     self.summary.left_out += 1;
                 }
                 Output::Cassette(cassette) => {
@@ -319,11 +319,6 @@ impl<'a> Sink<'a> {
 }
 
 const UNCERTAIN: Defect = Defect::AmbiguousOwner;
-
-fn is_uncertain(cassette: &Cassette) -> bool {
-    let is_likely = |call: &Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Likely);
-    cassette.defects.contains(&UNCERTAIN) || cassette.downstream.iter().any(is_likely)
-}
 
 #[cfg(test)]
 mod tests {

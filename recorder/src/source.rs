@@ -1,8 +1,6 @@
 //! What capture sources hand to the pipeline, and the kernel source.
 
 use std::{
-    collections::HashSet,
-    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,7 +13,11 @@ use std::{
 use regress_ebpf::{Capture, Cgroup, Event, Options, SocketId};
 use tokio::sync::mpsc::Sender;
 
-use crate::{Error, clock};
+use crate::{
+    Error, clock,
+    followed::{Followed, descendants},
+    vitals::Vitals,
+};
 
 /// One thing that a source hands to the pipeline.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) enum Item {
     InsideTls(SocketId),
     /// Nothing happened until this monotonic time.
     Idle(u64),
+    /// Nothing is captured from this monotonic time on; what comes next is from a new capture.
+    Paused(u64),
 }
 
 /// How many single events may wait for the pipeline before their source waits too.
@@ -39,6 +43,9 @@ pub(crate) const BATCHES: usize = 16;
 
 /// How often the kernel source looks up when nothing happens.
 const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// When it is tried anew to capture again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The kernel source, on its own thread; dropping it ends the capture.
 pub(crate) struct Kernel {
@@ -54,17 +61,23 @@ impl Drop for Kernel {
 
 impl Kernel {
     /// Attach and begin to hand out what happens. `with_children`: also in the children that the processes have.
-    pub(crate) fn start(options: Options, with_children: bool, items: Sender<Item>) -> Result<Kernel, Error> {
+    pub(crate) fn start(
+        options: Options,
+        with_children: bool,
+        items: Sender<Item>,
+        vitals: Arc<Vitals>,
+    ) -> Result<Kernel, Error> {
         let pids = options.pids.clone();
-        let mut capture = Capture::start(options).map_err(|error| Error::Capture(Box::new(error)))?;
+        let followed = Followed::new(&pids, with_children);
+        let mut capture = Capture::start(options.clone()).map_err(|error| Error::Capture(Box::new(error)))?;
         if with_children {
             add_children(&mut capture, pids)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let follower = Follower { options, followed, items, stop: Arc::clone(&stop), vitals };
         let thread = std::thread::Builder::new()
             .name("capture".into())
-            .spawn(move || follow(capture, &items, &told))
+            .spawn(move || follower.run(capture))
             .map_err(|source| Error::System { action: "start a thread", source })?;
         Ok(Kernel { stop, thread: Some(thread) })
     }
@@ -81,49 +94,90 @@ impl Kernel {
 }
 
 /// Captures the children that the processes have, and theirs. Those that come later are followed by the capture itself.
-fn add_children(capture: &mut Capture, mut parents: Vec<u32>) -> Result<(), Error> {
-    let mut known: HashSet<u32> = parents.iter().copied().collect();
-    while let Some(parent) = parents.pop() {
-        for child in children(parent) {
-            if !known.insert(child) {
-                continue;
-            }
-            match capture.add_process(child) {
-                Ok(()) => parents.push(child),
-                Err(regress_ebpf::Error::NoProcess { .. }) => {}
-                Err(error) => return Err(Error::Capture(Box::new(error))),
-            }
+fn add_children(capture: &mut Capture, parents: Vec<u32>) -> Result<(), Error> {
+    for child in descendants(parents) {
+        match capture.add_process(child) {
+            Ok(()) | Err(regress_ebpf::Error::NoProcess { .. }) => {}
+            Err(error) => return Err(Error::Capture(Box::new(error))),
         }
     }
     Ok(())
 }
 
-/// Children of all threads of a process; none where it is gone.
-fn children(process: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>()).collect()
+/// A capture that may be taken away from the service for a while.
+struct Follower {
+    options: Options,
+    followed: Followed,
+    items: Sender<Item>,
+    stop: Arc<AtomicBool>,
+    vitals: Arc<Vitals>,
 }
 
-fn follow(mut capture: Capture, items: &Sender<Item>, stop: &AtomicBool) -> Result<(), Error> {
-    let failed = |error| Error::Capture(Box::new(error));
-    let mut batch = Vec::new();
-    loop {
-        let stopping = stop.load(Ordering::Acquire);
-        let now = clock::monotonic()?;
-        if stopping {
-            capture.drain(&mut batch).map_err(failed)?;
-        } else {
-            capture.next_batch(LOOK_UP, &mut batch).map_err(failed)?;
+impl Follower {
+    fn run(mut self, mut capture: Capture) -> Result<(), Error> {
+        let failed = |error| Error::Capture(Box::new(error));
+        let mut batch = Vec::new();
+        loop {
+            let stopping = self.stop.load(Ordering::Acquire);
+            let pausing = self.vitals.is_paused();
+            let now = clock::monotonic()?;
+            if stopping || pausing {
+                capture.drain(&mut batch).map_err(failed)?;
+            } else {
+                capture.next_batch(LOOK_UP, &mut batch).map_err(failed)?;
+                self.vitals.set_fill(capture.fill().unwrap_or_default());
+            }
+            self.followed.see(&batch);
+            let item = if batch.is_empty() { Item::Idle(now) } else { Item::Events(std::mem::take(&mut batch)) };
+            if self.items.blocking_send(item).is_err() {
+                // The pipeline has ended, and says why itself.
+                return Ok(());
+            }
+            if stopping {
+                return Ok(());
+            }
+            if pausing {
+                drop(capture);
+                match self.pause()? {
+                    Some(again) => capture = again,
+                    None => return Ok(()),
+                }
+            }
         }
-        let item = if batch.is_empty() { Item::Idle(now) } else { Item::Events(std::mem::take(&mut batch)) };
-        if items.blocking_send(item).is_err() {
-            // The pipeline has ended, and says why itself.
-            return Ok(());
+    }
+
+    /// Captures nothing until that is wanted again; `None` at the end of the recording.
+    fn pause(&mut self) -> Result<Option<Capture>, Error> {
+        self.vitals.set_fill(0.0);
+        if self.items.blocking_send(Item::Paused(clock::monotonic()?)).is_err() {
+            return Ok(None);
         }
-        if stopping {
-            return Ok(());
+        tracing::warn!("back-off: the capture is off");
+        loop {
+            while self.vitals.is_paused() {
+                if self.stop.load(Ordering::Acquire) {
+                    return Ok(None);
+                }
+                std::thread::sleep(LOOK_UP);
+            }
+            match self.begin_again() {
+                Ok(capture) => {
+                    tracing::warn!("back-off: the capture is on again");
+                    return Ok(Some(capture));
+                }
+                // A process that ended at this moment, or what the host lacks just now.
+                Err(error) => tracing::warn!("back-off: cannot capture again yet: {error}"),
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            std::thread::sleep(AGAIN);
         }
+    }
+
+    fn begin_again(&mut self) -> Result<Capture, regress_ebpf::Error> {
+        let pids = if self.options.cgroup.is_some() { Vec::new() } else { self.followed.alive() };
+        Capture::start(Options { pids, ..self.options.clone() })
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a recording gave.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use regress_cassettes::{Cassette, Confidence, Defect, Exchange, Via, redact::Replaced};
 
-use crate::Ledger;
+use crate::{Ledger, select::LeftOut};
 
 /// Downstreams that are counted by name.
 const MOST_NAMES: usize = 1000;
@@ -25,6 +25,34 @@ pub struct Counts {
     pub ambient: u64,
 }
 
+/// What a recording did while the host was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackedOff {
+    /// How many times the breaker opened.
+    pub opened: u64,
+    /// For how long nothing was captured.
+    pub paused: Duration,
+    /// The fewest entries that were kept: one of so many; 0 where all were.
+    pub thinnest: u32,
+    /// What was done, the first hundred times.
+    pub events: Vec<Happened>,
+    /// How many times more.
+    pub untold: u64,
+}
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// What, for people.
+    pub what: String,
+    /// Percent of the time in which something waited for a processor.
+    pub cpu: u32,
+    /// Percent of the kernel's buffer that waited for the recorder.
+    pub buffer: u32,
+}
+
 /// What a recording gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -36,6 +64,10 @@ pub struct Summary {
     pub defective: u64,
     /// Entries that were left out because an owner was uncertain.
     pub left_out: u64,
+    /// Entries that were left out by choice.
+    pub unselected: LeftOut,
+    /// What was done while the host was loaded; `None`: nobody looked.
+    pub backed_off: Option<BackedOff>,
     /// Exchanges by downstream name; beyond 1,000 names the rest is under `(others)`.
     pub downstream: BTreeMap<String, Counts>,
     /// What is missing, by kind.

@@ -12,11 +12,14 @@ use crate::{
     Error, Ledger, Summary,
     considerate::{become_batch_work, make_way_for},
     correlate::Patience,
+    metrics::Metrics,
     pipeline::{Output, Pipeline, Scope},
     queue::{self, Abandoned, Sender},
-    settings::Fsync,
+    select::LeftOut,
+    settings::Settings,
     sink,
     source::Item,
+    vitals::Vitals,
 };
 
 /// Bytes of cassettes that may wait for the disk before the pipeline waits too.
@@ -33,9 +36,16 @@ pub(crate) struct Work {
     /// Told when as many entries as were wanted are finished, and when no more is taken.
     pub(crate) full: Arc<Notify>,
     done: oneshot::Receiver<()>,
-    /// Gives what is missing, and how many connections were opaque and how many Unix connections not HTTP.
-    pipeline: JoinHandle<(Ledger, u64, u64)>,
+    pipeline: JoinHandle<Found>,
     store: JoinHandle<Result<Summary, Error>>,
+}
+
+/// What the pipeline alone knows in the end.
+struct Found {
+    ledger: Ledger,
+    unselected: LeftOut,
+    opaque: u64,
+    unix_not_http: u64,
 }
 
 impl Work {
@@ -43,9 +53,10 @@ impl Work {
     pub(crate) fn start(
         store: Store,
         scope: Scope,
-        redactor: Arc<Redactor>,
-        fsync: Fsync,
+        settings: &Settings,
         beside: &[u32],
+        vitals: Arc<Vitals>,
+        metrics: Option<Arc<Metrics>>,
         mut items: mpsc::Receiver<Item>,
     ) -> Result<Work, Error> {
         let full = Arc::new(Notify::new());
@@ -57,8 +68,8 @@ impl Work {
             first: scope.first_id(),
             recent: RECENT,
             only_certain: scope.only_certain,
-            redactor,
-            fsync,
+            redactor: Arc::clone(&settings.redactor),
+            fsync: settings.fsync,
             log: scope.keep_facts.then_some((scope.wall, scope.started)),
         };
         let patience = Patience { under_way: under_way(memory()), ..Patience::default() };
@@ -77,9 +88,14 @@ impl Work {
                 considerate();
                 let mut pipeline = Pipeline::new(scope, patience);
                 // Where the outputs are no longer taken, the store has failed, and says why.
-                let _ = pump(&mut pipeline, &mut items, &outputs, &notify);
+                let _ = pump(&mut pipeline, &mut items, &outputs, &notify, &vitals, metrics.as_deref());
                 notify.notify_one();
-                (pipeline.ledger().clone(), pipeline.opaque(), pipeline.unix_not_http())
+                Found {
+                    ledger: pipeline.ledger().clone(),
+                    unselected: *pipeline.left_out(),
+                    opaque: pipeline.opaque(),
+                    unix_not_http: pipeline.unix_not_http(),
+                }
             })
             .map_err(failed)?;
         let store = thread("store")
@@ -105,11 +121,12 @@ impl Work {
 
     pub(crate) fn finish_blocking(self) -> Result<Summary, Error> {
         let summary = joined(self.store);
-        let (ledger, opaque, unix_not_http) = joined(self.pipeline);
+        let found = joined(self.pipeline);
         let mut summary = summary?;
-        summary.ledger.append(ledger);
-        summary.opaque = opaque;
-        summary.unix_not_http = unix_not_http;
+        summary.ledger.append(found.ledger);
+        summary.unselected = found.unselected;
+        summary.opaque = found.opaque;
+        summary.unix_not_http = found.unix_not_http;
         Ok(summary)
     }
 }
@@ -124,9 +141,12 @@ fn pump(
     items: &mut mpsc::Receiver<Item>,
     outputs: &Sender<Output>,
     full: &Notify,
+    vitals: &Vitals,
+    metrics: Option<&Metrics>,
 ) -> Result<(), Abandoned> {
     let mut last = 0;
     while let Some(item) = items.blocking_recv() {
+        pipeline.thin(vitals.thinning());
         match item {
             Item::Event(event) => {
                 last = last.max(event.at);
@@ -144,14 +164,26 @@ fn pump(
                 last = last.max(at);
                 pipeline.advance(at);
             }
+            Item::Paused(at) => {
+                last = last.max(at);
+                pipeline.pause(last);
+            }
         }
         hand_out(pipeline, outputs)?;
+        metrics.iter().for_each(|metrics| tell(pipeline, metrics));
         if pipeline.is_full() {
             full.notify_one();
         }
     }
     pipeline.stop(last);
+    metrics.iter().for_each(|metrics| tell(pipeline, metrics));
     hand_out(pipeline, outputs)
+}
+
+/// Tell how far the recording is.
+fn tell(pipeline: &mut Pipeline, metrics: &Metrics) {
+    pipeline.take_seen().iter().for_each(|seen| metrics.saw(seen));
+    metrics.publish(pipeline.ledger(), pipeline.left_out(), pipeline.recorded());
 }
 
 fn hand_out(pipeline: &mut Pipeline, outputs: &Sender<Output>) -> Result<(), Abandoned> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use regress_cassettes::{Cassette, Defect, Store, redact::Redactor};
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
-use regress_recorder::{Error, Recorrelated, Settings, Target, ViaChoice, record_events, recorrelate};
+use regress_recorder::{Error, Recorrelated, Settings, Target, ViaChoice, record_events, recorrelate, select};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -98,6 +98,9 @@ fn record(out: &Path, owner_log: bool, after: u64) {
         ports: Vec::new(),
         duration: None,
         max_entries: None,
+        select: select::Policy::default(),
+        back_off: None,
+        metrics: None,
         only_certain: false,
         owner_log,
         id_evidence: true,

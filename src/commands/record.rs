@@ -5,6 +5,7 @@ mod self_check;
 
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 use clap::ValueEnum as _;
 use regress_cassettes::{redact::Redactor, seal::Keys};
 use regress_ebpf::{Cgroup, Source};
-use regress_recorder::{Fsync, Progress, Settings, Started, Stop, Summary, Target, ViaChoice};
+use regress_recorder::{Fsync, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, select::BackOff};
 use regress_replayer::noise::Checked;
 use self_check::SelfCheck;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +24,7 @@ use crate::{
     hook::{self, Runtime},
     output::{self, Exit, Failure},
     redaction, sealing,
+    selection::{self, ForAll, parse_bytes, parse_header},
 };
 
 /// Arguments of `regress record`.
@@ -51,6 +53,14 @@ pub struct Args {
     /// Stop after this many entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "REGRESS_MAX_ENTRIES")]
     max_entries: Option<u64>,
+    #[command(flatten)]
+    select: selection::SelectionArgs,
+    /// Record less while the host is loaded, and nothing for a while where that does not help (docs/selection.md)
+    #[arg(long, env = "REGRESS_BACK_OFF", conflicts_with = "owner_log")]
+    back_off: bool,
+    /// Tell metrics to Prometheus at http://ADDR/metrics; a port alone is one of 127.0.0.1 (docs/metrics.md)
+    #[arg(long, value_name = "ADDR", value_parser = parse_metrics, env = "REGRESS_METRICS")]
+    metrics: Option<SocketAddr>,
     /// Have the service load a small program that says which request is worked for: a command, or Java processes that run.
     /// Without it, owners in Node.js are known only where handlers do no more than one call after the other, and in Java
     /// only where a request keeps to its thread
@@ -205,6 +215,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
                     output::say("the proxy does not see what the hook says");
                 }
             }
+            Progress::Metrics(address) => output::say(format_args!("metrics at http://{address}/metrics")),
             Progress::Accepting(address) => output::say(format_args!("accepting entries on {address}")),
         };
         regress_recorder::record(settings, tell, stop).await.map_err(|error| {
@@ -281,6 +292,27 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         };
         name.unwrap_or_default()
     });
+    let record = &config.record;
+    let for_all = ForAll {
+        sample: record.sample.as_deref(),
+        distinct: record.distinct,
+        max_body: record.max_body.as_deref(),
+        max_in_flight: record.max_in_flight,
+        force_header: record.force_header.as_deref(),
+        keep_health_checks: record.keep_health_checks,
+    };
+    let select = args.select.policy(&for_all, &config.select)?;
+    let back_off = match &config.back_off {
+        Some(_) if args.owner_log => {
+            return Err(Failure::new("an owner log is kept of recordings without pauses only")
+                .hint("leave --owner-log out, or [back_off] in regress.toml"));
+        }
+        Some(settings) => Some(settings.limits()?),
+        None => args.back_off.then(BackOff::default),
+    };
+    let metrics = config.record.metrics.as_deref().map(parse_metrics).transpose().map_err(|what| {
+        Failure::new(format_args!("[record] metrics: {what}")).hint("docs/metrics.md says what it is")
+    })?;
     let mut id_headers = args.id_headers;
     for name in config.record.id_headers {
         let name = parse_header(&name).map_err(|what| {
@@ -306,6 +338,9 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         ports,
         duration: args.duration,
         max_entries: args.max_entries,
+        select,
+        back_off,
+        metrics: args.metrics.or(metrics),
         only_certain: args.only_certain,
         owner_log: args.owner_log,
         id_evidence: !args.no_id_evidence,
@@ -399,34 +434,20 @@ fn how(source: Option<Source>) -> String {
     source.map_or_else(|| "proxy".to_owned(), |source| format!("eBPF, {source} source"))
 }
 
-/// A number of bytes, or one with `K`, `M` or `G` (of 1024), that can be the buffer's size.
+/// A number of bytes that can be the buffer's size.
 fn parse_size(text: &str) -> Result<u32, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_end_matches("iB").to_ascii_uppercase().as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err("a size is a number of bytes, or a number with K, M or G".to_owned()),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| "a size is a number of bytes, or a number with K, M or G".to_owned())?;
-    number
-        .checked_mul(1 << shift)
+    u32::try_from(parse_bytes(text)?)
+        .ok()
         .filter(|bytes| bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(bytes))
-        .and_then(|bytes| u32::try_from(bytes).ok())
         .ok_or_else(|| "the size must be a power of two from 64K to 1G".to_owned())
 }
 
-/// The name of a header.
-fn parse_header(text: &str) -> Result<String, String> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_token) {
-        Ok(text.to_owned())
-    } else {
-        Err("a header is named by letters, digits and dashes".to_owned())
-    }
+/// An address and a port; the port alone is one of this host.
+fn parse_metrics(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .or_else(|_| text.parse())
+        .map_err(|_| "metrics are told at a port, or at an address and a port: 9464, 0.0.0.0:9464".to_owned())
 }
 
 /// `json=FILE`.
@@ -482,10 +503,14 @@ mod tests {
     }
 
     #[test]
-    fn headers() {
-        assert_eq!(parse_header("X-Order_Key"), Ok("X-Order_Key".to_owned()));
-        for wrong in ["", "x y", "x:", "é"] {
-            assert!(parse_header(wrong).is_err(), "{wrong}");
+    fn metrics_stay_on_this_host_unless_told_otherwise() {
+        let told = |text| parse_metrics(text).map(|address| address.to_string());
+        assert_eq!(told("9464").as_deref(), Ok("127.0.0.1:9464"));
+        assert_eq!(told(":0").as_deref(), Ok("127.0.0.1:0"));
+        assert_eq!(told("0.0.0.0:9464").as_deref(), Ok("0.0.0.0:9464"));
+        assert_eq!(told("[::1]:1").as_deref(), Ok("[::1]:1"));
+        for wrong in ["", ":", "localhost:9464", "99999", "1.2.3.4"] {
+            assert!(told(wrong).is_err(), "{wrong}");
         }
     }
 

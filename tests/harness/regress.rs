@@ -49,6 +49,8 @@ fn without_settings(command: &mut Command) {
         }
     }
     command.env("NO_COLOR", "1");
+    // The services are asked for their health as for anything else.
+    command.env("REGRESS_KEEP_HEALTH_CHECKS", "true");
 }
 
 /// A running `regress record`.

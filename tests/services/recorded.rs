@@ -65,10 +65,14 @@ impl RecordedShop {
         RecordedShop::record_shop(self.shop, source, &[], Keys::default())
     }
 
+    /// A shop of which nothing is recorded yet.
+    pub fn prepare(shop: Shop) -> RecordedShop {
+        RecordedShop { shop, folder: tempfile::tempdir().expect("there is a temporary folder") }
+    }
+
     fn record_shop(shop: Shop, source: Source, more: &[&str], keys: Keys) -> RecordedShop {
         let language = shop.language;
-        let folder = tempfile::tempdir().expect("there is a temporary folder");
-        let recorded = RecordedShop { shop, folder };
+        let recorded = RecordedShop::prepare(shop);
         let settings = recorded.settings("record", PATIENT);
         let mut arguments: Vec<String> = vec!["--via".into(), source.name().into()];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));

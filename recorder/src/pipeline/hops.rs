@@ -11,6 +11,7 @@ use crate::{
     assemble,
     connections::{Connection, Part},
     correlate::{CallKey, EntryKey, Fact, Moment, Verdict},
+    select::Standing,
 };
 
 /// Bytes of requests and responses between recorded processes that are kept of one connection until they are over.
@@ -303,7 +304,16 @@ impl Pipeline {
 
 impl EntryDraft {
     fn of_hop(began: u64) -> EntryDraft {
-        EntryDraft { began, kept: false, exchange: None, owned: Vec::new(), lost: None, doubted: false }
+        EntryDraft {
+            began,
+            kept: false,
+            exchange: None,
+            owned: Vec::new(),
+            lost: None,
+            doubted: false,
+            standing: Standing::default(),
+            left_out: false,
+        }
     }
 }
 

@@ -1,8 +1,15 @@
 //! What the pipeline is to do, and what comes out of it.
 
-use regress_cassettes::{Cassette, CassetteId, Defect, Exchange, Recorded, Via};
+use regress_cassettes::{Cassette, CassetteId, Defect, Ended, Exchange, Recorded, Via};
 
-use crate::{assemble, clues::Clues, correlate::EntrySet, owner_log::LogLine, wall::Wall};
+use crate::{
+    assemble,
+    clues::Clues,
+    correlate::EntrySet,
+    owner_log::LogLine,
+    select::{self, Policy},
+    wall::Wall,
+};
 
 /// What is the same for all cassettes of a recording, and what is to be recorded.
 #[derive(Clone, Debug)]
@@ -24,6 +31,35 @@ pub(crate) struct Scope {
     pub keep_facts: bool,
     /// What is looked for in messages.
     pub clues: Clues,
+    /// Which entries are kept.
+    pub select: Policy,
+    /// Whether it is told of every exchange that is over.
+    pub tells_seen: bool,
+}
+
+/// An exchange that is over, as metrics tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Which downstream was called; `None`: it is an entry.
+    pub downstream: Option<String>,
+    /// Method and path without ids.
+    pub route: String,
+    /// It has a status of 500 or more, or no whole answer.
+    pub failed: bool,
+    /// Microseconds, where there is a whole answer.
+    pub took: Option<u64>,
+}
+
+impl Seen {
+    pub(super) fn of(exchange: &Exchange) -> Seen {
+        let response = exchange.http().and_then(|http| http.response.as_ref());
+        Seen {
+            downstream: exchange.downstream.clone(),
+            route: select::template(exchange),
+            failed: exchange.ended != Ended::Ok || response.is_some_and(|response| response.status() >= 500),
+            took: exchange.took,
+        }
+    }
 }
 
 /// What comes out.

@@ -12,13 +12,15 @@ use regress_ebpf::{
 use regress_protocols::Request;
 
 use super::{Output, Pipeline, Scope};
-use crate::{Lack, Tally, clues::Clues, correlate::Patience, wall::Wall};
+use crate::{Lack, Tally, clues::Clues, correlate::Patience, select, wall::Wall};
 
 /// Owners by what messages say.
 mod clues;
 mod hops;
 mod http2;
 mod naming;
+/// What is left out by choice.
+mod selection;
 
 const MILLISECOND: u64 = 1_000_000;
 const SERVICE: &str = "127.0.0.1:8080";
@@ -49,6 +51,8 @@ fn scope() -> Scope {
         only_certain: false,
         keep_facts: false,
         clues: Clues::new(true, &["X-Order-Key".to_owned()], false),
+        select: select::Policy::default(),
+        tells_seen: false,
     }
 }
 

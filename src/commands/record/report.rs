@@ -3,14 +3,17 @@
 use std::{fmt::Write, path::Path};
 
 use regress_cassettes::redact::{Kind, Place};
-use regress_recorder::{Lack, Summary};
+use regress_recorder::{
+    Lack, Summary,
+    select::{LeftOut, Reason},
+};
 use regress_replayer::{noise::Checked, report::shown};
 use serde_json::{Map, Value, json};
 
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.5";
+const VERSION: &str = "1.6";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -66,6 +69,8 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
     for (count, one, many, what) in notes.into_iter().filter(|note| note.0 > 0) {
         write!(text, "\n{} {what}", plural(count, one, many))?;
     }
+    write_unselected(text, &summary.unselected)?;
+    write_backed_off(text, summary)?;
     if summary.entries == 0 {
         write!(text, "\nnothing was recorded\nhint: send requests to the service while it is recorded")?;
         if summary.opaque > 0 {
@@ -73,6 +78,41 @@ fn write_table(text: &mut String, summary: &Summary, out: &Path) -> std::fmt::Re
         }
     }
     Ok(())
+}
+
+/// How many entries were left out by choice, and why.
+fn write_unselected(text: &mut String, unselected: &LeftOut) -> std::fmt::Result {
+    if unselected.total() == 0 {
+        return Ok(());
+    }
+    let reasons: Vec<String> = unselected.rows().map(|(reason, count)| format!("{count} {}", why(reason))).collect();
+    let entries = plural(unselected.total(), "entry was", "entries were");
+    write!(text, "\n{entries} left out by choice (docs/selection.md): {}", reasons.join(", "))
+}
+
+/// What was done while the host was loaded.
+fn write_backed_off(text: &mut String, summary: &Summary) -> std::fmt::Result {
+    let Some(backed_off) = summary.backed_off.as_ref().filter(|backed_off| !backed_off.events.is_empty()) else {
+        return Ok(());
+    };
+    write!(text, "\nthe host was loaded: at least one entry of {} was kept", backed_off.thinnest.max(1))?;
+    if backed_off.opened > 0 {
+        let times = plural(backed_off.opened, "time", "times");
+        write!(text, ", and nothing was captured {times}, for {:.1} s in all", backed_off.paused.as_secs_f64())?;
+    }
+    Ok(())
+}
+
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::HealthCheck => "health checks",
+        Reason::Never => "by a rule",
+        Reason::Rate => "beyond the rate",
+        Reason::InFlight => "beyond the number in flight",
+        Reason::Shape => "of a shape with enough examples",
+        Reason::ShapesFull => "of a new shape, beyond the number that is remembered",
+        Reason::BackOff => "while the host was loaded",
+    }
 }
 
 /// What was redacted, by kind and place; or that nothing was.
@@ -128,6 +168,8 @@ fn describe(lack: Lack) -> &'static str {
         Lack::JoinedMidStream => "exchanges under way at the start",
         Lack::Opaque => "exchanges of an unknown protocol",
         Lack::Encrypted => "encrypted exchanges",
+        Lack::BodyCap => "bodies beyond the size that is wanted",
+        Lack::Paused => "pauses while the host was loaded",
     }
 }
 
@@ -198,6 +240,19 @@ fn value(summary: &Summary, checked: Option<&Checked>) -> Value {
         "entries": summary.entries,
         "defective": summary.defective,
         "left_out": summary.left_out,
+        "unselected": Reason::ALL
+            .iter()
+            .map(|&reason| (reason.word().to_owned(), summary.unselected.get(reason).into()))
+            .collect::<Map<String, Value>>(),
+        "back_off": summary.backed_off.as_ref().map(|backed_off| json!({
+            "opened": backed_off.opened,
+            "paused_seconds": backed_off.paused.as_secs_f64(),
+            "thinnest": backed_off.thinnest,
+            "events": backed_off.events.iter().map(|happened| json!({
+                "at": happened.at, "what": happened.what, "cpu": happened.cpu, "buffer": happened.buffer,
+            })).collect::<Vec<_>>(),
+            "untold": backed_off.untold,
+        })),
         "unfinished": summary.unfinished,
         "opaque_connections": summary.opaque,
         "unix_not_http": summary.unix_not_http,
@@ -220,8 +275,10 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use regress_cassettes::redact::Replaced;
-    use regress_recorder::{Counts, Ledger, Tally};
+    use regress_recorder::{BackedOff, Counts, Happened, Ledger, Tally};
 
     use super::*;
 
@@ -260,6 +317,25 @@ mod tests {
         nothing was recorded
         hint: send requests to the service while it is recorded
         ");
+    }
+
+    #[test]
+    fn what_was_left_out_is_told() {
+        let happened = Happened { at: "2026-11-22T10:15:02.000000Z".into(), what: "it".into(), cpu: 97, buffer: 3 };
+        let paused = Duration::from_millis(12_345);
+        let backed_off = BackedOff { opened: 1, paused, thinnest: 16, events: vec![happened], untold: 0 };
+        let unselected = LeftOut::from_iter([(Reason::Shape, 1200), (Reason::HealthCheck, 7)]);
+        let summary = Summary { entries: 3, unselected, backed_off: Some(backed_off), ..Summary::default() };
+        let text = table(&summary, Path::new("tapes"));
+        let left_out = "1207 entries were left out by choice (docs/selection.md): 7 health checks, 1200 of a shape with enough examples";
+        assert!(text.contains(left_out), "{text}");
+        let paused = "at least one entry of 16 was kept, and nothing was captured 1 time, for 12.3 s in all";
+        assert!(text.contains(paused), "{text}");
+        assert!(summary.complete(), "leaving out by choice is no loss");
+        let summary = value(&summary, None);
+        assert_eq!((&summary["unselected"]["shape"], &summary["unselected"]["rate"]), (&json!(1200), &json!(0)));
+        assert_eq!(summary["back_off"]["events"][0]["cpu"], json!(97));
+        assert_eq!(value(&Summary::default(), None)["back_off"], Value::Null);
     }
 
     #[test]
