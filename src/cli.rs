@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "Exit codes: 0 same (record: entries recorded, nothing 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch a running service, or run one, and write cassettes
-    Record(commands::record::Args),
+    Record(Box<commands::record::Args>),
     /// Start a new build in a sealed sandbox, play its downstreams, judge what it does
     Replay(commands::replay::Args),
     /// Replay the recorded build against itself, and propose rules for what varies
@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
     };
     output::start_logging();
     let result = match cli.command {
-        Command::Record(args) => commands::record::run(args),
+        Command::Record(args) => commands::record::run(*args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Noise(args) => commands::noise::run(args),
         Command::Review(args) => commands::review::run(args),

@@ -15,7 +15,7 @@ use regress_cassettes::{
     seal::{Keys, Recipients, Seal, Session},
 };
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
-use regress_recorder::{Settings, Target, ViaChoice, record_events};
+use regress_recorder::{Fsync, Settings, Target, ViaChoice, record_events, select};
 use serde_json::json;
 
 /// The most that sealing may add.
@@ -128,6 +128,10 @@ fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>]) -> 
         ports: vec![8080],
         duration: None,
         max_entries: None,
+        select: select::Policy::default(),
+        back_off: None,
+        metrics: None,
+        fsync: Fsync::default(),
         only_certain: false,
         owner_log: false,
         id_evidence: true,

@@ -464,7 +464,7 @@ mod tests {
             log: None,
         };
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path()).unwrap();
+        let store = open(folder.path(), None, &Keys::default()).unwrap();
         let (outputs, taken) = queue::queue(1 << 30);
         let call = Exchange { defects: vec![Defect::AmbiguousOwner], ..exchange(Some("stock")) };
         outputs.send(Output::Ambient(Box::new(call)), 1).unwrap();
@@ -493,7 +493,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = open(&file).err().unwrap();
+        let error = open(&file, None, &Keys::default()).err().unwrap();
         assert!(matches!(error, Error::Output { .. }), "{error:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, thread::JoinHandle};
 
-use regress_cassettes::{Store, redact::Redactor};
+use regress_cassettes::Store;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use regress_cassettes::{AMBIENT_FILE, Store, render, verify};
 
 use super::writer::{
-    Mode, Written, ambient, ambient_file, ambient_recorded, as_is, cassette, changed, entries_of_all, report_text,
+    Mode, Written, ambient, ambient_file, ambient_recorded, as_is, cassette, changed, entries_of_all, path_in,
+    report_text,
 };
 use crate::harness::faults::Fault;
 
@@ -42,7 +43,7 @@ fn whole(store: &Path, about: &str) {
 fn finished(written: &Written, about: &str) {
     let numbers = |kind| written.finished(kind).map(|number| number.parse::<u32>().expect("a number"));
     let text = |number| {
-        let path = written.store().join(Store::create(written.store()).expect("made").path_of(&cassette(number)));
+        let path = written.store().join(path_in(&Store::create(written.store()).expect("made"), &cassette(number)));
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}\n{about}", path.display()))
     };
     for number in numbers("cassette") {

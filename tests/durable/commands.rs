@@ -15,7 +15,7 @@ use regress_recorder::record_events;
 use super::{
     aftermath::files,
     sweep,
-    writer::{ambient, as_is, cassette, changed, entries, settings},
+    writer::{ambient, as_is, cassette, changed, entries, path_in, settings},
 };
 use crate::harness::{
     Need, Process,
@@ -93,7 +93,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn accepting_proposals() {
     let original =
-        |folder: &Path, number| Store::create(folder.join("cassettes")).expect("made").path_of(&cassette(number));
+        |folder: &Path, number| path_in(&Store::create(folder.join("cassettes")).expect("made"), &cassette(number));
     each_point(
         3,
         |folder| {

@@ -13,7 +13,7 @@ use regress_recorder::record_events;
 
 use super::{
     aftermath::files,
-    writer::{ambient, as_is, cassette, entries, settings},
+    writer::{ambient, as_is, cassette, entries, path_in, settings},
 };
 use crate::harness::{Process, regress};
 
@@ -112,7 +112,7 @@ fn nothing_is_written_through_a_link_in_the_folder() {
     let (_folder, store, elsewhere) = store_and_elsewhere();
     for store in [store.clone(), store.clone().sync_later()] {
         let big = cassette(2);
-        let path = store.path_of(&big);
+        let path = path_in(&store, &big);
         let route = path.parent().expect("a folder");
         symlink(&elsewhere, route).expect("a temporary folder");
         let refused = store.write(&as_is(cassette(2)));
@@ -136,7 +136,7 @@ fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
     let (_folder, store, elsewhere) = store_and_elsewhere();
     let precious = elsewhere.join("precious");
     fs::write(&precious, "as it was").expect("a temporary folder");
-    let path = store.path_of(&cassette(1));
+    let path = path_in(&store, &cassette(1));
     fs::create_dir(path.parent().expect("a folder")).expect("a temporary folder");
     for place in [path, store.root().join("20261122T101502.000000Z-0000.recording")] {
         symlink(&precious, place).expect("a temporary folder");

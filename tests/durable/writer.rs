@@ -10,14 +10,14 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
+use regress_cassettes::seal::Keys;
 use regress_cassettes::{
-    AMBIENT_FILE, Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Pending, Recorded, Store,
-    Via,
+    AMBIENT_FILE, Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Store, Via,
     redact::{Redacted, Redactor},
 };
 use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 use regress_protocols::http1::Message;
-use regress_recorder::{Fsync, Settings, Target, ViaChoice, record_events};
+use regress_recorder::{Fsync, Settings, Target, ViaChoice, record_events, select};
 
 use crate::harness::faults::{self, Fault, Traced};
 
@@ -114,9 +114,13 @@ fn write(store: &Store, report: &Path) {
             }
         }
         if number % 4 == 1 {
-            let original = store.path_of(&cassette(number));
+            let original = path_in(store, &cassette(number));
             let accepted = store.write_pending(&original, &as_is(changed(number)));
-            match accepted.and_then(|proposed| Pending { original, proposed }.accept()) {
+            let accept = |proposed| {
+                let pending = store.pending()?.into_iter().find(|pending| pending.proposed == proposed);
+                pending.expect("it has just been written").accept()
+            };
+            match accepted.and_then(accept) {
                 Ok(()) => say(&format!("accepted {number}")),
                 Err(error) => failed(&error),
             }
@@ -126,6 +130,11 @@ fn write(store: &Store, report: &Path) {
             Err(error) => failed(&error),
         }
     }
+}
+
+/// Where a store keeps a cassette.
+pub fn path_in(store: &Store, cassette: &Cassette) -> PathBuf {
+    store.path_of(cassette).expect("the folder can be listed")
 }
 
 pub fn as_is(cassette: Cassette) -> Redacted<Cassette> {
@@ -202,6 +211,11 @@ pub fn settings(out: &Path) -> Settings {
         ports: Vec::new(),
         duration: None,
         max_entries: None,
+        select: select::Policy::default(),
+        back_off: None,
+        metrics: None,
+        seal: None,
+        keys: Keys::default(),
         only_certain: false,
         owner_log: true,
         id_evidence: true,

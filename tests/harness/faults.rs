@@ -63,6 +63,7 @@ pub fn run(command: &Command, fault: Option<(usize, Fault)>) -> Traced {
     let output = tempfile::tempdir().expect("there is a temporary folder");
     let file = |name: &str| File::create(output.path().join(name)).expect("a file in it");
     stopped.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).process_group(0);
+    #[expect(clippy::zombie_processes, reason = "the tracer waits for it")]
     let child = stopped.spawn().expect("there is a shell");
     let pid = Pid::from_raw(child.id() as i32);
     let (calls, code) = Tracer { pid, fault, calls: 0, counting: false, failing: Vec::new() }.follow();

@@ -50,7 +50,7 @@ fn simulation(recording: &Recording, address: SocketAddr, matching: Matching) ->
         let target = call.request.target();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let mut request = json!({
-            "method": exact(&call.request.method()), "path": exact(path), "query": parameters(query),
+            "method": exact(call.request.method()), "path": exact(path), "query": parameters(query),
             "body": body(call, matching),
         });
         if matching == Matching::Strict {
