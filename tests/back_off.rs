@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use regress_cassettes::{Confidence, Defect};
+use regress_cassettes::{Confidence, Defect, Exchange};
 use serde_json::Value;
 
 use crate::{
@@ -77,12 +77,17 @@ fn while_the_host_is_loaded_nothing_is_captured_and_nothing_hidden() {
     let cut = find("/orders").expect("an entry that was under way is kept");
     let is_lost = |defect: &Defect| matches!(defect, Defect::LostEvents { .. });
     assert!(cut.defects.iter().any(is_lost), "{cut:#?}");
-    // What came before and after lacks nothing, and has its calls.
-    for target in ["/orders/1", "/orders/3"] {
-        let whole = find(target).unwrap_or_else(|| panic!("{target}: {}", finished.stderr));
-        assert!(!whole.has_defects() && whole.downstream.len() == 2, "{whole:#?}");
-        let is_certain = |cause: &regress_cassettes::Cause| cause.confidence == Confidence::Certain;
-        assert!(whole.downstream.iter().all(|call| call.cause.as_ref().is_some_and(is_certain)), "{whole:#?}");
+    // What came before lacks nothing. What comes after is there; its owners may be unknown, because nobody saw for whom the
+    // pool's connections worked meanwhile, and are never wrong.
+    let before = find("/orders/1").unwrap_or_else(|| panic!("{}", finished.stderr));
+    assert!(!before.has_defects() && before.downstream.len() == 2, "{before:#?}");
+    let after = find("/orders/3").unwrap_or_else(|| panic!("{}", finished.stderr));
+    assert!(!after.entry.as_ref().is_some_and(Exchange::has_defects), "{after:#?}");
+    assert!(after.has_defects() || after.downstream.len() == 2, "what is missing is marked: {after:#?}");
+    let is_certain =
+        |call: &&Exchange| call.cause.as_ref().is_some_and(|cause| cause.confidence == Confidence::Certain);
+    for call in after.downstream.iter().filter(is_certain) {
+        assert_eq!(http(call).request.header_text("x-order").as_deref(), Some("3"), "{after:#?}");
     }
 }
 

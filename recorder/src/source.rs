@@ -152,6 +152,7 @@ impl Follower {
         if self.items.blocking_send(Item::Paused(clock::monotonic()?)).is_err() {
             return Ok(None);
         }
+        self.vitals.set_off(true);
         tracing::warn!("back-off: the capture is off");
         loop {
             while self.vitals.is_paused() {
@@ -162,6 +163,7 @@ impl Follower {
             }
             match self.begin_again() {
                 Ok(capture) => {
+                    self.vitals.set_off(false);
                     tracing::warn!("back-off: the capture is on again");
                     return Ok(Some(capture));
                 }

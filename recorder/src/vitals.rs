@@ -14,6 +14,7 @@ pub(crate) struct Vitals {
     fill: AtomicU64,
     thinning: AtomicU8,
     paused: AtomicBool,
+    off: AtomicBool,
     told: Mutex<Told>,
 }
 
@@ -50,6 +51,15 @@ impl Vitals {
     /// Whether nothing is to be captured.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_off(&self, off: bool) {
+        self.off.store(off, Ordering::Release);
+    }
+
+    /// Whether nothing is captured: a while after that was wanted.
+    pub(crate) fn is_off(&self) -> bool {
+        self.off.load(Ordering::Acquire)
     }
 
     pub(crate) fn told(&self) -> MutexGuard<'_, Told> {

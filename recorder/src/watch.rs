@@ -45,8 +45,9 @@ impl Watch {
             loop {
                 ticks.tick().await;
                 let Ok(at) = clock::monotonic() else { return };
-                let buffer = if vitals.is_paused() { 0.0 } else { 100.0 * vitals.fill() };
-                let reading = Reading { at, cpu: pressure.read(at), buffer };
+                let is_off = vitals.is_off();
+                let buffer = if is_off { 0.0 } else { 100.0 * vitals.fill() };
+                let reading = Reading { at, cpu: pressure.read(at), buffer, is_off };
                 count_pause(&vitals, &mut last, at);
                 if let Some(step) = controller.read(reading) {
                     take(&vitals, step, controller.breaker(), reading, wall);
@@ -60,13 +61,13 @@ impl Watch {
 /// Add the time since the last reading where nothing was captured in it.
 fn count_pause(vitals: &Vitals, last: &mut Option<u64>, at: u64) {
     let before = last.replace(at);
-    if let Some(before) = before.filter(|_| vitals.is_paused()) {
+    if let Some(before) = before.filter(|_| vitals.is_off()) {
         vitals.told().summary.paused += Duration::from_nanos(at.saturating_sub(before));
     }
 }
 
 fn take(vitals: &Vitals, step: Step, breaker: Breaker, reading: Reading, wall: Wall) {
-    let Reading { at, cpu, buffer } = reading;
+    let Reading { at, cpu, buffer, .. } = reading;
     let what = match step {
         Step::Thin(thinning) => {
             vitals.set_thinning(thinning);

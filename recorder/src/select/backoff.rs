@@ -43,6 +43,8 @@ pub(crate) struct Reading {
     pub cpu: f64,
     /// Percent of the kernel's buffer that waits for the recorder; 0 while nothing is captured.
     pub buffer: f64,
+    /// Nothing is captured: to take a capture away, and to begin again, takes time itself.
+    pub is_off: bool,
 }
 
 /// Whether anything is captured.
@@ -93,12 +95,24 @@ pub(crate) struct Controller {
     calm: u32,
     /// Pauses in a row.
     pauses: u32,
+    /// How long this pause is, in nanoseconds, and when it is over.
+    pause: u64,
     until: u64,
 }
 
 impl Controller {
     pub(crate) fn new(limits: BackOff, can_pause: bool) -> Controller {
-        Controller { limits, can_pause, breaker: Breaker::Closed, thinning: 0, loaded: 0, calm: 0, pauses: 0, until: 0 }
+        Controller {
+            limits,
+            can_pause,
+            breaker: Breaker::Closed,
+            thinning: 0,
+            loaded: 0,
+            calm: 0,
+            pauses: 0,
+            pause: 0,
+            until: 0,
+        }
     }
 
     pub(crate) fn breaker(&self) -> Breaker {
@@ -117,12 +131,20 @@ impl Controller {
                 self.thin(self.thinning - 1)
             }
             Breaker::Closed => None,
+            Breaker::Open if !reading.is_off => {
+                self.until = reading.at.saturating_add(self.pause);
+                None
+            }
             Breaker::Open if reading.at >= self.until => {
                 self.breaker = Breaker::HalfOpen;
                 (self.loaded, self.calm) = (0, 0);
                 Some(Step::Resume)
             }
             Breaker::Open => None,
+            Breaker::HalfOpen if reading.is_off => {
+                (self.loaded, self.calm) = (0, 0);
+                None
+            }
             // To begin again costs something itself: one reading is not enough.
             Breaker::HalfOpen if self.loaded >= 2 => Some(self.open(reading.at)),
             Breaker::HalfOpen if self.calm >= TRIAL => {
@@ -141,10 +163,10 @@ impl Controller {
     }
 
     fn open(&mut self, at: u64) -> Step {
-        let pause = self.limits.pause.saturating_mul(MILLISECOND) << self.pauses.min(MOST_DOUBLING);
+        self.pause = self.limits.pause.saturating_mul(MILLISECOND) << self.pauses.min(MOST_DOUBLING);
         self.pauses += 1;
         self.breaker = Breaker::Open;
-        self.until = at.saturating_add(pause);
+        self.until = at.saturating_add(self.pause);
         Step::Pause
     }
 }
@@ -158,7 +180,8 @@ mod tests {
     /// Plays readings of the processor and the buffer, a second apart, and gives the steps with their seconds.
     fn play(controller: &mut Controller, from: u64, readings: &[(f64, f64)]) -> Vec<(u64, Step)> {
         let steps = (from..).zip(readings).map(|(second, &(cpu, buffer))| {
-            controller.read(Reading { at: second * SECOND, cpu, buffer }).map(|step| (second, step))
+            let is_off = controller.breaker() == Breaker::Open;
+            controller.read(Reading { at: second * SECOND, cpu, buffer, is_off }).map(|step| (second, step))
         });
         steps.flatten().collect()
     }
@@ -214,6 +237,18 @@ mod tests {
         // The next pause is a short one again.
         let steps = play(&mut controller, 50, &[LOADED; 20]);
         assert!(steps.ends_with(&[(57, Step::Pause), (67, Step::Resume), (69, Step::Pause)]), "{steps:?}");
+    }
+
+    #[test]
+    fn a_pause_and_a_trial_begin_when_the_capture_has_gone_and_come() {
+        let mut controller = Controller::new(BackOff::default(), true);
+        play(&mut controller, 0, &[LOADED; 8]);
+        let mut read = |at: u64, is_off| controller.read(Reading { at: at * SECOND, cpu: 0.0, buffer: 0.0, is_off });
+        assert!((8..30).all(|at| read(at, false).is_none()), "it is still being taken away");
+        assert!((30..39).all(|at| read(at, true).is_none()));
+        assert_eq!(read(39, true), Some(Step::Resume));
+        assert!((40..60).all(|at| read(at, true).is_none()), "it is still being put back");
+        assert_eq!([60, 61, 62].map(|at| read(at, false)), [None, None, Some(Step::Close)]);
     }
 
     #[test]
