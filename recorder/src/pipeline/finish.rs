@@ -26,7 +26,9 @@ impl Pipeline {
     }
 
     pub(super) fn finished(&mut self, entry: EntryKey, ambiguous: bool) {
-        let Some(draft) = self.entries.remove(&entry) else { return };
+        let Some(mut draft) = self.entries.remove(&entry) else { return };
+        // Of those that began at once (a pipeline) the first began first, whatever was decided first.
+        draft.owned.sort_unstable();
         self.waiting -= draft.exchange.as_ref().map_or(0, |timed| assemble::weight(&timed.exchange));
         let mut downstream: Vec<Timed> = draft.owned.iter().filter_map(|call| self.owned(*call)).collect();
         if draft.left_out {
