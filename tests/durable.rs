@@ -6,6 +6,9 @@ mod aftermath;
 mod commands;
 /// Names and links that somebody else has chosen.
 mod names;
+/// What a recorder is told.
+#[path = "../recorder/tests/script/mod.rs"]
+mod script;
 /// Who writes, in a process of its own.
 mod writer;
 

@@ -14,8 +14,9 @@ use regress_recorder::record_events;
 
 use super::{
     aftermath::files,
+    script::{entries, settings},
     sweep,
-    writer::{ambient, as_is, cassette, changed, entries, path_in, settings},
+    writer::{ambient, as_is, cassette, changed, path_in},
 };
 use crate::harness::{
     Need, Process,
@@ -256,7 +257,7 @@ fn deciding_owners_again() {
             .collect()
     };
     let template = tempfile::tempdir().expect("there is a temporary folder");
-    record_events(&settings(&template.path().join("cassettes")), [entries(12)]).expect("it can be recorded");
+    record_events(&settings(&template.path().join("cassettes")), [entries(12, 0)]).expect("it can be recorded");
     let right = contents(template.path());
     let before = calls(template.path(), "");
     assert_eq!(before.len(), 36);

@@ -13,7 +13,8 @@ use regress_recorder::record_events;
 
 use super::{
     aftermath::files,
-    writer::{ambient, as_is, cassette, entries, path_in, settings},
+    script::{entries, settings},
+    writer::{ambient, as_is, cassette, path_in},
 };
 use crate::harness::{Process, regress};
 
@@ -222,7 +223,7 @@ fn a_folder_that_is_removed_or_replaced_meanwhile_is_told() {
             }
             Vec::new()
         };
-        let batches = (0..3).map(|batch| if batch == 1 { remove() } else { entries(4) });
+        let batches = (0..3).map(|batch| if batch == 1 { remove() } else { entries(4, 0) });
         let error = record_events(&settings(&out), batches).expect_err("what was recorded is not there");
         assert!(error.hint().is_some(), "{error:?}");
     }

@@ -3,22 +3,18 @@
 use std::{
     env,
     io::Write,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
-use nix::time::{ClockId, clock_gettime};
-use regress_cassettes::seal::Keys;
 use regress_cassettes::{
     AMBIENT_FILE, Cassette, CassetteId, Connection, Content, Ended, Exchange, HttpExchange, Recorded, Store, Via,
     redact::{Redacted, Redactor},
 };
-use regress_ebpf::{CloseCause, Direction, Event, EventKind, Role, SocketId, Unit};
 use regress_protocols::http1::Message;
-use regress_recorder::{Fsync, Settings, Target, ViaChoice, record_events, select};
+use regress_recorder::record_events;
 
+use super::script::{entries, settings};
 use crate::harness::faults::{self, Fault, Traced};
 
 const FOLDER: &str = "REGRESS_TEST_WRITER_FOLDER";
@@ -86,7 +82,7 @@ fn child() {
         (Err(error), _) => failed(&error),
         (Ok(store), "AtOnce") => write(&store, &report),
         (Ok(store), "Later") => write(&store.sync_later(), &report),
-        (Ok(store), _) => match record_events(&settings(store.root()), [entries(u64::from(entries_of_all()) / 2)]) {
+        (Ok(store), _) => match record_events(&settings(store.root()), [entries(u64::from(entries_of_all()) / 2, 0)]) {
             Ok(summary) => say(&format!("recording {}", summary.entries)),
             Err(error) => failed(&error),
         },
@@ -202,102 +198,6 @@ fn exchange(request: Message, body: &str) -> Exchange {
 /// How many exchanges the ambient cassette of a recorder has at least: those of nobody.
 pub fn ambient_recorded() -> usize {
     entries_of_all() as usize / 2
-}
-
-pub fn settings(out: &Path) -> Settings {
-    Settings {
-        out: out.to_path_buf(),
-        service: "shop".to_owned(),
-        ports: Vec::new(),
-        duration: None,
-        max_entries: None,
-        select: select::Policy::default(),
-        back_off: None,
-        metrics: None,
-        seal: None,
-        keys: Keys::default(),
-        only_certain: false,
-        owner_log: true,
-        id_evidence: true,
-        id_headers: Vec::new(),
-        value_evidence: false,
-        fsync: Fsync::Regular,
-        redactor: Arc::new(Redactor::off()),
-        via: ViaChoice::Auto,
-        buffer: None,
-        inside_tls: true,
-        target: Target::Pids(Vec::new()),
-        helper: PathBuf::new(),
-    }
-}
-
-/// Two entries a round, side by side, with a call each, and a call of nobody.
-pub fn entries(rounds: u64) -> Vec<Event> {
-    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let now = std::time::Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("it is there"));
-    let mut script = Script { events: Vec::new(), at: now.as_nanos() as u64 };
-    for round in 0..rounds {
-        let threads = [(5, 6), (6, 7), (7, 5)][round as usize % 3];
-        let sides = [(threads.0, 10 * round + 1), (threads.1, 10 * round + 4)];
-        for (thread, socket) in sides {
-            script.open(1, socket, Role::Server);
-            script.data(thread, socket, Direction::Received, &get(&format!("/cart/{socket}")));
-        }
-        for (thread, socket) in sides {
-            script.open(thread, socket + 1, Role::Client);
-            script.data(thread, socket + 1, Direction::Sent, &get(&format!("/stock/{socket}")));
-        }
-        for (thread, socket) in sides.into_iter().rev() {
-            script.data(thread, socket + 1, Direction::Received, OK);
-            script.close(thread, socket + 1);
-            script.data(thread, socket, Direction::Sent, OK);
-            script.close(thread, socket);
-        }
-        script.open(9, 10 * round + 7, Role::Client);
-        script.data(9, 10 * round + 7, Direction::Sent, &get("/time"));
-        script.data(9, 10 * round + 7, Direction::Received, OK);
-        script.close(9, 10 * round + 7);
-    }
-    script.events
-}
-
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: stock:9001\r\n\r\n")
-}
-
-struct Script {
-    events: Vec<Event>,
-    at: u64,
-}
-
-impl Script {
-    fn event(&mut self, thread: u32, kind: EventKind) {
-        self.at += 1_000_777;
-        self.events.push(Event { at: self.at, unit: Some(Unit::thread(10, thread)), kind });
-    }
-
-    fn open(&mut self, thread: u32, socket: u64, role: Role) {
-        let address = |port: u64| SocketAddr::from(([127, 0, 0, 1], port as u16));
-        let (local, peer) = match role {
-            Role::Server => (address(8080), address(20_000 + socket)),
-            Role::Client => (address(20_000 + socket), address(9001)),
-        };
-        if role == Role::Client {
-            self.event(thread, EventKind::Connecting { socket: SocketId(socket), peer });
-        }
-        let (local, peer) = (local.into(), peer.into());
-        self.event(thread, EventKind::Open { socket: SocketId(socket), role, local, peer, joined: false });
-    }
-
-    fn data(&mut self, thread: u32, socket: u64, direction: Direction, text: &str) {
-        let bytes = text.as_bytes().to_vec().into();
-        let kind = EventKind::Data { socket: SocketId(socket), direction, position: 0, bytes, missing: 0, other: None };
-        self.event(thread, kind);
-    }
-
-    fn close(&mut self, thread: u32, socket: u64) {
-        self.event(thread, EventKind::Close { socket: SocketId(socket), cause: CloseCause::Closed });
-    }
 }
 
 /// The ambient cassette's file.

@@ -40,7 +40,7 @@ impl Shop {
 }
 
 /// Ended when dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
     fn listens(&mut self, address: SocketAddr) -> bool {

@@ -5,26 +5,22 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    Matching, StandIn,
-    drive::Shop,
+    Both, Matching, Server, StandIn,
+    drive::Running,
     exchanges::{Call, Recording, headers, text},
     wiremock::wait_for,
 };
-use crate::{harness::free_port, services::Language, tools};
+use crate::{harness::free_port, tools};
 
 struct Hoverfly {
-    inventory: Server,
-    pricing: Server,
-}
-
-struct Server {
-    process: Child,
+    /// Ended when it is dropped.
+    _process: Running,
     port: u16,
     admin: u16,
 }
@@ -35,9 +31,9 @@ pub fn start(recording: &Recording, matching: Matching, folder: &Path) -> io::Re
     let server = |name: &str, address: SocketAddr| {
         let file = folder.join(name).with_extension("json");
         fs::write(&file, simulation(recording, address, matching).to_string())?;
-        Server::start(&program, &file, folder)
+        Hoverfly::start(&program, &file, folder)
     };
-    Ok(Box::new(Hoverfly {
+    Ok(Box::new(Both {
         inventory: server("inventory", recording.inventory)?,
         pricing: server("pricing", recording.pricing)?,
     }))
@@ -86,25 +82,27 @@ fn body(call: &Call, matching: Matching) -> Value {
     if is_json && matching == Matching::Default { json!([{"matcher": "json", "value": said}]) } else { exact(&said) }
 }
 
-impl Server {
-    fn start(program: &Path, simulation: &Path, folder: &Path) -> io::Result<Server> {
+impl Hoverfly {
+    fn start(program: &Path, simulation: &Path, folder: &Path) -> io::Result<Hoverfly> {
         let (port, admin) = (free_port(), free_port());
         let mut command = Command::new(program);
         command.args(["-webserver", "-pp", &port.to_string(), "-ap", &admin.to_string(), "-import"]).arg(simulation);
         let process =
             command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let server = Server { process, port, admin };
+        let server = Hoverfly { _process: Running(process), port, admin };
         wait_for(port)?;
         wait_for(admin)?;
         Ok(server)
     }
 
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
     fn journal(&self) -> String {
         format!("http://127.0.0.1:{}/api/v2/journal", self.admin)
+    }
+}
+
+impl Server for Hoverfly {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn forget(&self) -> io::Result<()> {
@@ -119,26 +117,5 @@ impl Server {
         let is_refusal =
             |entry: &Value| entry["response"]["body"].as_str().is_some_and(|it| it.starts_with("Hoverfly Error!"));
         Ok(told["journal"].as_array().is_none_or(|entries| entries.iter().any(is_refusal)))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Nothing is left to end where it has ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl StandIn for Hoverfly {
-    fn begin(&mut self) -> io::Result<Shop> {
-        self.inventory.forget()?;
-        self.pricing.forget()?;
-        let command = Language::Python.command();
-        Ok(Shop { command, inventory: self.inventory.url(), pricing: self.pricing.url() })
-    }
-
-    fn refused(&mut self) -> io::Result<bool> {
-        Ok(self.inventory.refused()? || self.pricing.refused()?)
     }
 }

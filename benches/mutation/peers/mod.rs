@@ -46,6 +46,36 @@ trait StandIn {
     fn refused(&mut self) -> io::Result<bool>;
 }
 
+/// A tool's server in the place of one downstream.
+trait Server {
+    fn url(&self) -> String;
+
+    /// Forget what it was asked.
+    fn forget(&self) -> io::Result<()>;
+
+    /// Whether it refused a call since.
+    fn refused(&self) -> io::Result<bool>;
+}
+
+/// One for each downstream.
+struct Both<S> {
+    inventory: S,
+    pricing: S,
+}
+
+impl<S: Server> StandIn for Both<S> {
+    fn begin(&mut self) -> io::Result<Shop> {
+        self.inventory.forget()?;
+        self.pricing.forget()?;
+        let command = Language::Python.command();
+        Ok(Shop { command, inventory: self.inventory.url(), pricing: self.pricing.url() })
+    }
+
+    fn refused(&mut self) -> io::Result<bool> {
+        Ok(self.inventory.refused()? || self.pricing.refused()?)
+    }
+}
+
 type Start = fn(&Recording, Matching, &Path) -> io::Result<Box<dyn StandIn>>;
 
 const TOOLS: [(&str, Start); 4] = [

@@ -5,26 +5,22 @@ use std::{
     fs, io,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    Matching, StandIn,
-    drive::Shop,
+    Both, Matching, Server, StandIn,
+    drive::Running,
     exchanges::{Recording, headers, text},
 };
-use crate::{harness::free_port, services::Language, tools};
+use crate::{harness::free_port, tools};
 
 struct WireMock {
-    inventory: Server,
-    pricing: Server,
-}
-
-struct Server {
-    process: Child,
+    /// Ended when it is dropped.
+    _process: Running,
     port: u16,
 }
 
@@ -34,12 +30,10 @@ pub fn start(recording: &Recording, matching: Matching, folder: &Path) -> io::Re
         let root = folder.join(name);
         fs::create_dir_all(root.join("mappings"))?;
         fs::write(root.join("mappings/recorded.json"), stubs(recording, address, matching).to_string())?;
-        Server::start(&jar, &root)
+        WireMock::start(&jar, &root)
     };
-    let wiremock = WireMock {
-        inventory: server("inventory", recording.inventory)?,
-        pricing: server("pricing", recording.pricing)?,
-    };
+    let wiremock =
+        Both { inventory: server("inventory", recording.inventory)?, pricing: server("pricing", recording.pricing)? };
     Ok(Box::new(wiremock))
 }
 
@@ -69,17 +63,19 @@ fn stubs(recording: &Recording, address: SocketAddr, matching: Matching) -> Valu
     json!({"mappings": stubs.collect::<Vec<_>>()})
 }
 
-impl Server {
-    fn start(jar: &Path, root: &Path) -> io::Result<Server> {
+impl WireMock {
+    fn start(jar: &Path, root: &Path) -> io::Result<WireMock> {
         let port = free_port();
         let mut command = Command::new("java");
         command.arg("-jar").arg(jar).args(["--disable-banner", "--port", &port.to_string(), "--root-dir"]).arg(root);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let server = Server { process, port };
+        let server = WireMock { _process: Running(process), port };
         wait_for(port)?;
         Ok(server)
     }
+}
 
+impl Server for WireMock {
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -94,26 +90,6 @@ impl Server {
         let text = answer.and_then(|mut answer| answer.body_mut().read_to_string()).map_err(io::Error::other)?;
         let told: Value = serde_json::from_str(&text)?;
         Ok(told["requests"].as_array().is_none_or(|requests| !requests.is_empty()))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl StandIn for WireMock {
-    fn begin(&mut self) -> io::Result<Shop> {
-        self.inventory.forget()?;
-        self.pricing.forget()?;
-        let command = Language::Python.command();
-        Ok(Shop { command, inventory: self.inventory.url(), pricing: self.pricing.url() })
-    }
-
-    fn refused(&mut self) -> io::Result<bool> {
-        Ok(self.inventory.refused()? || self.pricing.refused()?)
     }
 }
 

@@ -87,7 +87,7 @@ impl Session {
         Some(Session { key, wrapped })
     }
 
-    /// The key of the file with these stanzas; `None` where it is not sealed in this session as it should be.
+    /// The key of the file with these stanzas; `None` where it was not sealed with this key as it should be.
     pub(super) fn file_key(&self, stanzas: &[Stanza]) -> Option<FileKey> {
         let mut of_file = stanzas.iter().filter(|stanza| stanza.tag == FILE);
         let (stanza, None) = (of_file.next()?, of_file.next()) else { return None };
