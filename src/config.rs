@@ -85,6 +85,10 @@ pub struct Record {
     pub keep_health_checks: bool,
     /// Where metrics are told, for example `127.0.0.1:9464`.
     pub metrics: Option<String>,
+    /// The object store that recordings are sent to, for example `s3://bucket/prefix`.
+    pub upload: Option<String>,
+    /// What waits to be sent at most, for example `512M`.
+    pub spool_limit: Option<String>,
 }
 
 impl Default for Record {
@@ -102,6 +106,8 @@ impl Default for Record {
             force_header: None,
             keep_health_checks: false,
             metrics: None,
+            upload: None,
+            spool_limit: None,
         }
     }
 }

@@ -4,10 +4,12 @@ mod back_off;
 mod cli;
 mod commands;
 mod config;
+mod duration;
 mod hook;
 mod output;
 mod passphrase;
 mod redaction;
+mod remote;
 mod sealing;
 mod selection;
 

@@ -13,7 +13,7 @@ packages=(nginx-light php-cli php-curl php-fpm clang-14 llvm-14 libbpf-dev curl 
     mariadb-server mariadb-client php-mysql adminer
     postgresql php-pgsql prometheus-postgres-exporter)
 python=(httpbin==0.10.2 gunicorn==23.0.0 requests==2.32.3 httpx==0.28.1 redis==5.2.1 grpcio==1.85.3 PyMySQL==1.1.1
-    'psycopg[binary,pool]==3.2.9' aiohttp==3.12.15)
+    'psycopg[binary,pool]==3.2.9' aiohttp==3.12.15 "moto[server]==5.2.5")
 node=(verdaccio@6.1.6 ioredis@5.4.1 @grpc/grpc-js@1.14.7 mysql2@3.12.0 pg@8.16.0)
 
 say() { printf 'install: %s\n' "$*"; }

@@ -43,6 +43,8 @@ mod matrix;
 mod metrics;
 /// What varies by itself: rules proposed, accepted, and no more than that covered.
 mod noise;
+/// Recordings in an object store.
+mod object_stores;
 /// Owners that only what is said can tell.
 mod owners;
 /// Kernel and proxy recording of the same traffic say the same.

@@ -120,6 +120,7 @@ fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>]) -> 
         Seal { session: Arc::new(Session::new(&recipients).expect("random bytes can be had")), header: false }
     };
     let settings = Settings {
+        no_room: None,
         redactor: Arc::new(Redactor::new(Key::drawn().expect("random bytes can be had"), Policy::default())),
         seal: is_sealed.then(seal),
         keys: Keys::default(),

@@ -167,6 +167,16 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// Two recordings do not go together.
+    #[error("{path} is in {} and, with another content, in {}", first.display(), second.display())]
+    Both {
+        /// The path in the folder of cassettes.
+        path: String,
+        /// One of the packed folders.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// A proposal waits for review, which packing would lose.
     #[error("{}: it waits for review, and is not packed", path.display())]
     Waiting {
@@ -228,6 +238,7 @@ impl Error {
                 return Some(format!("unpack it first: `regress cassette unpack {}`", path.display()));
             }
             Error::Taken { .. } => "delete it, or give another name with -o",
+            Error::Both { .. } => "they are two versions of one recording: remove the one that is not wanted any more",
             Error::Waiting { .. } => "accept or reject it with `regress review DIR` first",
             Error::Sealed { why, .. } => why.hint(),
             Error::SealedAmbient { .. } => {

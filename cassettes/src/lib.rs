@@ -35,7 +35,7 @@ pub use model::{
     Cassette, CassetteId, Cause, Confidence, Connection, Content, Defect, Ended, Exchange, HttpExchange, Micros,
     Recorded, Rule, Turn, Via, WireExchange,
 };
-pub use pack::{PACK_FORMAT, PACK_SUFFIX, Pack, Packed, pack, unpack};
+pub use pack::{Merged, PACK_FORMAT, PACK_SUFFIX, Pack, Packed, merge, pack, unpack};
 pub use reseal::{open, rekey, seal as seal_folder};
 pub use route::{is_id, route_slug};
 pub use store::{AMBIENT_FILE, Located, Pending, Store};

@@ -21,6 +21,13 @@ impl CassetteId {
     pub fn number(&self) -> Option<u64> {
         self.0.rsplit_once('-')?.1.parse().ok()
     }
+
+    /// When the entry began, with which a recorder's ids begin.
+    pub fn time(&self) -> Option<jiff::Timestamp> {
+        let (time, _) = self.0.split_once("Z-")?;
+        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S%.f", time).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    }
 }
 
 impl fmt::Display for CassetteId {

@@ -447,6 +447,25 @@ impl Store {
         })
     }
 
+    /// Remove a cassette of the folder, and the proposal that waits beside it.
+    ///
+    /// # Errors
+    /// When the folder is packed, or the system refuses.
+    pub fn remove(&self, cassette: &Path) -> Result<(), Error> {
+        self.check_writable()?;
+        let mut proposal = cassette.as_os_str().to_owned();
+        proposal.push(".new");
+        for path in [PathBuf::from(proposal), cassette.to_owned()] {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::Io { action: "remove", path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Removes body files that no cassette and no proposal refers to, and gives how many.
     pub fn remove_unused_bodies(&self) -> Result<usize, Error> {
         self.check_writable()?;

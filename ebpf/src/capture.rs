@@ -122,9 +122,11 @@ impl Capture {
         };
         capture.programs.attach()?;
         capture.expect_programs(&options.programs);
+        capture.targets.pass_over_own(!options.programs.is_empty());
         for pid in options.pids {
             capture.add_process(pid)?;
         }
+        capture.targets.pass_over_own(false);
         if let Some(cgroup) = options.cgroup {
             capture.join_members(&cgroup)?;
         }

@@ -111,6 +111,7 @@ fn run(case: &Case, options: &Options) -> bool {
     let key = Key::drawn().expect("random bytes can be had");
     let settings = Settings {
         fsync: options.fsync,
+        no_room: None,
         redactor: Arc::new(Redactor::new(key, Policy::default())),
         seal: None,
         keys: Default::default(),

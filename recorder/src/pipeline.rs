@@ -196,6 +196,11 @@ impl Pipeline {
         self.selector.thin(thinning);
     }
 
+    /// Whether there is no room for more cassettes from now on.
+    pub(crate) fn lacks_room(&mut self, no_room: bool) {
+        self.selector.lacks_room(no_room);
+    }
+
     /// Entries that were left out by choice.
     pub(crate) fn left_out(&self) -> &LeftOut {
         self.selector.left_out()

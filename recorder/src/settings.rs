@@ -1,6 +1,12 @@
 //! What to record and how.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use regress_cassettes::{
     Via,
@@ -42,6 +48,8 @@ pub struct Settings {
     pub value_evidence: bool,
     /// When what was written survives a power cut.
     pub fsync: Fsync,
+    /// While it is set there is no room for more cassettes, and entries are left out; `None` = there always is.
+    pub no_room: Option<Arc<AtomicBool>>,
     /// What takes secrets out before anything is written.
     pub redactor: Arc<Redactor>,
     /// How all that is written is sealed; `None` = nothing is.

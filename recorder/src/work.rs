@@ -1,6 +1,13 @@
 //! The pipeline and the store at work, on threads of their own.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use regress_cassettes::Store;
 use tokio::{
@@ -83,12 +90,13 @@ impl Work {
             }
         };
         let considerate_too = considerate.clone();
+        let no_room = settings.no_room.clone().unwrap_or_default();
         let pipeline = thread("pipeline")
             .spawn(move || {
                 considerate();
                 let mut pipeline = Pipeline::new(scope, patience);
                 // Where the outputs are no longer taken, the store has failed, and says why.
-                let _ = pump(&mut pipeline, &mut items, &outputs, &notify, &vitals, metrics.as_deref());
+                let _ = pump(&mut pipeline, &mut items, &outputs, &notify, (&vitals, &no_room), metrics.as_deref());
                 notify.notify_one();
                 Found {
                     ledger: pipeline.ledger().clone(),
@@ -141,12 +149,13 @@ fn pump(
     items: &mut mpsc::Receiver<Item>,
     outputs: &Sender<Output>,
     full: &Notify,
-    vitals: &Vitals,
+    (vitals, no_room): (&Vitals, &AtomicBool),
     metrics: Option<&Metrics>,
 ) -> Result<(), Abandoned> {
     let mut last = 0;
     while let Some(item) = items.blocking_recv() {
         pipeline.thin(vitals.thinning());
+        pipeline.lacks_room(no_room.load(Ordering::Relaxed));
         match item {
             Item::Event(event) => {
                 last = last.max(event.at);

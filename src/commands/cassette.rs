@@ -2,6 +2,7 @@
 
 mod packing;
 mod redact;
+mod remote;
 mod seal;
 mod show;
 mod tables;
@@ -11,6 +12,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use regress_cassettes::{
@@ -19,9 +21,11 @@ use regress_cassettes::{
 };
 
 use regress_recorder::Recorrelated;
+use regress_remote::Retention;
 
 use crate::{
     config::{Config, Protos},
+    duration::parse_duration,
     output::{self, Exit, Failure},
     redaction, sealing,
 };
@@ -80,6 +84,48 @@ enum Action {
         /// The folder to make [default: FILE without .cassettes.zst]
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
+    },
+    /// Send a folder of cassettes to an object store, as one recording (docs/stores.md)
+    Push {
+        /// The recording's name there [default: that of the folder]
+        #[arg(long, value_name = "NAME", value_parser = remote::parse_name)]
+        name: Option<String>,
+        /// Replace the recording of that name
+        #[arg(long)]
+        replace: bool,
+        /// The folder of cassettes, or a packed one
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Where to: s3://BUCKET/PREFIX, gs://.., az://.. or file:///FOLDER
+        #[arg(value_name = "URL")]
+        url: String,
+    },
+    /// Make a folder of all recordings at a URL of an object store
+    Pull {
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
+        /// Where from; one recording where it ends in .cassettes.zst
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The folder to make
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Remove what is old: recordings in an object store, or cassettes of a folder. What --older-than or --keep would keep
+    /// stays
+    Prune {
+        /// Remove what is older, for example 12h or 30d
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "keep")]
+        older_than: Option<Duration>,
+        /// Keep as many as this, the newest ones
+        #[arg(long, value_name = "N")]
+        keep: Option<usize>,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// The URL, or the folder
+        #[arg(value_name = "URL|DIR")]
+        place: PathBuf,
     },
     /// Take secrets out of the cassettes of a folder, in place (docs/redaction.md): for those recorded without redaction, or
     /// before a rule
@@ -153,9 +199,12 @@ enum Action {
 struct Files {
     #[command(flatten)]
     identity: sealing::IdentityArgs,
-    /// Cassette folders, packed ones, or cassette files
-    #[arg(required = true, value_name = "DIR|FILE")]
+    /// Cassette folders, packed ones, cassette files, or URLs of an object store
+    #[arg(required = true, value_name = "DIR|FILE|URL")]
     paths: Vec<PathBuf>,
+    /// Copies that are in use.
+    #[arg(skip)]
+    _fetched: Vec<crate::remote::Local>,
 }
 
 /// A cassette with its file's size.
@@ -169,6 +218,7 @@ struct Read {
 pub fn run(args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::Show { json, protos, config, files } => {
+            let files = files.local()?;
             let schemas = protos.read(&Config::load(config.as_deref(), files.paths.first().map(PathBuf::as_path))?)?;
             let shown = |read: &Read| match json {
                 true => regress_cassettes::render(&read.cassette),
@@ -177,11 +227,16 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             let separator = if json { "" } else { "\n" };
             print(files, |read| read.iter().map(shown).collect::<Vec<_>>().join(separator))
         }
-        Action::List { files } => list(&files),
-        Action::Stats { files } => print(files, tables::stats),
-        Action::Verify { files } => verify(&files),
+        Action::List { files } => list(&files.local()?),
+        Action::Stats { files } => print(files.local()?, tables::stats),
+        Action::Verify { files } => verify(&files.local()?),
         Action::Pack { folder, output } => packing::pack(&folder, output),
         Action::Unpack { file, output } => packing::unpack(&file, output),
+        Action::Push { name, replace, folder, url } => remote::push(&folder, &url, name, replace),
+        Action::Pull { identity, url, folder } => remote::pull(&url, &folder, &identity.keys()?),
+        Action::Prune { older_than, keep, dry_run, place } => {
+            remote::prune(&place, Retention { younger_than: older_than, newest: keep }, dry_run)
+        }
         Action::Redact { dry_run, key, identity, config, folder } => {
             let settings = Config::load(config.as_deref(), Some(&folder))?.redact;
             redact::redact(&folder, identity.keys()?, &*settings.redactor(&key)?, dry_run)
@@ -342,6 +397,13 @@ fn failure(error: Error) -> Failure {
 }
 
 impl Files {
+    /// The same with copies in place of URLs.
+    fn local(self) -> Result<Files, Failure> {
+        let keys = self.identity.keys()?;
+        let fetched = self.paths.iter().map(|path| crate::remote::local(path, &keys)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Files { paths: fetched.iter().map(|local| local.path.clone()).collect(), _fetched: fetched, ..self })
+    }
+
     /// The cassette files that are meant, each once: of a folder the ambient cassette, then the others by id, and
     /// last (if asked for) the proposals that wait for review.
     fn all(&self, with_pending: bool) -> Result<Vec<Found>, Failure> {

@@ -21,9 +21,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::Config,
+    duration::parse_duration,
     hook::{self, Runtime},
     output::{self, Exit, Failure},
-    redaction, sealing,
+    redaction, remote, sealing,
     selection::{self, ForAll, parse_bytes, parse_header},
 };
 
@@ -47,7 +48,7 @@ pub struct Args {
     /// How to capture: from the kernel, or as a proxy around a command
     #[arg(long, value_enum, default_value_t, env = "REGRESS_VIA")]
     via: ViaArg,
-    /// Stop after this time, for example 90, 60s, 5m or 1h
+    /// Stop after this time, for example 90, 60s, 5m, 1h or 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "REGRESS_DURATION")]
     duration: Option<Duration>,
     /// Stop after this many entries
@@ -98,6 +99,8 @@ pub struct Args {
     /// loses none of those that it wrote either way
     #[arg(long, value_enum, value_name = "WHEN", env = "REGRESS_FSYNC")]
     fsync: Option<FsyncArg>,
+    #[command(flatten)]
+    upload: remote::UploadArgs,
     #[command(flatten)]
     redact: redaction::KeyArgs,
     #[command(flatten)]
@@ -165,7 +168,7 @@ impl From<FsyncArg> for Fsync {
 }
 
 /// Run it.
-pub fn run(args: Args) -> Result<Exit, Failure> {
+pub fn run(mut args: Args) -> Result<Exit, Failure> {
     let config = Config::load(args.config.as_deref(), Some(&args.output))?;
     let summaries = args.summaries.clone();
     let (flag, setting) = (args.hook, hook_setting(&config)?);
@@ -175,9 +178,14 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     };
     let seal = config.seal.seal(&args.seal)?;
     let keys = args.identity.keys()?;
+    let upload = args.upload.begin(&config.record, &args.output)?;
+    if let Some(upload) = &upload {
+        args.output = upload.spool().folder();
+    }
+    let no_room = upload.as_ref().map(|upload| upload.spool().is_full());
     let check = || SelfCheck::prepare(&args.output, keys.clone(), &args.command, &config, Arc::clone(&redactor));
     let self_check = args.self_check.then(check).transpose()?;
-    let mut settings = Settings { seal, keys, ..settings(args, config, redactor)? };
+    let mut settings = Settings { seal, keys, no_room, ..settings(args, config, redactor)? };
     // The setting is about the command, where one is started.
     let can_have = matches!(settings.target, Target::Command { .. }) && settings.via != ViaChoice::Proxy;
     let asked_for = flag.or(setting.filter(|_| can_have));
@@ -236,7 +244,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
     if let Some(checked) = &checked {
         output::say(report::checked(checked));
     }
-    Ok(exit(&summary, checked.as_ref()))
+    let is_sent = upload.is_none_or(remote::Upload::finish);
+    Ok(if is_sent { exit(&summary, checked.as_ref()) } else { Exit::CouldNotTell })
 }
 
 fn exit(summary: &Summary, checked: Option<&Checked>) -> Exit {
@@ -347,6 +356,7 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         id_headers,
         value_evidence: args.value_evidence,
         fsync,
+        no_room: None,
         redactor,
         seal: None,
         keys: Keys::default(),
@@ -458,38 +468,9 @@ fn parse_summary(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A number of seconds, or a number with `ms`, `s`, `m` or `h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("a time is a number with ms, s, m or h".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| "a time is a number with ms, s, m or h".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "the time must be more than nothing".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times() {
-        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
-        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "s", "5 m", "-1", "1d", "0", "9999999999999999999999h"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn sizes() {

@@ -28,13 +28,14 @@ use crate::{
     commands::review,
     config::{Config, MaxRung, Protos, ReusePolicy},
     output::{self, Exit, Failure},
-    redaction, sealing,
+    redaction, remote, sealing,
 };
 
 /// Arguments of `regress replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder of cassettes, or a packed one (*.cassettes.zst), which takes no proposals
+    /// The folder of cassettes, or a packed one (*.cassettes.zst) or the URL of an object store (s3://BUCKET/PREFIX), which take
+    /// no proposals
     #[arg(value_name = "DIR")]
     store: PathBuf,
     /// Write a report: text, json, junit, html, markdown or github (a job's annotations and summary), to a file or to
@@ -129,7 +130,14 @@ impl FromStr for Destination {
 }
 
 /// Run it.
-pub fn run(args: Args) -> Result<Exit, Failure> {
+pub fn run(mut args: Args) -> Result<Exit, Failure> {
+    let keys = args.identity.keys()?;
+    let local = remote::local(&args.store, &keys)?;
+    if local.fetched.is_some() && args.update {
+        return Err(Failure::new("--update: what is in an object store is not changed by a replay")
+            .hint(format_args!("`regress cassette pull {} DIR` makes a folder of it", args.store.display())));
+    }
+    args.store.clone_from(&local.path);
     let config = Config::load(args.config.as_deref(), Some(&args.store))?;
     let command = command(args.command, &config)?;
     let changed = args.changed_only.map(|revision| {
@@ -141,7 +149,6 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         return Err(review::failure(regress_cassettes::Error::Packed { path: args.store }.into()));
     }
     let redactor = config.redact.redactor(&args.redact)?;
-    let keys = args.identity.keys()?;
     let of_file = settings((args.store.clone(), keys.clone()), command, &config, &args.protos, redactor)?;
     let settings = Settings {
         jobs: args.jobs.get(),
@@ -153,7 +160,7 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
             reuse: args.reuse.map_or(of_file.policy.reuse, Into::into),
         },
         keep: if args.resume { Keep::GoOn } else { Keep::Anew },
-        propose: !args.no_pending,
+        propose: !args.no_pending && local.fetched.is_none(),
         ..of_file
     };
     let schemas = settings.rules.schemas().clone();

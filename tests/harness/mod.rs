@@ -7,6 +7,7 @@ mod corpus;
 mod downstream;
 #[cfg(target_arch = "x86_64")]
 pub mod faults;
+mod object_store;
 mod process;
 mod regress;
 mod replay;
@@ -19,6 +20,7 @@ pub use browser::Browser;
 pub use client::{Client, Reply};
 pub use corpus::{Corpus, http, neutral};
 pub use downstream::{Answer, Downstream};
+pub use object_store::{Fault, ObjectStore, nobody};
 pub use process::{Finished, Process, free_port, wait_for_port};
 pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::{Replay, repeats};

@@ -63,6 +63,8 @@ pub enum Need {
     Postgres,
     /// Prometheus' exporter for PostgreSQL.
     PostgresExporter,
+    /// moto's server of S3, as `tests/install.sh` puts it.
+    S3,
     /// verdaccio, as `tests/install.sh` puts it.
     Verdaccio,
     /// The rights to load and attach kernel programs.
@@ -139,6 +141,7 @@ impl Need {
                 .and(installed("node_modules/pg"))
                 .and(runs(&tools().join("venv/bin/python").display().to_string(), &["-c", "import psycopg_pool"])),
             Need::PostgresExporter => runs("prometheus-postgres-exporter", &["--version"]),
+            Need::S3 => installed("venv/bin/moto_server"),
             Need::Verdaccio => installed("node_modules/verdaccio/bin/verdaccio"),
             Need::Ebpf if !nix::unistd::geteuid().is_root() => Err("not root".into()),
             Need::Ebpf => std::fs::metadata("/sys/kernel/btf/vmlinux")

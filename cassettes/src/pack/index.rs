@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How the file name of a recorder's log ends.
-const LOG_SUFFIX: &str = ".owners.gz";
+pub const LOG_SUFFIX: &str = ".owners.gz";
 
 /// One line of the index.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +130,11 @@ pub fn limit(path: &str) -> Option<u64> {
         None => id(LOG_SUFFIX).then_some(BODY_LIMIT),
     }
     .map(grown)
+}
+
+/// The path without what says that it is sealed.
+pub fn bare(path: &str) -> &str {
+    path.strip_suffix(SEALED_SUFFIX).unwrap_or(path)
 }
 
 /// Whether a folder is one that a store looks into.

@@ -2,9 +2,11 @@
 //! (`FORMAT.md`, "The packed form"). Packing and unpacking are exact inverses.
 
 mod index;
+mod merge;
 mod read;
 mod write;
 
+pub use merge::{Merged, merge};
 pub use read::{Pack, unpack};
 pub use write::{Packed, pack};
 

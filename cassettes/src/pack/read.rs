@@ -97,6 +97,11 @@ impl Pack {
         self.record(path).map(|record| self.read(record)).transpose()
     }
 
+    /// What is in it at such a path.
+    pub(super) fn content_of(&self, path: &str) -> Result<Option<Bytes>, Error> {
+        self.index.find(path).map(|record| self.read(record)).transpose()
+    }
+
     fn record(&self, path: &Path) -> Option<&Record> {
         self.index.find(path.strip_prefix(&self.path).ok()?.to_str()?)
     }
@@ -191,27 +196,37 @@ impl Read for Part<'_> {
 /// When the folder is there already, the file is damaged, or something cannot be written.
 pub fn unpack(file: &Path, to: &Path) -> Result<usize, Error> {
     let pack = Pack::open(file)?;
+    in_new_folder(to, |root| {
+        pack.index.records.iter().try_for_each(|record| write(&root.join(&*record.path), &pack.read(record)?))
+    })?;
+    Ok(pack.index.records.len())
+}
+
+/// Makes a folder that is there whole or not at all: it is filled elsewhere.
+pub(super) fn in_new_folder(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     if to.exists() {
         return Err(Error::Taken { path: to.to_owned() });
     }
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { action: "write", path, source }
-    };
     disk::remove_leftovers(folder_of(to));
     let unfinished = TemporaryFolder::new(folder_of(to)).map_err(failed(to))?;
     let root = unfinished.path().join("cassettes");
     fs::create_dir(&root).map_err(failed(&root))?;
-    for record in &pack.index.records {
-        let path = root.join(&*record.path);
-        let folder = folder_of(&path);
-        if !folder.is_dir() {
-            fs::create_dir(folder).map_err(failed(folder))?;
-        }
-        fs::write(&path, pack.read(record)?).map_err(failed(&path))?;
-    }
+    fill(&root)?;
     Store::open(&root)?.sync()?;
     fs::rename(&root, to).map_err(failed(to))?;
-    disk::sync_folder(folder_of(to))?;
-    Ok(pack.index.records.len())
+    disk::sync_folder(folder_of(to))
+}
+
+/// Writes a file of a folder that nobody else has yet.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        fs::create_dir(folder).map_err(failed(folder))?;
+    }
+    fs::write(path, content).map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Io { action: "write", path, source }
 }

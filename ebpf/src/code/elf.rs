@@ -67,12 +67,17 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         let Ok(sections) = self.header.sections(self.endian, self.data) else { return found };
         for table in tables {
             let Ok(symbols) = sections.symbols(self.endian, self.data, *table) else { continue };
+            // All at once: one after the other they are as many reads as there are symbols.
+            let Ok(strings) = sections.section(symbols.string_section()) else { continue };
+            let Ok(strings) = strings.data(self.endian, self.data) else { continue };
             for symbol in symbols.iter() {
                 if symbol.st_type() != kind || symbol.is_undefined(self.endian) {
                     continue;
                 }
-                let Ok(name) = symbol.name(self.endian, symbols.strings()) else { continue };
-                if let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name) {
+                let Some(rest) = strings.get(symbol.st_name(self.endian) as usize..) else { continue };
+                let is_name =
+                    |wanted: &&str| rest.strip_prefix(wanted.as_bytes()).is_some_and(|end| end.first() == Some(&0));
+                if let Some(at) = names.iter().position(is_name) {
                     found[at].get_or_insert(symbol.st_value(self.endian));
                 }
             }

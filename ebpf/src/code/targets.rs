@@ -19,12 +19,20 @@ use super::{CurrentTask, GoroutineFields, Inspected, Php, ProbePoint, inspect, m
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     inside_tls: bool,
-    /// By device and inode.
-    files: HashMap<(u64, u64), Known>,
+    files: HashMap<Identity, Known>,
     /// The same by what `/proc/PID/maps` says.
     mapped: HashMap<String, Known>,
     /// Folders of Python's packages that were looked into.
     packages: HashSet<PathBuf>,
+    /// A file that is not looked into for now.
+    passed_over: Option<Identity>,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(file: &File) -> Option<Identity> {
+    file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// What is known of a file with code.
@@ -79,6 +87,16 @@ impl Targets {
         Targets { inside_tls, ..Targets::default() }
     }
 
+    /// Whether the program of this process is passed over: a child of it that is about to run another one still runs that.
+    pub(crate) fn pass_over_own(&mut self, pass: bool) {
+        let own = || file::open("/proc/self/exe").ok().as_ref().and_then(identity);
+        self.passed_over = pass.then(own).flatten();
+    }
+
+    fn is_passed_over(&self, file: &File) -> bool {
+        self.passed_over.is_some() && identity(file) == self.passed_over
+    }
+
     /// Looks at the code that a process has mapped, and has `attach` probe what is new (with a number of its own for each
     /// file). A process that is gone, or a file that cannot be probed, has none.
     pub(crate) fn scan(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Code {
@@ -98,6 +116,9 @@ impl Targets {
                 Some(known) => *known,
                 None => {
                     let Ok(file) = mapped.open(pid) else { continue };
+                    if self.is_passed_over(&file) {
+                        continue;
+                    }
                     let known = self.known(&file, attach);
                     self.mapped.insert(mapped.file, known);
                     known
@@ -110,7 +131,9 @@ impl Targets {
             }
         }
         // Not that of a library, which keeps the current goroutine or task elsewhere.
-        if let Ok(program) = file::open(format!("/proc/{pid}/exe")) {
+        if let Ok(program) = file::open(format!("/proc/{pid}/exe"))
+            && !self.is_passed_over(&program)
+        {
             let known = self.known(&program, attach);
             (code.goroutines, code.tokio) = (known.goroutines, known.tokio);
         }
@@ -160,9 +183,9 @@ impl Targets {
     }
 
     fn known(&mut self, file: &File, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Known {
-        let Ok(metadata) = file.metadata() else { return Known::default() };
+        let Some(identity) = identity(file) else { return Known::default() };
         let number = self.files.len() as u64 + 1;
-        *self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| {
+        *self.files.entry(identity).or_insert_with(|| {
             let (cache, budget) = (ReadCache::new(file), Budget::new());
             let inspected = inspect(Bounded { file: &cache, budget: &budget });
             let Inspected { library, goroutines, php, python, queue, tokio, cell, loader, probes } = inspected;

@@ -17,11 +17,13 @@ pub enum Reason {
     ShapesFull,
     /// The host is loaded.
     BackOff,
+    /// What waits to be sent has the room that it may have.
+    NoRoom,
 }
 
 impl Reason {
     /// All of them, in the order of a report.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::HealthCheck,
         Reason::Never,
         Reason::Rate,
@@ -29,6 +31,7 @@ impl Reason {
         Reason::Shape,
         Reason::ShapesFull,
         Reason::BackOff,
+        Reason::NoRoom,
     ];
 
     /// Its name, for example `health-check`.
@@ -41,6 +44,7 @@ impl Reason {
             Reason::Shape => "shape",
             Reason::ShapesFull => "shapes-full",
             Reason::BackOff => "back-off",
+            Reason::NoRoom => "no-room",
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Selector {
     /// Of 2^thinning entries one is kept.
     thinning: u8,
     in_flight: u32,
+    /// There is no room for more cassettes.
+    no_room: bool,
 }
 
 impl Selector {
@@ -51,7 +53,13 @@ impl Selector {
             left_out: LeftOut::default(),
             thinning: 0,
             in_flight: 0,
+            no_room: false,
         }
+    }
+
+    /// Whether there is no room for more cassettes from now on, not for those that are forced either.
+    pub(crate) fn lacks_room(&mut self, no_room: bool) {
+        self.no_room = no_room;
     }
 
     /// From now on keep one of 2^`thinning` entries, beside those that are forced.
@@ -78,6 +86,10 @@ impl Selector {
 
     /// What the exchange of an entry alone tells, as soon as it is over: whether it is left out whatever it caused.
     pub(crate) fn answered(&mut self, entry: u64, exchange: &Exchange, standing: &mut Standing) -> Option<Reason> {
+        if self.no_room {
+            self.left_out.add(Reason::NoRoom);
+            return Some(Reason::NoRoom);
+        }
         let request = &exchange.http()?.request;
         standing.forced = request.header(&self.policy.force_header).is_some();
         if standing.forced {

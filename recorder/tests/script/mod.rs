@@ -89,6 +89,7 @@ pub fn entries(rounds: u64, after: u64) -> Vec<Event> {
 pub fn settings(out: &Path) -> Settings {
     Settings {
         fsync: Fsync::default(),
+        no_room: None,
         redactor: Arc::new(Redactor::off()),
         seal: None,
         keys: Keys::default(),

@@ -13,13 +13,12 @@ fn golden_1_1() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cassettes/tests/golden/1.1")
 }
 
+fn files(paths: Vec<PathBuf>) -> Files {
+    Files { identity: Default::default(), paths, _fetched: Vec::new() }
+}
+
 fn read(paths: Vec<PathBuf>) -> Vec<Read> {
-    Files { identity: Default::default(), paths }
-        .all(false)
-        .unwrap()
-        .into_iter()
-        .map(|found| found.read().unwrap())
-        .collect()
+    files(paths).all(false).unwrap().into_iter().map(|found| found.read().unwrap()).collect()
 }
 
 fn cassettes() -> Vec<Read> {
@@ -50,7 +49,7 @@ fn problems_are_reported_with_hints() {
     std::fs::write(folder.path().join("cut.cassette.json"), &whole[..100]).unwrap();
     std::fs::write(folder.path().join("newer.cassette.json.new"), whole.replace("\"1.0\"", "\"2.0\"")).unwrap();
 
-    let paths = Files { identity: Default::default(), paths: vec![folder.path().to_owned()] }.all(true).unwrap();
+    let paths = files(vec![folder.path().to_owned()]).all(true).unwrap();
     let problems: Vec<_> = paths.iter().flat_map(Found::verify).collect();
     let text = report(&problems).replace(folder.path().to_str().unwrap(), "DIR");
     insta::assert_snapshot!(text);
@@ -61,7 +60,7 @@ fn packed_cassettes_are_shown_like_those_of_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("golden.cassettes.zst");
     regress_cassettes::pack(&golden(), &file).unwrap();
-    let packed = Files { identity: Default::default(), paths: vec![file] }.all(false).unwrap();
+    let packed = files(vec![file]).all(false).unwrap();
     assert!(packed.iter().all(|found| found.verify().is_empty()));
     let packed: Vec<_> = packed.into_iter().map(|found| found.read().unwrap()).collect();
     let plain = read(vec![golden()]);

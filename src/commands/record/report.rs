@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.6";
+const VERSION: &str = "1.7";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -112,6 +112,7 @@ fn why(reason: Reason) -> &'static str {
         Reason::Shape => "of a shape with enough examples",
         Reason::ShapesFull => "of a new shape, beyond the number that is remembered",
         Reason::BackOff => "while the host was loaded",
+        Reason::NoRoom => "for want of room in the spool",
     }
 }
 

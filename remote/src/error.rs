@@ -1,0 +1,147 @@
+//! What can go wrong with an object store.
+
+use std::{io, path::PathBuf};
+
+/// Why cassettes could not be sent, fetched or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL names no object store.
+    #[error("{url}: {why}")]
+    Url {
+        /// What was given, without what may be secret in it.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store said no, or nothing.
+    #[error("cannot {action} {at}: {why}")]
+    Store {
+        /// What was attempted, for example `list`.
+        action: &'static str,
+        /// The URL of the object, or of what is above it.
+        at: String,
+        /// What kind of no it is.
+        kind: Refusal,
+        /// What the store said, or why it could not be asked.
+        why: String,
+    },
+    /// An object of that name is there.
+    #[error("{at}: it is there already, and is another one")]
+    Taken {
+        /// Its URL.
+        at: String,
+    },
+    /// There is nothing below the URL.
+    #[error("no recordings at {at}")]
+    Nothing {
+        /// The URL.
+        at: String,
+    },
+    /// What came is not what the store said there would be.
+    #[error("{at}: {got} bytes came, not {size}")]
+    CutOff {
+        /// The object's URL.
+        at: String,
+        /// The size that the store tells.
+        size: u64,
+        /// What came.
+        got: u64,
+    },
+    /// A folder for copies.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was attempted, for example `write`.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder of cassettes.
+    #[error(transparent)]
+    Cassettes(#[from] regress_cassettes::Error),
+    /// Another process has the folder.
+    #[error("{}: another process works in it", .0.display())]
+    Busy(PathBuf),
+}
+
+/// What kind of no a store said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such bucket, or no such object.
+    NotFound,
+    /// The keys do not allow it.
+    Denied,
+    /// It could not be reached, or failed.
+    Failed,
+}
+
+impl Error {
+    pub(crate) fn store(action: &'static str, at: String, source: &object_store::Error) -> Error {
+        use object_store::Error as Said;
+        let kind = match source {
+            Said::NotFound { .. } => Refusal::NotFound,
+            Said::PermissionDenied { .. } | Said::Unauthenticated { .. } => Refusal::Denied,
+            _ => Refusal::Failed,
+        };
+        Error::Store { action, at, kind, why: told(source) }
+    }
+
+    /// Whether it may go well the next time.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Error::Store { kind: Refusal::Failed, .. } | Error::CutOff { .. })
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::Url { .. } => {
+                "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER; keys and endpoints come from \
+                 the environment (docs/stores.md)"
+            }
+            Error::Store { kind: Refusal::NotFound, .. } => {
+                "check the bucket's name, and make it where it is not there"
+            }
+            Error::Store { kind: Refusal::Denied, .. } => {
+                "check the keys in the environment, and what they allow: list, read, write and delete (docs/stores.md)"
+            }
+            Error::Store { .. } => {
+                "check the network, the endpoint and the keys in the environment (docs/stores.md); what was not sent stays where it is"
+            }
+            Error::Taken { .. } => "give another name with --name, or --replace it",
+            Error::Nothing { .. } => "send some: `regress record --upload URL`, or `regress cassette push DIR URL`",
+            Error::CutOff { .. } => "try again; if it stays so, the object was changed meanwhile, or is damaged",
+            Error::Io { .. } => "check that the folder can be written to, and the space on its disk",
+            Error::Cassettes(error) => return error.hint(),
+            Error::Busy(_) => "wait for its end, or name another folder",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// What an error says, and what caused it in the end: each of those between repeats what is below it.
+fn told(error: &object_store::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    let (whole, cause) = (error.to_string(), deepest.to_string());
+    if whole.contains(&cause) { whole } else { format!("{whole}: {cause}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_told_once() {
+        let refused = || Box::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let error = object_store::Error::Generic { store: "S3", source: refused() };
+        assert_eq!(told(&error), "Generic S3 error: connection refused");
+        let denied = object_store::Error::PermissionDenied { path: "a".to_owned(), source: refused() };
+        let error = Error::store("list", "s3://a".to_owned(), &denied);
+        assert!(matches!(error, Error::Store { kind: Refusal::Denied, .. }));
+        assert_eq!(error.to_string().matches("connection refused").count(), 1, "{error}");
+        assert!(error.hint().unwrap().contains("keys"));
+    }
+}
