@@ -8,6 +8,7 @@ mod show;
 mod tables;
 
 use std::{
+    cell::OnceCell,
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
@@ -202,6 +203,9 @@ struct Files {
     /// Cassette folders, packed ones, cassette files, or URLs of an object store
     #[arg(required = true, value_name = "DIR|FILE|URL")]
     paths: Vec<PathBuf>,
+    /// What the identities are: asking for a passphrase once is enough.
+    #[arg(skip)]
+    keys: OnceCell<Keys>,
     /// Copies that are in use.
     #[arg(skip)]
     _fetched: Vec<crate::remote::Local>,
@@ -399,16 +403,24 @@ fn failure(error: Error) -> Failure {
 impl Files {
     /// The same with copies in place of URLs.
     fn local(self) -> Result<Files, Failure> {
-        let keys = self.identity.keys()?;
+        let keys = self.keys()?;
         let fetched = self.paths.iter().map(|path| crate::remote::local(path, &keys)).collect::<Result<Vec<_>, _>>()?;
         Ok(Files { paths: fetched.iter().map(|local| local.path.clone()).collect(), _fetched: fetched, ..self })
+    }
+
+    fn keys(&self) -> Result<Keys, Failure> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys.clone());
+        }
+        let keys = self.identity.keys()?;
+        Ok(self.keys.get_or_init(|| keys).clone())
     }
 
     /// The cassette files that are meant, each once: of a folder the ambient cassette, then the others by id, and
     /// last (if asked for) the proposals that wait for review.
     fn all(&self, with_pending: bool) -> Result<Vec<Found>, Failure> {
         let mut all = Vec::new();
-        let keys = self.identity.keys()?;
+        let keys = self.keys()?;
         for path in &self.paths {
             if path.is_dir() || Pack::is_at(path) {
                 all.extend(in_store(path, &keys, with_pending).map_err(failure)?);

@@ -14,7 +14,7 @@ fn golden_1_1() -> PathBuf {
 }
 
 fn files(paths: Vec<PathBuf>) -> Files {
-    Files { identity: Default::default(), paths, _fetched: Vec::new() }
+    Files { identity: Default::default(), paths, keys: Default::default(), _fetched: Vec::new() }
 }
 
 fn read(paths: Vec<PathBuf>) -> Vec<Read> {
