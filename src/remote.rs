@@ -2,7 +2,9 @@
 
 use std::{
     env,
+    future::ready,
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -10,6 +12,7 @@ use regress_cassettes::seal::Keys;
 use regress_remote::{Error, Fetched, Kept, Location, Sent, Spool};
 
 use crate::{
+    commands::replay::asked_to_end,
     config,
     duration::parse_duration,
     output::{self, Failure},
@@ -69,17 +72,27 @@ impl Upload {
 
     /// Send the recording, and say what became of it. `false`: it is not in the store.
     pub fn finish(self) -> bool {
-        let finished = self.spool.finish(self.patience);
+        let Upload { spool, location, patience } = self;
+        let stop = async {
+            let mut signal = pin!(asked_to_end());
+            tokio::select! {
+                biased;
+                signal = &mut signal => return signal,
+                () = ready(()) => output::say(format_args!("sending to {location}")),
+            }
+            signal.await
+        };
+        let finished = spool.finish(patience, stop);
         for earlier in &finished.earlier {
             match earlier {
                 Ok(sent) => output::say(format_args!("an earlier recording was left: {}", told(sent))),
-                Err(kept) => warn_of_kept(kept, &self.location),
+                Err(kept) => warn_of_kept(kept, &location),
             }
         }
         match &finished.sent {
             None => output::say("nothing was recorded, and nothing sent"),
             Some(Ok(sent)) => output::say(told(sent)),
-            Some(Err(kept)) => warn_of_kept(kept, &self.location),
+            Some(Err(kept)) => warn_of_kept(kept, &location),
         }
         !matches!(finished.sent, Some(Err(_)))
     }
@@ -100,7 +113,7 @@ fn warn_of_kept(kept: &Kept, location: &Location) {
         cause = error.source();
     }
     let hint = match &kept.why {
-        Error::Cassettes(error) => error.hint().unwrap_or_default(),
+        Error::Cassettes(_) | Error::Foreign(_) => kept.why.hint().unwrap_or_default(),
         _ => format!("the next recording with this spool sends it, or `regress cassette push {path} {location}`"),
     };
     output::say(format_args!("  hint: {hint}"));

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -141,6 +142,23 @@ fn what_could_not_be_sent_is_sent_by_the_next() {
     assert_eq!(names(&recorded.cassettes()), Vec::<String>::new());
     let listed = cassette(&environment, &["list", &url]).stdout;
     assert_eq!(listed.lines().filter(|line| line.contains("get-health")).count(), 2, "{listed}");
+
+    // Who does not want to wait does not have to.
+    let recording = begin(&recorded, &environment, &["--upload", &url]);
+    tour(recorded.shop.port);
+    store.fail(&[Fault::Closed; 400]);
+    recording.signal(Signal::SIGINT);
+    recording.wait_for_line("sending to");
+    recording.signal(Signal::SIGINT);
+    let finished = recording.finish();
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("caused by: ended by SIGINT"), "{}", finished.stderr);
+    store.fail(&[]);
+    let kept = names(&recorded.cassettes()).remove(0);
+    let path = recorded.cassettes().join(&kept);
+    cassette(&environment, &["push", &path.display().to_string(), &url]).expect_code(0);
+    assert!(!cassette(&environment, &["list", &url]).stderr.contains("not among them"));
+    std::fs::remove_file(path).expect("a folder of our own");
 
     // One that is not there at the beginning is told at once, and nothing is begun.
     let mut command = regress();

@@ -37,6 +37,14 @@ pub enum Error {
         /// The URL.
         at: String,
     },
+    /// There is more than is read.
+    #[error("{at}: {what}")]
+    TooMuch {
+        /// The URL.
+        at: String,
+        /// What there is too much of.
+        what: String,
+    },
     /// What came is not what the store said there would be.
     #[error("{at}: {got} bytes came, not {size}")]
     CutOff {
@@ -60,9 +68,15 @@ pub enum Error {
     /// A folder of cassettes.
     #[error(transparent)]
     Cassettes(#[from] regress_cassettes::Error),
-    /// Another process has the folder.
-    #[error("{}: another process works in it", .0.display())]
-    Busy(PathBuf),
+    /// A file in the folder of a recording is no part of it.
+    #[error("{}: it is no part of a recording", .0.display())]
+    Foreign(PathBuf),
+    /// The store took longer than there was time.
+    #[error("cannot write to {0}: it took too long")]
+    TimeOut(String),
+    /// Somebody wanted it to end.
+    #[error("ended by {0}")]
+    Stopped(&'static str),
 }
 
 /// What kind of no a store said.
@@ -110,10 +124,14 @@ impl Error {
             }
             Error::Taken { .. } => "give another name with --name, or --replace it",
             Error::Nothing { .. } => "send some: `regress record --upload URL`, or `regress cassette push DIR URL`",
+            Error::TooMuch { .. } => {
+                "name less of it: a longer prefix, or one recording; or remove what is old (`cassette prune`)"
+            }
             Error::CutOff { .. } => "try again; if it stays so, the object was changed meanwhile, or is damaged",
             Error::Io { .. } => "check that the folder can be written to, and the space on its disk",
             Error::Cassettes(error) => return error.hint(),
-            Error::Busy(_) => "wait for its end, or name another folder",
+            Error::Foreign(_) => "move it elsewhere: the folder is removed once it was sent",
+            Error::TimeOut(_) | Error::Stopped(_) => "what was not sent stays where it is",
         };
         Some(hint.to_owned())
     }

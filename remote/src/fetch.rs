@@ -16,6 +16,8 @@ use crate::{
     location::{Contents, Object, patiently},
 };
 
+/// The bytes of all recordings that are fetched together, at most.
+const MOST_BYTES: u64 = 1 << 40;
 /// How many recordings are fetched at a time.
 const AT_ONCE: usize = 4;
 
@@ -135,6 +137,10 @@ async fn some_of(location: &Location) -> Result<(Vec<Object>, Vec<String>), Erro
     let Contents { recordings, begun } = location.contents().await?;
     if recordings.is_empty() {
         return Err(Error::Nothing { at: location.to_string() });
+    }
+    if recordings.iter().try_fold(0, |all: u64, one| all.checked_add(one.meta.size)).is_none_or(|all| all > MOST_BYTES)
+    {
+        return Err(Error::TooMuch { at: location.to_string(), what: format!("more than {} GiB", MOST_BYTES >> 30) });
     }
     Ok((recordings, begun.iter().map(|mark| location.url_of(mark.recording())).collect()))
 }

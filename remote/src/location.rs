@@ -43,6 +43,9 @@ pub(crate) struct Contents {
     pub begun: Vec<Object>,
 }
 
+/// So many objects are listed at most.
+const MOST_OBJECTS: usize = 1 << 20;
+
 /// How the name of the mark of a recording ends.
 pub(crate) const MARK: &str = ".recording";
 
@@ -114,9 +117,12 @@ impl Location {
     }
 
     async fn listed(&self) -> Result<Contents, Error> {
-        use futures_util::TryStreamExt as _;
-        let listed = self.store.list(Some(&self.prefix)).try_collect::<Vec<_>>().await;
+        use futures_util::{StreamExt as _, TryStreamExt as _};
+        let listed = self.store.list(Some(&self.prefix)).take(MOST_OBJECTS + 1).try_collect::<Vec<_>>().await;
         let mut listed = listed.map_err(self.failed("list", ""))?;
+        if listed.len() > MOST_OBJECTS {
+            return Err(Error::TooMuch { at: self.to_string(), what: format!("more than {MOST_OBJECTS} objects") });
+        }
         if listed.is_empty() && self.prefix.as_ref().ends_with(PACK_SUFFIX) {
             // The URL names one of them.
             listed.push(self.store.head(&self.prefix).await.map_err(self.failed("find", ""))?);

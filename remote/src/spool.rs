@@ -5,8 +5,10 @@
 //! store, so that whoever reads there knows of recordings that are not.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
+    future::ready,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -74,8 +76,11 @@ impl Spool {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
         let recording = name();
         let folder = root.join(&recording);
-        fs::create_dir_all(&folder).map_err(failed)?;
-        let locked = File::open(&folder).and_then(|file| file.lock().map(|()| file)).map_err(failed)?;
+        // It has its name once it is locked, so that nobody takes it for one that was left.
+        let unnamed = root.join(format!(".{recording}"));
+        fs::create_dir_all(&unnamed).map_err(failed)?;
+        let locked = File::open(&unnamed).and_then(|file| file.lock().map(|()| file)).map_err(failed)?;
+        fs::rename(&unnamed, &folder).map_err(failed)?;
         let mark = location.path_of(&format!("{recording}{MARK}"));
         let put = location.store().put(&mark, PutPayload::from_static(b"docs/stores.md\n"));
         if let Err(error) = runtime.block_on(put) {
@@ -109,26 +114,39 @@ impl Spool {
         Arc::clone(&self.is_full)
     }
 
-    /// The recording has ended: pack it and send it, for as long as `patience` lasts. What cannot be sent stays in the spool.
-    pub fn finish(mut self, patience: Duration) -> Finished {
+    /// The recording has ended: pack it and send it, for as long as `patience` lasts, and until there is a `stop`. What was not
+    /// sent stays in the spool.
+    pub fn finish(mut self, patience: Duration, stop: impl Future<Output = &'static str>) -> Finished {
         drop(self.watch.take().map(|(stop, watch)| {
             drop(stop);
             watch.join()
         }));
         let until = Instant::now() + patience;
         let folder = self.folder();
-        let sent = match pack(&folder) {
-            Ok(Some(packed)) => Some(self.runtime.block_on(send_until(&packed, &self.location, until))),
-            Ok(None) => None,
-            Err(why) => Some(Err(Kept { path: folder, why })),
-        };
-        if sent.is_none() {
-            self.runtime.block_on(forget(&self.location, &self.recording));
-        }
-        let rest = until.saturating_duration_since(Instant::now());
-        let earlier = &mut self.earlier;
-        let earlier = self.runtime.block_on(async { tokio::time::timeout(rest, earlier).await });
-        Finished { sent, earlier: earlier.ok().and_then(Result::ok).unwrap_or_default() }
+        let (location, earlier) = (&self.location, &mut self.earlier);
+        self.runtime.block_on(async {
+            let mut stop = pin!(stop);
+            // From now on it is listened for.
+            let early = tokio::select! { biased; signal = &mut stop => Some(signal), () = ready(()) => None };
+            let sent = match early.map_or_else(|| pack(&folder), |signal| Err(Error::Stopped(signal))) {
+                Ok(Some(packed)) => Some(tokio::select! {
+                    sent = send_until(&packed, location, until) => sent,
+                    signal = &mut stop => Err(Kept { path: packed.clone(), why: Error::Stopped(signal) }),
+                }),
+                Ok(None) => None,
+                Err(why) => Some(Err(Kept { path: folder, why })),
+            };
+            if sent.is_none() {
+                forget(location, &self.recording).await;
+            }
+            let is_stopped = matches!(&sent, Some(Err(Kept { why: Error::Stopped(_), .. })));
+            let earlier = tokio::select! {
+                () = ready(()), if is_stopped => None,
+                earlier = tokio::time::timeout_at(until.into(), earlier) => earlier.ok().and_then(Result::ok),
+                _ = stop, if !is_stopped => None,
+            };
+            Finished { sent, earlier: earlier.unwrap_or_default() }
+        })
     }
 }
 
@@ -150,7 +168,16 @@ fn name() -> String {
     format!("{now}-{}-{random:08x}", host.trim_matches('-'))
 }
 
-/// The packed form of a recording's folder, beside it and in its place; `None` where nothing was recorded.
+/// Whether a file name is one that [`name`] gives: nothing else in a spool is touched.
+fn is_name(name: &str) -> bool {
+    let (Some((time, _)), Some((_, random))) = (name.split_once("Z-"), name.rsplit_once('-')) else { return false };
+    let is_time = |time: &str| jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S", time).is_ok();
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    is_time(time) && random.len() == 8 && random.bytes().all(is_hex)
+}
+
+/// The packed form of a recording's folder, beside it and in its place; `None` where nothing was recorded. Whoever calls has the
+/// folder locked.
 fn pack(folder: &Path) -> Result<Option<PathBuf>, Error> {
     let store = Store::open(folder)?;
     let failed = |source| Error::Io { action: "remove", path: folder.to_owned(), source };
@@ -159,40 +186,46 @@ fn pack(folder: &Path) -> Result<Option<PathBuf>, Error> {
     let packed = PathBuf::from(packed);
     if store.walk().next().is_none() && store.ambient_file()?.is_none() {
         store.check_ended()?;
-        fs::remove_dir_all(folder).map_err(failed)?;
+        store.remove_leftovers();
+        fs::remove_dir(folder).map_err(failed)?;
         return Ok(None);
     }
     if packed.exists() {
         // Whoever packed it was killed before the folder was removed.
         fs::remove_file(&packed).map_err(failed)?;
     }
-    regress_cassettes::pack(folder, &packed)?;
+    let done = regress_cassettes::pack(folder, &packed)?;
+    if let Some(foreign) = done.left_out.into_iter().next() {
+        let _ = fs::remove_file(&packed);
+        return Err(Error::Foreign(foreign));
+    }
     fs::remove_dir_all(folder).map_err(failed)?;
     Ok(Some(packed))
 }
 
 /// Send a packed recording by its own name, and remove it here.
-async fn send_until(packed: &Path, location: &Location, until: Instant) -> Result<Sent, Kept> {
+async fn send_once(packed: &Path, location: &Location) -> Result<Sent, Kept> {
     let name = packed.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(PACK_SUFFIX).unwrap_or(&name);
+    let kept = |why| Kept { path: packed.to_owned(), why };
+    let sent = send::send(packed, location, name, false).await.map_err(kept)?;
+    let _ = fs::remove_file(packed);
+    forget(location, name).await;
+    Ok(sent)
+}
+
+/// The same, again and again until that time.
+async fn send_until(packed: &Path, location: &Location, until: Instant) -> Result<Sent, Kept> {
     loop {
-        let rest = until.saturating_duration_since(Instant::now());
-        let why = match tokio::time::timeout(rest, send::send(packed, location, name, false)).await {
-            Ok(Ok(sent)) => {
-                let _ = fs::remove_file(packed);
-                forget(location, name).await;
-                return Ok(sent);
-            }
-            Ok(Err(why)) => why,
-            Err(_) => location.failed("write", name)(object_store::Error::Generic {
-                store: "the store",
-                source: "it took too long".into(),
-            }),
+        let kept = match tokio::time::timeout_at(until.into(), send_once(packed, location)).await {
+            Ok(Err(kept)) => kept,
+            Ok(Ok(sent)) => return Ok(sent),
+            Err(_) => return Err(Kept { path: packed.to_owned(), why: Error::TimeOut(location.to_string()) }),
         };
         if Instant::now() + AGAIN >= until {
-            return Err(Kept { path: packed.to_owned(), why });
+            return Err(kept);
         }
-        tracing::warn!("{why}: tried again");
+        tracing::warn!("{}: tried again", kept.why);
         tokio::time::sleep(AGAIN).await;
     }
 }
@@ -206,15 +239,18 @@ async fn forget(location: &Location, recording: &str) {
 /// What recorders that have ended left in the spool.
 async fn send_earlier(root: PathBuf, location: Location) -> Vec<Earlier> {
     let mut done = Vec::new();
-    for path in left_in(&root) {
+    for path in recordings_in(&root) {
+        // Somebody is at work on it, or was sooner.
+        let Ok(locked) = File::open(&path) else { continue };
+        if locked.try_lock().is_err() {
+            continue;
+        }
         let packed = match path.is_dir() {
             false => Ok(Some(path.clone())),
             true => pack(&path),
         };
-        // One that cannot be sent now is sent by the next.
-        let until = Instant::now() + AGAIN;
         match packed {
-            Ok(Some(packed)) => done.push(send_until(&packed, &location, until).await),
+            Ok(Some(packed)) => done.push(send_once(&packed, &location).await),
             Ok(None) => {}
             Err(why) => done.push(Err(Kept { path, why })),
         }
@@ -222,17 +258,19 @@ async fn send_earlier(root: PathBuf, location: Location) -> Vec<Earlier> {
     done
 }
 
-/// The recordings in a spool that nobody is at work on.
-fn left_in(root: &Path) -> Vec<PathBuf> {
-    let is_left = |path: &Path| {
+/// The recordings in a spool, in order of time.
+fn recordings_in(root: &Path) -> Vec<PathBuf> {
+    let is_recording = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_ours = path.is_dir() && !name.starts_with('.') || name.ends_with(PACK_SUFFIX);
-        is_ours && !matches!(File::open(path).map(|file| file.try_lock()), Ok(Err(TryLockError::WouldBlock)))
+        match name.strip_suffix(PACK_SUFFIX) {
+            Some(name) => is_name(name) && path.is_file(),
+            None => is_name(&name) && path.is_dir(),
+        }
     };
-    let mut left: Vec<PathBuf> = fs::read_dir(root).into_iter().flatten().flatten().map(|found| found.path()).collect();
-    left.retain(|path| is_left(path));
-    left.sort();
-    left
+    let found = fs::read_dir(root).into_iter().flatten().flatten().map(|found| found.path());
+    let mut recordings: Vec<PathBuf> = found.filter(is_recording).collect();
+    recordings.sort();
+    recordings
 }
 
 fn watch(root: &Path, limit: u64, is_full: &AtomicBool, stopped: &mpsc::Receiver<()>) {
@@ -257,4 +295,52 @@ fn size_of(folder: &Path) -> u64 {
             _ => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_spool_is_touched_but_recordings() {
+        let spool = tempfile::tempdir().unwrap();
+        let own = name();
+        assert!(is_name(&own), "{own}");
+        for folder in ["src", "get-orders", "20261130T041905Z-web", ".20261130T041905Z-web-0123abcd", &own] {
+            fs::create_dir(spool.path().join(folder)).unwrap();
+        }
+        let packed = "20261130T041905Z-web-3-0123abcd.cassettes.zst";
+        for file in ["golden.cassettes.zst", "20261130T041905Z-web-3-0123abcd", packed] {
+            fs::write(spool.path().join(file), "x").unwrap();
+        }
+        let found = recordings_in(spool.path());
+        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_string_lossy()).collect();
+        assert_eq!(names, [packed, &*own]);
+    }
+
+    #[test]
+    fn what_is_no_part_of_a_recording_is_not_removed_with_it() {
+        let spool = tempfile::tempdir().unwrap();
+        let folder = spool.path().join(name());
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("notes"), "mine").unwrap();
+        assert!(matches!(pack(&folder), Err(Error::Io { .. })), "nothing was recorded");
+        fs::create_dir(folder.join("get-a")).unwrap();
+        fs::write(folder.join("get-a/20261130T041905.000000Z-0001.cassette.json"), "{}").unwrap();
+        assert!(matches!(pack(&folder), Err(Error::Foreign(path)) if path.ends_with("notes")));
+        assert!(folder.join("notes").is_file() && folder.join("get-a").is_dir());
+        fs::remove_file(folder.join("notes")).unwrap();
+        let packed = pack(&folder).unwrap().unwrap();
+        assert!(packed.is_file() && !folder.exists());
+    }
+
+    #[test]
+    fn a_spool_is_as_large_as_its_files() {
+        let spool = tempfile::tempdir().unwrap();
+        fs::create_dir_all(spool.path().join("a/b")).unwrap();
+        fs::write(spool.path().join("a/b/c"), [0; 5]).unwrap();
+        fs::write(spool.path().join("d"), [0; 7]).unwrap();
+        std::os::unix::fs::symlink("/", spool.path().join("a/link")).unwrap();
+        assert_eq!(size_of(spool.path()), 12);
+    }
 }

@@ -87,6 +87,11 @@ impl Recording {
         self.0.id()
     }
 
+    /// Send it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.0.signal(signal);
+    }
+
     /// End the recorder in no order at all.
     pub fn kill(self) {
         self.0.signal(Signal::SIGKILL);

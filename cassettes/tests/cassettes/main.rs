@@ -7,6 +7,7 @@
 //! * `corrupt`: files that are not what they should be
 //! * `store`: folders of cassettes
 //! * `packed`: their packed form
+//! * `merged`: several of them in one folder
 //! * `disk`: full disks
 //! * `sealed`: folders of sealed cassettes
 //! * `redacted`: secrets of many kinds in all places, and what is none
@@ -15,6 +16,7 @@ mod arbitrary;
 mod corrupt;
 mod disk;
 mod golden;
+mod merged;
 mod packed;
 mod readable;
 mod redacted;

@@ -236,6 +236,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_that_is_about_to_be_another_is_not_looked_into() {
+        let own = identity(&file::open("/proc/self/exe").expect("this program")).expect("it has an identity");
+        let mut attach = |_: &File, _, _: &[ProbePoint]| true;
+        let mut targets = Targets::new(false);
+        targets.pass_over_own(true);
+        targets.scan(std::process::id(), &mut attach);
+        assert!(!targets.files.contains_key(&own) && !targets.files.is_empty(), "libraries stay what they are");
+        // It may be what is run then.
+        targets.pass_over_own(false);
+        targets.scan(std::process::id(), &mut attach);
+        assert!(targets.files.contains_key(&own));
+    }
+
+    #[test]
     fn copies_of_libssl_in_python_packages_are_expected_once() {
         let folder = std::env::temp_dir().join(format!("regress-packages-{}", std::process::id()));
         let libraries = folder.join("lib/python3.11/site-packages/driver_binary.libs");

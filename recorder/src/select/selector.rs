@@ -352,6 +352,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn without_room_nothing_is_kept_and_what_is_forced_neither() {
+        let mut selector = Selector::new(Policy::default());
+        selector.lacks_room(true);
+        assert_eq!(play(&mut selector, [get("/a"), forced("/b")]), [Some(Reason::NoRoom); 2]);
+        selector.lacks_room(false);
+        assert_eq!(play(&mut selector, [get("/a"), forced("/b")]), [None; 2]);
+        assert_eq!(selector.left_out().get(Reason::NoRoom), 2);
+    }
+
+    #[test]
     fn thinning_keeps_one_of_so_many_and_all_that_are_forced() {
         let mut selector = Selector::new(Policy::default());
         selector.thin(3);
