@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use object_store::{ObjectStoreExt as _, path::Path as ObjectPath};
+use object_store::{GetOptions, path::Path as ObjectPath};
 use regress_cassettes::{Merged, PACK_SUFFIX, seal::Keys};
 use sha2::{Digest as _, Sha256};
 
@@ -151,7 +151,9 @@ async fn fetch(location: &Location, object: &Object, to: &Path) -> Result<(), Er
     let failed = |source: io::Error| Error::Io { action: "write", path: to.to_owned(), source };
     let within = to.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".regress-").tempfile_in(within).map_err(failed)?;
-    let found = location.store().get(path).await.map_err(location.failed("read", &object.name))?;
+    // The one that was listed, and none that has come in its place.
+    let options = GetOptions { if_match: object.meta.e_tag.clone(), ..GetOptions::default() };
+    let found = location.store().get_opts(path, options).await.map_err(location.failed("read", &object.name))?;
     let mut parts = found.into_stream();
     let mut got = 0;
     while let Some(part) = parts.try_next().await.map_err(location.failed("read", &object.name))? {

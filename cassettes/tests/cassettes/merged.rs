@@ -86,7 +86,7 @@ fn one_recording_alone_is_unpacked_as_it_is() {
     let temporary = tempfile::tempdir().unwrap();
     let packed = recording(temporary.path(), 10, "a", None);
     let (merged, unpacked) = (temporary.path().join("merged"), temporary.path().join("unpacked"));
-    assert_eq!(merge(&[packed.clone()], &merged, &Keys::default()).unwrap(), Merged { files: 3, logs: 0 });
+    assert_eq!(merge(std::slice::from_ref(&packed), &merged, &Keys::default()).unwrap(), Merged { files: 3, logs: 0 });
     unpack(&packed, &unpacked).unwrap();
     for name in ["ambient.cassette.json", "20261122T100000.000000Z-0000.owners.gz"] {
         assert_eq!(fs::read(merged.join(name)).unwrap(), fs::read(unpacked.join(name)).unwrap());
