@@ -99,9 +99,12 @@ fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// What the verifier of certificates logs stands in the error as well, once for each time that is tried.
+const DEFAULT_FILTER: &str = "warn,rustls_platform_verifier=off";
+
 /// Send `tracing` to stderr; `REGRESS_LOG` sets the filter (default `warn`).
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("REGRESS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("REGRESS_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

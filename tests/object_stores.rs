@@ -289,6 +289,11 @@ fn folders_are_pushed_pulled_and_pruned() {
     assert_eq!(prune(&["--keep", "0"]).expect_code(0).stdout, format!("{one}\n"));
     refused(&cassette(&environment, &["list", &url]), "no recordings at", "push");
 
+    // Not where a recording goes on, whose bodies wait for their cassettes.
+    let mark = pulled.join("20261122T101502.000000Z-0000.recording");
+    std::fs::write(&mark, "").expect("a folder of our own");
+    refused(&cassette(&environment, &["prune", "--keep", "2", &text(&pulled)]), "did not end", "delete this file");
+    std::fs::remove_file(mark).expect("a folder of our own");
     // A folder on this host likewise, by the times in the ids.
     let count = || Corpus::read(&pulled).cassettes.len();
     cassette(&environment, &["prune", "--older-than", "1h", &text(&pulled)]).expect_code(0);

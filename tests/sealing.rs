@@ -203,6 +203,8 @@ fn the_log_the_self_check_and_the_summary_are_sealed_or_tell_nothing() {
     let redacted = cassette(&["redact", "--identity", &key("ssh")], &folder);
     redacted.expect_code(0);
     refused(&cassette(&["redact"], &folder), NO_IDENTITY.0, NO_IDENTITY.1);
+    refused(&cassette(&["prune", "--keep", "1"], &folder), NO_IDENTITY.0, NO_IDENTITY.1);
+    assert_eq!(Corpus::read_with(&folder, keys("ssh")).cassettes.len(), 9, "nothing was removed");
     assert_tells_nothing(&folder);
 }
 

@@ -20,7 +20,7 @@ pub fn is_url(argument: &str) -> bool {
 /// A place in an object store, below which recordings are.
 #[derive(Clone)]
 pub struct Location {
-    /// Without a name, a password or a query.
+    /// Without a password or a query.
     shown: String,
     store: Arc<dyn ObjectStore>,
     prefix: Path,

@@ -115,6 +115,8 @@ enum Action {
     /// Remove what is old: recordings in an object store, or cassettes of a folder. What --older-than or --keep would keep
     /// stays
     Prune {
+        #[command(flatten)]
+        identity: sealing::IdentityArgs,
         /// Remove what is older, for example 12h or 30d
         #[arg(long, value_name = "TIME", value_parser = parse_duration, required_unless_present = "keep")]
         older_than: Option<Duration>,
@@ -238,8 +240,8 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
         Action::Unpack { file, output } => packing::unpack(&file, output),
         Action::Push { name, replace, folder, url } => remote::push(&folder, &url, name, replace),
         Action::Pull { identity, url, folder } => remote::pull(&url, &folder, &identity.keys()?),
-        Action::Prune { older_than, keep, dry_run, place } => {
-            remote::prune(&place, Retention { younger_than: older_than, newest: keep }, dry_run)
+        Action::Prune { identity, older_than, keep, dry_run, place } => {
+            remote::prune(&place, identity.keys()?, Retention { younger_than: older_than, newest: keep }, dry_run)
         }
         Action::Redact { dry_run, key, identity, config, folder } => {
             let settings = Config::load(config.as_deref(), Some(&folder))?.redact;

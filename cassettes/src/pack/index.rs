@@ -102,7 +102,7 @@ impl Index {
 pub fn order(a: &str, b: &str) -> Ordering {
     let key = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let bare = name.strip_suffix(SEALED_SUFFIX).unwrap_or(name);
+        let bare = bare(name);
         let class = match () {
             () if folder == BODIES => 0,
             () if bare.ends_with(LOG_SUFFIX) => 1,

@@ -1,7 +1,7 @@
 //! From several packed folders to one folder.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use super::{
     Pack, index,
     read::{in_new_folder, write},
 };
-use crate::{AMBIENT_FILE, Error, Store, file, redact::Redactor, seal::Keys};
+use crate::{AMBIENT_FILE, Error, Store, file, format, redact::Redactor, seal::Keys};
 
 /// The folder in which an ambient cassette waits until it is added to the others; its bodies are found from there, as from any
 /// other.
@@ -26,7 +26,7 @@ pub struct Merged {
 }
 
 /// Unpack several folders into a new one, as if their recordings had been made into it one after the other: the exchanges of
-/// their ambient cassettes follow each other. The folder is there whole or not at all. The keys open sealed ambient cassettes
+/// their ambient cassettes follow each other, and what is the same in several is there once. The folder is there whole or not at all. The keys open sealed ambient cassettes
 /// where there are several.
 ///
 /// # Errors
@@ -37,12 +37,14 @@ pub fn merge(packs: &[PathBuf], to: &Path, keys: &Keys) -> Result<Merged, Error>
     let mut merged = Merged::default();
     in_new_folder(to, |root| {
         let mut owners: HashMap<&str, &Pack> = HashMap::new();
-        let mut ambient = Vec::new();
+        let (mut ambient, mut hashes) = (Vec::new(), HashSet::new());
         for pack in &packs {
             for path in pack.paths() {
                 let bare = index::bare(path);
                 if bare == AMBIENT_FILE {
-                    ambient.push((pack, path));
+                    if hashes.insert(format::hash(&content(pack, path)?)) {
+                        ambient.push((pack, path));
+                    }
                 } else if bare.ends_with(index::LOG_SUFFIX) && packs.len() > 1 {
                     merged.logs += 1;
                 } else if let Some(first) = owners.get(path) {
@@ -84,5 +86,5 @@ fn append(root: &Path, ambient: &[(&Pack, &str)], keys: &Keys) -> Result<(), Err
 }
 
 fn content(pack: &Pack, path: &str) -> Result<bytes::Bytes, Error> {
-    Ok(pack.content_of(path)?.unwrap_or_default())
+    Ok(pack.content_at(&pack.path().join(path))?.unwrap_or_default())
 }

@@ -97,11 +97,6 @@ impl Pack {
         self.record(path).map(|record| self.read(record)).transpose()
     }
 
-    /// What is in it at such a path.
-    pub(super) fn content_of(&self, path: &str) -> Result<Option<Bytes>, Error> {
-        self.index.find(path).map(|record| self.read(record)).transpose()
-    }
-
     fn record(&self, path: &Path) -> Option<&Record> {
         self.index.find(path.strip_prefix(&self.path).ok()?.to_str()?)
     }

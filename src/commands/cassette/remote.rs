@@ -33,8 +33,9 @@ pub fn push(folder: &Path, url: &str, name: Option<String>, replace: bool) -> Re
 fn own_name(folder: &Path) -> Result<String, Failure> {
     let whole = fs::canonicalize(folder)
         .map_err(|source| failure(regress_cassettes::Error::Io { action: "read", path: folder.to_owned(), source }))?;
-    let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(name.strip_suffix(PACK_SUFFIX).map(str::to_owned).unwrap_or(name))
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    parse_name(name.strip_suffix(PACK_SUFFIX).unwrap_or(&name))
+        .map_err(|what| Failure::new(format_args!("{name}: {what}")).hint("give another one with --name"))
 }
 
 /// What can be the name of a recording in a store.
@@ -59,7 +60,7 @@ pub fn pull(url: &str, to: &Path, keys: &Keys) -> Result<Exit, Failure> {
     Ok(Exit::Same)
 }
 
-pub fn prune(place: &Path, retention: Retention, dry_run: bool) -> Result<Exit, Failure> {
+pub fn prune(place: &Path, keys: Keys, retention: Retention, dry_run: bool) -> Result<Exit, Failure> {
     let verb = if dry_run { "would remove" } else { "removed" };
     let gone: Vec<String> = match place.to_str().filter(|text| regress_remote::is_url(text)) {
         Some(url) => {
@@ -67,7 +68,7 @@ pub fn prune(place: &Path, retention: Retention, dry_run: bool) -> Result<Exit, 
             let pruned = remote::block_on(location.prune(retention, dry_run))?.map_err(remote::failure)?;
             pruned.into_iter().map(|pruned| pruned.at).collect()
         }
-        None => prune_folder(place, retention, dry_run)?.iter().map(|path| path.display().to_string()).collect(),
+        None => prune_folder(place, keys, retention, dry_run)?.iter().map(|path| path.display().to_string()).collect(),
     };
     let what = if gone.len() == 1 { "recording or cassette" } else { "recordings or cassettes" };
     gone.iter().for_each(|name| output::data(format_args!("{name}\n")));
@@ -76,8 +77,10 @@ pub fn prune(place: &Path, retention: Retention, dry_run: bool) -> Result<Exit, 
 }
 
 /// Remove cassettes by the time in their ids, with their proposals, and then the bodies that nothing refers to.
-fn prune_folder(folder: &Path, retention: Retention, dry_run: bool) -> Result<Vec<PathBuf>, Failure> {
-    let store = Store::open(folder).map_err(failure)?;
+fn prune_folder(folder: &Path, keys: Keys, retention: Retention, dry_run: bool) -> Result<Vec<PathBuf>, Failure> {
+    let store = Store::open(folder).map_err(failure)?.with_keys(keys);
+    // A body of a recording that goes on may wait for its cassette; which ones sealed cassettes need is sealed.
+    store.check_ended().and_then(|()| store.check_keys()).map_err(failure)?;
     let now = jiff::Timestamp::now();
     // One whose id tells no time is not old.
     let dated: Vec<_> =
