@@ -28,6 +28,8 @@ enum Command {
     Review(commands::review::Args),
     /// Look at cassettes
     Cassette(commands::cassette::Args),
+    /// Capture for recorders that may not themselves, in containers and of users without privileges
+    Server(commands::server::Args),
     /// What this host can do, what is missing, and what to do about it
     Doctor(commands::doctor::Args),
     /// Print a hook: a small program with which a service says what it works for (`record --hook`)
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Noise(args) => commands::noise::run(args),
         Command::Review(args) => commands::review::run(args),
         Command::Cassette(args) => commands::cassette::run(args),
+        Command::Server(args) => commands::server::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Hook(args) => commands::hook::run(args),
         Command::Demo(args) => commands::demo::run(args),

@@ -216,7 +216,7 @@ fn relay(port: u16, downstream_port: Option<u16>) -> Process {
 
 /// Every entry is complete and has the one call that says the same as it; nothing was left over.
 #[track_caller]
-fn assert_whole_with_one_call_each(corpus: &Corpus, finished: &Finished) {
+pub fn assert_whole_with_one_call_each(corpus: &Corpus, finished: &Finished) {
     for cassette in &corpus.cassettes {
         let entry = cassette.entry.as_ref().expect("not the ambient cassette");
         let [call] = &cassette.downstream[..] else { panic!("{cassette:#?}\n{}", finished.stderr) };

@@ -11,7 +11,7 @@ use regress_cassettes::{Confidence, Defect, Exchange};
 use serde_json::Value;
 
 use crate::{
-    harness::{Client, Corpus, Need, Process, Recording, http, regress, require},
+    harness::{CaptureServer, Client, Corpus, Need, Process, Recording, http, regress, require},
     services::{Language, Shop},
 };
 
@@ -21,6 +21,21 @@ fn while_the_host_is_loaded_nothing_is_captured_and_nothing_hidden() {
     if !require("back_off::breaker", &[Need::Python, Need::Ebpf]) {
         return;
     }
+    open_the_breaker(&["--via", "ebpf"]);
+}
+
+/// The same, where it is a server that captures.
+#[test]
+fn a_server_captures_nothing_either_while_the_host_is_loaded() {
+    if !require("back_off::server", &[Need::Python, Need::Ebpf]) {
+        return;
+    }
+    let server = CaptureServer::start(&[]);
+    open_the_breaker(&["--via", "server", "--server", &server.socket().display().to_string()]);
+    server.stop().expect_code(0);
+}
+
+fn open_the_breaker(way: &[&str]) {
     let shop = Shop::new(Language::Python);
     let process = shop.run();
     let folder = tempfile::tempdir().expect("there is a temporary folder");
@@ -33,7 +48,8 @@ fn while_the_host_is_loaded_nothing_is_captured_and_nothing_hidden() {
     let finished = std::thread::scope(|scope| {
         let _end = SetAtEnd(&done);
         tell_pressure(scope, pressure, &is_loaded, &done);
-        let mut arguments = vec!["--via".to_owned(), "ebpf".into(), "--pid".into(), process.id().to_string()];
+        let mut arguments: Vec<String> = way.iter().map(ToString::to_string).collect();
+        arguments.extend(["--pid".into(), process.id().to_string()]);
         arguments.extend(["--config".into(), settings.display().to_string()]);
         arguments.extend(["--summary".into(), format!("json={}", summary.display())]);
         let recording = Recording::start(&out, arguments, []);

@@ -48,6 +48,7 @@ fn help_of_every_command() {
         &["replay"],
         &["noise"],
         &["review"],
+        &["server"],
         &["cassette"],
         &["cassette", "show"],
         &["cassette", "list"],

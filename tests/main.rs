@@ -64,6 +64,8 @@ mod sealing;
 mod select;
 /// Which entries a recording keeps.
 mod selection;
+/// Recording by way of a server: whose processes, and how either ends.
+mod server;
 /// Connections on which nothing is said.
 mod silence;
 /// A recorded build is the same as itself, every time.

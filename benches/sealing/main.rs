@@ -6,7 +6,13 @@
 
 #![allow(clippy::print_stdout, missing_docs)]
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -139,6 +145,7 @@ fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>]) -> 
         id_headers: Vec::new(),
         value_evidence: false,
         via: ViaChoice::Ebpf,
+        server: PathBuf::new(),
         buffer: None,
         inside_tls: false,
         target: Target::Pids(Vec::new()),

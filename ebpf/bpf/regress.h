@@ -58,6 +58,15 @@ enum { RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, RING_AVAILABLE = 0 };
 			(value) = (bound); \
 	})
 
+/* The value of a bit of a structure that may be read directly, wherever the running kernel has it: the shifts are what
+ * BPF_CORE_FIELD_LSHIFT_U64 and BPF_CORE_FIELD_RSHIFT_U64 ask for, the offset what BPF_CORE_FIELD_BYTE_OFFSET does. */
+#define BIT_OF(pointer, member) \
+	({ \
+		u32 _word = *(u32 *)((u8 *)(pointer) + __builtin_preserve_field_info((pointer)->member, 0)); \
+		(u64)_word << __builtin_preserve_field_info((pointer)->member, 4) \
+			>> __builtin_preserve_field_info((pointer)->member, 5); \
+	})
+
 /* Whether the running kernel's structure has this member. */
 #define EXISTS(member) __builtin_preserve_field_info(member, 2)
 
@@ -114,6 +123,10 @@ struct sock_common {
 
 struct sk_buff_head {
 	u32 qlen;
+};
+
+struct linux_binprm {
+	u32 secureexec : 1;
 };
 
 struct inode {
@@ -289,7 +302,7 @@ enum kind {
 enum direction { SENT = 0, RECEIVED = 1 };
 enum role { UNKNOWN = 0, SERVER = 1, CLIENT = 2 };
 enum cause { NOT_ENDED = 0, CLOSED = 1, RESET = 2, REFUSED = 3, TIMED_OUT = 4 };
-enum loss { BUFFER_FULL = 0, UNREADABLE = 1, TABLE_FULL = 2, LOSS_KINDS = 3 };
+enum loss { BUFFER_FULL = 0, UNREADABLE = 1, TABLE_FULL = 2, PRIVILEGED = 3, LOSS_KINDS = 4 };
 
 struct record {
 	u64 at;      /* ns, CLOCK_MONOTONIC */

@@ -527,13 +527,24 @@ int libraries_changed(struct user_regs *ctx)
 	return 0;
 }
 
+/* Set by the loader: whether a process that gains privileges by what it executes (set-user-id, file capabilities) is let
+ * go, because whoever is told about it has no right to know what it does then. */
+volatile const u32 without_gain = 0;
+
 SEC("tp_btf/sched_process_exec")
 int sched_process_exec(u64 *ctx)
 {
+	struct linux_binprm *program = (struct linux_binprm *)ctx[2];
 	u64 task = followed_task();
 
-	if (task)
-		forget_program(task >> 32);
+	if (!task)
+		return 0;
+	if (without_gain && BIT_OF(program, secureexec)) {
+		count_loss(PRIVILEGED, 0);
+		forget_process(task >> 32);
+		return 0;
+	}
+	forget_program(task >> 32);
 	emit_mapped(task);
 	return 0;
 }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Where one end of a connection is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Address {
     /// Of a TCP socket. IPv4-mapped IPv6 addresses are given as IPv4.
     Inet(SocketAddr),
@@ -14,7 +15,7 @@ pub enum Address {
 }
 
 /// One end of a connection between Unix sockets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnixAddress {
     /// `sun_path` as in unix(7): a path, or a zero byte and a name in the abstract namespace; empty for a socket without
     /// a name. A socket that was accepted has the name of its listener.

@@ -45,6 +45,9 @@ pub struct Options {
     /// Programs that the processes are about to run: what they say inside TLS is read from their first instruction. Others
     /// are found while they start.
     pub programs: Vec<PathBuf>,
+    /// Whether a process that gains privileges by what it executes (set-user-id, file capabilities) is captured no longer,
+    /// which is told as a loss: for whoever may know about the process that it was, and not about the one that it is.
+    pub without_gain: bool,
 }
 
 const BUFFER_BOUNDS: std::ops::RangeInclusive<u32> = 64 << 10..=1 << 30;
@@ -91,13 +94,13 @@ impl Capture {
     pub fn start(options: Options) -> Result<Capture, Error> {
         let buffer_bytes = match options.buffer_bytes {
             Some(bytes) => checked_buffer(bytes)?,
-            None => default_buffer(memory_bytes()),
+            None => default_buffer_bytes(),
         };
         let source = match options.source {
             Some(source) => source,
             None => best_source()?,
         };
-        let (programs, ring) = Programs::load(source, buffer_bytes, options.cgroup.as_ref())?;
+        let (programs, ring) = Programs::load(source, buffer_bytes, options.cgroup.as_ref(), options.without_gain)?;
         // Edge-triggered: a level would be up whenever the buffer is not empty, and there would be no batches.
         let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| Error::Wait(e.into()))?;
         waiter
@@ -470,6 +473,12 @@ fn checked_buffer(bytes: u32) -> Result<u32, Error> {
         return Err(Error::Buffer { bytes, reason: "it is out of bounds" });
     }
     Ok(bytes)
+}
+
+/// The size of the event buffer in bytes where none is asked for.
+#[must_use]
+pub fn default_buffer_bytes() -> u32 {
+    default_buffer(memory_bytes())
 }
 
 /// About 1/64 of the memory, rounded down to a power of two.

@@ -71,7 +71,7 @@ impl Unit {
 }
 
 /// Which end of the connection the recorded service has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// The service accepted it: requests on it are entries.
     Server,
@@ -80,7 +80,7 @@ pub enum Role {
 }
 
 /// The way bytes went, seen from the recorded service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// The service sent them.
     Sent,
@@ -89,7 +89,7 @@ pub enum Direction {
 }
 
 /// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CloseCause {
     /// Both sides finished, or the service closed it.
     Closed,
@@ -102,7 +102,7 @@ pub enum CloseCause {
 }
 
 /// What was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LossKind {
     /// The event buffer was full.
     BufferFull,
@@ -112,12 +112,14 @@ pub enum LossKind {
     TableFull,
     /// The kernel skipped a run of a program, because the same program was running on that CPU.
     Skipped,
+    /// A process gained privileges that whoever records has no right to look into.
+    Privileged,
     /// The inside of TLS was read, and on which connection it passed is not known.
     UnknownConnection,
 }
 
 /// A count of what the capture source had to give up since its last report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// What kind of loss.
     pub kind: LossKind,
@@ -128,7 +130,7 @@ pub struct Loss {
 }
 
 /// One record from a capture source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Monotonic time in nanoseconds (`CLOCK_MONOTONIC`).
     pub at: u64,
@@ -140,7 +142,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// The service began to connect by TCP (`connect(2)`); the unit is the caller.
     Connecting {

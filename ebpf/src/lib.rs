@@ -27,7 +27,7 @@ pub mod untrusted;
 mod users;
 
 pub use address::{Address, UnixAddress};
-pub use capture::{Capture, Options};
+pub use capture::{Capture, Options, default_buffer_bytes};
 pub use cgroup::Cgroup;
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Strand, Unit};

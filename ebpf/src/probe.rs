@@ -56,7 +56,7 @@ pub fn best_source() -> Result<Source, Error> {
 
 fn try_source(source: Source) -> Result<(Programs, RingBuf<MapData>), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, ring) = Programs::load(source, SMALL_BUFFER, None)?;
+    let (mut programs, ring) = Programs::load(source, SMALL_BUFFER, None, true)?;
     programs.attach()?;
     Ok((programs, ring))
 }

@@ -85,8 +85,8 @@ struct TokioProgram {
 unsafe impl Pod for TokioProgram {}
 
 /// The loss kinds by their index in the table; the last is counted by the kernel itself.
-pub(crate) const LOSS_KINDS: [LossKind; 4] =
-    [LossKind::BufferFull, LossKind::Unreadable, LossKind::TableFull, LossKind::Skipped];
+pub(crate) const LOSS_KINDS: [LossKind; 5] =
+    [LossKind::BufferFull, LossKind::Unreadable, LossKind::TableFull, LossKind::Privileged, LossKind::Skipped];
 
 /// Where the states of sockets are.
 enum Sockets {
@@ -128,6 +128,7 @@ impl Programs {
         source: Source,
         buffer_bytes: u32,
         cgroup: Option<&Cgroup>,
+        without_gain: bool,
     ) -> Result<(Programs, RingBuf<MapData>), Error> {
         check_host(source)?;
         let pid_namespace = pid_namespace()?;
@@ -144,6 +145,7 @@ impl Programs {
             .override_global("wake_shift", &wake_shift, true)
             .override_global("pid_namespace", &pid_namespace.unwrap_or(0), true)
             .override_global("by_cgroup", &u32::from(cgroup.is_some()), true)
+            .override_global("without_gain", &u32::from(without_gain), true)
             .load(source.object())?;
         if let Some(cgroup) = cgroup {
             let table = ebpf.map_mut("cgroup").expect("the object defines its maps");

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A set of hooks in the kernel through which traffic is seen. All give the same events; they differ in the kernels
 /// that have them and in what they cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// Tracepoints at the end of every socket operation (Linux 6.3): the cheapest, and no path of a byte passes it by.
     Socket,

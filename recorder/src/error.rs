@@ -86,6 +86,72 @@ pub enum Error {
     /// A cassette could not be written or read.
     #[error("cannot store a cassette")]
     Cassette(#[from] regress_cassettes::Error),
+    /// A server cannot listen.
+    #[error("cannot listen on {}", path.display())]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An agent said something that is not of the protocol, or nothing any more.
+    #[error("the agent cannot be served")]
+    Agent {
+        /// What happened.
+        source: io::Error,
+    },
+    /// An agent named a process that it may not have captured.
+    #[error("process {pid} may not be recorded by this agent: {why}")]
+    NotYours {
+        /// Its id, as the server counts.
+        pid: u32,
+        /// What stands in the way.
+        why: &'static str,
+    },
+    /// A process is gone, or in a PID namespace that the server does not see.
+    #[error("the server does not see the process")]
+    Unseen,
+    /// The agent's clock is not the server's.
+    #[error("the agent is in a time namespace of its own")]
+    OtherClock,
+    /// More than the server gives.
+    #[error("a buffer of {wanted} bytes is more than the server gives: {most}")]
+    BufferTooLarge {
+        /// The size asked for, in bytes.
+        wanted: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// There is no server, or none that this user may reach.
+    #[error("cannot reach the server at {}", path.display())]
+    NoServer {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server ended while it captured, or said what is not of the protocol.
+    #[error("the server at {} no longer captures", path.display())]
+    ServerGone {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The server said no.
+    #[error("the server refuses: {what}")]
+    Refused {
+        /// Why.
+        what: String,
+        /// What it says to do about it.
+        hint: Option<String>,
+    },
+    /// More than one message can name.
+    #[error("a server records at most 250 processes for one agent")]
+    TooManyProcesses,
+    /// A server captures processes alone.
+    #[error("a server records no cgroups")]
+    NoCgroups,
     /// The operating system refused something that always works.
     #[error("cannot {action}")]
     System {
@@ -138,7 +204,36 @@ impl Error {
             }
             Error::NoOwnerLog { .. } => "record with --owner-log, so that owners can be decided again".into(),
             Error::Cassette(error) => return error.hint(),
-            Error::Command { .. } | Error::PortInUse { .. } | Error::OwnerLog { .. } | Error::System { .. } => {
+            Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another server listens there: agents can use it, or name another place with --socket".into()
+            }
+            Error::Listen { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                "what is there is no socket: name another place with --socket".into()
+            }
+            Error::Listen { .. } => "run as root, or name a place with --socket that can be written to".into(),
+            Error::NotYours { .. } => "run regress as the user and in the container of the service, or as root of that container".into(),
+            Error::Unseen => "it must run, in the server's PID namespace or in one below it: run the server on the host".into(),
+            Error::OtherClock => "run regress in the host's time namespace".into(),
+            Error::BufferTooLarge { .. } => "ask for less with --buffer, or start the server with a larger one".into(),
+            Error::NoServer { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "the server lets root alone connect unless it is told otherwise: `regress server --group GROUP` or --all-users"
+                    .into()
+            }
+            Error::NoServer { .. } => {
+                "start it as root on the host: `regress server`; in a container, mount its folder, or name the socket with --server"
+                    .into()
+            }
+            Error::ServerGone { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                "use the same version of regress on both sides".into()
+            }
+            Error::ServerGone { .. } => "what was recorded until then is kept; see what the server says of itself".into(),
+            Error::Refused { hint, .. } => return hint.clone(),
+            Error::TooManyProcesses => "name the parent of them with --pid: its children are recorded with it".into(),
+            Error::NoCgroups => "give --pid or --port, or the command after `--`".into(),
+            Error::Agent { source } if source.kind() == io::ErrorKind::InvalidData => {
+                "use the same version of regress on both sides".into()
+            }
+            Error::Agent { .. } | Error::Command { .. } | Error::PortInUse { .. } | Error::OwnerLog { .. } | Error::System { .. } => {
                 return None;
             }
         })

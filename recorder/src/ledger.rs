@@ -16,6 +16,8 @@ pub enum Lack {
     TableFull,
     /// The kernel skipped a run of a capture program.
     Skipped,
+    /// A process gained privileges that the recorder has no right to look into.
+    Privileged,
     /// The inside of TLS was read, and not on which connection it passed.
     UnknownConnection,
     /// Bytes that moved and were not seen, whatever the reason.
@@ -40,11 +42,12 @@ pub enum Lack {
 
 impl Lack {
     /// All kinds, in the order of a report.
-    pub const ALL: [Lack; 14] = [
+    pub const ALL: [Lack; 15] = [
         Lack::BufferFull,
         Lack::Unreadable,
         Lack::TableFull,
         Lack::Skipped,
+        Lack::Privileged,
         Lack::UnknownConnection,
         Lack::Gap,
         Lack::Memory,
@@ -64,6 +67,7 @@ impl Lack {
             Lack::Unreadable => "unreadable",
             Lack::TableFull => "table-full",
             Lack::Skipped => "skipped",
+            Lack::Privileged => "privileged",
             Lack::UnknownConnection => "unknown-connection",
             Lack::Gap => "gap",
             Lack::Memory => "memory",
@@ -103,6 +107,7 @@ impl From<LossKind> for Lack {
             LossKind::Unreadable => Lack::Unreadable,
             LossKind::TableFull => Lack::TableFull,
             LossKind::Skipped => Lack::Skipped,
+            LossKind::Privileged => Lack::Privileged,
             LossKind::UnknownConnection => Lack::UnknownConnection,
         }
     }

@@ -4,9 +4,11 @@
 //! streams a connection, those into exchanges, decides which entry caused which downstream exchange, and hands out a
 //! cassette as soon as its entry has settled. [`record()`] runs a source, the pipeline and the store together.
 
+mod agent;
 mod assemble;
 mod clock;
 mod clues;
+mod confine;
 mod connections;
 mod considerate;
 mod correlate;
@@ -25,6 +27,7 @@ mod queue;
 mod record;
 mod recorrelate;
 pub mod select;
+pub mod server;
 mod settings;
 mod silences;
 mod sink;
@@ -33,8 +36,11 @@ mod summary;
 mod vitals;
 mod wall;
 mod watch;
+#[doc(hidden)]
+pub mod wire;
 mod work;
 
+pub use agent::Connected;
 pub use error::Error;
 pub use ledger::{Lack, Ledger, Tally};
 pub use record::{record, record_events};

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    path::Path,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice, clock,
+    Connected, Error, Progress, Settings, Started, Stop, Summary, Target, ViaChoice,
+    agent::Agent,
+    clock,
     clues::Clues,
     launch::Gate,
     metrics::{Metrics, Server},
@@ -43,7 +45,7 @@ pub async fn record(
     tell: impl Fn(Progress<'_>),
     stop: impl Future<Output = Stop>,
 ) -> Result<Summary, Error> {
-    let started = choose(&settings).await?;
+    let (way, started) = choose(&settings).await?;
     let store = sink::open(&settings.out, settings.seal.clone(), &settings.keys)?;
     let (items, queue) = mpsc::channel(if started.source.is_some() { BATCHES } else { QUEUE });
     let scope = scope(&settings, started.via)?;
@@ -54,7 +56,7 @@ pub async fn record(
     };
     let vitals = Arc::new(Vitals::default());
     let wall = scope.wall;
-    let can_pause = started.source.is_some();
+    let can_pause = !matches!(way, Way::Proxy);
     let start = |limits| Watch::start(limits, can_pause, wall, Arc::clone(&vitals));
     let watch = settings.back_off.as_ref().map(start).transpose()?;
     let metrics = settings.metrics.map(|_| Arc::new(Metrics::new(Arc::clone(&vitals))));
@@ -66,12 +68,22 @@ pub async fn record(
     let work = Work::start(store, scope, &settings, beside, Arc::clone(&vitals), metrics, queue)?;
     let full = Arc::clone(&work.full);
     let ends = Ends { stop: pin!(stop), full: &full, duration: settings.duration };
-    let exit = match started.source {
-        Some(source) => {
-            let on_ready = || tell(Progress::Watching(&started));
-            from_kernel(&settings, source, items, Arc::clone(&vitals), on_ready, ends).await
+    let on_ready = || tell(Progress::Watching(&started));
+    let exit = match way {
+        Way::Kernel(source) => {
+            let options = Options {
+                source: Some(source),
+                buffer_bytes: settings.buffer,
+                inside_tls: settings.inside_tls,
+                ..Options::default()
+            };
+            let watcher = Watcher::Kernel(Box::new(options));
+            from_kernel(&settings, watcher, items, Arc::clone(&vitals), on_ready, ends).await
         }
-        None => proxy::run(&settings, items, &started, tell, ends).await,
+        Way::Server(server) => {
+            from_kernel(&settings, Watcher::Server(server), items, Arc::clone(&vitals), on_ready, ends).await
+        }
+        Way::Proxy => proxy::run(&settings, items, &started, tell, ends).await,
     };
     // What the store says matters more: it is why a source ends early.
     let mut summary = work.finish().await?;
@@ -146,8 +158,15 @@ impl<F: Future<Output = Stop>> Ends<'_, F> {
     }
 }
 
+/// Through what the service is seen.
+enum Way {
+    Kernel(Source),
+    Server(Connected),
+    Proxy,
+}
+
 /// Which source, and why that one.
-async fn choose(settings: &Settings) -> Result<Started, Error> {
+async fn choose(settings: &Settings) -> Result<(Way, Started), Error> {
     let command = matches!(settings.target, Target::Command { .. });
     match settings.via {
         ViaChoice::Source(source) => Ok(by_kernel(source, "asked for")),
@@ -155,12 +174,18 @@ async fn choose(settings: &Settings) -> Result<Started, Error> {
             let source = best_source().await.map_err(|error| Error::Capture(Box::new(error)))?;
             Ok(by_kernel(source, "asked for"))
         }
+        ViaChoice::Server => Connected::to(&settings.server).map(by_server),
         ViaChoice::Proxy if command => Ok(by_proxy("asked for".to_owned())),
         ViaChoice::Proxy => Err(Error::ProxyNeedsCommand),
         ViaChoice::Auto => match best_source().await {
             Ok(source) => Ok(by_kernel(source, "the best that this host has")),
-            Err(error) if command => Ok(by_proxy(error.to_string())),
-            Err(error) => Err(Error::NoSource { why: error.to_string() }),
+            Err(error) => match Connected::to(&settings.server) {
+                Ok(server) => Ok(by_server(server)),
+                Err(Error::NoServer { .. }) if command => Ok(by_proxy(error.to_string())),
+                Err(Error::NoServer { .. }) => Err(Error::NoSource { why: error.to_string() }),
+                // There is one, and it is not to be passed by in silence.
+                Err(error) => Err(error),
+            },
         },
     }
 }
@@ -171,35 +196,81 @@ async fn best_source() -> Result<Source, regress_ebpf::Error> {
     probed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-fn by_kernel(source: Source, why: &str) -> Started {
-    let via = match source {
+fn by_kernel(source: Source, why: &str) -> (Way, Started) {
+    (Way::Kernel(source), Started { via: via(source), source: Some(source), why: why.to_owned() })
+}
+
+fn by_server(server: Connected) -> (Way, Started) {
+    let source = server.source();
+    let why = format!("captured by the server at {}", server.path().display());
+    (Way::Server(server), Started { via: via(source), source: Some(source), why })
+}
+
+fn by_proxy(why: String) -> (Way, Started) {
+    (Way::Proxy, Started { via: Via::Proxy, source: None, why })
+}
+
+fn via(source: Source) -> Via {
+    match source {
         Source::Socket => Via::Socket,
         Source::Inet | Source::InetKprobe => Via::Inet,
         Source::Syscall => Via::Syscall,
-    };
-    Started { via, source: Some(source), why: why.to_owned() }
+    }
 }
 
-fn by_proxy(why: String) -> Started {
-    Started { via: Via::Proxy, source: None, why }
+/// Who captures, and has not begun.
+enum Watcher {
+    Kernel(Box<Options>),
+    Server(Connected),
+}
+
+/// Who captures.
+enum Watching {
+    Kernel(Kernel),
+    Server(Agent),
+}
+
+impl Watcher {
+    fn start(
+        self,
+        settings: &Settings,
+        (pids, with_children): (Vec<u32>, bool),
+        programs: Vec<PathBuf>,
+        items: mpsc::Sender<Item>,
+        vitals: Arc<Vitals>,
+    ) -> Result<Watching, Error> {
+        match self {
+            Watcher::Kernel(options) => {
+                let options = Options { pids, programs, ..*options };
+                Kernel::start(options, with_children, |_| true, items, vitals).map(Watching::Kernel)
+            }
+            Watcher::Server(server) => {
+                let wishes = (settings.inside_tls, settings.buffer);
+                server.start(&pids, with_children, &programs, wishes, items, vitals).map(Watching::Server)
+            }
+        }
+    }
+}
+
+impl Watching {
+    fn finish(self) -> Result<(), Error> {
+        match self {
+            Watching::Kernel(kernel) => kernel.finish(),
+            Watching::Server(agent) => agent.finish(),
+        }
+    }
 }
 
 async fn from_kernel<F: Future<Output = Stop>>(
     settings: &Settings,
-    source: Source,
+    watcher: Watcher,
     items: mpsc::Sender<Item>,
     vitals: Arc<Vitals>,
     on_ready: impl FnOnce(),
     mut ends: Ends<'_, F>,
 ) -> Result<Option<String>, Error> {
-    let options = Options {
-        source: Some(source),
-        buffer_bytes: settings.buffer,
-        inside_tls: settings.inside_tls,
-        ..Options::default()
-    };
     let exit;
-    let kernel;
+    let watching;
     match &settings.target {
         Target::Pids(pids) | Target::Listeners(pids) => {
             if let Some(&pid) = pids.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
@@ -209,7 +280,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
                 return Err(Error::NoTarget);
             }
             let with_children = matches!(settings.target, Target::Pids(_));
-            kernel = Kernel::start(Options { pids: pids.clone(), ..options }, with_children, items, vitals)?;
+            watching = watcher.start(settings, (pids.clone(), with_children), Vec::new(), items, vitals)?;
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -217,7 +288,9 @@ async fn from_kernel<F: Future<Output = Stop>>(
             };
         }
         Target::Cgroup(cgroup) => {
-            kernel = Kernel::start(Options { cgroup: Some(cgroup.clone()), ..options }, false, items, vitals)?;
+            let Watcher::Kernel(options) = watcher else { return Err(Error::NoCgroups) };
+            let options = Options { cgroup: Some(cgroup.clone()), ..*options };
+            watching = Watching::Kernel(Kernel::start(options, false, |_| true, items, vitals)?);
             on_ready();
             exit = tokio::select! {
                 _ = ends.wait() => None,
@@ -227,7 +300,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
         Target::Command { command, env, cwd } => {
             let gate = Gate::close(command, env, cwd.as_ref())?;
             let programs = gate.program().into_iter().collect();
-            kernel = Kernel::start(Options { pids: vec![gate.pid()], programs, ..options }, false, items, vitals)?;
+            watching = watcher.start(settings, (vec![gate.pid()], false), programs, items, vitals)?;
             let mut service = gate.open().await?;
             on_ready();
             exit = tokio::select! {
@@ -243,7 +316,7 @@ async fn from_kernel<F: Future<Output = Stop>>(
             };
         }
     }
-    match spawn_blocking(move || kernel.finish()).await {
+    match spawn_blocking(move || watching.finish()).await {
         Ok(result) => result.map(|()| exit),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

@@ -58,6 +58,8 @@ pub struct Settings {
     pub keys: Keys,
     /// Which capture source.
     pub via: ViaChoice,
+    /// The socket of the server that captures, where this process may not.
+    pub server: PathBuf,
     /// Size of the buffer between the kernel and the recorder in bytes, a power of two from 64 KiB to 1 GiB. By default a
     /// part of the machine's memory.
     pub buffer: Option<u32>,
@@ -87,13 +89,15 @@ pub enum Fsync {
 /// Which capture source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ViaChoice {
-    /// The kernel where it is allowed, else the proxy where there is a command to start.
+    /// The kernel where it is allowed, else by way of a server where there is one, else the proxy where there is a command to start.
     #[default]
     Auto,
     /// The kernel, by the best source that this host has.
     Ebpf,
     /// The kernel, by this source.
     Source(Source),
+    /// The kernel, by way of a server that has the privileges.
+    Server,
     /// Regress in the data path of a command that it starts.
     Proxy,
 }

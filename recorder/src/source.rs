@@ -61,9 +61,11 @@ impl Drop for Kernel {
 
 impl Kernel {
     /// Attach and begin to hand out what happens. `with_children`: also in the children that the processes have.
+    /// `may`: whether a process may be captured that comes to be followed during a pause.
     pub(crate) fn start(
         options: Options,
         with_children: bool,
+        may: impl Fn(u32) -> bool + Send + 'static,
         items: Sender<Item>,
         vitals: Arc<Vitals>,
     ) -> Result<Kernel, Error> {
@@ -74,12 +76,18 @@ impl Kernel {
             add_children(&mut capture, pids)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let follower = Follower { options, followed, items, stop: Arc::clone(&stop), vitals };
+        let may = Box::new(may);
+        let follower = Follower { options, followed, may, items, stop: Arc::clone(&stop), vitals };
         let thread = std::thread::Builder::new()
             .name("capture".into())
             .spawn(move || follower.run(capture))
             .map_err(|source| Error::System { action: "start a thread", source })?;
         Ok(Kernel { stop, thread: Some(thread) })
+    }
+
+    /// What ends the capture where it is set, once what is buffered has been handed out.
+    pub(crate) fn stopper(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     /// End the capture once what is buffered has been handed out.
@@ -108,6 +116,7 @@ fn add_children(capture: &mut Capture, parents: Vec<u32>) -> Result<(), Error> {
 struct Follower {
     options: Options,
     followed: Followed,
+    may: Box<dyn Fn(u32) -> bool + Send>,
     items: Sender<Item>,
     stop: Arc<AtomicBool>,
     vitals: Arc<Vitals>,
@@ -179,6 +188,7 @@ impl Follower {
 
     fn begin_again(&mut self) -> Result<Capture, regress_ebpf::Error> {
         let pids = if self.options.cgroup.is_some() { Vec::new() } else { self.followed.alive() };
+        let pids = pids.into_iter().filter(|pid| (self.may)(*pid)).collect();
         Capture::start(Options { pids, ..self.options.clone() })
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Ledger, Summary,
+    Error, Ledger, Summary, confine,
     considerate::{become_batch_work, make_way_for},
     correlate::Patience,
     metrics::Metrics,
@@ -90,10 +90,12 @@ impl Work {
             }
         };
         let considerate_too = considerate.clone();
+        let out = settings.out.clone();
         let no_room = settings.no_room.clone().unwrap_or_default();
         let pipeline = thread("pipeline")
             .spawn(move || {
                 considerate();
+                confine::parser(None);
                 let mut pipeline = Pipeline::new(scope, patience);
                 // Where the outputs are no longer taken, the store has failed, and says why.
                 let _ = pump(&mut pipeline, &mut items, &outputs, &notify, (&vitals, &no_room), metrics.as_deref());
@@ -109,6 +111,7 @@ impl Work {
         let store = thread("store")
             .spawn(move || {
                 considerate_too();
+                confine::parser(Some(&out));
                 let summary = sink::run(store, &recording, taken);
                 let _ = tell.send(());
                 summary

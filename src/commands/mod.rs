@@ -8,3 +8,4 @@ pub mod noise;
 pub mod record;
 pub mod replay;
 pub mod review;
+pub mod server;

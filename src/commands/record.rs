@@ -48,6 +48,10 @@ pub struct Args {
     /// How to capture: from the kernel, or as a proxy around a command
     #[arg(long, value_enum, default_value_t, env = "REGRESS_VIA")]
     via: ViaArg,
+    /// The socket of `regress server`, which captures for those who may not themselves (docs/server.md). --via auto uses it
+    /// where this user may not load kernel programs
+    #[arg(long, value_name = "SOCKET", default_value = regress_recorder::server::SOCKET, env = "REGRESS_SERVER")]
+    server: PathBuf,
     /// Stop after this time, for example 90, 60s, 5m, 1h or 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "REGRESS_DURATION")]
     duration: Option<Duration>,
@@ -126,7 +130,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum ViaArg {
-    /// The kernel where it is allowed, else the proxy where there is a command
+    /// The kernel where it is allowed, else the server where there is one, else the proxy where there is a command
     #[default]
     Auto,
     /// The kernel, by the best of the following that it has
@@ -139,6 +143,8 @@ enum ViaArg {
     Syscall,
     /// As inet, by kprobe and kretprobe
     InetKprobe,
+    /// The kernel, by way of a server that may: see --server
+    Server,
     /// A proxy around the command
     Proxy,
 }
@@ -367,8 +373,10 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
             ViaArg::Inet => ViaChoice::Source(Source::Inet),
             ViaArg::Syscall => ViaChoice::Source(Source::Syscall),
             ViaArg::InetKprobe => ViaChoice::Source(Source::InetKprobe),
+            ViaArg::Server => ViaChoice::Server,
             ViaArg::Proxy => ViaChoice::Proxy,
         },
+        server: args.server,
         buffer,
         inside_tls: config.record.tls && !args.no_tls,
         target,
@@ -445,7 +453,7 @@ fn how(source: Option<Source>) -> String {
 }
 
 /// A number of bytes that can be the buffer's size.
-fn parse_size(text: &str) -> Result<u32, String> {
+pub fn parse_size(text: &str) -> Result<u32, String> {
     u32::try_from(parse_bytes(text)?)
         .ok()
         .filter(|bytes| bytes.is_power_of_two() && (64 << 10..=1 << 30).contains(bytes))

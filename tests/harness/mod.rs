@@ -13,6 +13,7 @@ mod regress;
 mod replay;
 mod report;
 mod require;
+mod server;
 mod terminal;
 
 pub use authority::Authority;
@@ -26,4 +27,5 @@ pub use regress::{ForNobody, Recording, open_to_all, regress};
 pub use replay::{Replay, repeats};
 pub use report::{Difference, Outcome, Report};
 pub use require::{Need, cgroup_hierarchy, php_fpm, postgres_programs, require, tools};
+pub use server::{CaptureServer, NOBODY, as_nobody, children};
 pub use terminal::Terminal;

@@ -42,7 +42,8 @@ pub fn open_to_all(folder: &Path) {
     std::fs::set_permissions(folder, everyone).expect("a folder of our own");
 }
 
-fn without_settings(command: &mut Command) {
+/// Leave what a user has set out of it.
+pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("REGRESS_") {
             command.env_remove(name);

@@ -24,6 +24,7 @@ mod io_uring;
 mod listening;
 mod losses;
 mod names;
+mod privileges;
 mod processes;
 mod refusals;
 mod shell;

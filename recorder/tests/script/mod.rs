@@ -107,6 +107,7 @@ pub fn settings(out: &Path) -> Settings {
         id_headers: Vec::new(),
         value_evidence: false,
         via: ViaChoice::Auto,
+        server: "".into(),
         buffer: None,
         inside_tls: true,
         target: Target::Pids(Vec::new()),

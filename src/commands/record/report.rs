@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::output::Failure;
 
 /// The version of the JSON summary, MAJOR.MINOR.
-const VERSION: &str = "1.7";
+const VERSION: &str = "1.8";
 
 /// The summary for people.
 pub fn table(summary: &Summary, out: &Path) -> String {
@@ -160,6 +160,7 @@ fn describe(lack: Lack) -> &'static str {
         Lack::BufferFull => "events: the buffer was full",
         Lack::Unreadable => "events: memory was not readable",
         Lack::TableFull => "events: a table was full",
+        Lack::Privileged => "processes that gained privileges: not followed",
         Lack::Skipped => "events: the kernel skipped a program",
         Lack::UnknownConnection => "calls of TLS whose connection is unknown",
         Lack::Gap => "gaps: bytes that moved unseen",
