@@ -32,6 +32,6 @@ pub use cgroup::Cgroup;
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Strand, Unit};
 pub use holders::listening_on;
-pub use probe::{Probe, SourceProbe, best_source, probe};
+pub use probe::{Probe, SourceProbe, best_source, probe, uprobes};
 pub use source::{Source, UnknownSource};
 pub use tls::{TlsLibrary, TlsUse, tls_of_process};

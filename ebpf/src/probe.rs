@@ -1,4 +1,7 @@
 //! What this host allows.
+#![allow(unsafe_code, reason = "perf_event_open has no safe wrapper in our dependencies")]
+
+use std::io;
 
 use aya::maps::{MapData, RingBuf};
 
@@ -15,6 +18,8 @@ pub struct Probe {
     pub btf: Result<(), Error>,
     /// Whether this process has the capabilities that the sources need.
     pub capabilities: Result<(), Error>,
+    /// Whether this process may put probes into programs: [`uprobes`].
+    pub uprobes: Result<(), Error>,
     /// Every source, best first, and whether it really loads and attaches here.
     pub sources: Vec<SourceProbe>,
 }
@@ -35,7 +40,30 @@ pub fn probe() -> Probe {
         kernel: kernel_release(),
         btf: kernel_types().map(drop),
         capabilities: capabilities(),
+        uprobes: uprobes(),
         sources: Source::ALL.map(|source| SourceProbe { source, result: try_all(source) }).into(),
+    }
+}
+
+/// Whether this thread may put probes into programs, by which TLS is read and owners are known in runtimes of their own. CAP_PERFMON
+/// is not enough for it on newer kernels, which want CAP_SYS_ADMIN (`perf_uprobe_event_init` in kernel/events/core.c).
+///
+/// # Errors
+/// [`Error::Permission`] where it may not.
+pub fn uprobes() -> Result<(), Error> {
+    let refused = |source: io::Error| Error::Permission { what: "put probes into programs", source: source.into() };
+    let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(refused)?;
+    let kind: u32 = kind.trim().parse().map_err(|error| refused(io::Error::other(error)))?;
+    // `struct perf_event_attr` as of its version 8: its kind and its size, and no path, which is looked at once it is allowed.
+    const SIZE: u32 = 136;
+    let mut attributes = [0_u32; SIZE as usize / 4];
+    attributes[..2].copy_from_slice(&[kind, SIZE]);
+    // SAFETY: the kernel reads the attributes, which are as long as they say.
+    let opened = unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1, 0, -1, 0) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) if opened < 0 => Err(refused(error)),
+        _ => Ok(()),
     }
 }
 

@@ -127,6 +127,10 @@ const KEPT: [Capability; 5] = [
     Capability::CAP_CHECKPOINT_RESTORE,
 ];
 
+/// What probes in programs take as well, where the kernel says so: since 6.16, and in later updates of older kernels (commit
+/// ba677dbe77af, "perf: Revert to requiring CAP_SYS_ADMIN for uprobes").
+const FOR_PROBES: [Capability; 1] = [Capability::CAP_SYS_ADMIN];
+
 /// Keep the calling thread, and threads that it starts from now on, from everything that a parser has no use for: other programs,
 /// the network, other processes, and files to write but below `writes`. What the kernel does not have is left out, and logged.
 pub(crate) fn parser(writes: Option<&Path>) {
@@ -154,10 +158,17 @@ pub(crate) fn session() -> io::Result<()> {
 /// # Errors
 /// When the kernel does not take privileges away.
 pub(crate) fn capabilities() -> io::Result<()> {
-    let wanted: CapsHashSet = KEPT.into_iter().collect();
     let held = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
-    let kept: CapsHashSet = held.intersection(&wanted).copied().collect();
+    let keep = |wanted: &[Capability]| -> CapsHashSet {
+        wanted.iter().copied().filter(|capability| held.contains(capability)).collect()
+    };
+    let mut kept = keep(&KEPT);
     caps::clear(None, CapSet::Inheritable).map_err(io::Error::other)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(io::Error::other)?;
+    if regress_ebpf::uprobes().is_err() {
+        kept.extend(keep(&FOR_PROBES));
+    }
+    // In this order: what is effective is permitted.
     caps::set(None, CapSet::Effective, &kept).map_err(io::Error::other)?;
     caps::set(None, CapSet::Permitted, &kept).map_err(io::Error::other)
 }
@@ -272,8 +283,9 @@ mod tests {
         thread::spawn(|| {
             capabilities().unwrap();
             let held = caps::read(None, CapSet::Effective).unwrap();
-            assert!(held.iter().all(|capability| KEPT.contains(capability)), "{held:?}");
-            assert!(caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).is_err());
+            let needed = |capability: &Capability| KEPT.contains(capability) || FOR_PROBES.contains(capability);
+            assert!(held.iter().all(needed), "{held:?}");
+            assert!(caps::raise(None, CapSet::Effective, Capability::CAP_NET_ADMIN).is_err());
         })
         .join()
         .unwrap();

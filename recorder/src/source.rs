@@ -69,6 +69,11 @@ impl Kernel {
         items: Sender<Item>,
         vitals: Arc<Vitals>,
     ) -> Result<Kernel, Error> {
+        if let Err(error) = regress_ebpf::uprobes() {
+            tracing::warn!(
+                "{error}: what is said inside TLS stays encrypted, and owners are those of threads: CAP_SYS_ADMIN lifts that"
+            );
+        }
         let pids = options.pids.clone();
         let followed = Followed::new(&pids, with_children);
         let mut capture = Capture::start(options.clone()).map_err(|error| Error::Capture(Box::new(error)))?;

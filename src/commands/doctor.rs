@@ -122,6 +122,12 @@ fn diagnose(processes: Vec<ProcessTls>) -> Diagnosis {
     let mut checks = vec![
         check("btf", "the kernel describes its types, so that one program fits every kernel", &probe.btf, hint_of),
         check("capabilities", "this user may load BPF programs", &probe.capabilities, hint_of),
+        check(
+            "probes",
+            "this user may put probes into programs: TLS is read, owners are known in every runtime",
+            &probe.uprobes,
+            hint_of,
+        ),
     ];
     checks.extend(probe.sources.iter().map(|probed| {
         let (name, purpose) = describe(probed.source);

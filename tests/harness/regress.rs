@@ -1,6 +1,11 @@
 //! The `regress` command as a test runs it.
 
-use std::{ffi::OsStr, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -54,6 +59,17 @@ pub fn without_settings(command: &mut Command) {
     command.env("REGRESS_KEEP_HEALTH_CHECKS", "true");
 }
 
+/// Where `REGRESS_TEST_SERVER` names the socket of a `regress server`, that captures what would be captured by eBPF.
+fn by_whom<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    if let Some(server) = std::env::var_os("REGRESS_TEST_SERVER")
+        && let Some(at) = arguments.windows(2).position(|pair| pair[0] == "--via" && pair[1] == "ebpf")
+    {
+        arguments.splice(at + 1..=at + 1, ["server".into(), "--server".into(), server]);
+    }
+    arguments
+}
+
 /// A running `regress record`.
 pub struct Recording(Process);
 
@@ -65,7 +81,7 @@ impl Recording {
         environment: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Recording {
         let mut command = regress();
-        command.arg("record").arg("-o").arg(out).args(arguments).envs(environment);
+        command.arg("record").arg("-o").arg(out).args(by_whom(arguments)).envs(environment);
         let process = Process::start(&mut command);
         process.wait_for_line("recording");
         Recording(process)
