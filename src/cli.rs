@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    output::start_logging();
+    output::start_logging(matches!(cli.command, Command::Server(_)));
     let result = match cli.command {
         Command::Record(args) => commands::record::run(*args),
         Command::Replay(args) => commands::replay::run(args),

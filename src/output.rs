@@ -101,10 +101,13 @@ fn colour() -> bool {
 
 /// What the verifier of certificates logs stands in the error as well, once for each time that is tried.
 const DEFAULT_FILTER: &str = "warn,rustls_platform_verifier=off";
+/// The same for what runs for long and is asked afterwards who did what.
+const INFO_FILTER: &str = "info,aya=warn,rustls_platform_verifier=off";
 
-/// Send `tracing` to stderr; `REGRESS_LOG` sets the filter (default `warn`).
-pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("REGRESS_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+/// Send `tracing` to stderr; `REGRESS_LOG` sets the filter (default `warn`, or `info` for what `tells_more`).
+pub fn start_logging(tells_more: bool) {
+    let default = if tells_more { INFO_FILTER } else { DEFAULT_FILTER };
+    let filter = EnvFilter::try_from_env("REGRESS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

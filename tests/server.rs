@@ -204,7 +204,9 @@ fn root_two_agents_in_containers_do_not_see_each_other() {
     let recordings: Vec<Process> = [(&root, &outs[0]), (&user, &outs[1])]
         .map(|(becoming, out)| start(&mut server.record(becoming, out, ["--port", &port_text])))
         .into();
-    assert_eq!(server.sessions().len(), 2, "a process for each");
+    let sessions = server.sessions();
+    assert_eq!(sessions.len(), 2, "a process for each");
+    sessions.into_iter().for_each(assert_confined);
     for round in 0..3 {
         for (name, container) in ["first", "second"].iter().zip(&containers) {
             container.inside(|| {
@@ -221,6 +223,21 @@ fn root_two_agents_in_containers_do_not_see_each_other() {
         assert!(!is_anywhere(out, other), "{name} has what is of the other");
     }
     server.stop().expect_code(0);
+}
+
+/// A process that serves an agent has what following processes takes, and a filter of system calls in each thread.
+fn assert_confined(process: u32) {
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF, CAP_CHECKPOINT_RESTORE.
+    let needed: u64 = [2, 19, 21, 38, 39, 40].iter().map(|number| 1 << number).sum();
+    for thread in fs::read_dir(format!("/proc/{process}/task")).expect("it runs") {
+        let status = fs::read_to_string(thread.expect("it runs").path().join("status")).expect("it runs");
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).expect("a field").trim();
+        for name in ["CapEff:", "CapPrm:", "CapInh:"] {
+            let held = u64::from_str_radix(field(name), 16).expect("bits");
+            assert_eq!(held & !needed, 0, "{name} {held:x}");
+        }
+        assert_eq!((field("Seccomp:"), field("NoNewPrivs:")), ("2", "1"), "{status}");
+    }
 }
 
 fn is_anywhere(folder: &Path, words: &str) -> bool {
@@ -516,7 +533,8 @@ fn root_rates_and_numbers_are_bounded() {
     let recording = start(&mut server.record(&as_nobody(), &out, ["--pid", &pid]));
     let refused = Process::start(&mut server.record(&as_nobody(), &out, ["--pid", &pid])).finish();
     refused.expect_code(2);
-    assert!(refused.stderr.contains("as many agents as it may have") && refused.stderr.contains("--max-agents"));
+    let stderr = &refused.stderr;
+    assert!(stderr.contains("as many agents as it may have") && stderr.contains("--max-agents"), "{stderr}");
     let body = "x".repeat(8 << 20);
     assert_eq!(Client::new(relay.port).post("/large", &body).status, 200, "the service is not slowed down");
     let finished = interrupt(recording);

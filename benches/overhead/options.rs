@@ -12,7 +12,7 @@ use crate::{
 
 pub const USAGE: &str = "cargo bench --bench overhead [-- OPTION...]
   --case NAME,...      of the table's first column
-  --method NAME,...    noop, capture, record, mitmproxy, tcpdump, strace
+  --method NAME,...    noop, capture, record, server, mitmproxy, tcpdump, strace
   --pairs N            intervals with a recorder, and as many without (8; half as many where there is no target)
   --interval MS        length of an interval (500)
 environment: REGRESS_BENCH_VIA=SOURCE,... or all: the sources of capture and record (the best that this host has)";
@@ -26,7 +26,7 @@ pub struct Options {
     pub sources: Vec<Source>,
 }
 
-const METHODS: [&str; 6] = ["noop", "capture", "record", "mitmproxy", "tcpdump", "strace"];
+const METHODS: [&str; 7] = ["noop", "capture", "record", "server", "mitmproxy", "tcpdump", "strace"];
 
 impl Options {
     /// # Errors
@@ -66,6 +66,7 @@ impl Options {
         let mut all = vec![Method::Noop];
         all.extend(self.sources.iter().copied().map(Method::Capture));
         all.extend(self.sources.iter().copied().map(Method::Record));
+        all.extend(self.sources.iter().copied().map(Method::Server));
         all.extend([Method::Mitmproxy, Method::Tcpdump, Method::Strace]);
         let asked = |method: &Method| {
             let name = method.to_string();

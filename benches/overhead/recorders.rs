@@ -33,6 +33,8 @@ pub enum Method {
     Capture(Source),
     /// All of `regress record`, with cassettes.
     Record(Source),
+    /// The same by way of `regress server`, whose processor time counts with it.
+    Server(Source),
     /// mitmproxy in front of the service, writing flows.
     Mitmproxy,
     /// `tcpdump -w`.
@@ -47,6 +49,7 @@ impl fmt::Display for Method {
             Method::Noop => f.write_str("noop"),
             Method::Capture(source) => write!(f, "capture {source}"),
             Method::Record(source) => write!(f, "record {source}"),
+            Method::Server(source) => write!(f, "server {source}"),
             Method::Mitmproxy => f.write_str("mitmproxy"),
             Method::Tcpdump => f.write_str("tcpdump"),
             Method::Strace => f.write_str("strace"),
@@ -63,7 +66,7 @@ impl Method {
     /// Why it cannot be measured here.
     pub fn absence(self) -> Option<String> {
         let program = match self {
-            Method::Noop | Method::Capture(_) | Method::Record(_) => return None,
+            Method::Noop | Method::Capture(_) | Method::Record(_) | Method::Server(_) => return None,
             Method::Mitmproxy => return mitmdump().is_none().then(|| "mitmproxy is not installed".to_owned()),
             Method::Tcpdump => "tcpdump",
             Method::Strace => "strace",
@@ -106,6 +109,7 @@ enum Work {
     Noop(#[allow(dead_code, reason = "dropping it detaches the programs")] Ebpf),
     Capture(Drain),
     Child(Other),
+    Served(Served),
 }
 
 /// What to record, and with what.
@@ -132,7 +136,8 @@ impl Recorder {
                 let spenders = vec![Spender::Thread(drain.thread_id)];
                 Ok(Recorder { address: None, spenders, work: Work::Capture(drain) })
             }
-            Method::Record(source) => Other::record(source, task).map(|other| other.recorder(None)),
+            Method::Record(source) => Other::record(&["--via", source.name()], task).map(|other| other.recorder(None)),
+            Method::Server(source) => Served::record(source, task),
             Method::Tcpdump => Other::tcpdump(task).map(|other| other.recorder(None)),
             Method::Strace => Other::strace(task).map(|other| other.recorder(None)),
             Method::Mitmproxy => {
@@ -149,6 +154,7 @@ impl Recorder {
             Work::Noop(_) => Ok(Told::default()),
             Work::Capture(drain) => drain.finish(),
             Work::Child(other) => other.finish(),
+            Work::Served(served) => served.finish(),
         }
     }
 }
@@ -262,10 +268,10 @@ impl Other {
         Ok(Other { child, rest, by, kind })
     }
 
-    fn record(source: Source, task: &Task<'_>) -> Result<Other, String> {
+    fn record(way: &[&str], task: &Task<'_>) -> Result<Other, String> {
         let (summary, cassettes) = (task.folder.join("summary.json"), task.folder.join("cassettes"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_regress"));
-        command.arg("record").arg("-o").arg(&cassettes).args(["--via", source.name()]);
+        command.arg("record").arg("-o").arg(&cassettes).args(way);
         command.arg("--summary").arg(format!("json={}", summary.display()));
         for pid in task.pids {
             command.arg("--pid").arg(pid.to_string());
@@ -336,6 +342,50 @@ impl Other {
             }
         }
     }
+}
+
+/// A recorder that goes by way of a server.
+struct Served {
+    recorder: Other,
+    server: Child,
+}
+
+impl Served {
+    fn record(source: Source, task: &Task<'_>) -> Result<Recorder, String> {
+        let socket = task.folder.join("server.sock");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regress"));
+        command.args(["server", "--via", source.name(), "--socket"]).arg(&socket).stdin(Stdio::null());
+        let mut server = cpu::spawn_on(task.cpu, command.stdout(Stdio::null()).stderr(Stdio::piped()))
+            .map_err(|error| format!("regress server: {error}"))?;
+        let mut lines = BufReader::new(server.stderr.take().expect("stderr is a pipe"));
+        let begun = wait_for_line(&mut lines, "serving").and_then(|()| {
+            let socket = socket.display().to_string();
+            Other::record(&["--via", "server", "--server", &socket], task)
+        });
+        let recorder = match begun {
+            Ok(recorder) => recorder,
+            Err(error) => {
+                end(&mut server, Signal::SIGKILL);
+                return Err(error);
+            }
+        };
+        let mut spenders = vec![Spender::Process(recorder.child.id())];
+        spenders.extend(children(server.id()).map(Spender::Process));
+        Ok(Recorder { address: None, spenders, work: Work::Served(Served { recorder, server }) })
+    }
+
+    fn finish(mut self) -> Result<Told, String> {
+        let told = self.recorder.finish();
+        end(&mut self.server, Signal::SIGTERM);
+        told
+    }
+}
+
+/// The processes that a process has started.
+fn children(process: u32) -> impl Iterator<Item = u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
 }
 
 /// Reads lines until one has the word; gives what was said if none has.

@@ -153,8 +153,9 @@ impl Error {
                  the proxy: `--via proxy`"
             }
             Error::Permission { .. } => {
-                "run as root on the host, or give the program CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; in a container use \
-                 `--privileged --pid=host`. A kernel in lockdown mode `confidentiality` allows it to nobody. Otherwise \
+                "run as root on the host, or give the program CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (for probes, newer kernels \
+                 want CAP_SYS_ADMIN as well); in a container use `--privileged --pid=host`, or `regress server` on the host \
+                 (docs/server.md). A kernel in lockdown mode `confidentiality` allows it to nobody. Otherwise \
                  record through the proxy: `--via proxy`"
             }
             Error::PidNamespace => {

@@ -58,10 +58,9 @@ impl Connected {
         let lost = |source| Error::ServerGone { path: path.to_path_buf(), source };
         stream.set_read_timeout(Some(PATIENCE)).map_err(lost)?;
         let mut sender = Sender::new(stream.try_clone().map_err(lost)?);
-        let greeted = sender.greet(&Hello::own());
-        // What is no server may end before it is greeted, and says more by what it said.
+        // Who has no room for us, or is no server, may end before it is greeted: what it said says more than that.
+        let _ = sender.greet(&Hello::own());
         Hello::read(&mut &stream).and_then(|hello| Ok(hello.check()?)).map_err(lost)?;
-        greeted.map_err(lost)?;
         let mut receiver = Receiver::new(stream.try_clone().map_err(lost)?);
         match answer(&mut receiver, path)? {
             FromServer::Welcome { nonce, source } => {

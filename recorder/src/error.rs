@@ -101,7 +101,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An agent named a process that it may not have captured.
-    #[error("process {pid} may not be recorded by this agent: {why}")]
+    #[error("process {pid}, as the server counts, may not be recorded by this agent: {why}")]
     NotYours {
         /// Its id, as the server counts.
         pid: u32,

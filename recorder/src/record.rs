@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
@@ -181,13 +182,21 @@ async fn choose(settings: &Settings) -> Result<(Way, Started), Error> {
             Ok(source) => Ok(by_kernel(source, "the best that this host has")),
             Err(error) => match Connected::to(&settings.server) {
                 Ok(server) => Ok(by_server(server)),
-                Err(Error::NoServer { .. }) if command => Ok(by_proxy(error.to_string())),
-                Err(Error::NoServer { .. }) => Err(Error::NoSource { why: error.to_string() }),
-                // There is one, and it is not to be passed by in silence.
-                Err(error) => Err(error),
+                Err(Error::NoServer { source, .. }) if is_absence(&source) => match command {
+                    true => Ok(by_proxy(error.to_string())),
+                    false => Err(Error::NoSource { why: error.to_string() }),
+                },
+                // There is one, and that it cannot be used is not passed by in silence.
+                Err(refused) if command => Ok(by_proxy(format!("{error}, and {refused}"))),
+                Err(refused) => Err(refused),
             },
         },
     }
+}
+
+/// Whether nobody listens, and nobody says no.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Loads programs to see, which takes a moment.

@@ -1,8 +1,12 @@
 //! `regress doctor`: what this host can do, what is missing, and what to do about it.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 use regress_ebpf::Source;
+use regress_recorder::{Connected, server::SOCKET};
 
 use serde::Serialize;
 
@@ -18,6 +22,9 @@ pub struct Args {
     /// (repeatable)
     #[arg(long = "pid", value_name = "P")]
     pids: Vec<u32>,
+    /// The socket of `regress server`: whether it captures for this user. Asked where there is one
+    #[arg(long, value_name = "SOCKET", default_value = SOCKET, env = "REGRESS_SERVER")]
+    server: PathBuf,
 }
 
 /// One thing that was tried on this host.
@@ -42,7 +49,7 @@ struct Diagnosis {
     kernel: String,
     architecture: &'static str,
     checks: Vec<Check>,
-    /// What `record --via auto` takes: `ebpf`, `proxy`, or nothing.
+    /// What `record --via auto` takes: `ebpf`, `server`, `proxy`, or nothing.
     record: Option<&'static str>,
     /// The kernel source that it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +87,7 @@ const NO_LIBRARY: &str = "it has none that regress knows, or has not loaded it y
 /// Try everything and tell. Exit code 0 when record and replay both work in some way, else 2.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let processes = args.pids.iter().map(|pid| tls_of(*pid)).collect::<Result<_, _>>()?;
-    let diagnosis = diagnose(processes);
+    let diagnosis = diagnose(processes, &args.server);
     if args.json {
         let json = serde_json::to_string_pretty(&diagnosis).map_err(Failure::from_error)?;
         data(json + "\n");
@@ -116,7 +123,7 @@ fn tls_of(pid: u32) -> Result<ProcessTls, Failure> {
     Ok(ProcessTls { pid, libraries, hint })
 }
 
-fn diagnose(processes: Vec<ProcessTls>) -> Diagnosis {
+fn diagnose(processes: Vec<ProcessTls>, server: &Path) -> Diagnosis {
     let probe = regress_ebpf::probe();
     let hint_of = |error: &regress_ebpf::Error| error.hint();
     let mut checks = vec![
@@ -133,6 +140,11 @@ fn diagnose(processes: Vec<ProcessTls>) -> Diagnosis {
         let (name, purpose) = describe(probed.source);
         check(name, purpose, &probed.result, hint_of)
     }));
+    let served = server.exists().then(|| Connected::to(server).map(|server| server.source()));
+    if let Some(served) = &served {
+        let purpose = "record by way of a server, which has the rights";
+        checks.push(check("server", purpose, &served.as_ref().map(drop), |error| error.hint()));
+    }
     checks.push(check(
         "sandbox",
         "replay, and record --via proxy: namespaces in which nothing escapes",
@@ -142,7 +154,11 @@ fn diagnose(processes: Vec<ProcessTls>) -> Diagnosis {
     let works = |name| checks.iter().any(|check: &Check| check.name == name && check.works);
     let replay = works("sandbox");
     let source = probe.sources.iter().find(|probed| probed.result.is_ok()).map(|probed| probed.source.name());
-    let record = if source.is_some() { Some("ebpf") } else { replay.then_some("proxy") };
+    let (record, source) = match served {
+        _ if source.is_some() => (Some("ebpf"), source),
+        Some(Ok(source)) => (Some("server"), Some(source.name())),
+        _ => (replay.then_some("proxy"), None),
+    };
     Diagnosis { kernel: probe.kernel, architecture: std::env::consts::ARCH, checks, record, source, replay, processes }
 }
 
@@ -195,6 +211,12 @@ fn render(diagnosis: &Diagnosis) -> String {
         Some("ebpf") => {
             format!(
                 "works by eBPF, {} source (--pid, --port, --cgroup and -- COMMAND)",
+                diagnosis.source.unwrap_or_default()
+            )
+        }
+        Some("server") => {
+            format!(
+                "works by the server, {} source (--pid, --port and -- COMMAND, of your own)",
                 diagnosis.source.unwrap_or_default()
             )
         }

@@ -32,7 +32,7 @@ impl CaptureServer {
         fs::copy(env!("CARGO_BIN_EXE_regress"), folder.path().join("regress")).expect("the command can be copied");
         let socket = folder.path().join("socket");
         let mut command = regress();
-        command.arg("server").arg("--socket").arg(socket).args(arguments).env("REGRESS_LOG", "info");
+        command.arg("server").arg("--socket").arg(socket).args(arguments);
         let process = Process::start(&mut command);
         process.wait_for_line("serving recorders at");
         CaptureServer { process, folder }

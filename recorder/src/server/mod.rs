@@ -22,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -42,6 +43,9 @@ pub const SOCKET: &str = "/run/regress/regress.sock";
 
 /// Of the agents, a user other than root may have so many.
 const SHARE: usize = 4;
+
+/// How long agents have to take what was captured for them when the server ends.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -186,16 +190,26 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Nobody is taken any more, and whoever is served is told that this ends, when everything that was captured is told.
+    /// Nobody is taken any more, and whoever is served is told that this ends, when everything that was captured is told. An agent
+    /// that does not listen is waited for no longer than [`GRACE`].
     pub fn stop(self) {
         let _ = fs::remove_file(&self.socket);
+        self.signal(Signal::SIGTERM);
+        let begun = Instant::now();
+        while !self.sessions.all().is_empty() {
+            if begun.elapsed() > GRACE {
+                self.signal(Signal::SIGKILL);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
         for session in self.sessions.all().keys() {
             if let Ok(pid) = i32::try_from(*session) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+                let _ = kill(Pid::from_raw(pid), signal);
             }
-        }
-        while !self.sessions.all().is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
 }

@@ -188,6 +188,7 @@ fn capture(
         move |pid: u32| may(pid).is_ok()
     };
     let kernel = Kernel::start(options, false, again, give, Arc::clone(&vitals))?;
+    tracing::info!("capturing processes {pids:?}");
     // What a process executes between the look at it and the capture may have raised it; from now on that ends its capture.
     for pid in pids {
         match may(pid) {
@@ -309,5 +310,69 @@ impl Teller<'_> {
         self.sender.send_events(&self.frame)?;
         self.frame.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use regress_ebpf::{Direction, Event, EventKind, SocketId};
+
+    use super::*;
+    use crate::wire::{Kind, events_of};
+
+    fn data(length: usize) -> Event {
+        let (socket, direction) = (SocketId(1), Direction::Sent);
+        let bytes = Bytes::from(vec![7; length]);
+        Event {
+            at: 1,
+            unit: None,
+            kind: EventKind::Data { socket, direction, position: 0, bytes, missing: 0, other: None },
+        }
+    }
+
+    /// Gives what is told, with its kinds.
+    fn told(pace: Option<Pace>, items: Vec<Item>) -> Vec<(Kind, Vec<u8>)> {
+        let (one, other) = UnixStream::pair().unwrap();
+        let reader = thread::spawn(move || {
+            let mut receiver = Receiver::new(other);
+            std::iter::from_fn(|| receiver.receive().unwrap()).map(|frame| (frame.kind, frame.body)).collect()
+        });
+        let mut sender = Sender::new(one);
+        let mut teller = Teller { sender: &mut sender, pace, frame: Vec::new() };
+        items.into_iter().for_each(|item| teller.tell(item).unwrap());
+        drop(sender);
+        reader.join().unwrap()
+    }
+
+    #[test]
+    fn many_events_are_told_in_frames_that_are_read() {
+        let mut events: Vec<Event> = (0..40).map(|_| data(100 << 10)).collect();
+        events.extend((0..3 * EVENTS).map(|_| Event { at: 2, unit: None, kind: EventKind::Gone }));
+        let told = told(None, vec![Item::Events(events.clone()), Item::Idle(9)]);
+        let (last, frames) = told.split_last().unwrap();
+        assert_eq!(last.0, Kind::Message);
+        assert!(frames.len() > 6 && frames.iter().all(|(kind, body)| *kind == Kind::Events && body.len() <= FRAME));
+        let heard: Vec<Event> = frames.iter().flat_map(|(_, body)| events_of(body).unwrap()).collect();
+        assert!(heard == events);
+    }
+
+    #[test]
+    fn what_is_paced_takes_its_time() {
+        let begun = Instant::now();
+        let pace = Pace::new(100_000, begun);
+        told(Some(pace), vec![Item::Event(data(60_000)), Item::Event(data(60_000))]);
+        // The second waits for what is beyond a second's worth: a lower bound, whatever else the machine does.
+        assert!(begun.elapsed() >= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_buffer_is_as_large_as_the_server_says() {
+        let terms = |buffer_bytes| Terms { source: Source::Socket, buffer_bytes, rate: None };
+        assert_eq!(buffer(None, &terms(None)).unwrap(), None);
+        assert_eq!(buffer(None, &terms(Some(1 << 20))).unwrap(), Some(1 << 20));
+        assert_eq!(buffer(Some(1 << 16), &terms(Some(1 << 20))).unwrap(), Some(1 << 16));
+        assert!(matches!(buffer(Some(1 << 21), &terms(Some(1 << 20))), Err(Error::BufferTooLarge { .. })));
+        assert!(buffer(Some(1 << 30), &terms(None)).is_err(), "more than the server would take by itself");
     }
 }
