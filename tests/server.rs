@@ -508,6 +508,17 @@ fn root_the_end_of_one_is_told_to_the_other() {
     finished.expect_code(2);
     assert!(finished.stderr.contains("the server was stopped"), "{}", finished.stderr);
     assert_eq!(targets(&out), ["/stopped"]);
+
+    // The server, in no order at all: the same.
+    let server = CaptureServer::start(&["--all-users"]);
+    let out = folder.path().join("again");
+    let agent = start(&mut server.record(&as_nobody(), &out, ["--pid", &pid]));
+    Client::new(relay.port).get("/killed");
+    drop(server);
+    let finished = agent.finish();
+    finished.expect_code(2);
+    assert!(finished.stderr.contains("the server was stopped"), "{}", finished.stderr);
+    assert_eq!(targets(&out), ["/killed"]);
     assert_eq!(Client::new(relay.port).get("/goes/on").status, 200, "the service goes on");
     relay.stop();
 }

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::{
+    prctl::set_pdeathsig,
+    signal::{SigSet, Signal},
+};
 use regress_ebpf::{Options, Source};
 use tokio::sync::mpsc;
 
@@ -63,6 +66,8 @@ pub fn session(stream: UnixStream, terms: &Terms) -> Result<(), Error> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.thread_block().map_err(|error| lost(error.into()))?;
+    // What the server was told is told to this process, also where the server is killed.
+    set_pdeathsig(Signal::SIGTERM).map_err(|error| lost(error.into()))?;
     // Nothing of the agent has been read yet.
     confine::capabilities().map_err(lost)?;
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
