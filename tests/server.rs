@@ -146,10 +146,18 @@ fn root_nobody_records_by_way_of_a_server() {
 /// Namespaces of its own for processes, the network, mounts and cgroups, in which a relay and its downstream run on ports that
 /// other containers have too.
 struct Container {
-    /// Everything in it ends with it.
     _process: Process,
     port: u16,
     first: u32,
+}
+
+impl Drop for Container {
+    /// Everything in it ends with its first process. What `unshare` would do at its own end is undone by becoming another user.
+    fn drop(&mut self) {
+        if let Ok(first) = i32::try_from(self.first) {
+            let _ = kill(Pid::from_raw(first), Signal::SIGKILL);
+        }
+    }
 }
 
 impl Container {
