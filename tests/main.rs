@@ -3,7 +3,7 @@
 //! A test that needs what a host may not have (a runtime, a privilege) says so with [`harness::require`] and is
 //! skipped, with the reason on stderr, where it is missing; `REGRESS_TEST_REQUIRE=all` makes that a failure.
 //! `tests/install.sh` installs everything. `REGRESS_TEST_REPEATS=10` replays recorded builds ten times instead of three where they
-//! have to be the same each time.
+//! have to be the same each time; with `REGRESS_TEST_SERVER=SOCKET` what is recorded by eBPF goes by way of the `regress server` there.
 
 /// What the tests share: processes, downstreams, clients, reading cassettes.
 mod harness;

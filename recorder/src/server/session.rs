@@ -49,7 +49,7 @@ const FILL_STEP: f32 = 0.01;
 pub struct Terms {
     /// By which hooks.
     pub source: Source,
-    /// The largest buffer in bytes; the one that is had without asking where it is smaller than that.
+    /// The buffer of a capture in bytes, and the largest that may be asked for; a part of the machine's memory if `None`.
     pub buffer_bytes: Option<u32>,
     /// Bytes a second.
     pub rate: Option<u64>,
