@@ -37,7 +37,9 @@ const NEEDS: [Need; 4] = [Need::Python, Need::Ebpf, Need::Nobody, Need::Root];
 static PYTHON: LazyLock<String> = LazyLock::new(|| {
     let runs = |python: &String| {
         let [program, arguments @ ..] = &as_nobody()[..] else { return false };
-        let status = Command::new(program).args(arguments).args([python, "-c", ""]).current_dir("/").status();
+        // By a shell: who changes the user may still look where that user may not.
+        let line = format!("exec {python} -c ''");
+        let status = Command::new(program).args(arguments).args(["sh", "-c", &line]).current_dir("/").status();
         status.is_ok_and(|status| status.success())
     };
     [python(), "/usr/bin/python3".into()].into_iter().find(runs).expect("nobody may run Python")
