@@ -1,18 +1,18 @@
 use std::{
-    fs::{self, File},
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
 };
 
-use nix::sched::{CloneFlags, setns};
 use regress_cassettes::Confidence;
 use tempfile::TempDir;
 
 use crate::{
     harness::{
-        Client, Corpus, Finished, Need, Process, Recording, cgroup_hierarchy, free_port, http, regress, require,
+        Client, Corpus, Finished, Need, Process, Recording, cgroup_hierarchy, free_port, http, in_network_of, regress,
+        require,
     },
     services::{python, source},
 };
@@ -293,14 +293,7 @@ impl Container {
 
     /// Runs this in the container's network namespace.
     fn inside(&self, work: impl FnOnce() + Send) {
-        let network = File::open(format!("/proc/{}/ns/net", self.process.id())).expect("it runs");
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                setns(network, CloneFlags::CLONE_NEWNET).expect("root may");
-                work();
-            });
-            inside.join().expect("every client is answered");
-        });
+        in_network_of(self.process.id(), work);
     }
 }
 

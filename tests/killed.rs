@@ -85,7 +85,8 @@ fn written(folder: &Path) -> usize {
 }
 
 #[track_caller]
-fn wait(until: impl Fn() -> bool, what: &str) {
+/// Waits until this holds; `what` says for what.
+pub fn wait(until: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !until() {
         assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");

@@ -1,22 +1,20 @@
 use std::{
-    fs::{self, File},
+    fs,
     io::{Read, Write},
     net::TcpListener,
     os::{
         fd::AsFd,
         unix::{
-            fs::PermissionsExt,
+            fs::{MetadataExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
     },
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
-    time::{Duration, Instant},
 };
 
 use nix::{
-    sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -25,25 +23,16 @@ use regress_recorder::wire::{FromAgent, Hello, PROTOCOL, Sender, Target, Wanted}
 use crate::{
     attach::assert_whole_with_one_call_each,
     harness::{
-        CaptureServer, Client, Corpus, Finished, NOBODY, Need, Process, as_nobody, children, free_port, open_to_all,
-        regress, require, wait_for_port,
+        CaptureServer, Client, Corpus, Finished, NOBODY, Need, Process, as_nobody, cgroup_hierarchy, children,
+        free_port, in_network_of, open_to_all, python_for_all, regress, require, wait_for_port,
     },
-    services::{python, source},
+    killed::wait,
+    services::source,
 };
 
-const NEEDS: [Need; 4] = [Need::Python, Need::Ebpf, Need::Nobody, Need::Root];
+const NEEDS: [Need; 4] = [Need::PythonForAll, Need::Ebpf, Need::Nobody, Need::Root];
 
-/// An interpreter that `nobody` may run: that of a user's own may be where nobody else looks.
-static PYTHON: LazyLock<String> = LazyLock::new(|| {
-    let runs = |python: &String| {
-        let [program, arguments @ ..] = &as_nobody()[..] else { return false };
-        // By a shell: who changes the user may still look where that user may not.
-        let line = format!("exec {python} -c ''");
-        let status = Command::new(program).args(arguments).args(["sh", "-c", &line]).current_dir("/").status();
-        status.is_ok_and(|status| status.success())
-    };
-    [python(), "/usr/bin/python3".into()].into_iter().find(runs).expect("nobody may run Python")
-});
+static PYTHON: LazyLock<String> = LazyLock::new(|| python_for_all().expect("the test required it"));
 
 /// A relay and its downstream, as whoever `becoming` starts.
 struct Relay {
@@ -116,7 +105,10 @@ fn root_nobody_records_by_way_of_a_server() {
     let kept = Client::new(relay.port);
     kept.get("/before");
     let pid = relay.service.id().to_string();
-    for (name, arguments) in [("pid", ["--pid", &pid]), ("port", ["--port", &relay.port.to_string()])] {
+    let port = relay.port.to_string();
+    let rows: [(&str, &[&str]); 3] =
+        [("pid", &["--pid", &pid]), ("port", &["--port", &port]), ("auto", &["--via", "auto", "--pid", &pid])];
+    for (name, arguments) in rows {
         let out = server.folder(name);
         let recording = start(&mut server.record(&as_nobody(), &out, arguments));
         kept.post("/kept", "{\"by\":1}");
@@ -127,6 +119,10 @@ fn root_nobody_records_by_way_of_a_server() {
         assert_eq!(targets(&out), ["/kept", "/new"]);
         assert_whole_with_one_call_each(&Corpus::read(&out), &finished);
     }
+
+    let doctor = Process::start(server.regress(&as_nobody()).arg("doctor")).finish();
+    assert!(doctor.stdout.contains("ok  server "), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("record works by the server, "), "{}", doctor.stdout);
 
     let (out, port) = (server.folder("command"), free_port());
     let downstream = Relay::start(&server, &as_nobody());
@@ -139,7 +135,9 @@ fn root_nobody_records_by_way_of_a_server() {
     finished.expect_code(0);
     assert_eq!(targets(&out), ["/started"]);
     assert_whole_with_one_call_each(&Corpus::read(&out), &finished);
-    assert_eq!(fs::metadata(&out).expect("it is there").permissions().mode() & 0o777, 0o777);
+    let own = walkdir::WalkDir::new(&out).min_depth(1).into_iter().map(|found| found.expect("it can be listed"));
+    let users: Vec<u32> = own.map(|found| found.metadata().expect("it is there").uid()).collect();
+    assert!(!users.is_empty() && users.iter().all(|user| *user == NOBODY), "the server writes none of it: {users:?}");
     server.stop().expect_code(0);
     relay.stop();
     downstream.stop();
@@ -186,14 +184,7 @@ impl Container {
 
     /// Run this in its network.
     fn inside(&self, work: impl FnOnce() + Send) {
-        let network = File::open(format!("/proc/{}/ns/net", self.first)).expect("it runs");
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                setns(network, CloneFlags::CLONE_NEWNET).expect("root may");
-                work();
-            });
-            inside.join().expect("every client is answered");
-        });
+        in_network_of(self.first, work);
     }
 }
 
@@ -259,7 +250,7 @@ fn is_anywhere(folder: &Path, words: &str) -> bool {
 /// Processes of others, by whatever way they are named.
 #[test]
 fn root_what_is_not_the_agents_own_is_refused() {
-    if !require("server::refused", &NEEDS) {
+    if !require("server::refused", &[&NEEDS[..], &[Need::Cgroup]].concat()) {
         return;
     }
     let server = CaptureServer::start(&["--all-users", "--buffer", "1M"]);
@@ -270,13 +261,14 @@ fn root_what_is_not_the_agents_own_is_refused() {
     // A container that sees the host's processes, some of them of the same user.
     let mut elsewhere: Vec<String> = ["unshare", "--cgroup", "--"].map(str::to_owned).to_vec();
     elsewhere.extend(as_nobody());
+    let cgroups = cgroup_hierarchy().expect("the test required it").display().to_string();
     let other_user = "it is of another user, or has more rights than the agent";
     let rows: [(&[String], &[&str], &str, &str); 5] = [
         (&as_nobody(), &["--pid", &root_pid], other_user, "as the user and in the container of the service"),
         (&as_nobody(), &["--pid", &own_pid, "--pid", &root_pid], other_user, "as the user"),
         (&elsewhere, &["--pid", &own_pid], "it is not in the agent's container", "in the container of the service"),
         (&as_nobody(), &["--pid", &own_pid, "--buffer", "2M"], "is more than the server gives: 1048576", "--buffer"),
-        (&as_nobody(), &["--cgroup", "/sys/fs/cgroup", "--pid", &own_pid], "cannot be used with", "--help"),
+        (&as_nobody(), &["--cgroup", &cgroups], "a server records no cgroups", "--pid or --port"),
     ];
     for (becoming, arguments, what, hint) in rows {
         let out = server.folder("out");
@@ -314,10 +306,9 @@ fn root_a_socket_is_for_whom_it_is_said_to_be() {
         finished.stderr
     );
 
-    let none = server.folder("empty").join("socket");
-    let mut command = regress();
-    command.args(["record", "--via", "server", "--pid", &pid, "-o"]).arg(&out).arg("--server").arg(none);
-    let finished = Process::start(&mut command).finish();
+    let none = server.folder("empty").join("socket").display().to_string();
+    let root = ["env".to_owned()];
+    let finished = Process::start(&mut server.record(&root, &out, ["--pid", &pid, "--server", &none])).finish();
     finished.expect_code(2);
     assert!(finished.stderr.contains("cannot reach the server at"), "{}", finished.stderr);
     assert!(finished.stderr.contains("`regress server`"), "{}", finished.stderr);
@@ -336,7 +327,6 @@ fn root_a_socket_is_for_whom_it_is_said_to_be() {
     let recording = start(&mut server.record(&as_nobody(), &out, ["--pid", &relay.service.id().to_string()]));
     Client::new(relay.port).get("/group");
     interrupt(recording).expect_code(0);
-    assert!(!server.socket().with_extension("none").exists());
     relay.stop();
     let socket = server.socket();
     server.stop().expect_code(0);
@@ -531,14 +521,6 @@ fn root_the_end_of_one_is_told_to_the_other() {
     assert_eq!(targets(&out), ["/killed"]);
     assert_eq!(Client::new(relay.port).get("/goes/on").status, 200, "the service goes on");
     relay.stop();
-}
-
-fn wait(until: impl Fn() -> bool, what: &str) {
-    let begun = Instant::now();
-    while !until() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A server gives an agent what it is told to give, and what that does not hold is told.

@@ -90,7 +90,11 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn open_process(pid: u32) -> io::Result<OwnedFd> {
+/// A handle of a process (`pidfd_open(2)`), which stays that process's when its id is used again.
+///
+/// # Errors
+/// When there is no such process.
+pub fn open_process(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers; a non-negative result is a descriptor that nobody else owns.
     unsafe { own(libc::syscall(libc::SYS_pidfd_open, pid, 0)) }
 }

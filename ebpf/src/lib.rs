@@ -32,6 +32,7 @@ pub use cgroup::Cgroup;
 pub use error::Error;
 pub use event::{CloseCause, Direction, Event, EventKind, Loss, LossKind, Role, SocketId, Strand, Unit};
 pub use holders::listening_on;
+pub use joined::open_process;
 pub use probe::{Probe, SourceProbe, best_source, probe, uprobes};
 pub use source::{Source, UnknownSource};
 pub use tls::{TlsLibrary, TlsUse, tls_of_process};

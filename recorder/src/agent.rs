@@ -23,7 +23,7 @@ use tokio::sync::mpsc::Sender as Items;
 
 use crate::{
     Error,
-    server::Held,
+    held::Held,
     source::Item,
     vitals::Vitals,
     wire::{FromAgent, FromServer, Hello, Kind, Malformed, Received, Receiver, Sender, Target, Wanted, events_of},

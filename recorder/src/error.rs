@@ -171,7 +171,10 @@ impl Error {
             }
             Error::NoTarget => "give --pid, --cgroup or --port, or the command after `--`".into(),
             Error::NoSource { why } => {
-                format!("{why}; run as root, or record by proxy: `regress record --via proxy -- COMMAND`")
+                format!(
+                    "{why}; run as root, or have root run `regress server` on this host, or record by proxy: \
+                     `regress record --via proxy -- COMMAND`"
+                )
             }
             Error::ProxyNeedsCommand => "give the command after `--`".into(),
             Error::Capture(error) => return error.hint(),

@@ -2,7 +2,8 @@
 //!
 //! A capture source ([`regress_ebpf`], or the proxy here) emits events; a pure pipeline turns them into two byte
 //! streams a connection, those into exchanges, decides which entry caused which downstream exchange, and hands out a
-//! cassette as soon as its entry has settled. [`record()`] runs a source, the pipeline and the store together.
+//! cassette as soon as its entry has settled. [`record()`] runs a source, the pipeline and the store together. Where this
+//! process may not capture, a [`server`] does it for it.
 
 mod agent;
 mod assemble;
@@ -14,6 +15,7 @@ mod considerate;
 mod correlate;
 mod error;
 mod followed;
+mod held;
 mod hold;
 mod launch;
 mod ledger;

@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
 };
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nix::unistd::Group;
 use regress_ebpf::Source;
 use regress_recorder::server::{SOCKET, Server, Serving, Terms, Who, session};
@@ -30,8 +31,8 @@ pub struct Args {
     #[arg(long)]
     all_users: bool,
     /// How to capture: the best that this host has if not given
-    #[arg(long, value_enum)]
-    via: Option<SourceArg>,
+    #[arg(long, value_name = "SOURCE", value_parser = source())]
+    via: Option<Source>,
     /// How many recordings at a time. A user other than root may have a quarter of them
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_agents: u16,
@@ -48,36 +49,13 @@ pub struct Args {
     session: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum SourceArg {
-    /// Tracepoints on socket operations (Linux 6.3)
-    Socket,
-    /// The kernel's functions for internet sockets, by fexit (Linux 5.17)
-    Inet,
-    /// Entry and exit of system calls (Linux 5.17)
-    Syscall,
-    /// As inet, by kprobe and kretprobe
-    InetKprobe,
-}
-
-impl From<SourceArg> for Source {
-    fn from(arg: SourceArg) -> Source {
-        match arg {
-            SourceArg::Socket => Source::Socket,
-            SourceArg::Inet => Source::Inet,
-            SourceArg::Syscall => Source::Syscall,
-            SourceArg::InetKprobe => Source::InetKprobe,
-        }
-    }
-}
-
 /// Serve until SIGINT or SIGTERM.
 pub fn run(args: Args) -> Result<Exit, Failure> {
     if args.session {
         return serve_one(&args);
     }
     let source = match args.via {
-        Some(source) => source.into(),
+        Some(source) => source,
         None => regress_ebpf::best_source().map_err(|error| {
             let hint = error.hint();
             Failure::explained(error, hint)
@@ -115,7 +93,6 @@ fn serve_one(args: &Args) -> Result<Exit, Failure> {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(Failure::from_error)?;
     let source = args
         .via
-        .map(Source::from)
         .ok_or_else(|| Failure::new("a session is begun by the server").hint("start the server: `regress server`"))?;
     let terms = Terms { source, buffer_bytes: args.buffer, rate: args.max_rate };
     session(UnixStream::from(socket), &terms).map_err(explained)?;
@@ -145,4 +122,9 @@ fn who(args: &Args) -> Result<Who, Failure> {
 fn explained(error: regress_recorder::Error) -> Failure {
     let hint = error.hint();
     Failure::explained(error, hint)
+}
+
+/// The name of a source.
+fn source() -> impl TypedValueParser<Value = Source> {
+    PossibleValuesParser::new(Source::ALL.map(Source::name)).try_map(|name| name.parse())
 }

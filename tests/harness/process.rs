@@ -1,6 +1,7 @@
 //! Processes that a test starts: waited for by their lines and their end, stopped by their id.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use nix::{
+    sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -160,6 +162,18 @@ impl Finished {
         assert_eq!(self.code, code, "exit code\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr);
         self
     }
+}
+
+/// Run this in the network namespace of a process.
+pub fn in_network_of(process: u32, work: impl FnOnce() + Send) {
+    let network = File::open(format!("/proc/{process}/ns/net")).expect("it runs");
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            setns(network, CloneFlags::CLONE_NEWNET).expect("root may");
+            work();
+        });
+        inside.join().expect("every client is answered");
+    });
 }
 
 /// Read `source` to its end on a thread of its own.

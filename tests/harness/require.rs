@@ -11,6 +11,8 @@ use std::{
 pub enum Need {
     /// CPython 3.
     Python,
+    /// CPython 3 where every user may run it.
+    PythonForAll,
     /// Node.js.
     Node,
     /// The Go toolchain.
@@ -101,6 +103,7 @@ impl Need {
     pub fn check(self) -> Result<(), String> {
         match self {
             Need::Python => runs("python3", &["--version"]),
+            Need::PythonForAll => python_for_all().map(drop).ok_or_else(|| "no Python that nobody may run".to_owned()),
             Need::Node => runs("node", &["--version"]),
             Need::Go => runs("go", &["version"]),
             Need::Cargo => runs("cargo", &["--version"]),
@@ -179,6 +182,16 @@ pub fn postgres_programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(Result::ok);
     let programs = versions.map(|version| version.path().join("bin")).filter(|folder| folder.join("postgres").exists());
     programs.max()
+}
+
+/// The interpreter that `nobody` has for Python: that of another user's may be where nobody else looks.
+pub fn python_for_all() -> Option<String> {
+    // By a shell: who becomes another user may still look where that user may not.
+    let find = "for python in python3 /usr/bin/python3; do $python -c 'import sys; print(sys.executable)' && exit; done; exit 1";
+    let asked =
+        Command::new("runuser").args(["-u", "nobody", "--", "sh", "-c", find]).current_dir("/").output().ok()?;
+    let python = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    (asked.status.success() && !python.is_empty()).then_some(python)
 }
 
 /// PHP's server for FastCGI, whose name has its version.

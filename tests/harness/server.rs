@@ -59,6 +59,16 @@ impl CaptureServer {
         copy
     }
 
+    /// `regress` as whoever `becoming` starts, by way of this server.
+    pub fn regress(&self, becoming: &[String]) -> Command {
+        let mut words = becoming.to_vec();
+        words.push(self.folder.path().join("regress").display().to_string());
+        let mut command = Command::new(&words[0]);
+        without_settings(&mut command);
+        command.args(&words[1..]).env("REGRESS_SERVER", self.socket()).env("REGRESS_VIA", "server").current_dir("/");
+        command
+    }
+
     /// `regress record` by way of it, as whoever `becoming` starts.
     pub fn record<A: AsRef<OsStr>>(
         &self,
@@ -66,12 +76,8 @@ impl CaptureServer {
         out: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> Command {
-        let mut words = becoming.to_vec();
-        words.push(self.folder.path().join("regress").display().to_string());
-        let mut command = Command::new(&words[0]);
-        without_settings(&mut command);
-        command.args(&words[1..]).arg("record").arg("-o").arg(out).args(["--via", "server", "--server"]);
-        command.arg(self.socket()).args(arguments).current_dir("/");
+        let mut command = self.regress(becoming);
+        command.arg("record").arg("-o").arg(out).args(arguments);
         command
     }
 

@@ -33,7 +33,6 @@ use nix::{
     unistd::Pid,
 };
 
-pub(crate) use peer::Held;
 pub use session::{Terms, session};
 
 use crate::Error;
@@ -46,6 +45,9 @@ const SHARE: usize = 4;
 
 /// How long agents have to take what was captured for them when the server ends.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether what is waited for has come.
+const LOOK_UP: Duration = Duration::from_millis(20);
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -123,7 +125,7 @@ impl Server {
                 Ok((stream, _)) => self.admit(stream),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The agent has gone again, or this process has no more descriptors for now.
-                Err(error) if is_passing(&error) => std::thread::yield_now(),
+                Err(error) if is_passing(&error) => std::thread::sleep(LOOK_UP),
                 Err(source) => return Err(Error::Listen { path: self.serving.socket, source }),
             }
         }
@@ -201,7 +203,7 @@ impl Stopper {
                 self.signal(Signal::SIGKILL);
                 return;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK_UP);
         }
     }
 

@@ -22,14 +22,11 @@ use nix::sys::{
 use regress_ebpf::{Options, Source};
 use tokio::sync::mpsc;
 
-use super::{
-    access::Standing,
-    pace::Pace,
-    peer::{Held, Peer},
-};
+use super::{access::Standing, pace::Pace, peer::Peer};
 use crate::{
     Error, confine,
     followed::descendants,
+    held::Held,
     source::{BATCHES, Item, Kernel},
     vitals::Vitals,
     wire::{
@@ -233,11 +230,8 @@ impl Captured {
                 stop.store(true, Ordering::Release);
             })?;
         }
-        let mut teller = Teller {
-            sender: &mut sender,
-            pace: terms.rate.map(|rate| Pace::new(rate, Instant::now())),
-            frame: Vec::new(),
-        };
+        let pace = terms.rate.map(|rate| Pace::new(rate, Instant::now()));
+        let mut teller = Teller { sender: &mut sender, pace, wait: thread::sleep, frame: Vec::new() };
         let (mut is_off, mut fill) = (false, 0.0_f32);
         while let Some(item) = self.items.blocking_recv() {
             if is_off && !matches!(item, Item::Paused(_)) {
@@ -273,13 +267,14 @@ fn obey(mut receiver: Receiver, vitals: &Vitals, stop: &AtomicBool) {
 }
 
 /// Tells an agent what happened.
-struct Teller<'a> {
+struct Teller<'a, W> {
     sender: &'a mut Sender,
     pace: Option<Pace>,
+    wait: W,
     frame: Vec<u8>,
 }
 
-impl Teller<'_> {
+impl<W: FnMut(Duration)> Teller<'_, W> {
     fn tell(&mut self, item: Item) -> io::Result<()> {
         match item {
             Item::Event(event) => self.events(&[event]),
@@ -310,7 +305,7 @@ impl Teller<'_> {
         }
         if let Some(pace) = &mut self.pace {
             // What comes meanwhile waits in the kernel's buffer; where that is full, it is lost and counted.
-            thread::sleep(pace.wait(self.frame.len(), Instant::now()));
+            (self.wait)(pace.wait(self.frame.len(), Instant::now()));
         }
         self.sender.send_events(&self.frame)?;
         self.frame.clear();
@@ -336,25 +331,27 @@ mod tests {
         }
     }
 
-    /// Gives what is told, with its kinds.
-    fn told(pace: Option<Pace>, items: Vec<Item>) -> Vec<(Kind, Vec<u8>)> {
+    /// Gives what is told, with its kinds, and how long was waited before each frame of events.
+    fn told(pace: Option<Pace>, items: Vec<Item>) -> (Vec<(Kind, Vec<u8>)>, Vec<Duration>) {
         let (one, other) = UnixStream::pair().unwrap();
         let reader = thread::spawn(move || {
             let mut receiver = Receiver::new(other);
             std::iter::from_fn(|| receiver.receive().unwrap()).map(|frame| (frame.kind, frame.body)).collect()
         });
         let mut sender = Sender::new(one);
-        let mut teller = Teller { sender: &mut sender, pace, frame: Vec::new() };
+        let mut waits = Vec::new();
+        let mut teller = Teller { sender: &mut sender, pace, wait: |time| waits.push(time), frame: Vec::new() };
         items.into_iter().for_each(|item| teller.tell(item).unwrap());
         drop(sender);
-        reader.join().unwrap()
+        (reader.join().unwrap(), waits)
     }
 
     #[test]
     fn many_events_are_told_in_frames_that_are_read() {
         let mut events: Vec<Event> = (0..40).map(|_| data(100 << 10)).collect();
         events.extend((0..3 * EVENTS).map(|_| Event { at: 2, unit: None, kind: EventKind::Gone }));
-        let told = told(None, vec![Item::Events(events.clone()), Item::Idle(9)]);
+        let (told, waits) = told(None, vec![Item::Events(events.clone()), Item::Idle(9)]);
+        assert!(waits.is_empty());
         let (last, frames) = told.split_last().unwrap();
         assert_eq!(last.0, Kind::Message);
         assert!(frames.len() > 6 && frames.iter().all(|(kind, body)| *kind == Kind::Events && body.len() <= FRAME));
@@ -363,12 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paced_takes_its_time() {
-        let begun = Instant::now();
-        let pace = Pace::new(100_000, begun);
-        told(Some(pace), vec![Item::Event(data(60_000)), Item::Event(data(60_000))]);
-        // The second waits for what is beyond a second's worth: a lower bound, whatever else the machine does.
-        assert!(begun.elapsed() >= Duration::from_millis(200));
+    fn what_is_paced_waits_before_it_is_told() {
+        // So slow that the time that this takes does not count.
+        let pace = Pace::new(1, Instant::now());
+        let (told, waits) = told(Some(pace), vec![Item::Event(data(5_000)), Item::Idle(9), Item::Event(data(5_000))]);
+        assert_eq!(told.len(), 3);
+        let [first, second] = waits[..] else { panic!("{waits:?}") };
+        assert!(first.as_secs() >= 4_900 && second.as_secs() >= 9_900, "{waits:?}");
     }
 
     #[test]
