@@ -9,6 +9,9 @@
 mod harness;
 /// The services under test.
 mod services;
+// The fuzz targets in `corpora` say that they use it.
+extern crate self as libfuzzer_sys;
+pub(crate) use corpora::fuzz_target;
 
 /// Attaching to what runs: by pid, port and cgroup, in containers, with connections that were open before.
 mod attach;
@@ -24,6 +27,8 @@ mod browser;
 mod capture;
 /// What the commands print.
 mod cli;
+/// What fuzzing kept, without the fuzzer.
+mod corpora;
 /// Nothing is half-written, whatever happens to its writer; x86-64 alone, by whose registers calls are made to fail.
 #[cfg(target_arch = "x86_64")]
 mod durable;

@@ -95,7 +95,8 @@ fn run(case: Case, options: &Options, cpus: Cpus, folder: &Path, absent: &mut BT
             absent.insert(method.to_string(), reason);
             continue;
         }
-        let cost = pairs::measure(&case, method, &service, options.rhythm(&case, method), cpus, folder);
+        let rhythm = options.rhythm(&case, method);
+        let cost = pairs::measure(&case, method, &service, rhythm, cpus, folder, options.buffer);
         match &cost {
             Ok(cost) => {
                 if !costs.iter().any(|(_, cost): &(_, Result<_, _>)| cost.is_ok()) {

@@ -15,6 +15,7 @@ pub const USAGE: &str = "cargo bench --bench overhead [-- OPTION...]
   --method NAME,...    noop, capture, record, server, mitmproxy, tcpdump, strace
   --pairs N            intervals with a recorder, and as many without (8; half as many where there is no target)
   --interval MS        length of an interval (500)
+  --buffer BYTES       of the kernel's event buffer, for capture and record (the default)
 environment: REGRESS_BENCH_VIA=SOURCE,... or all: the sources of capture and record (the best that this host has)";
 
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub struct Options {
     methods: Vec<String>,
     pairs: Option<usize>,
     interval: Option<u64>,
+    pub buffer: Option<u32>,
     pub sources: Vec<Source>,
 }
 
@@ -47,6 +49,7 @@ impl Options {
                 "--method" => options.methods.extend(list),
                 "--pairs" => options.pairs = Some(usize::try_from(number?).map_err(|e| e.to_string())?),
                 "--interval" => options.interval = Some(number?),
+                "--buffer" => options.buffer = Some(u32::try_from(number?).map_err(|e| e.to_string())?),
                 _ => return Err(format!("{argument} is unknown")),
             }
         }

@@ -84,12 +84,13 @@ pub fn measure(
     rhythm: Rhythm,
     cpus: Cpus,
     folder: &Path,
+    buffer: Option<u32>,
 ) -> Result<Cost, String> {
     let mut pairs = Vec::with_capacity(rhythm.pairs);
     // Whom to record when it is not the service.
     let other = if case.unrelated { Some(Service::start(case.program, folder, cpus.service)?) } else { None };
     let recorded = other.as_ref().unwrap_or(service);
-    let task = Task { pids: &recorded.pids, service: recorded.address, folder, cpu: cpus.recorder };
+    let task = Task { pids: &recorded.pids, service: recorded.address, folder, cpu: cpus.recorder, buffer };
     for pair in 0..rhythm.pairs {
         let with = || -> Result<Interval, String> {
             let recorder = Recorder::start(method, &task)?;

@@ -118,6 +118,8 @@ pub struct Task<'a> {
     pub service: SocketAddr,
     pub folder: &'a Path,
     pub cpu: usize,
+    /// Bytes of the kernel's event buffer; the default if `None`.
+    pub buffer: Option<u32>,
 }
 
 impl Recorder {
@@ -183,7 +185,8 @@ impl Drain {
     fn start(source: Source, task: &Task<'_>) -> Result<Drain, String> {
         let stop = Arc::new(AtomicBool::new(false));
         let (started, begun) = mpsc::channel();
-        let options = Options { pids: task.pids.to_vec(), source: Some(source), ..Options::default() };
+        let pids = task.pids.to_vec();
+        let options = Options { pids, source: Some(source), buffer_bytes: task.buffer, ..Options::default() };
         let (stopped, cpu) = (Arc::clone(&stop), task.cpu);
         let thread = std::thread::spawn(move || {
             cpu::pin(cpu);
@@ -275,6 +278,9 @@ impl Other {
         command.arg("--summary").arg(format!("json={}", summary.display()));
         for pid in task.pids {
             command.arg("--pid").arg(pid.to_string());
+        }
+        if let Some(buffer) = task.buffer {
+            command.arg("--buffer").arg(buffer.to_string());
         }
         let kind = Kind::Record { summary, cassettes };
         Other::start(&mut command, "recording ", task.cpu, Signal::SIGINT, kind)

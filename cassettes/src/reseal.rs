@@ -85,7 +85,7 @@ fn change(store: &Store, wanted: &Wanted<'_>) -> Result<usize, Error> {
     for (target, path) in to {
         let (sealed, found) = read(store, path)?;
         let Some(seal) = wanted(sealed.as_ref().map(|sealed| sealed.header.is_some())) else { continue };
-        write(store, &target, seal.as_ref(), &found)?;
+        write(store, &target, seal.as_ref(), found)?;
         replaced.extend((target != *path).then(|| path.clone()));
     }
     for path in logs(store)? {
@@ -137,11 +137,11 @@ fn target(store: &Store, path: &Path, cassette: &Cassette, seal: Option<&Seal>) 
     folder.join(format!("{plain}{}{end}", if sealed { SEALED_SUFFIX } else { "" }))
 }
 
-fn write(store: &Store, target: &Path, seal: Option<&Seal>, found: &Found) -> Result<(), Error> {
+fn write(store: &Store, target: &Path, seal: Option<&Seal>, found: Found) -> Result<(), Error> {
     let mut unfinished = Unfinished::new(store.root(), Durability::Later, true);
     unfinished.folder(disk::folder_of(target))?;
     store.write_bodies(found.bodies.iter(), seal.map(|seal| &seal.session), &mut unfinished)?;
-    write_sealed(Place::Within(store.root()), target, Durability::Later, seal, &found.content, |bytes| {
+    write_sealed(Place::Within(store.root()), target, Durability::Later, seal, found.content, |bytes| {
         Header::of(&found.cassette, bytes)
     })?;
     unfinished.keep();

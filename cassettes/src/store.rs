@@ -318,11 +318,15 @@ impl Store {
         }
         let told = sealed_path(&told);
         let hidden = self.root.join(SEALED_FOLDER).join(told.file_name().unwrap_or_default());
-        // One that is there stays where it is.
-        let is_told = match (hidden.is_file(), told.is_file()) {
-            (false, true) => true,
-            (true, _) => false,
-            (false, false) => self.seal()?.is_some_and(|seal| seal.header),
+        let is_told = match &self.seal {
+            // What is recorded is not there yet.
+            Some(seal) => seal.header,
+            // One that is there stays where it is.
+            None => match (hidden.is_file(), told.is_file()) {
+                (false, true) => true,
+                (true, _) => false,
+                (false, false) => self.seal()?.is_some_and(|seal| seal.header),
+            },
         };
         Ok(if is_told { told } else { hidden })
     }
@@ -385,7 +389,7 @@ impl Store {
         self.write_bodies(files.iter(), seal.as_ref().map(|seal| &seal.session), &mut unfinished)?;
         let (place, text) = (Place::Within(&self.root), finish(text));
         let header = |bytes| Header::of(cassette, bytes);
-        let written = write_sealed(place, &path, self.durability, seal.as_ref(), text.as_bytes(), header);
+        let written = write_sealed(place, &path, self.durability, seal.as_ref(), text.into_bytes(), header);
         // What fails last is to make its name survive a power cut: then it has its name, and needs its body files.
         if written.is_ok() || path.is_file() {
             unfinished.keep();
@@ -624,15 +628,14 @@ pub fn write_sealed(
     path: &Path,
     durability: Durability,
     seal: Option<&Seal>,
-    content: &[u8],
+    content: Vec<u8>,
     header: impl FnOnce(usize) -> Header,
 ) -> Result<(), Error> {
     let Some(seal) = seal else {
-        return disk::write_atomically(place, path, durability, |file| file.write_all(content));
+        return disk::write_atomically(place, path, durability, |file| file.write_all(&content));
     };
     let header = seal.header.then(|| header(content.len()));
-    let sealed = seal.session.seal(header.as_ref(), content);
-    disk::write_atomically(place, path, durability, |file| file.write_all(&sealed?))
+    disk::write_atomically(place, path, durability, |file| seal.session.seal_over(header.as_ref(), content, file))
 }
 
 fn identity(root: &Path) -> Option<(u64, u64)> {
@@ -659,7 +662,7 @@ impl Pending {
         let seal = sealed.as_ref().map(|sealed| sealed.seal());
         let known = sealed.and_then(|sealed| sealed.header);
         let header = |bytes: usize| Header { bytes: bytes as u64, ..known.unwrap_or_default() };
-        write_sealed(Place::Named, &self.original, Durability::AtOnce, seal.as_ref(), text.as_bytes(), header)?;
+        write_sealed(Place::Named, &self.original, Durability::AtOnce, seal.as_ref(), text.into_bytes(), header)?;
         self.remove("accept")
     }
 

@@ -16,9 +16,6 @@ use super::{
     session::Session,
 };
 
-/// Seals what is written to it.
-pub type SealedWriter<W> = age::stream::StreamWriter<W>;
-
 /// What was sealed, as far as it is authentic: reading fails where it is not.
 pub type SealedReader<R> = age::stream::StreamReader<R>;
 

@@ -10,12 +10,14 @@ mod keys;
 mod recipients;
 mod scratch;
 mod session;
+mod writer;
 
-pub use file::{Opened, SealedReader, SealedWriter, Unopened};
+pub use file::{Opened, SealedReader, Unopened};
 pub use header::Header;
 pub use keys::{IDENTITY_FILE_VARIABLE, IDENTITY_VARIABLE, Identities, Keys, NoIdentity};
 pub use recipients::{NoRecipient, Recipients};
 pub use session::{Seal, Session};
+pub use writer::SealedWriter;
 
 pub(crate) use header::{HEAD_LIMIT, readable};
 pub(crate) use scratch::Scratch;

@@ -1,29 +1,29 @@
 //! The key under which the files of a recording are sealed.
 
-use std::{collections::HashSet, fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
-use age::EncryptError;
 use age_core::{
-    format::{FILE_KEY_BYTES, FileKey, Stanza},
-    primitives::{aead_decrypt, aead_encrypt, hkdf},
+    format::{FileKey, Stanza},
+    primitives::hkdf,
     secrecy::ExposeSecret,
 };
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use ring::hmac;
 
 use super::{
-    file::SealedWriter,
     header::{self, Header},
     recipients::Recipients,
+    writer::{self, SealedWriter},
 };
 
-/// The stanza that has the key of a file, wrapped under that of the session.
+/// The stanza that says which key, of those that are made of the session's, is the file's.
 const FILE: &str = "regress-file-1";
 
 /// A stanza that has the session's key, wrapped for a recipient: a stanza of age, with its tag as the first argument.
 const SESSION: &str = "regress-session-1";
 
 /// What sets keys that are made of the session's apart.
-const FILE_LABEL: &[u8] = b"regress sealing, version 1: key of a file";
+const FILE_LABEL: &[u8] = b"regress sealing, version 1: keys of files";
 const NAME_LABEL: &[u8] = b"regress sealing, version 1: name of a body";
 const SCRATCH_LABEL: &[u8] = b"regress sealing, version 1: part of a temporary file";
 
@@ -33,6 +33,10 @@ pub struct Session {
     key: FileKey,
     /// As it stands in every file.
     wrapped: Vec<Stanza>,
+    /// The same as text.
+    text: String,
+    /// What makes the keys of files.
+    of_files: hmac::Key,
 }
 
 /// How files are sealed.
@@ -59,7 +63,7 @@ impl Session {
                 Stanza { tag: SESSION.to_owned(), args, body }
             }));
         }
-        Ok(Session { key, wrapped })
+        Ok(Session::of(key, wrapped))
     }
 
     pub(super) fn wrapped(&self) -> &[Stanza] {
@@ -84,18 +88,29 @@ impl Session {
             Some(Stanza { tag: tag.clone(), args: args.to_vec(), body: stanza.body.clone() })
         });
         let key = open(&inner.collect::<Vec<_>>())?;
-        Some(Session { key, wrapped })
+        Some(Session::of(key, wrapped))
     }
 
-    /// The key of the file with these stanzas; `None` where it was not sealed with this key as it should be.
+    fn of(key: FileKey, wrapped: Vec<Stanza>) -> Session {
+        let text = writer::text(&wrapped);
+        let of_files = hkdf(b"", FILE_LABEL, key.expose_secret());
+        let of_files = hmac::Key::new(hmac::HMAC_SHA256, &of_files);
+        Session { key, wrapped, text, of_files }
+    }
+
+    /// The key of the file with these stanzas; `None` where they do not say which it is.
     pub(super) fn file_key(&self, stanzas: &[Stanza]) -> Option<FileKey> {
         let mut of_file = stanzas.iter().filter(|stanza| stanza.tag == FILE);
         let (stanza, None) = (of_file.next()?, of_file.next()) else { return None };
-        let [salt] = &stanza.args[..] else { return None };
-        let salt = BASE64_STANDARD_NO_PAD.decode(salt).ok()?;
-        let key = aead_decrypt(&self.derived(&salt, FILE_LABEL), FILE_KEY_BYTES, &stanza.body).ok()?;
-        let key: [u8; FILE_KEY_BYTES] = key.try_into().ok()?;
-        Some(FileKey::new(Box::new(key)))
+        let ([salt], true) = (&stanza.args[..], stanza.body.is_empty()) else { return None };
+        let salt = BASE64_STANDARD_NO_PAD.decode(salt).ok()?.try_into().ok()?;
+        Some(FileKey::new(Box::new(self.key_for(&salt))))
+    }
+
+    /// The key of the file with this salt.
+    fn key_for(&self, salt: &[u8; 16]) -> writer::FileKey {
+        let key = hmac::sign(&self.of_files, salt);
+        *key.as_ref().first_chunk().expect("it is longer than that")
     }
 
     /// A whole file with this content.
@@ -103,10 +118,23 @@ impl Session {
     /// # Errors
     /// When the system has no random numbers.
     pub fn seal(&self, header: Option<&Header>, content: &[u8]) -> io::Result<Vec<u8>> {
-        use io::Write as _;
-        let mut sealed = self.seal_to(header, Vec::with_capacity(content.len() + 1024))?;
-        sealed.write_all(content)?;
-        sealed.finish()
+        let mut out = Vec::with_capacity(content.len() + 1024);
+        self.seal_over(header, content.to_vec(), &mut out)?;
+        Ok(out)
+    }
+
+    /// Write a whole file with this content.
+    ///
+    /// # Errors
+    /// When the system has no random numbers, or it cannot be written.
+    pub(crate) fn seal_over(
+        &self,
+        header: Option<&Header>,
+        mut content: Vec<u8>,
+        out: &mut impl io::Write,
+    ) -> io::Result<()> {
+        let (key, own, nonce) = self.of_new_file(header)?;
+        writer::seal_over(&key, &[&own, &self.text], &nonce, &mut content, out)
     }
 
     /// A line of a text, without its end, as another line: a file of its own in base64.
@@ -122,10 +150,22 @@ impl Session {
     /// # Errors
     /// When the system has no random numbers, or its head cannot be written.
     pub fn seal_to<W: io::Write>(&self, header: Option<&Header>, out: W) -> io::Result<SealedWriter<W>> {
-        let recipient = Writing { session: self, salt: random()?, header };
-        let one = std::iter::once(&recipient as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(one).map_err(|error| io::Error::other(error.to_string()))?;
-        encryptor.wrap_output(out)
+        let (key, own, nonce) = self.of_new_file(header)?;
+        SealedWriter::begin(&key, &[&own, &self.text], &nonce, out)
+    }
+
+    /// The key of another file, its own stanzas, and its nonce.
+    fn of_new_file(&self, header: Option<&Header>) -> io::Result<(writer::FileKey, String, [u8; 16])> {
+        // At once: each time it is a system call.
+        let mut drawn = [[0; 16]; 2];
+        fill_random(drawn.as_flattened_mut())?;
+        let [salt, nonce] = drawn;
+        let mut own = String::with_capacity(512);
+        writer::put_stanza(FILE, &[BASE64_STANDARD_NO_PAD.encode(salt)], b"", &mut own);
+        if let Some(Stanza { tag, args, body }) = header.map(header::stanza) {
+            writer::put_stanza(&tag, &args, &body, &mut own);
+        }
+        Ok((self.key_for(&salt), own, nonce))
     }
 
     /// The name of a body file whose content has this SHA-256: it tells nobody else what is in it.
@@ -164,33 +204,16 @@ pub(super) fn key_of<'s>(stanzas: impl IntoIterator<Item = &'s Stanza>) -> Vec<u
     key
 }
 
-/// Gives a file its stanzas.
-struct Writing<'s> {
-    session: &'s Session,
-    salt: [u8; 16],
-    header: Option<&'s Header>,
-}
-
-impl age::Recipient for Writing<'_> {
-    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
-        let key = self.session.derived(&self.salt, FILE_LABEL);
-        let of_file = Stanza {
-            tag: FILE.to_owned(),
-            args: vec![BASE64_STANDARD_NO_PAD.encode(self.salt)],
-            body: aead_encrypt(&key, file_key.expose_secret()),
-        };
-        let header = self.header.map(header::stanza);
-        let stanzas = [of_file].into_iter().chain(self.session.wrapped.iter().map(copy)).chain(header).collect();
-        Ok((stanzas, HashSet::new()))
-    }
-}
-
 fn copy(stanza: &Stanza) -> Stanza {
     Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() }
 }
 
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    fill_random(&mut bytes)?;
     Ok(bytes)
+}
+
+fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
 }

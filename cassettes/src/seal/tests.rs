@@ -1,4 +1,7 @@
-use std::{io::Read, sync::Arc};
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
@@ -49,6 +52,36 @@ fn every_recipient_opens_what_is_sealed_and_nobody_else() {
         }
         assert_eq!(keys(&stranger.0).open(&sealed).unwrap_err(), Unopened::OtherIdentity);
         assert_eq!(Keys::default().open(&sealed).unwrap_err(), Unopened::NoIdentity);
+    }
+}
+
+#[test]
+fn what_is_sealed_as_it_is_written_opens_however_it_was_cut() {
+    let (identity, recipient) = pair();
+    let session = session([&*recipient]);
+    for size in [0, 1, 65_535, 65_536, 65_537, 131_072, 200_000] {
+        for piece in [1000, 65_536, 65_537, 300_000] {
+            let mut sealed = session.seal_to(None, Vec::new()).unwrap();
+            content(size).chunks(piece).for_each(|piece| sealed.write_all(piece).unwrap());
+            let opened = keys(&identity).open(&sealed.finish().unwrap()).unwrap();
+            assert!(opened.content == content(size), "{size} in pieces of {piece}");
+        }
+        let mut slow = Slow(Vec::new());
+        session.seal_over(None, content(size), &mut slow).unwrap();
+        assert!(keys(&identity).open(&slow.0).unwrap().content == content(size), "{size}");
+    }
+}
+
+/// Takes a few bytes at a time.
+struct Slow(Vec<u8>);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(&bytes[..bytes.len().min(4099)])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
