@@ -52,10 +52,14 @@ impl<'a> Input<'a> for &'a str {
 targets! {
     cassette_files: "../cassettes/fuzz/fuzz_targets/files.rs";
     redaction: "../cassettes/fuzz/fuzz_targets/redaction.rs";
+    sealed: "../cassettes/fuzz/fuzz_targets/sealed.rs";
     programs: "../ebpf/fuzz/fuzz_targets/program.rs";
     kernel_records: "../ebpf/fuzz/fuzz_targets/records.rs";
     texts_of_proc: "../ebpf/fuzz/fuzz_targets/texts.rs";
     tls_records: "../ebpf/fuzz/fuzz_targets/tls.rs";
+    http1_pairs: "../protocols/fuzz/fuzz_targets/http1_pair.rs";
+    http1_requests: "../protocols/fuzz/fuzz_targets/http1_requests.rs";
+    http1_responses: "../protocols/fuzz/fuzz_targets/http1_responses.rs";
     http2_pairs: "../protocols/fuzz/fuzz_targets/http2_pair.rs";
     sql: "../protocols/fuzz/fuzz_targets/sql.rs";
     wire_protocols: "../protocols/fuzz/fuzz_targets/wire.rs";
