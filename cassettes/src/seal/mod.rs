@@ -1,6 +1,6 @@
 //! Sealing: what is written can be read by those alone who have an identity of one of its recipients.
 //!
-//! A sealed file is an age file (`FORMAT.md`, "Sealed files"). Its key is wrapped under that of a [`Session`], which is
+//! A sealed file is an age file (`FORMAT.md`, "Sealed files"). Its key is made of that of a [`Session`], which is
 //! wrapped once for each recipient and stands in every file of a recording, so that a file costs no public-key operation
 //! and whoever has opened one can seal others for the same recipients without knowing who they are.
 

@@ -1,8 +1,8 @@
 //! Writing sealed files.
 //!
-//! The format is age's, version 1 (<https://c2sp.org/age>), with ring's ciphers; reading is the age crate's. That crate's writer asks
-//! for a key of its own for each file, authenticates the head twice and adds a stanza that says nothing: five times what a small
-//! cassette costs here.
+//! The format is age's, version 1 (<https://c2sp.org/age>), with ring's ciphers; reading is the age crate's. That crate's writer draws
+//! a key for each file, which has to be wrapped, authenticates the head twice and adds a stanza that says nothing: for a small cassette
+//! three times what it costs here.
 
 use std::io::{self, IoSlice, Write};
 
@@ -59,7 +59,7 @@ struct Cipher {
 }
 
 impl Cipher {
-    /// Of the file with this key and this nonce, random bytes that no other file has.
+    /// Of the file with this key and this nonce.
     fn new(key: &FileKey, nonce: &[u8; 16]) -> Cipher {
         let key = UnboundKey::new(&CHACHA20_POLY1305, &hkdf(nonce, b"payload", key));
         Cipher { key: LessSafeKey::new(key.expect("it is as long as the cipher's keys are")), blocks: 0 }
@@ -96,7 +96,7 @@ fn head_size(stanzas: &[&str]) -> usize {
     128 + stanzas.iter().map(|text| text.len()).sum::<usize>()
 }
 
-/// Write a whole file with this content, which is encrypted where it is.
+/// Write a whole file with this content, which is encrypted where it is. `nonce` is random bytes that no other file has.
 pub(super) fn seal_over(
     key: &FileKey,
     stanzas: &[&str],
