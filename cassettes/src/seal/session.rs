@@ -217,3 +217,36 @@ pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
 fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
     getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stanza_says_which_key_is_the_files() {
+        let recipient = age::x25519::Identity::generate().to_public().to_string();
+        let session = Session::new(&Recipients::parse([&*recipient]).unwrap()).unwrap();
+        let stanza = |tag: &str, args: &[String], body: &[u8]| Stanza {
+            tag: tag.to_owned(),
+            args: args.to_vec(),
+            body: body.to_vec(),
+        };
+        let salt = |bytes: &[u8]| [BASE64_STANDARD_NO_PAD.encode(bytes)];
+        let key = |stanzas: &[Stanza]| session.file_key(stanzas).map(|key| *key.expose_secret());
+        let good = stanza(FILE, &salt(&[7; 16]), b"");
+        assert_eq!(key(&[copy(&good)]), Some(session.key_for(&[7; 16])));
+        assert_ne!(session.key_for(&[7; 16]), session.key_for(&[8; 16]));
+        for bad in [
+            vec![],
+            vec![copy(&good), copy(&good)],
+            vec![stanza("regress-file-2", &salt(&[7; 16]), b"")],
+            vec![stanza(FILE, &[], b"")],
+            vec![stanza(FILE, &[salt(&[7; 16]), salt(&[7; 16])].concat(), b"")],
+            vec![stanza(FILE, &salt(&[7; 15]), b"")],
+            vec![stanza(FILE, &["not base64".to_owned()], b"")],
+            vec![stanza(FILE, &salt(&[7; 16]), b"key")],
+        ] {
+            assert_eq!(key(&bad), None, "{} stanzas", bad.len());
+        }
+    }
+}

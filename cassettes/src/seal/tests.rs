@@ -91,6 +91,14 @@ fn what_is_sealed_twice_is_never_the_same_and_shows_nothing() {
     let (one, two) = (session.seal(None, b"a secret").unwrap(), session.seal(None, b"a secret").unwrap());
     let end = |file: &[u8]| file[file.len() - 24..].to_vec();
     assert_ne!(end(&one), end(&two));
+    // Not the key, and not the nonce either.
+    let salt = |file: &[u8]| {
+        String::from_utf8_lossy(file).lines().find(|line| line.starts_with("-> regress-file")).map(str::to_owned)
+    };
+    assert!(salt(&one).is_some());
+    assert_ne!(salt(&one), salt(&two));
+    let nonce = |file: &[u8]| file[file.len() - 24 - 16..file.len() - 24].to_vec();
+    assert_ne!(nonce(&one), nonce(&two));
     assert!(!one.windows(8).any(|window| window == b"a secret"));
     assert_ne!(session.body_name("abc"), "abc");
     assert_eq!(session.body_name("abc"), session.body_name("abc"));
