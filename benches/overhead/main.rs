@@ -11,6 +11,8 @@
 mod cases;
 mod cpu;
 mod load;
+#[path = "../memory.rs"]
+mod memory;
 mod options;
 mod pairs;
 mod recorders;
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let Some(cpus) = Cpus::choose() else {
         return refuse("there is one CPU only", "the service needs one of its own");
     };
-    let folder = match memory_folder() {
+    let folder = match memory::folder() {
         Ok(folder) => folder,
         Err(error) => return refuse(&format!("no temporary folder: {error}"), "free some memory, or set TMPDIR"),
     };
@@ -73,12 +75,6 @@ fn main() -> ExitCode {
 fn refuse(what: &str, hint: &str) -> ExitCode {
     println!("error: {what}\nhint: {hint}");
     ExitCode::from(2)
-}
-
-/// A folder whose files are in memory, so that no disk takes part.
-fn memory_folder() -> std::io::Result<tempfile::TempDir> {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
 }
 
 fn run(case: Case, options: &Options, cpus: Cpus, folder: &Path, absent: &mut BTreeMap<String, String>) -> Results {

@@ -1,10 +1,13 @@
 //! What sealing costs the recorder: the same events recorded as they are and sealed, in turns.
 //!
-//! `cargo bench -p regress-recorder --bench sealing [-- --entries N] [--rounds N] [--case N]` prints CPU time an entry of the whole process
+//! `cargo bench -p regress-recorder --bench sealing [-- --entries N] [--rounds N]` prints CPU time an entry of the whole process
 //! (user and system, all threads) and writes `target/bench/sealing.json`: medians, and the median and the quartiles of the ratios of
 //! pairs. It fails where sealing costs more than 5 %.
 
 #![allow(clippy::print_stdout, missing_docs)]
+
+#[path = "../memory.rs"]
+mod memory;
 
 use std::{
     net::SocketAddr,
@@ -53,40 +56,35 @@ const CASES: [Case; 4] = [
 ];
 
 fn main() -> ExitCode {
-    let (mut entries, mut rounds, mut only) = (600, 60, None);
+    let (mut entries, mut rounds) = (600, 60);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|value| value.parse::<usize>().ok()).map(|number| number.max(1));
         let known = match argument.as_str() {
             "--entries" => number().map(|number| entries = number),
             "--rounds" => number().map(|number| rounds = number),
-            "--case" => number().map(|number| only = Some(number)),
             // Cargo says so.
             "--bench" => Some(()),
             _ => None,
         };
         if known.is_none() {
-            println!("error: {argument} is no argument with a number\nhint: --entries N, --rounds N, --case N");
+            println!("error: {argument} is no argument with a number\nhint: --entries N, --rounds N");
             return ExitCode::from(2);
         }
     }
     println!("{:<30} {:>12} {:>12} {:>9} {:>17}", "CPU an entry", "plain", "sealed", "more", "quartiles");
     let mut rows = Vec::new();
     let mut within = true;
-    for (number, case) in (1..).zip(&CASES) {
-        if only.is_some_and(|only| only != number) {
-            continue;
-        }
+    for case in &CASES {
         let entries = entries as u64 / case.fewer;
         let events = events(case, entries);
         let mut pairs = Vec::new();
-        let folder = memory_folder().expect("there is a temporary folder");
         for round in 0..rounds {
             // Who begins is who ended.
             let order = if round % 2 == 0 { [false, true] } else { [true, false] };
             let mut spent = [Duration::ZERO; 2];
             for is_sealed in order {
-                spent[usize::from(is_sealed)] = record(case, is_sealed, entries, &events, folder.path());
+                spent[usize::from(is_sealed)] = record(case, is_sealed, entries, &events);
             }
             pairs.push(spent.map(|spent| spent.as_secs_f64() * 1e6 / entries as f64));
         }
@@ -124,8 +122,9 @@ fn main() -> ExitCode {
 }
 
 /// Record the events, and give the CPU time that it took.
-fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>], folder: &Path) -> Duration {
-    let folder = tempfile::tempdir_in(folder).expect("there is room for a folder");
+fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>]) -> Duration {
+    // What a disk's file system spends on thousands of files that come and go varies by more than sealing costs.
+    let folder = memory::folder().expect("there is a temporary folder");
     let seal = || {
         let recipients = Recipients::parse(vec![RECIPIENT; case.recipients]).expect("it is one");
         Seal { session: Arc::new(Session::new(&recipients).expect("random bytes can be had")), header: false }
@@ -162,13 +161,6 @@ fn record(case: &Case, is_sealed: bool, entries: u64, events: &[Vec<Event>], fol
     let took = spent() - before;
     assert_eq!((summary.entries, summary.complete()), (entries, true), "{}", case.name);
     took
-}
-
-/// A folder whose files are in memory: what a disk's file system spends on thousands of files that come and go varies by more than
-/// sealing costs.
-fn memory_folder() -> std::io::Result<tempfile::TempDir> {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
 }
 
 /// CPU time of this process.
