@@ -348,6 +348,11 @@ impl Exchange {
         }
     }
 
+    /// Whether nothing was ever said on a connection that was established.
+    pub fn is_silent(&self) -> bool {
+        self.defects.is_empty() && matches!(&self.content, Content::Opaque(turns) if turns.is_empty())
+    }
+
     /// The request, where there is one that could be made again: not where the server said something on its own.
     pub fn asked(&self) -> Option<Request<'_>> {
         self.request().filter(|request| !matches!(request, Request::Wire(_, Value::Null)))

@@ -177,6 +177,8 @@ pub enum MissReason {
     Opaque,
     /// The recording has another protocol here than what came.
     OtherProtocol,
+    /// A connection to it stays open and nothing is said on it, though pools had none to spare when this was recorded.
+    LeftOpen,
     /// It was not judged, because the journal was full ([`Attempted::Unkept`]).
     NotKept,
 }

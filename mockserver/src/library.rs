@@ -64,6 +64,11 @@ impl Library {
         self.survey.knows(address)
     }
 
+    /// Whether the recorded service left connections to that address unused.
+    pub(crate) fn is_left_unused(&self, address: SocketAddr) -> bool {
+        self.survey.is_left_unused(address)
+    }
+
     /// Whether the host in `name` had that address in any recording.
     pub(crate) fn reaches(&self, name: &str, address: IpAddr) -> bool {
         self.survey.reaches(name, address)
@@ -251,6 +256,7 @@ impl Index {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
             match &exchange.content {
                 Content::Http1(_) | Content::Wire(_) => drop(spoke.insert(peer)),
+                Content::Opaque(_) if exchange.is_silent() => {}
                 Content::Opaque(turns) => {
                     index.opaque.insert(peer);
                     if turns.first().is_some_and(|turn| turn.from == Side::Server) {

@@ -482,7 +482,8 @@ pub(crate) fn claim_unreached(shelf: &Shelf, usage: &mut Usage, destination: Soc
     let is_told = |exchange: &Exchange| {
         exchange.content != Content::Nothing || !matches!(exchange.ended, Ended::Ok | Ended::Closed | Ended::Unfinished)
     };
-    let mut left = shelf.with_peer(destination).filter(|(number, _)| !usage.played[*number]);
+    let is_left = |(number, exchange): &(usize, &Exchange)| !usage.played[*number] && !exchange.is_silent();
+    let mut left = shelf.with_peer(destination).filter(is_left);
     let (number, next) = left.find(|(_, exchange)| is_told(exchange))?;
     if next.content != Content::Nothing {
         return None;

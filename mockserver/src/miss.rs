@@ -89,6 +89,8 @@ fn told(reason: MissReason) -> &'static str {
         MissReason::UnknownOperation => "this downstream was never asked with this method and path",
         MissReason::DifferentRequest => "what was recorded with this method and path differs",
         MissReason::AllUsed => "it was asked as often as recorded already",
-        MissReason::Opaque | MissReason::OtherProtocol | MissReason::NotKept => "it cannot be judged",
+        MissReason::Opaque | MissReason::OtherProtocol | MissReason::LeftOpen | MissReason::NotKept => {
+            "it cannot be judged"
+        }
     }
 }

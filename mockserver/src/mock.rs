@@ -35,7 +35,7 @@ use crate::{
     matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
-    silence::{Silence, Silent},
+    silence::{Opened, Silence, Silent},
     survey,
     tls::Authority,
 };
@@ -193,6 +193,14 @@ impl Mock {
     /// to addresses that are known are none, as pools open them in advance.
     pub fn tell_silent(&self) -> Vec<Call> {
         self.shared.state().silent.tell()
+    }
+
+    /// The connections to addresses that are known, that were opened while the entry was played which is played now, and
+    /// that are open without anything said on them; unless the recorded service left such connections unused, too.
+    /// Each is told as often as this is asked.
+    pub fn left_open(&self) -> Vec<Call> {
+        let state = self.shared.state();
+        state.silent.left_open(&state.scope).cloned().collect()
     }
 
     /// What the service made anew since the scope was entered, and in the ambient scope.
@@ -414,16 +422,25 @@ impl Shared {
         Opening::Client
     }
 
-    /// Takes note of a connection that was opened. While an entry is played, one to an address that nobody knows is a
-    /// call, whatever comes of it.
+    /// Takes note of a connection that was opened while an entry is played. One to an address that nobody knows is a call,
+    /// whatever comes of it; one to an address that is known may be left unused, unless the recorded service did so.
     pub(crate) fn arrives(shared: &Arc<Shared>, destination: SocketAddr) -> Option<Silence> {
         let mut state = shared.state();
-        if state.scope == Scope::Ambient || shared.library.knows(destination) {
+        if state.scope == Scope::Ambient {
             return None;
         }
-        let matched = missed(MissReason::UnknownDestination);
-        let call = state.nameless(Place { destination, tls: false }, Attempted::Opaque(Bytes::new()), matched);
-        Some(Silence::new(Arc::clone(shared), state.silent.open(call)))
+        let place = Place { destination, tls: false };
+        let silent = |reason| state.nameless(place, Attempted::Opaque(Bytes::new()), missed(reason));
+        let opened = match shared.library.knows(destination) {
+            false => Opened::Nowhere(Some(silent(MissReason::UnknownDestination))),
+            true if shared.library.is_left_unused(destination) => return None,
+            true => {
+                let names = shared.names_at(&state, place);
+                let call = silent(MissReason::LeftOpen);
+                Opened::Known(Call { downstream: names.into_iter().next().unwrap_or(call.downstream), ..call })
+            }
+        };
+        Some(Silence::new(Arc::clone(shared), state.silent.open(opened)))
     }
 
     /// Takes note that something was said on such a connection.
@@ -434,8 +451,14 @@ impl Shared {
     /// Takes note that such a connection was closed before.
     pub(crate) fn closed_in_silence(&self, number: u64) {
         let mut state = self.state();
-        if let Some(call) = state.silent.end(number) {
-            state.journal.note(call);
+        match state.silent.end(number) {
+            Some(Opened::Nowhere(Some(call))) => state.journal.note(call),
+            Some(Opened::Known(call)) => {
+                let place = Place { destination: call.destination, tls: false };
+                drop(state);
+                self.silent(place);
+            }
+            Some(Opened::Nowhere(None)) | None => {}
         }
     }
 
@@ -514,10 +537,14 @@ impl Shared {
     fn reason(&self, state: &State, place: Place) -> MissReason {
         let shelves = self.shelves(state);
         let peer = canonical(place.destination);
+        let mut there = shelves.iter().flat_map(|(_, shelf)| shelf.with_peer(peer)).peekable();
+        let is_known = there.peek().is_some();
         if shelves.iter().any(|(_, shelf)| shelf.index().opaque.contains(&peer)) {
             MissReason::Opaque
-        } else if shelves.iter().any(|(_, shelf)| shelf.with_peer(peer).next().is_some()) {
+        } else if there.any(|(_, exchange)| !exchange.is_silent()) {
             MissReason::OtherProtocol
+        } else if is_known {
+            MissReason::Opaque
         } else {
             MissReason::UnknownDestination
         }

@@ -52,7 +52,7 @@ pub(crate) enum Ending {
     Hold,
 }
 
-/// Plays to one connection until it ends. There is a `silence` where nobody knows its destination.
+/// Plays to one connection until it ends. There is a `silence` where it matters whether something is said on it.
 pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &Shared, authority: &Authority) {
     let Arrival { stream, destination, .. } = arrival;
     let place = Place { destination, tls: false };
@@ -60,20 +60,26 @@ pub(crate) async fn serve(arrival: Arrival, silence: Option<Silence>, shared: &S
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    match shared.opening(destination) {
-        Opening::Client => {}
-        Opening::Reset => return finish(stream, |stream| stream, Ending::Reset).await,
-        Opening::Silence => return finish(stream, |stream| stream, Ending::Hold).await,
-        Opening::End => return finish(stream, |stream| stream, Ending::Close).await,
+    let ending = match shared.opening(destination) {
+        Opening::Client => None,
+        Opening::Reset => Some(Ending::Reset),
+        Opening::Silence => Some(Ending::Hold),
+        Opening::End => Some(Ending::Close),
+    };
+    if let Some(ending) = ending {
+        drop(silence);
+        return finish(stream, |stream| stream, ending).await;
     }
     if let Some((protocol, server)) = shared.speaker(destination) {
         let mut conversation = wire::Conversation::new(place, shared, protocol, server);
         let greeting = conversation.greeting();
         if !greeting.is_empty() {
+            drop(silence);
             return wire(stream, conversation, greeting, Vec::new(), authority).await;
         }
     }
     if shared.greets(place) {
+        drop(silence);
         let mut stream = stream;
         let ending = turns::converse(&mut stream, place, shared, Vec::new()).await;
         return finish(stream, |stream| stream, ending).await;

@@ -35,6 +35,8 @@ pub struct Survey {
     answers: Answers,
     /// Who speaks HTTP/2.
     http2: HashSet<SocketAddr>,
+    /// To whom a connection was established on which nothing was said.
+    silent: HashSet<SocketAddr>,
 }
 
 /// Who speaks a protocol other than HTTP.
@@ -50,6 +52,11 @@ impl Survey {
     pub fn add(&mut self, cassette: &Cassette) {
         for exchange in &cassette.downstream {
             let Some(peer) = exchange.connection.peer.inet().map(canonical) else { continue };
+            if exchange.is_silent() {
+                self.silent.insert(peer);
+                self.others.insert(peer);
+                continue;
+            }
             if let Some(wire) = exchange.wire().filter(|wire| wire.protocol == Protocol::Dns) {
                 self.resolved(&wire.request, wire.response.as_ref());
             }
@@ -102,6 +109,7 @@ impl Survey {
         self.refused.extend(other.refused);
         self.others.extend(other.others);
         self.http2.extend(other.http2);
+        self.silent.extend(other.silent);
         for (peer, speaker) in other.speakers {
             match self.speakers.entry(peer) {
                 Entry::Vacant(entry) => drop(entry.insert(speaker)),
@@ -117,12 +125,22 @@ impl Survey {
     /// Who speaks a protocol other than HTTP there, or at another address that has a name in common with it.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
         let peer = canonical(peer);
-        let is_alike = |other: &SocketAddr| {
-            let both = |known: &BTreeSet<IpAddr>| known.contains(&peer.ip()) && known.contains(&other.ip());
-            other.port() == peer.port() && self.addresses.values().any(both)
-        };
-        let other = || self.speakers.iter().filter(|(other, _)| is_alike(other)).min_by_key(|(other, _)| **other);
+        let alike = self.speakers.iter().filter(|(other, _)| self.have_a_name_in_common(peer, **other));
+        let other = || alike.min_by_key(|(other, _)| **other);
         self.speakers.get(&peer).or_else(|| other().map(|(_, speaker)| speaker))
+    }
+
+    /// Whether the recorded service left a connection to that address unused, or to another one that has a name in common
+    /// with it.
+    pub(crate) fn is_left_unused(&self, peer: SocketAddr) -> bool {
+        let peer = canonical(peer);
+        self.silent.contains(&peer) || self.silent.iter().any(|other| self.have_a_name_in_common(peer, *other))
+    }
+
+    /// Whether some name had both addresses, which have the same port.
+    fn have_a_name_in_common(&self, a: SocketAddr, b: SocketAddr) -> bool {
+        let both = |known: &BTreeSet<IpAddr>| known.contains(&a.ip()) && known.contains(&b.ip());
+        a.port() == b.port() && self.addresses.values().any(both)
     }
 
     /// The downstreams at that address, without or inside TLS, that no request names: in protocols that have no place for a name.
@@ -199,10 +217,11 @@ pub(crate) fn host(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use regress_cassettes::WireExchange;
+    use regress_cassettes::{Defect, WireExchange};
+    use regress_protocols::Side;
 
     use super::*;
-    use crate::samples::{answered, ask, at, cassette, exchange, library, ok, request};
+    use crate::samples::{PAYMENTS, answered, ask, at, cassette, exchange, library, ok, request, turn};
 
     #[test]
     fn hosts_of_names() {
@@ -223,7 +242,7 @@ mod tests {
     fn downstreams_that_no_request_names() {
         let opaque = |name: &str, peer: &str| Exchange {
             downstream: Some(name.to_owned()),
-            ..exchange(peer, false, Content::Opaque(Vec::new()), Ended::Ok)
+            ..exchange(peer, false, Content::Opaque(vec![turn(Side::Server, b"hello")]), Ended::Ok)
         };
         let redis = |name: &str, peer: &str| Exchange {
             content: Content::Wire(WireExchange {
@@ -304,5 +323,35 @@ mod tests {
         ] {
             assert_eq!(library.knows(address.parse().unwrap()), is_known, "{address}");
         }
+    }
+
+    #[test]
+    fn where_connections_were_left_unused() {
+        let unused = |peer: &str| exchange(peer, false, Content::Opaque(Vec::new()), Ended::Closed);
+        let gap = Exchange { defects: vec![Defect::Garbage], ..unused("10.0.0.9:82") };
+        let entry = cassette(
+            "entry",
+            vec![
+                answered(ask("GET", "/a", ""), ok("")),
+                at("10.0.0.7:8080", ask("GET", "/a", ""), ok("")),
+                exchange("10.0.0.9:81", false, Content::Opaque(vec![turn(Side::Server, b"hello")]), Ended::Ok),
+                gap,
+            ],
+        );
+        let library = library(&[entry], Some(vec![unused(PAYMENTS), unused("10.0.0.9:80")]));
+        for (address, is_left) in [
+            (PAYMENTS, true),
+            ("[::ffff:10.0.0.5]:8080", true),
+            // Another address of the same name.
+            ("10.0.0.7:8080", true),
+            ("10.0.0.7:8081", false),
+            ("10.0.0.9:80", true),
+            ("10.0.0.9:81", false),
+            ("10.0.0.9:82", false),
+        ] {
+            assert_eq!(library.is_left_unused(address.parse().unwrap()), is_left, "{address}");
+        }
+        assert!(library.knows("10.0.0.9:80".parse().unwrap()));
+        assert!(library.refused().is_empty());
     }
 }

@@ -491,7 +491,7 @@ impl Pipeline {
             self.silences.ended(connection);
             self.pair(now, socket);
         } else {
-            self.silences.spoke(&connection.peer);
+            self.silences.never_established(&connection.peer);
             self.never_established(now, socket);
         }
         self.rest(socket);

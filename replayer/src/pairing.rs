@@ -203,6 +203,9 @@ pub(crate) fn reason(reason: &MissReason) -> &'static str {
         MissReason::Opaque => {
             "what was recorded here is in no protocol that is read, and what came is not what was said then"
         }
+        MissReason::LeftOpen => {
+            "each time that this entry is driven it opens one more, says nothing on it and leaves it open"
+        }
         MissReason::OtherProtocol => "it does not speak the protocol that was recorded here",
         MissReason::NotKept => "it was not judged",
     }

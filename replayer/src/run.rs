@@ -1,5 +1,6 @@
 //! A replay: workers drive their part of the plan, each in a sandbox of its own; proposals are made from what they saw.
 
+mod leaks;
 mod stages;
 
 use std::{
@@ -24,7 +25,7 @@ use regress_mockserver::{
 use regress_protocols::http1::Message;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use self::stages::Judging;
+use self::{leaks::Leaks, stages::Judging};
 use crate::{
     Error,
     drive::{Drivable, drive},
@@ -77,7 +78,8 @@ pub async fn replay(settings: Settings, progress: impl Fn(Progress<'_>)) -> Resu
         authority,
     };
     let is_part = plan.selected.is_some() || !plan.unreadable.is_empty();
-    let run = Arc::new(Run { store, settings, launch, all: is_part.then(OnceLock::new) });
+    let all = is_part.then(OnceLock::new);
+    let run = Arc::new(Run { store, settings, launch, all, leaks: Leaks::default() });
     let mode = if run.settings.answer_misses { Mode::Propose } else { Mode::Strict };
     let proposes = run.settings.propose && !run.store.is_packed();
     let wanted = |_: usize, outcome: &Outcome| proposes && outcome.verdict == Verdict::Different;
@@ -179,6 +181,7 @@ struct Run {
     /// What all cassettes tell, where this replay is not about all of them; made when it is needed first. `None` in it
     /// where some cannot be read.
     all: Option<OnceLock<Option<Survey>>>,
+    leaks: Leaks,
 }
 
 /// What a pass over the plan brought.
@@ -462,11 +465,11 @@ impl Worker {
                 Ok(planned) => self.entry(number, planned).await?,
                 Err(why) => self.vanished(number, located, why),
             }
-            if self.stop.is_some() && self.is_different_so_far() {
-                self.close();
+            if self.stop.is_some() && self.is_different_so_far().await? {
+                self.close().await?;
             }
         }
-        self.close();
+        self.close().await?;
         if let Some(target) = self.target.take() {
             target.stop().await;
         }
@@ -478,13 +481,14 @@ impl Worker {
     }
 
     /// Whether the entry driven last would be different if it were over.
-    fn is_different_so_far(&self) -> bool {
-        let Some(open) = &self.open else { return false };
-        match self.run.judgement(open).verdict {
+    async fn is_different_so_far(&self) -> Result<bool, Error> {
+        let Some(open) = &self.open else { return Ok(false) };
+        Ok(match self.run.judgement(open).verdict {
             Verdict::Different => true,
-            Verdict::Same => self.target.as_ref().is_some_and(Target::is_silent),
+            Verdict::Same if self.target.as_ref().is_some_and(Target::is_silent) => true,
+            Verdict::Same => !self.leaked(open).await?.is_empty(),
             Verdict::Inconclusive => false,
-        }
+        })
     }
 
     async fn entry(&mut self, number: usize, planned: Planned) -> Result<(), Error> {
@@ -515,7 +519,7 @@ impl Worker {
                         }
                         None => self.lost = Some((format!("the service {how} before it took an entry"), output)),
                     }
-                    self.close();
+                    self.close().await?;
                     self.discard().await;
                 }
                 Err(Unready::Deaf(others)) => {
@@ -524,7 +528,7 @@ impl Worker {
                 }
             }
         };
-        let before = self.over();
+        let before = self.over().await?;
         let Some(target) = &mut self.target else { return Ok(()) };
         let id = planned.cassette.id.clone();
         target.enter(&planned.cassette);
@@ -564,7 +568,7 @@ impl Worker {
         self.open = Some(Driven { number, planned, seen, took, journal, bindings, exited, last_output });
         if broken {
             // What follows gets a service that works.
-            self.close();
+            self.close().await?;
             self.discard().await;
         }
         Ok(())
@@ -590,13 +594,14 @@ impl Worker {
     }
 
     /// The entry driven last is over: judge it, and what was called before any entry with it.
-    fn close(&mut self) {
-        let driven = self.over();
+    async fn close(&mut self) -> Result<(), Error> {
+        let driven = self.over().await?;
         self.judge(driven);
+        Ok(())
     }
 
-    /// The entry driven last is over: it gets what was called late, and what is open in silence.
-    fn over(&mut self) -> Option<Driven> {
+    /// The entry driven last is over: it gets what was called late, what is open in silence, and what it leaked.
+    async fn over(&mut self) -> Result<Option<Driven>, Error> {
         let mut late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
         let silent = self.target.as_ref().map(Target::tell_silent).unwrap_or_default();
         late.extend(silent.into_iter().filter(|call| !self.run.may_be_known(call)));
@@ -604,11 +609,12 @@ impl Worker {
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
             misses.for_each(|call| self.send(Told::Startup(judge::novel(0, call))));
-            return None;
+            return Ok(None);
         };
         driven.journal.extend(late);
+        driven.journal.extend(self.leaked(&driven).await?);
         driven.bindings = bindings.unwrap_or(driven.bindings);
-        Some(driven)
+        Ok(Some(driven))
     }
 
     fn judge(&mut self, driven: Option<Driven>) {

@@ -160,6 +160,11 @@ impl Target {
         self.mock.tell_silent()
     }
 
+    /// Connections to known addresses that the entry opened which is entered, and that are open unused.
+    pub(crate) fn left_open(&self) -> Vec<Call> {
+        self.mock.left_open()
+    }
+
     /// What the service made anew in the entry that is entered, and before any.
     pub(crate) fn bindings(&self) -> Bindings {
         self.mock.bindings()

@@ -14,8 +14,6 @@ pub enum Expected {
     NoAnswer(&'static [&'static str]),
     /// Exit code 2.
     CouldNotTell,
-    /// The same, though someone might want to hear of it: docs/matrix.md says why.
-    NotNoticed,
 }
 
 /// Where a difference must be.
@@ -28,9 +26,9 @@ pub struct Place {
 }
 
 impl Expected {
-    /// A change that someone should see, and does.
+    /// A change that someone should see.
     pub fn is_regression(self) -> bool {
-        !self.is_harmless() && !matches!(self, Expected::NotNoticed)
+        !self.is_harmless()
     }
 
     /// A change that nobody should hear of.
@@ -57,7 +55,7 @@ impl Expected {
         let outcomes = report.map(|report| report.outcomes.as_slice()).unwrap_or_default();
         let (different, same) = (with_verdict(outcomes, "different"), with_verdict(outcomes, "same"));
         let code = match self {
-            Expected::Same | Expected::NotNoticed => 0,
+            Expected::Same => 0,
             Expected::Different(..) | Expected::NoAnswer(_) => 1,
             Expected::CouldNotTell => 2,
         };
@@ -65,8 +63,8 @@ impl Expected {
             return Err(Wrong::verdict(format!("exit code {}, expected {code}", finished.code)));
         }
         match self {
-            Expected::Same | Expected::NotNoticed if same == entries => Ok(()),
-            Expected::Same | Expected::NotNoticed => Err(Wrong::verdict(format!("not all the same: {same:?}"))),
+            Expected::Same if same == entries => Ok(()),
+            Expected::Same => Err(Wrong::verdict(format!("not all the same: {same:?}"))),
             Expected::Different(expected, _) if different != expected => {
                 Err(Wrong::verdict(format!("different: {different:?}, expected {expected:?}")))
             }

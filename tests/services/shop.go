@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -28,6 +29,10 @@ var (
 		MaxIdleConnsPerHost: 100,
 		DisableKeepAlives:   change == "connection-per-call",
 	}}
+	leftOpen struct {
+		sync.Mutex
+		all []net.Conn
+	}
 	settings struct {
 		Currency string `json:"currency"`
 		Discount int    `json:"discount"`
@@ -253,6 +258,17 @@ func lines(order string) ([]byte, error) {
 	return held, err
 }
 
+// Opens some connections on which nothing is said, up to that many in all.
+func leaveOpen(to string, once, most int) {
+	leftOpen.Lock()
+	defer leftOpen.Unlock()
+	for range min(once, most-len(leftOpen.all)) {
+		if connection, err := net.Dial("tcp", strings.TrimPrefix(to, "http://")); err == nil {
+			leftOpen.all = append(leftOpen.all, connection)
+		}
+	}
+}
+
 func getReceipt(order string) (answer, error) {
 	var held, rated []byte
 	readLines := func() (err error) { held, err = lines(order); return }
@@ -270,9 +286,13 @@ func getReceipt(order string) (answer, error) {
 			connection.Close()
 		}
 	case "leaked-connection":
-		net.Dial("tcp", strings.TrimPrefix(pricing, "http://"))
+		leaveOpen(pricing, 1, 1000)
 	case "leaked-elsewhere":
-		net.Dial("tcp", "127.0.0.1:9")
+		leaveOpen("127.0.0.1:9", 1, 1000)
+	case "spare-connections":
+		leaveOpen(pricing, 8, 8)
+	case "growing-pool":
+		leaveOpen(pricing, 1, 10)
 	}
 	for _, read := range reads {
 		if err := read(); err != nil {

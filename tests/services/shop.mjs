@@ -126,10 +126,13 @@ async function lines(order) {
 const rates = (order) => call(pricing, "GET", "/rates?on=2026-03-29", { order });
 
 async function getReceipt(order) {
-  if (connections[change]) {
-    const connection = net.connect(connections[change]);
-    await new Promise((done) => connection.once("connect", done).once("error", done));
-    if (change === "connects-elsewhere") await new Promise((done) => connection.resume().once("close", done).end());
+  if (leftOpen[change]) {
+    const { to, once, most } = leftOpen[change];
+    for (let more = Math.min(once, most - open); more > 0; more--, open++) await connected(to);
+  }
+  if (change === "connects-elsewhere") {
+    const connection = await connected(elsewhere);
+    await new Promise((done) => connection.resume().once("close", done).end());
   }
   const early = change === "reads-swapped" ? await rates(order) : undefined;
   const held = await lines(order);
@@ -141,11 +144,22 @@ async function getReceipt(order) {
   return [200, JSON_TYPE, Buffer.from(body), [["ETag", '"r7"'], ["Vary", "Accept"]]];
 }
 
-const connections = {
-  "connects-elsewhere": { host: "127.0.0.1", port: 9 },
-  "leaked-connection": { host: "127.0.0.1", port: new URL(pricing).port },
-  "leaked-elsewhere": { host: "127.0.0.1", port: 9 },
+async function connected(to) {
+  const connection = net.connect(to);
+  await new Promise((done) => connection.once("connect", done).once("error", done));
+  return connection;
+}
+
+const elsewhere = { host: "127.0.0.1", port: 9 };
+const toPricing = { host: "127.0.0.1", port: new URL(pricing).port };
+// Where to, how many with each receipt, and how many in all.
+const leftOpen = {
+  "leaked-connection": { to: toPricing, once: 1, most: 1000 },
+  "leaked-elsewhere": { to: elsewhere, once: 1, most: 1000 },
+  "spare-connections": { to: toPricing, once: 8, most: 8 },
+  "growing-pool": { to: toPricing, once: 1, most: 10 },
 };
+let open = 0;
 
 async function getPage(order) {
   const { customer } = JSON.parse(await lines(order));

@@ -173,8 +173,9 @@ def rates(order):
 def get_receipt(order):
     if CHANGE == "connects-elsewhere":
         socket.create_connection(ELSEWHERE).close()
-    if CHANGE in LEAKS:
-        LEAKED.append(socket.create_connection(LEAKS[CHANGE]))
+    if CHANGE in LEFT_OPEN:
+        to, once, most = LEFT_OPEN[CHANGE]
+        OPEN.extend(socket.create_connection(to) for _ in range(min(once, most - len(OPEN))))
     if CHANGE == "reads-swapped":
         rated = rates(order)
         held = lines(order)
@@ -189,8 +190,14 @@ def get_receipt(order):
 
 
 ELSEWHERE = ("127.0.0.1", 9)
-LEAKS = {"leaked-connection": tuple(PRICING.split(":")), "leaked-elsewhere": ELSEWHERE}
-LEAKED = []
+# Where to, how many with each receipt, and how many in all.
+LEFT_OPEN = {
+    "leaked-connection": (tuple(PRICING.split(":")), 1, 1000),
+    "leaked-elsewhere": (ELSEWHERE, 1, 1000),
+    "spare-connections": (tuple(PRICING.split(":")), 8, 8),
+    "growing-pool": (tuple(PRICING.split(":")), 1, 10),
+}
+OPEN = []
 
 
 def get_page(order):

@@ -114,6 +114,13 @@ impl Script {
         self.event(thread, EventKind::Open { socket: socket_id, role: Role::Client, local, peer, joined: false })
     }
 
+    /// A connection that was open before the recording began.
+    fn joins(&mut self, socket: u64, peer: &str) -> &mut Self {
+        let local = address(&format!("127.0.0.1:{}", 50_000 + socket)).into();
+        let (socket, peer) = (SocketId(socket), address(peer).into());
+        self.event(0, EventKind::Open { socket, role: Role::Client, local, peer, joined: true })
+    }
+
     fn data(&mut self, thread: u32, socket: u64, direction: Direction, bytes: &str) -> &mut Self {
         let position = self.positions.entry((socket, direction)).or_default();
         let at = *position;
@@ -171,6 +178,12 @@ impl Script {
 
     fn ambient(&self) -> Vec<&Exchange> {
         self.out.iter().filter_map(|out| if let Output::Ambient(e) = out { Some(&**e) } else { None }).collect()
+    }
+
+    /// To where a connection was established on which nothing was said, and how that ended.
+    fn silent(&self) -> Vec<(String, Ended)> {
+        let silent = self.ambient().into_iter().filter(|call| call.is_silent());
+        silent.map(|call| (call.connection.peer.to_string(), call.ended)).collect()
     }
 
     /// The ids of cassettes that came out and were doubted later.
@@ -705,14 +718,37 @@ fn where_nothing_was_ever_said_is_known_once() {
     script.connect(1, 1, nowhere[0]).close(1, 1, CloseCause::Closed);
     script.connect(1, 2, nowhere[0]).connect(1, 3, nowhere[1]);
     script.event(1, EventKind::Connecting { socket: SocketId(4), peer: address(nowhere[2]) });
-    // A pool: one is used, the other is not. Who comes to the service says nothing of where it goes.
-    script.connect(1, 5, STOCK).connect(1, 6, STOCK).send(1, 5, &get("/stock")).receive(1, 5, OK);
-    script.accept(7).close(1, 6, CloseCause::Closed).stop();
-    let silent: Vec<_> = script.ambient().into_iter().filter(|call| call.http().is_none()).collect();
-    let told: Vec<_> = silent.iter().map(|call| (call.connection.peer.to_string(), call.ended)).collect();
+    // Who comes to the service says nothing of where it goes.
+    script.accept(7).stop();
     let expected = [Ended::Closed, Ended::Unfinished, Ended::Unfinished];
-    assert_eq!(told, nowhere.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>());
-    assert!(silent.iter().all(|call| call.content == Content::Opaque(Vec::new()) && call.defects.is_empty()));
+    assert_eq!(script.silent(), nowhere.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn that_a_pool_leaves_connections_unused_is_known() {
+    let mut script = Script::new();
+    script.connect(1, 5, STOCK).connect(1, 6, STOCK).send(1, 5, &get("/stock")).receive(1, 5, OK);
+    script.close(1, 6, CloseCause::Closed).connect(1, 7, STOCK).stop();
+    assert_eq!(script.silent(), [(STOCK.to_owned(), Ended::Closed)]);
+
+    // One that was open before the recording may have been used then, and the recording need not see it again.
+    let mut script = Script::new();
+    script.joins(8, STOCK).connect(1, 9, STOCK).send(1, 9, &get("/stock")).receive(1, 9, OK).stop();
+    assert_eq!(script.silent(), []);
+    let mut script = Script::new();
+    script.connect(1, 9, STOCK).send(1, 9, &get("/stock")).receive(1, 9, OK).joins(8, STOCK).stop();
+    assert_eq!(script.silent(), []);
+    let mut script = Script::new();
+    script.joins(8, STOCK).connect(1, 9, STOCK).close(1, 9, CloseCause::Closed);
+    script.connect(1, 10, STOCK).send(1, 10, &get("/stock")).receive(1, 10, OK).stop();
+    assert_eq!(script.silent(), [(STOCK.to_owned(), Ended::Closed)]);
+
+    // Where it was tried in vain is told as that alone.
+    let mut script = Script::new();
+    script.connect(1, 5, STOCK).close(1, 5, CloseCause::Closed);
+    script.event(1, EventKind::Connecting { socket: SocketId(6), peer: address(STOCK) });
+    script.close(1, 6, CloseCause::Refused).stop();
+    assert_eq!(script.silent(), []);
 }
 
 proptest! {

@@ -104,3 +104,75 @@ async fn what_any_recording_knows_is_opened_in_advance() {
     })
     .await;
 }
+
+/// The destinations of what is left open where calls are known to go.
+fn left_open(mock: &Mock) -> Vec<String> {
+    let left = mock.left_open();
+    for call in &left {
+        assert_eq!((&call.what, &call.scope), (&Attempted::Opaque(Bytes::new()), &Scope::Entry(entry_id())));
+    }
+    assert_eq!(reasons(&left), vec![Some(MissReason::LeftOpen); left.len()]);
+    left.into_iter().map(|call| call.destination.to_string()).collect()
+}
+
+#[tokio::test]
+async fn one_to_a_known_address_is_left_open_until_something_is_said() {
+    let greets = exchange("10.0.0.9:25", false, Content::Opaque(vec![turn(Side::Server, b"220\r\n")]), Ended::Closed);
+    let late = exchange("10.0.0.9:26", false, Content::Nothing, Ended::Timeout);
+    let answered = answered(ask("GET", "/a", ""), ok("a"));
+    let entry = cassette(&entry_id().0, vec![answered, greets, late]);
+    let mock = Mock::new(library(&[Arc::clone(&entry)], None), Mode::Strict, Default::default());
+    let service = Service::of(mock).await;
+    bounded(async {
+        // A pool that is filled at the start.
+        let _early = service.connect(PAYMENTS).await;
+        service.known().await;
+        service.mock().enter(entry);
+        assert_eq!(left_open(service.mock()), [""; 0]);
+        let mut first = service.connect(PAYMENTS).await;
+        let second = service.connect(PAYMENTS).await;
+        // The server speaks first here, and this one was never established when it was recorded.
+        let mut greeted = service.connect("10.0.0.9:25").await;
+        assert_eq!(read(&mut greeted, 5).await, "220\r\n");
+        let _hangs = service.connect("10.0.0.9:26").await;
+        let told: Vec<u16> = service.journal(2).await.iter().map(|call| call.destination.port()).collect();
+        assert_eq!(told, [25, 26]);
+        assert_eq!(left_open(service.mock()), [PAYMENTS, PAYMENTS]);
+        assert_eq!(left_open(service.mock()), [PAYMENTS, PAYMENTS], "it is told as often as it is asked");
+        assert_eq!((service.mock().is_silent(), service.mock().tell_silent()), (false, Vec::new()));
+        call(&mut first, &ask("GET", "/a", "")).await;
+        assert_eq!(left_open(service.mock()), [PAYMENTS]);
+        drop(second);
+        while !left_open(service.mock()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // What is left open by another entry is not this one's.
+        let _third = service.connect(PAYMENTS).await;
+        service.known().await;
+        service.mock().enter(cassette("another", Vec::new()));
+        assert_eq!(left_open(service.mock()), [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_the_recorded_service_left_connections_unused_they_are_nothing() {
+    let unused = exchange(PAYMENTS, false, Content::Opaque(Vec::new()), Ended::Closed);
+    let entry = cassette(&entry_id().0, vec![answered(ask("GET", "/a", ""), ok("a"))]);
+    let mock = Mock::new(library(&[Arc::clone(&entry)], Some(vec![unused])), Mode::Strict, Default::default());
+    mock.enter(entry);
+    let service = Service::of(mock).await;
+    bounded(async {
+        let _unused = service.connect(PAYMENTS).await;
+        service.known().await;
+        assert_eq!(left_open(service.mock()), [""; 0]);
+        // It answers as ever, and what is not HTTP is told as it is told elsewhere.
+        let mut used = service.connect(PAYMENTS).await;
+        assert_eq!(call(&mut used, &ask("GET", "/a", "")).await.status(), 200);
+        let mut other = service.connect(PAYMENTS).await;
+        other.write_all(b"\x00\x01\x02\x03").await.unwrap();
+        let told = service.journal(2).await;
+        assert_eq!(reasons(&told[1..]), [Some(MissReason::OtherProtocol)]);
+    })
+    .await;
+}
