@@ -8,9 +8,12 @@ pub mod shop;
 pub mod streams;
 pub mod verdaccio;
 
+use self::expected::Expected;
 use crate::{
     harness::{Need, require},
-    services::{Change, Language, RecordedShop, Source, nginx::Nginx, source, ticker::Ticker, verdaccio::Verdaccio},
+    services::{
+        Change, Language, PATIENT, RecordedShop, Source, nginx::Nginx, source, ticker::Ticker, verdaccio::Verdaccio,
+    },
 };
 
 #[test]
@@ -99,6 +102,34 @@ fn no_mutant_survives(test: &str, of: fn(&regress_cassettes::Cassette) -> Vec<mu
     assert!(score.of >= at_least, "only {} mutants", score.of);
     let survived = score.survived;
     assert!(survived.is_empty(), "{} of {} mutants survive\n{}", survived.len(), score.of, survived.join("\n"));
+}
+
+#[test]
+fn what_the_recorded_service_leaked_is_no_difference() {
+    for source in [Source::Ebpf, Source::Proxy] {
+        if !can_run("matrix::leaked_before", Language::Python, source) {
+            continue;
+        }
+        let recorded = RecordedShop::record_changed(Language::Python, source, "leaked-connection");
+        let (finished, report) = recorded.replay("leaked-connection", PATIENT, &[]);
+        let held = Expected::Same.hold(source.name(), shop::EVERY, &finished, report.as_ref());
+        held.unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+#[test]
+fn a_leak_ends_a_replay_that_fails_fast() {
+    if !can_run("matrix::leak_fails_fast", Language::Python, Source::Proxy) {
+        return;
+    }
+    let recorded = RecordedShop::record(Language::Python, Source::Proxy);
+    let (finished, report) = recorded.replay("leaked-connection", PATIENT, &["--fail-fast"]);
+    finished.expect_code(1);
+    let outcomes = report.expect("there is a report").outcomes;
+    let (last, before) = outcomes.split_last().expect("entries were driven");
+    assert_eq!((&*last.entry, &*last.verdict), ("GET /receipts/7", "different"));
+    assert!(before.iter().all(|outcome| outcome.verdict == "same"));
+    assert!(outcomes.len() < shop::EVERY.len(), "what follows is not driven");
 }
 
 /// Whether a service in this language can be recorded so and replayed.

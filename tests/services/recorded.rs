@@ -52,17 +52,22 @@ pub const PATIENT: Waits = Waits { ready: 60.0, entry: 60.0 };
 impl RecordedShop {
     /// Start the shop under `regress record`, make the tour, stop.
     pub fn record(language: Language, source: Source) -> RecordedShop {
-        RecordedShop::record_shop(Shop::new(language), source, &[], Keys::default())
+        RecordedShop::record_shop(Shop::new(language), source, "none", &[], Keys::default())
     }
 
     /// The same with more arguments, where `keys` open what is sealed.
     pub fn record_with(language: Language, source: Source, arguments: &[&str], keys: Keys) -> RecordedShop {
-        RecordedShop::record_shop(Shop::new(language), source, arguments, keys)
+        RecordedShop::record_shop(Shop::new(language), source, "none", arguments, keys)
+    }
+
+    /// The same of a shop with a change.
+    pub fn record_changed(language: Language, source: Source, change: &'static str) -> RecordedShop {
+        RecordedShop::record_shop(Shop::new(language), source, change, &[], Keys::default())
     }
 
     /// Record the same shop, on the same ports, into another folder by another source.
     pub fn record_again(self, source: Source) -> RecordedShop {
-        RecordedShop::record_shop(self.shop, source, &[], Keys::default())
+        RecordedShop::record_shop(self.shop, source, "none", &[], Keys::default())
     }
 
     /// A shop of which nothing is recorded yet.
@@ -70,7 +75,7 @@ impl RecordedShop {
         RecordedShop { shop, folder: tempfile::tempdir().expect("there is a temporary folder") }
     }
 
-    fn record_shop(shop: Shop, source: Source, more: &[&str], keys: Keys) -> RecordedShop {
+    fn record_shop(shop: Shop, source: Source, change: &'static str, more: &[&str], keys: Keys) -> RecordedShop {
         let language = shop.language;
         let recorded = RecordedShop::prepare(shop);
         let settings = recorded.settings("record", PATIENT);
@@ -78,7 +83,7 @@ impl RecordedShop {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         arguments.extend(["--config".into(), settings.display().to_string(), "--".into()]);
         arguments.extend(language.command());
-        let recording = Recording::start(&recorded.cassettes(), arguments, recorded.shop.environment("none"));
+        let recording = Recording::start(&recorded.cassettes(), arguments, recorded.shop.environment(change));
         recording.wait_for_service(LISTENS, recorded.shop.port);
         let asked = tour(recorded.shop.port);
         recording.stop().expect_code(0);
