@@ -47,6 +47,13 @@ pub struct Call {
     pub answered: Option<Told>,
 }
 
+impl Call {
+    /// The connection on which nothing was said, as one that stays open where calls are known to go.
+    pub fn left_open(self) -> Call {
+        Call { matched: Match::Miss { reason: MissReason::LeftOpen, nearest: Vec::new() }, ..self }
+    }
+}
+
 /// What a call was told.
 #[expect(clippy::large_enum_variant, reason = "nearly all calls are the large one")]
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -132,7 +132,7 @@ impl Survey {
 
     /// Whether the recorded service left a connection to that address unused, or to another one that has a name in common
     /// with it.
-    pub(crate) fn is_left_unused(&self, peer: SocketAddr) -> bool {
+    pub fn is_left_unused(&self, peer: SocketAddr) -> bool {
         let peer = canonical(peer);
         self.silent.contains(&peer) || self.silent.iter().any(|other| self.have_a_name_in_common(peer, *other))
     }

@@ -285,8 +285,18 @@ impl Pass {
 impl Run {
     /// Whether a recording that this replay is not about knows where a call went, or may do so.
     fn may_be_known(&self, call: &Call) -> bool {
+        self.may_say(|all| all.knows(call.destination))
+    }
+
+    /// Whether such a recording has a connection there which was left unused, or may do so.
+    fn may_be_left_unused(&self, call: &Call) -> bool {
+        self.may_say(|all| all.is_left_unused(call.destination))
+    }
+
+    /// Whether all cassettes together say so, or may do so as some cannot be read; not where this replay is about all of them.
+    fn may_say(&self, so: impl Fn(&Survey) -> bool) -> bool {
         let all = self.all.as_ref().map(|all| all.get_or_init(|| plan::survey_all(&self.store)).as_ref());
-        all.is_some_and(|all| all.is_none_or(|survey| survey.knows(call.destination)))
+        all.is_some_and(|all| all.is_none_or(so))
     }
 
     /// Drive the entries with these numbers into `pass`, until `stop` is set: by the first that is different. What a
@@ -486,7 +496,7 @@ impl Worker {
         Ok(match self.run.judgement(open).verdict {
             Verdict::Different => true,
             Verdict::Same if self.target.as_ref().is_some_and(Target::is_silent) => true,
-            Verdict::Same => !self.leaked(open).await?.is_empty(),
+            Verdict::Same => !self.leaked(open, Vec::new()).await?.is_empty(),
             Verdict::Inconclusive => false,
         })
     }
@@ -604,7 +614,8 @@ impl Worker {
     async fn over(&mut self) -> Result<Option<Driven>, Error> {
         let mut late = self.target.as_ref().map(Target::take_journal).unwrap_or_default();
         let silent = self.target.as_ref().map(Target::tell_silent).unwrap_or_default();
-        late.extend(silent.into_iter().filter(|call| !self.run.may_be_known(call)));
+        let (known, nowhere): (Vec<_>, Vec<_>) = silent.into_iter().partition(|call| self.run.may_be_known(call));
+        late.extend(nowhere);
         let bindings = self.target.as_ref().map(Target::bindings);
         let Some(mut driven) = self.open.take() else {
             let misses = late.iter().filter(|call| is_miss(call));
@@ -612,7 +623,7 @@ impl Worker {
             return Ok(None);
         };
         driven.journal.extend(late);
-        driven.journal.extend(self.leaked(&driven).await?);
+        driven.journal.extend(self.leaked(&driven, known).await?);
         driven.bindings = bindings.unwrap_or(driven.bindings);
         Ok(Some(driven))
     }

@@ -49,9 +49,12 @@ impl Leaks {
 }
 
 impl Worker {
-    /// The connections that the entry driven last left open unused, to where it does so each time.
-    pub(super) async fn leaked(&self, driven: &Driven) -> Result<Vec<Call>, Error> {
+    /// The connections that the entry driven last left open unused, to where it does so each time; `elsewhere` are those
+    /// that only cassettes know which this replay is not about.
+    pub(super) async fn leaked(&self, driven: &Driven, elsewhere: Vec<Call>) -> Result<Vec<Call>, Error> {
         let mut unused = self.target.as_ref().map(Target::left_open).unwrap_or_default();
+        let elsewhere = elsewhere.into_iter().filter(|call| !self.run.may_be_left_unused(call));
+        unused.extend(elsewhere.map(Call::left_open));
         if unused.is_empty() || driven.exited.is_some() || !judge::doubts(&driven.planned.cassette).is_empty() {
             return Ok(Vec::new());
         }
@@ -78,6 +81,9 @@ impl Worker {
     async fn grows(&self, target: &mut Target, planned: &Planned, destination: SocketAddr) -> bool {
         let settings = &self.run.settings;
         let Some(entry) = drivable(planned, settings.entry_port) else { return false };
+        let is_there = |call: &Call| call.destination == destination;
+        // Where the cassettes of this replay know nobody, each is told once.
+        let mut told = 0;
         let mut before = None;
         // One may be opened a moment after the answer, and is seen with the next one then.
         for more in 0..=LEAK + 1 {
@@ -89,7 +95,8 @@ impl Worker {
             }
             target.settle(&planned.cassette.id, settings.settle).await;
             target.take_journal();
-            let unused = target.left_open().iter().filter(|call| call.destination == destination).count();
+            told += target.tell_silent().iter().filter(|call| is_there(call)).count();
+            let unused = told + target.left_open().iter().filter(|call| is_there(call)).count();
             let before = *before.get_or_insert(unused);
             if target.exit().is_some() || unused + 1 < before + more {
                 return false;

@@ -83,12 +83,12 @@ fn order(build: &str, number: u32) -> Message {
     created(number, price * 2 + u32::from(build == "rounds"))
 }
 
-/// Let the recording of another order know the address to which a build holds a connection.
-pub fn know_nowhere(store: &Store) {
+/// Let the recording of another order know the address to which a build holds a connection, as it ended with this content.
+pub fn know_nowhere(store: &Store, content: Content, ended: Ended) {
     let located = store.list().unwrap().into_iter().find(|located| located.id == id(CHANGED + 1)).unwrap();
     let mut cassette = store.read(&located).unwrap();
     let mut tried = exchange(4, Some(NOWHERE), NOWHERE, get("/", NOWHERE), json(200, "OK", String::new()));
-    (tried.content, tried.ended, tried.took) = (Content::Nothing, Ended::Timeout, None);
+    (tried.content, tried.ended, tried.took) = (content, ended, None);
     cassette.downstream.push(tried);
     store.write(&Redactor::off().cassette(cassette.clone())).unwrap();
 }
