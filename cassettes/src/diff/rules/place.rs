@@ -87,6 +87,11 @@ impl<'r> Place<'r> {
         ended.map(|(rule, _)| (*rule, &self.rules[*rule].effect))
     }
 
+    /// Whether a rule that values are drawn anew applies here or below.
+    pub(in crate::diff) fn draws(&self) -> bool {
+        self.walked.iter().any(|(rule, _)| matches!(self.rules[*rule].effect, Effect::Generated))
+    }
+
     /// Whether a rule names one of the items of the array here by its index.
     pub(in crate::diff) fn names_an_item(&self) -> bool {
         self.walked.iter().any(|(rule, at)| match self.rules[*rule].steps.get(*at) {
