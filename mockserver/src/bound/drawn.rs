@@ -74,7 +74,7 @@ impl<'a> Drawing<'a> {
     }
 
     /// What was bound on trial.
-    pub(crate) fn into_fresh(self) -> Bindings {
+    pub fn into_fresh(self) -> Bindings {
         self.fresh.into_inner()
     }
 

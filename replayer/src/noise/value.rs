@@ -66,6 +66,14 @@ impl Value {
         }
     }
 
+    /// The number or text.
+    pub(super) fn scalar(&self) -> Option<&str> {
+        match self {
+            Value::Number(text) | Value::Text(text) | Value::Plain(text) => Some(text),
+            Value::Missing | Value::Json(..) | Value::Shortened => None,
+        }
+    }
+
     /// Whether it is a JSON value.
     pub(super) fn is_json(&self) -> bool {
         matches!(self, Value::Text(_) | Value::Number(_) | Value::Json(..))
