@@ -387,7 +387,7 @@ impl Stage<'_> {
         if let Some(number) = number
             && let Some(fresh) = self.says_again(asked, again)
         {
-            let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
+            let bound = self.bind(fresh, again);
             self.usage.play(number, true);
             return Claim::Exchange(Claimed { number, rung: Rung::Exact, runner_up, again, bound });
         }
@@ -421,17 +421,25 @@ impl Stage<'_> {
 
     /// What is bound by a request that was answered by how it began and says what was recorded; `None` where a value stands
     /// for another.
-    pub(crate) fn conclude(self, asked: &Asked<'_>) -> Option<Vec<Bound>> {
+    pub(crate) fn conclude(mut self, asked: &Asked<'_>) -> Option<Vec<Bound>> {
         let fresh = self.says_again(asked, false)?;
-        Some(self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id))
+        Some(self.bind(fresh, false))
     }
 
-    /// What was bound before a request. What comes `again` and again for no entry makes its own value each time.
+    /// Whether a request makes its own values each time: it comes `again` and again for no entry.
+    fn is_anew(&self, again: bool) -> bool {
+        again && self.scope == HitScope::Ambient
+    }
+
+    /// What was bound before a request that counts for it.
     fn before<'b>(&'b self, again: bool, nothing: &'b Bindings) -> [&'b Bindings; 2] {
-        match again && self.scope == HitScope::Ambient {
-            true => [nothing, nothing],
-            false => [&self.usage.bindings, self.ambient],
-        }
+        if self.is_anew(again) { [nothing, nothing] } else { [&self.usage.bindings, self.ambient] }
+    }
+
+    /// Takes what a request binds.
+    fn bind(&mut self, fresh: Bindings, again: bool) -> Vec<Bound> {
+        let fresh = if self.is_anew(again) { fresh.without_drawn() } else { fresh };
+        self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id)
     }
 
     /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
@@ -496,7 +504,7 @@ impl Stage<'_> {
         let runner_up = fitting.next().map(|(number, _)| number);
         drop(fitting);
         fresh.extend(said_again);
-        let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
+        let bound = self.bind(fresh, again);
         self.usage.play(number, true);
         Some(Claimed { number, rung, runner_up, again, bound })
     }

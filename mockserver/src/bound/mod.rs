@@ -272,6 +272,11 @@ impl Bindings {
         bound
     }
 
+    /// The same without what stands at the places of `generated` rules.
+    pub(crate) fn without_drawn(self) -> Bindings {
+        Bindings { drawn: Pairs::default(), ..self }
+    }
+
     /// Adds what `other` has.
     pub(crate) fn extend(&mut self, other: Bindings) {
         self.actual.extend(other.actual);

@@ -152,8 +152,13 @@ fn what_ambient_calls_bound_holds_in_entries_and_what_entries_bound_does_not() {
     assert_eq!(judged(&mock, &order("pay", "6")), hit(1, Rung::Bound, &[("18", "6")]));
     // What comes again and again for no entry has a number of its own each time.
     for number in ["900", "901", "17"] {
-        assert_eq!(judged(&mock, &order("start", number)).map(|(exchange, ..)| exchange), Ok(0));
+        assert_eq!(
+            judged(&mock, &order("start", number)),
+            hit(0, if number == "17" { Rung::Exact } else { Rung::Bound }, &[])
+        );
     }
+    mock.enter(cassette(ENTRY, entry()));
+    assert_eq!(judged(&mock, &order("pay", "812")), hit(0, Rung::Bound, &[]), "and takes none from entries");
 }
 
 #[test]
