@@ -81,9 +81,10 @@ impl Key {
         Key::new(name, port, tls, request, &diff::canonical_request(request, &rules.schemas().of_request(request)))
     }
 
-    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
+    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew, by its
+    /// form or by a rule.
     pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
-        let rules = compared::on(rung, rules.clone());
+        let rules = if rung == Rung::Bound { rules.clone() } else { rules.without_drawn() };
         let view = View::of_request(request, &rules);
         let mut masked = view.masked(&rules);
         if rung == Rung::Bound {

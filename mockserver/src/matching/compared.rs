@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use regress_cassettes::diff::{self, Applied, Difference, Lens};
+use regress_cassettes::diff::{self, Difference, Lens};
 use regress_protocols::Request;
 
 use crate::{
@@ -12,11 +12,6 @@ use crate::{
 };
 
 use super::Asked;
-
-/// What of the rules for a request is in force on a rung: values that are drawn anew are bound, which only the last one does.
-pub(super) fn on(rung: Rung, rules: Applied) -> Applied {
-    if rung >= Rung::Bound { rules } else { rules.without_drawn() }
-}
 
 /// What a request is compared with, and how.
 #[derive(Clone, Copy)]
@@ -43,9 +38,10 @@ impl Against<'_> {
         });
         let request = unplaced.as_ref().map_or(asked.request, |(protocol, value)| Request::Wire(*protocol, value));
         let mut lens = Lens::of(match self.rung >= Rung::Noise {
-            true => on(self.rung, self.shelf.rules_for(&asked.name, asked.request)),
+            true => self.shelf.rules_for(&asked.name, asked.request),
             false => self.library.rules().schemas().of_request(asked.request),
         });
+        // Values that are drawn anew are compared as they are where none are bound.
         if self.rung < Rung::Bound {
             return Some((diff::requests(recorded, request, &lens), Bindings::default()));
         }

@@ -9,6 +9,7 @@ use regress_cassettes::{
 };
 use regress_protocols::http1::Message;
 
+use super::Key;
 use crate::{
     mock::{Drawing, Match, Mock, Mode, Place, Policy, Rung},
     samples::{ENTRY, PAYMENTS, answered, ask, cassette, library_under, ok},
@@ -96,6 +97,19 @@ fn elsewhere_a_number_is_what_it_is() {
     let other = ask("POST", "/reserve", r#"{"order":812,"n":812}"#);
     assert_eq!(judged(&mock, &other), miss(&["body/n"]));
     assert_eq!(judged(&mock, &order("reserve", "812")), hit(0, Rung::Bound, &[("17", "812")]));
+}
+
+#[test]
+fn only_on_its_rung_it_has_no_part_in_the_key() {
+    let rules = rules(&["request/body/order generated", "request/body/n type"]);
+    let key = |rung, order: u32, n: u32| {
+        let request = ask("POST", "/pay", &format!(r#"{{"order":{order},"n":{n}}}"#));
+        let applied = rules.for_request(None, "payments:8080", "POST /pay");
+        Key::on(rung, &applied, "payments:8080", 8080, false, (&request).into())
+    };
+    assert_ne!(key(Rung::Noise, 17, 1), key(Rung::Noise, 18, 1));
+    assert_eq!(key(Rung::Noise, 17, 1), key(Rung::Noise, 17, 2));
+    assert_eq!(key(Rung::Bound, 17, 1), key(Rung::Bound, 18, 2));
 }
 
 #[test]
@@ -201,6 +215,9 @@ fn what_its_form_binds_and_what_a_rule_binds_agree() {
     let other = self::mock(&recorded);
     assert_eq!(judged(&other, &of("key", "x", a)), hit(2, Rung::Bound, &[(r, a), ("x", "x")]));
     assert!(judged(&other, &of("order", b, "x")).is_err());
+    let again = self::mock(&recorded);
+    assert_eq!(judged(&again, &of("order", r, "x")), hit(1, Rung::Exact, &[(r, r)]));
+    assert!(judged(&again, &of("key", "x", a)).is_err(), "it stands for itself by now");
     assert_eq!(judged(&other, &of("order", a, "x")), hit(1, Rung::Bound, &[]));
 }
 
