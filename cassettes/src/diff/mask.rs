@@ -20,7 +20,6 @@ pub(super) fn masked<'t>(tree: &'t Tree<'_>, place: &Place<'_>, marks: Marks<'_>
         match effect {
             Effect::Ignore => return None,
             Effect::Unordered | Effect::Keyed(_) => is_bag = true,
-            Effect::Generated if matches!(marks, Marks::Themselves) => {}
             Effect::Generated => {
                 of_values += 1;
                 class = class.or_else(|| marks.of(tree, effect.class(tree)?));

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use regress_cassettes::{
-    Exchange,
+    Content, Ended, Exchange, WireExchange,
     diff::{Drawn, RuleText, Rules},
 };
-use regress_protocols::http1::Message;
+use regress_protocols::{Request, Value, http1::Message, wire::Protocol};
 
 use super::Key;
 use crate::{
     mock::{Drawing, Match, Mock, Mode, Place, Policy, Rung},
-    samples::{ENTRY, PAYMENTS, answered, ask, cassette, library_under, ok},
+    samples::{ENTRY, PAYMENTS, answered, ask, cassette, exchange, library_under, ok},
 };
 
 /// Rules of `path as`.
@@ -46,6 +46,10 @@ type Judged = Result<(usize, Rung, Vec<(String, String)>), Vec<String>>;
 
 fn judged(mock: &Mock, request: &Message) -> Judged {
     mock.shared.judge(Place { destination: PAYMENTS.parse().unwrap(), tls: false }, request);
+    last(mock)
+}
+
+fn last(mock: &Mock) -> Judged {
     match mock.take_journal().pop().expect("every request is a call").matched {
         Match::Hit { exchange, rung, bound, .. } => {
             Ok((exchange, rung, bound.into_iter().map(|bound| (bound.recorded, bound.actual)).collect()))
@@ -192,6 +196,30 @@ fn items_are_told_apart_by_what_stands_for_them() {
     assert!(judged(&mock, &order("pay", "812")).is_ok() && judged(&mock, &order("pay", "813")).is_ok());
     assert!(judged(&mock, &lines(&[813, 814])).is_err());
     assert_eq!(judged(&mock, &lines(&[813, 812])), hit(2, Rung::Bound, &[]));
+}
+
+#[test]
+fn parameters_in_other_protocols_are_bound_too() {
+    const STORE: &str = "10.0.0.6:6379";
+    let set = |key: &str, value: &str| {
+        let args = [Value::text(key), Value::text(value)];
+        let request = [("command", Value::text("SET")), ("args", Value::List(args.to_vec()))];
+        Value::Map(request.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    };
+    let recorded = [set("order", "17"), set("paid", "17")].map(|request| {
+        let content = WireExchange { protocol: Protocol::Redis, request, response: Some(Value::text("OK")) };
+        exchange(STORE, false, Content::Wire(content), Ended::Ok)
+    });
+    let mock = entered(rules(&["request/args/1 generated"]), recorded.to_vec(), Vec::new(), Rung::Bound);
+    let said = |request: &Value| {
+        let place = Place { destination: STORE.parse().unwrap(), tls: false };
+        mock.shared.judge(place, Request::Wire(Protocol::Redis, request));
+        last(&mock)
+    };
+    assert_eq!(said(&set("order", "812")), hit(0, Rung::Bound, &[("17", "812")]));
+    assert_eq!(said(&set("paid", "813")), miss(&["args/1"]));
+    assert_eq!(said(&set("paid", "17")), miss(&["args/1"]));
+    assert_eq!(said(&set("paid", "812")), hit(1, Rung::Bound, &[]));
 }
 
 #[test]

@@ -71,6 +71,10 @@ fn disproved_by<'a>(seen: &[Seen<'a>]) -> BTreeSet<&'a Place> {
         if one.varied && !seen.iter().any(is_elsewhere) {
             disproved.insert(one.family);
         }
+        if one.recorded.scalar().is_none() || one.recorded.kind() != one.actual.kind() {
+            disproved.insert(one.family);
+            continue;
+        }
         if !Allowance::Generated.lets_pass(&one.recorded, &one.actual, Some(&drawing)) {
             let (recorded, actual) = one.key();
             let is_of_it = |other: &&Seen<'_>| other.key().0 == recorded || other.key().1 == actual;

@@ -250,6 +250,33 @@ fn places_of_one_message_show_a_value_that_is_drawn_anew() {
 }
 
 #[test]
+fn a_parameter_in_another_protocol_may_be_the_value_in_the_response() {
+    let findings = |number: &str| {
+        let parameter = difference("params/0", "\"17\"", &format!("{number:?}"));
+        vec![call("INSERT orders", CallChange::Changed(vec![parameter])), response("body/number", "17", number)]
+    };
+    let learned = learn(&of_one(vec![findings("5"), findings("9081"), findings("23")]));
+    let learned: Vec<_> = learned.proposals.iter().map(|it| (it.place.path.as_str(), &it.allows)).collect();
+    let drawn = &Allowance::Generated;
+    assert_eq!(learned, [("response/body/number", drawn), ("request/params/0", drawn)]);
+}
+
+#[test]
+fn what_is_there_in_some_runs_only_is_nothing_that_is_drawn() {
+    let findings = |number: &str, header: &str| {
+        let places = [("body/id", number), ("body/of/id", number), ("header/x-id", header)];
+        places.map(|(path, actual)| response(path, "17", actual)).to_vec()
+    };
+    let learned = learn(&of_one(vec![findings("5", "nothing"), findings("9081", "9081"), findings("23", "23")]));
+    let learned: Vec<_> = learned.proposals.iter().map(|it| (it.place.path.as_str(), &it.allows)).collect();
+    let drawn = &Allowance::Generated;
+    assert_eq!(
+        learned,
+        [("response/body/id", drawn), ("response/body/of/id", drawn), ("response/header/x-id", &Allowance::Ignore)]
+    );
+}
+
+#[test]
 fn a_time_stays_a_time() {
     let twice = |time: Timestamp| {
         let (was, is) = (format!("{RECORDED:?}"), format!("\"{time}\""));
