@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use regress_cassettes::{
-    Content, Ended, Exchange, WireExchange,
+    Content, Ended, Exchange, HttpExchange, WireExchange,
     diff::{Drawn, RuleText, Rules},
 };
-use regress_protocols::{Request, Value, http1::Message, wire::Protocol};
+use regress_protocols::{Request, Value, http1::Message, http2, wire::Protocol};
 
 use super::Key;
 use crate::{
-    mock::{Drawing, Match, Mock, Mode, Place, Policy, Rung},
+    mock::{Begin, Drawing, Match, Mock, Mode, Place, Policy, Rung},
     samples::{ENTRY, PAYMENTS, answered, ask, cassette, exchange, library_under, ok},
 };
 
@@ -220,6 +220,28 @@ fn parameters_in_other_protocols_are_bound_too() {
     assert_eq!(said(&set("paid", "813")), miss(&["args/1"]));
     assert_eq!(said(&set("paid", "17")), miss(&["args/1"]));
     assert_eq!(said(&set("paid", "812")), hit(1, Rung::Bound, &[]));
+}
+
+#[test]
+fn a_call_that_was_answered_by_how_it_began_is_asserted_when_it_is_over() {
+    let headers = [("host", "payments:8080"), ("content-type", "application/json")];
+    let said = |body: &str| http2::request("POST", "/pay", &headers, body.to_owned());
+    let (beginning, whole) = (said("{"), said(r#"{"order":17}"#));
+    let answer = http2::response(200, &[], "ok", &[]);
+    let answer = HttpExchange { interleaved: vec![(1, 1)], ..HttpExchange::new(whole.clone(), Some(answer)) };
+    let recorded = || {
+        let streamed = exchange(PAYMENTS, false, Content::Http1(answer.clone()), Ended::Ok);
+        entered(rules(PLACES), vec![answered(order("reserve", "17"), ok("")), streamed], Vec::new(), Rung::Bound)
+    };
+    let place = Place { destination: PAYMENTS.parse().unwrap(), tls: false };
+    let conclude = |mock: &Mock| {
+        let Begin::Recorded(whose, begun) = mock.shared.begin(place, &beginning) else { panic!("it is answered") };
+        (mock.shared.conclude(place, (whose, begun), &whole), last(mock))
+    };
+    assert_eq!(conclude(&recorded()), (true, hit(1, Rung::Exact, &[("17", "17")])));
+    let mock = recorded();
+    assert_eq!(judged(&mock, &order("reserve", "812")), hit(0, Rung::Bound, &[("17", "812")]));
+    assert_eq!(conclude(&mock), (false, miss(&["body/order"])));
 }
 
 #[test]
