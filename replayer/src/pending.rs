@@ -188,6 +188,7 @@ fn whole(old: &Message, new: &Message, lens: &Lens<'_>) -> Message {
 mod tests {
     use regress_cassettes::diff::{Drawn, RuleText, Schemas};
     use regress_mockserver::mock::Drawing;
+    use regress_protocols::{Value, wire::Protocol};
 
     use super::*;
     use crate::{
@@ -226,12 +227,48 @@ mod tests {
         assert_eq!(proposed.downstream[1], cassette.downstream[1]);
     }
 
+    /// Rules that values at these places are drawn anew.
+    fn drawn(paths: &[&str]) -> Rules {
+        let rule =
+            |path: &&str| RuleText { path: (*path).to_owned(), effect: "generated".to_owned(), ..RuleText::default() };
+        Rules::new(paths.iter().map(rule).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_only_the_response_drew_anew_stays_as_it_was_recorded() {
+        let cassette = cassette();
+        let (bindings, rules) = (Bindings::default(), drawn(&["response/body/id", "response/body/of"]));
+        let response = json(201, r#"{"id": 900, "total": 13, "of": 900}"#);
+        let proposed = super::propose(&cassette, &response, Duration::ZERO, &hits(&cassette), &bindings, &rules);
+        let response = proposed.entry.as_ref().and_then(Exchange::http).unwrap().response.clone().unwrap();
+        assert_eq!(String::from_utf8_lossy(&response.body), r#"{"id": 7, "total": 13,"of": 7}"#);
+    }
+
+    #[test]
+    fn what_was_drawn_anew_in_another_protocol_stays_as_it_was_recorded() {
+        let set = |number: &str, amount: &str| {
+            let args = ["order", number, amount].map(Value::text);
+            let request = [("command", Value::text("HSET")), ("args", Value::List(args.to_vec()))];
+            Value::Map(request.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        };
+        let mut cassette = cassette();
+        let (request, response) = (set("17", "5"), Some(Value::number(1)));
+        cassette.downstream[1].content = Content::Wire(WireExchange { protocol: Protocol::Redis, request, response });
+        let what = Attempted::Wire(Protocol::Redis, set("812", "6"));
+        let missed = Call {
+            answered: Some(Told::Wire(Value::number(1))),
+            ..miss("prices:9000", "10.0.0.9:9000", what, unanswered())
+        };
+        let (bindings, rules) = (Bindings::default(), drawn(&["request/args/1"]));
+        let journal = [hit(&cassette, 0), missed];
+        let proposed = super::propose(&cassette, &created("12.50"), Duration::ZERO, &journal, &bindings, &rules);
+        assert_eq!(proposed.downstream[1].wire().unwrap().request, set("17", "6"));
+    }
+
     #[test]
     fn what_was_drawn_anew_stays_as_it_was_recorded() {
-        let drawn =
-            |path: &str| RuleText { path: path.to_owned(), effect: "generated".to_owned(), ..RuleText::default() };
         let rules = ["response/body/id", "response/body/of", "request/body/sku", "request/body/lines/*"];
-        let rules = Rules::new(rules.map(drawn).to_vec()).unwrap();
+        let rules = drawn(&rules);
         let nothing = Bindings::default();
         let drawing = Drawing::after(&nothing);
         assert!(drawing.stands("7", "812") && drawing.stands("1", "44"));
