@@ -29,6 +29,8 @@ mod capture;
 mod cli;
 /// What fuzzing kept, without the fuzzer.
 mod corpora;
+/// What rules say to be drawn anew is learned, bound and asserted.
+mod drawn;
 /// Nothing is half-written, whatever happens to its writer; x86-64 alone, by whose registers calls are made to fail.
 #[cfg(target_arch = "x86_64")]
 mod durable;

@@ -9,6 +9,8 @@
 //! further way: what is merely like a recorded request is a miss that names it.
 
 mod compared;
+#[cfg(test)]
+mod drawn;
 mod explain;
 #[cfg(test)]
 mod near_identical;
@@ -22,7 +24,7 @@ use std::{borrow::Cow, collections::HashMap, net::SocketAddr};
 use bytes::Bytes;
 use regress_cassettes::{
     Content, Ended, Exchange, HttpExchange,
-    diff::{self, Applied, Difference, Rules, View},
+    diff::{self, Applied, Difference, Drawn, Rules, View},
     downstream_name,
 };
 use regress_protocols::{Request, Value, http1::Message, http2, wire::Protocol};
@@ -34,7 +36,7 @@ pub(crate) use self::{
 };
 
 use crate::{
-    bound::{self, Bindings, Bound},
+    bound::{self, Bindings, Bound, Drawing},
     journal::{HitScope, Rung},
     library::{Library, Shelf, canonical},
 };
@@ -79,10 +81,12 @@ impl Key {
         Key::new(name, port, tls, request, &diff::canonical_request(request, &rules.schemas().of_request(request)))
     }
 
-    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew.
+    /// The key on that rung: without what rules let pass, and on the lowest without what may have been made anew, by its
+    /// form or by a rule.
     pub(crate) fn on(rung: Rung, rules: &Applied, name: &str, port: u16, tls: bool, request: Request<'_>) -> Key {
-        let view = View::of_request(request, rules);
-        let mut masked = view.masked(rules);
+        let rules = if rung == Rung::Bound { rules.clone() } else { rules.without_drawn() };
+        let view = View::of_request(request, &rules);
+        let mut masked = view.masked(&rules);
         if rung == Rung::Bound {
             masked.classed(&bound::class);
         }
@@ -373,18 +377,20 @@ impl Stage<'_> {
     fn claim_as(&mut self, asked: &Asked<'_>) -> Claim {
         let exact = self.shelf.index().exact.get(&asked.exact).map_or(&[][..], |numbers| numbers);
         let mut unplayed = self.usage.unplayed(Rung::Exact, asked.exact, exact);
-        if let (Some(number), runner_up) = (unplayed.next(), unplayed.next()) {
-            drop(unplayed);
-            self.usage.play(number, true);
-            return Claim::Exchange(Claimed { number, rung: Rung::Exact, runner_up, again: false, bound: Vec::new() });
-        }
+        let (unused, runner_up) = (unplayed.next(), unplayed.next());
         drop(unplayed);
+        let again = unused.is_none();
         let reuse = if self.scope == HitScope::Ambient { Reuse::Last } else { self.policy.reuse };
-        if !exact.is_empty()
-            && let Some(number) = self.usage.again(Rung::Exact, asked.exact, exact, reuse)
+        let number = match unused {
+            None if !exact.is_empty() => self.usage.again(Rung::Exact, asked.exact, exact, reuse),
+            unused => unused,
+        };
+        if let Some(number) = number
+            && let Some(fresh) = self.says_again(asked, again)
         {
-            let claimed = Claimed { number, rung: Rung::Exact, runner_up: None, again: true, bound: Vec::new() };
-            return Claim::Exchange(claimed);
+            let bound = self.bind(fresh, again);
+            self.usage.play(number, true);
+            return Claim::Exchange(Claimed { number, rung: Rung::Exact, runner_up, again, bound });
         }
         let rules = self.shelf.rules_for(&asked.name, asked.request);
         let most = self.policy.max_rung;
@@ -394,7 +400,47 @@ impl Stage<'_> {
                 return Claim::Exchange(claimed);
             }
         }
-        if exact.is_empty() { Claim::Unknown } else { Claim::Exhausted }
+        if exact.is_empty() || !again { Claim::Unknown } else { Claim::Exhausted }
+    }
+
+    /// What is bound by a request that says recorded values again where they are drawn anew: each stands for itself.
+    /// `None` where one stands for another. Where no rule is for such values nothing is looked at.
+    fn says_again(&self, asked: &Asked<'_>, again: bool) -> Option<Bindings> {
+        if !self.library.rules().draw() {
+            return Some(Bindings::default());
+        }
+        let rules = self.shelf.rules_for(&asked.name, asked.request);
+        if !rules.draw() {
+            return Some(Bindings::default());
+        }
+        let nothing = Bindings::default();
+        let drawing = Drawing::new(self.before(again, &nothing));
+        let view = View::of_request(asked.request, &rules);
+        let is_again = view.drawn(&rules).into_iter().all(|said| drawing.stands(said, said));
+        is_again.then(|| drawing.into_fresh())
+    }
+
+    /// What is bound by a request that was answered by how it began and says what was recorded; `None` where a value stands
+    /// for another.
+    pub(crate) fn conclude(mut self, asked: &Asked<'_>) -> Option<Vec<Bound>> {
+        let fresh = self.says_again(asked, false)?;
+        Some(self.bind(fresh, false))
+    }
+
+    /// Whether a request makes its own values each time: it comes `again` and again for no entry.
+    fn is_anew(&self, again: bool) -> bool {
+        again && self.scope == HitScope::Ambient
+    }
+
+    /// What was bound before a request that counts for it.
+    fn before<'b>(&'b self, again: bool, nothing: &'b Bindings) -> [&'b Bindings; 2] {
+        if self.is_anew(again) { [nothing, nothing] } else { [&self.usage.bindings, self.ambient] }
+    }
+
+    /// Takes what a request binds.
+    fn bind(&mut self, fresh: Bindings, again: bool) -> Vec<Bound> {
+        let fresh = if self.is_anew(again) { fresh.without_drawn() } else { fresh };
+        self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id)
     }
 
     /// Takes the exchange whose response began before its request was over, for a request that begins as that one did. Of
@@ -445,20 +491,21 @@ impl Stage<'_> {
         let free: Vec<usize> = self.usage.unplayed(rung, key, recorded).take(MOST_TRIED).collect();
         let again = free.is_empty();
         let tried = if again { self.usage.again(rung, key, recorded, reuse).into_iter().collect() } else { free };
-        // What comes again and again for no entry makes its own value each time.
+        // Where values that are drawn anew are not bound yet they are those that were recorded.
+        let said_again = if rung < Rung::Bound { self.says_again(asked, again)? } else { Bindings::default() };
         let nothing = Bindings::default();
-        let is_anew = again && self.scope == HitScope::Ambient;
-        let before = if is_anew { [&nothing, &nothing] } else { [&self.usage.bindings, self.ambient] };
+        let before = self.before(again, &nothing);
         let against = Against { library: self.library, shelf: self.shelf, before, rung };
         let mut fitting = tried.iter().filter_map(|number| {
             // Two requests with one key can still say different things.
             let (differences, fresh) = against.differences(*number, asked)?;
             (!differences.iter().any(Difference::counts)).then_some((*number, fresh))
         });
-        let (number, fresh) = fitting.next()?;
+        let (number, mut fresh) = fitting.next()?;
         let runner_up = fitting.next().map(|(number, _)| number);
         drop(fitting);
-        let bound = self.usage.bindings.bind(fresh, self.library.owners(), &self.shelf.cassette.id);
+        fresh.extend(said_again);
+        let bound = self.bind(fresh, again);
         self.usage.play(number, true);
         Some(Claimed { number, rung, runner_up, again, bound })
     }

@@ -40,7 +40,7 @@ use crate::{
     tls::Authority,
 };
 pub use crate::{
-    bound::{Bindings, Bound, is_same_operation},
+    bound::{Bindings, Bound, Drawing, is_same_operation},
     journal::{Attempted, Call, HitScope, Match, MissReason, NearMiss, PREFIX, Rung, Scope, Told},
     matching::{Policy, Reuse},
 };
@@ -640,7 +640,15 @@ impl Shared {
             let scope = state.scope.clone();
             let shelves = self.shelves(&state);
             let expected = recorded.exchange().http().map(|http| &http.request);
-            if expected.is_some_and(|expected| asked.is_exactly(expected, self.library.rules())) {
+            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
+            let shelf =
+                shelves.iter().find(|(found, shelf)| *found == whose && is_there(shelf)).map(|(_, shelf)| shelf);
+            let bound = expected.filter(|expected| asked.is_exactly(expected, self.library.rules())).and_then(|_| {
+                shelf.map_or(Some(Vec::new()), |shelf| {
+                    self.stage(&mut state, whose, shelf, |stage| stage.conclude(&asked))
+                })
+            });
+            if let Some(bound) = bound {
                 let matched = Match::Hit {
                     cassette: recorded.cassette.id.clone(),
                     exchange: recorded.number,
@@ -648,15 +656,14 @@ impl Shared {
                     rung: Rung::Exact,
                     runner_up: None,
                     again: false,
-                    bound: Vec::new(),
+                    bound,
                 };
                 state.journal.note(call(scope, &asked, matched, None));
                 drop(state);
                 self.changed.notify_waiters();
                 return true;
             }
-            let is_there = |shelf: &Arc<Shelf>| Arc::ptr_eq(&shelf.cassette, &recorded.cassette);
-            if shelves.iter().any(|(found, shelf)| *found == whose && is_there(shelf)) {
+            if shelf.is_some() {
                 state.usage(whose).take_back(recorded.number);
             }
             (scope, shelves)

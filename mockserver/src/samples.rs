@@ -110,13 +110,14 @@ pub(crate) fn entry_id() -> CassetteId {
 
 /// A library of the ambient exchanges after a survey of cassettes.
 pub(crate) fn library(entries: &[Arc<Cassette>], ambient: Option<Vec<Exchange>>) -> Arc<Library> {
+    library_under(Rules::none(), entries, ambient)
+}
+
+/// The same under rules.
+pub(crate) fn library_under(rules: Rules, entries: &[Arc<Cassette>], ambient: Option<Vec<Exchange>>) -> Arc<Library> {
     let survey = entries.iter().map(|cassette| &**cassette).collect();
-    Arc::new(Library::new(
-        survey,
-        ambient.map(|exchanges| cassette(AMBIENT, exchanges)),
-        Rules::none(),
-        Arc::new(Redactor::off()),
-    ))
+    let ambient = ambient.map(|exchanges| cassette(AMBIENT, exchanges));
+    Arc::new(Library::new(survey, ambient, rules, Arc::new(Redactor::off())))
 }
 
 /// A mock in the scope of the one entry.

@@ -6,7 +6,7 @@ use regress_cassettes::{
     Address, Cassette, Confidence, Content, Defect, Ended, Exchange, HttpExchange,
     diff::{self, Difference, Lens, Rules},
 };
-use regress_mockserver::mock::{Bindings, Call, HitScope, Match, Rung};
+use regress_mockserver::mock::{Bindings, Call, Drawing, HitScope, Match, Rung};
 use regress_protocols::{Request, Side, http1::Message, http2::Reset};
 
 use crate::{
@@ -104,12 +104,14 @@ pub struct Observed<'a> {
     pub exited: Option<&'a str>,
 }
 
-/// Judge one entry. What the rules let pass is no finding, nor is a value in the response that a call bound.
+/// Judge one entry. What the rules let pass is no finding, nor is a value in the response that a call bound. What is drawn
+/// anew by a rule is what the calls bound, and where only the response has it one and the same in it.
 ///
 /// A cassette with defects is never judged to be the same or different: what it lacks could be the reason.
 pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Judgement {
     let Observed { seen, journal, bindings, exited } = *observed;
     let same = |expected: &str, actual: &str| bindings.same(expected, actual);
+    let drawing = Drawing::after(bindings);
     let mut doubts = doubts(cassette);
     if let Seen::Nothing { end: End::Certificate, .. } = seen {
         doubts.push("the service asks for a client's certificate, and none was recorded".to_owned());
@@ -119,7 +121,7 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
     let mut findings = Vec::new();
     if let Some(http) = cassette.entry.as_ref().and_then(Exchange::http) {
         let ended = cassette.entry.as_ref().map(|entry| entry.ended);
-        let lens = Lens { same: Some(&same), ..rules.response() };
+        let lens = Lens { same: Some(&same), drawn: Some(&drawing), ..rules.response() };
         match cassette.entry.as_ref().and_then(left::events).zip(seen.response()) {
             Some((events, actual)) => findings.extend(left_findings(http, actual, events, &lens)),
             None => findings.extend(response_findings(http, ended, seen, &lens)),
@@ -130,7 +132,7 @@ pub fn judge(cassette: &Cassette, observed: &Observed<'_>, rules: &Rules) -> Jud
     }
     let counts = |finding: &Finding| !matches!(finding, Finding::Response(difference) if !difference.counts());
     let (mut findings, mut excused): (Vec<_>, Vec<_>) = findings.into_iter().partition(counts);
-    excused.extend(excused_calls(cassette, journal, &rules, &same));
+    excused.extend(excused_calls(cassette, journal, &rules, bindings));
     excused.extend(excused_order(cassette, &pairing));
     if let Some(how) = exited {
         findings.push(Finding::Exited(how.to_owned()));
@@ -232,12 +234,9 @@ fn words(defect: &Defect) -> String {
 }
 
 /// What differs from the recorded call in calls that were answered as recorded.
-fn excused_calls(
-    cassette: &Cassette,
-    journal: &[Call],
-    rules: &EntryRules<'_>,
-    same: &dyn Fn(&str, &str) -> bool,
-) -> Vec<Finding> {
+fn excused_calls(cassette: &Cassette, journal: &[Call], rules: &EntryRules<'_>, bindings: &Bindings) -> Vec<Finding> {
+    let same = |recorded: &str, actual: &str| bindings.same(recorded, actual);
+    let drawing = Drawing::after(bindings);
     let excused = |call: &Call| {
         let Match::Hit { cassette: id, exchange: number, scope: HitScope::Entry, rung, .. } = &call.matched else {
             return None;
@@ -247,7 +246,7 @@ fn excused_calls(
             return None;
         }
         let exchange = cassette.downstream.get(*number).filter(|_| *id == cassette.id)?;
-        let lens = Lens { same: Some(same), ..rules.call(&call.downstream, request) };
+        let lens = Lens { same: Some(&same), drawn: Some(&drawing), ..rules.call(&call.downstream, request) };
         let mut differences = diff::requests(exchange.request()?, request, &lens);
         differences.retain(|difference| !difference.counts());
         let change = CallChange::Changed(differences);

@@ -16,6 +16,7 @@ mod outcome;
 mod pairing;
 mod pending;
 mod plan;
+mod recorded;
 pub mod report;
 pub mod review;
 mod rules;

@@ -195,7 +195,7 @@ fn is_named(line: &Line, name: &str) -> bool {
 
 /// Give a message another body and make its framing say so. Chunks of a stream of events end with the events they ended with,
 /// as long as there are as many; else the body is one chunk.
-fn set_body(message: &mut Message, body: Bytes, new: &Message) {
+pub(crate) fn set_body(message: &mut Message, body: Bytes, new: &Message) {
     let before = message.clone();
     message.body = body;
     let length = message.body.len();

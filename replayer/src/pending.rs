@@ -9,7 +9,7 @@ use regress_cassettes::{
 use regress_mockserver::mock::{Attempted, Bindings, Call, Told};
 use regress_protocols::{Request, http1::Message};
 
-use crate::{merge, merge::merge, order, pairing::Pairing, rules::EntryRules, stream};
+use crate::{merge, merge::merge, order, pairing::Pairing, recorded::AsRecorded, rules::EntryRules, stream};
 
 /// The header that marks an answer the mock made up because nothing recorded fits.
 const MISS: (&str, &[u8]) = ("x-regress", b"miss");
@@ -29,12 +29,17 @@ pub fn propose(
     rules: &Rules,
 ) -> Cassette {
     let same = |recorded: &str, actual: &str| bindings.same(recorded, actual);
-    let lens = |lens: Lens<'static>| Lens { same: Some(&same), ..lens };
+    let as_recorded = AsRecorded::of(bindings);
+    let lens = |lens: Lens<'static>| Lens { same: Some(&same), drawn: Some(&as_recorded), ..lens };
     let rules = EntryRules::of(rules, cassette);
     let pairing = Pairing::of(cassette, journal, &rules);
     let mut proposed = cassette.clone();
     if let Some(entry) = &mut proposed.entry {
         let lens = lens(rules.response());
+        if let Some(recorded) = entry.http().and_then(|http| http.response.as_ref()) {
+            as_recorded.note_response(recorded, response, &lens.rules);
+        }
+        let response = &as_recorded.message(response, &lens.rules);
         set_response(entry, response, took, &lens);
         if stream::held_back(cassette, response, &lens.rules).is_some_and(|held| held.counts()) {
             hold_back(entry, response);
@@ -45,15 +50,18 @@ pub fn propose(
         match (&mut exchange.content, changed.request) {
             (Content::Http1(http), Some(Request::Http(request))) => {
                 let lens = lens(rules.call(&changed.call.downstream, &http.request));
-                let asked = whole(&http.request, request, &lens);
+                as_recorded.note_call(Request::Http(&http.request), Request::Http(request), &lens.rules);
+                let asked = whole(&http.request, &as_recorded.message(request, &lens.rules), &lens);
                 if asked.body.len() != http.request.body.len() {
                     // The turns that it had are not those of another request.
                     http.interleaved.clear();
                 }
                 http.request = asked;
             }
-            (Content::Wire(wire), Some(Request::Wire(_, request))) => {
-                wire.request = bindings.as_recorded_value(request)
+            (Content::Wire(wire), Some(asked @ Request::Wire(protocol, request))) => {
+                let rules = rules.call(&changed.call.downstream, asked).rules;
+                as_recorded.note_call(Request::Wire(protocol, &wire.request), asked, &rules);
+                wire.request = as_recorded.value(request, &rules);
             }
             _ => {}
         }
@@ -69,7 +77,7 @@ pub fn propose(
     }
     leave_out(&mut proposed, &pairing, &rules);
     let connection = cassette.downstream.iter().chain(&cassette.entry).map(|exchange| exchange.connection.id).max();
-    let novel = pairing.novel.iter().filter_map(|call| Some((*call, said(call, bindings)?)));
+    let novel = pairing.novel.iter().filter_map(|call| Some((*call, said(call, &as_recorded, &rules)?)));
     for (index, (call, content)) in novel.enumerate() {
         let is_unanswered = matches!(&content, Content::Wire(wire) if wire.response.is_none());
         add_novel(
@@ -95,14 +103,15 @@ pub fn propose(
 }
 
 /// What was said in a call that nobody recorded, as if it had been recorded; `None` where it cannot be proposed.
-fn said(call: &Call, bindings: &Bindings) -> Option<Content> {
+fn said(call: &Call, as_recorded: &AsRecorded<'_>, rules: &EntryRules<'_>) -> Option<Content> {
+    let applied = rules.call(&call.downstream, call.what.request()?).rules;
     match (&call.what, &call.answered) {
         (Attempted::Http(request), Some(Told::Http(answered))) => {
-            Some(Content::Http1(HttpExchange::new(bindings.as_recorded(request), Some(answered.clone()))))
+            Some(Content::Http1(HttpExchange::new(as_recorded.novel(request, &applied), Some(answered.clone()))))
         }
         (Attempted::Wire(protocol, request), Some(told)) => {
             let response = if let Told::Wire(response) = told { Some(response.clone()) } else { None };
-            let request = bindings.as_recorded_value(request);
+            let request = as_recorded.value(request, &applied);
             Some(Content::Wire(WireExchange { protocol: *protocol, request, response }))
         }
         _ => None,
@@ -177,7 +186,9 @@ fn whole(old: &Message, new: &Message, lens: &Lens<'_>) -> Message {
 
 #[cfg(test)]
 mod tests {
-    use regress_cassettes::diff::Schemas;
+    use regress_cassettes::diff::{Drawn, RuleText, Schemas};
+    use regress_mockserver::mock::Drawing;
+    use regress_protocols::{Value, wire::Protocol};
 
     use super::*;
     use crate::{
@@ -214,6 +225,95 @@ mod tests {
         assert_eq!(entry.response, Some(created("13")));
         assert_eq!(proposed.downstream[0].at, cassette.downstream[0].at);
         assert_eq!(proposed.downstream[1], cassette.downstream[1]);
+    }
+
+    /// Rules that values at these places are drawn anew.
+    fn drawn(paths: &[&str]) -> Rules {
+        let rule =
+            |path: &&str| RuleText { path: (*path).to_owned(), effect: "generated".to_owned(), ..RuleText::default() };
+        Rules::new(paths.iter().map(rule).collect()).unwrap()
+    }
+
+    #[test]
+    fn what_only_the_response_drew_anew_stays_as_it_was_recorded() {
+        let cassette = cassette();
+        let (bindings, rules) = (Bindings::default(), drawn(&["response/body/id", "response/body/of"]));
+        let response = json(201, r#"{"id": 900, "total": 13, "of": 900}"#);
+        let proposed = super::propose(&cassette, &response, Duration::ZERO, &hits(&cassette), &bindings, &rules);
+        let response = proposed.entry.as_ref().and_then(Exchange::http).unwrap().response.clone().unwrap();
+        assert_eq!(String::from_utf8_lossy(&response.body), r#"{"id": 7, "total": 13,"of": 7}"#);
+    }
+
+    #[test]
+    fn what_was_drawn_anew_in_another_protocol_stays_as_it_was_recorded() {
+        let set = |number: &str, amount: &str| {
+            let args = ["order", number, amount].map(Value::text);
+            let request = [("command", Value::text("HSET")), ("args", Value::List(args.to_vec()))];
+            Value::Map(request.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        };
+        let mut cassette = cassette();
+        let (request, response) = (set("17", "5"), Some(Value::number(1)));
+        cassette.downstream[1].content = Content::Wire(WireExchange { protocol: Protocol::Redis, request, response });
+        let what = Attempted::Wire(Protocol::Redis, set("812", "6"));
+        let missed = Call {
+            answered: Some(Told::Wire(Value::number(1))),
+            ..miss("prices:9000", "10.0.0.9:9000", what, unanswered())
+        };
+        let (bindings, rules) = (Bindings::default(), drawn(&["request/args/1"]));
+        let journal = [hit(&cassette, 0), missed];
+        let proposed = super::propose(&cassette, &created("12.50"), Duration::ZERO, &journal, &bindings, &rules);
+        assert_eq!(proposed.downstream[1].wire().unwrap().request, set("17", "6"));
+    }
+
+    #[test]
+    fn what_was_drawn_anew_stays_as_it_was_recorded() {
+        let rules = ["response/body/id", "response/body/of", "request/body/sku", "request/body/lines/*"];
+        let rules = drawn(&rules);
+        let nothing = Bindings::default();
+        let drawing = Drawing::after(&nothing);
+        assert!(drawing.stands("7", "812") && drawing.stands("1", "44"));
+        let bindings = drawing.into_fresh();
+        let cassette = cassette();
+        let reserve = |body: &str| {
+            let headers = [("Host", "inventory"), ("Content-Type", "application/json")];
+            Message::request("POST", "/reserve", &headers, body.to_owned())
+        };
+        let missed = |body: &str| {
+            miss("inventory", "10.0.0.8:80", Attempted::Http(reserve(body)), json(200, r#"{"reserved": true}"#))
+        };
+        let proposed = |response: &str, journal: &[Call]| {
+            let response = json(201, response);
+            super::propose(&cassette, &response, Duration::ZERO, journal, &bindings, &rules)
+        };
+        // Beside what changed, in the response and in a call.
+        let journal = [hit(&cassette, 1), missed(r#"{"sku": 44, "qty": 30}"#)];
+        let changed = proposed(r#"{"id": 812, "total": 13}"#, &journal);
+        assert_eq!(paths(&cassette, &changed), ["response/body/total", "downstream/0/request/body/qty"]);
+        let content = changed.downstream[0].http().unwrap();
+        assert_eq!(content.request.wire(), reserve(r#"{"sku": 1, "qty": 30}"#).wire());
+        // What it should not be is told as what that is in the recording; what is new, as it is.
+        let other = proposed(r#"{"id": 44, "total": 12.50}"#, &hits(&cassette));
+        assert_eq!(
+            other.entry.as_ref().and_then(Exchange::http).unwrap().response,
+            Some(json(201, r#"{"id": 1, "total": 12.50}"#))
+        );
+        let other = proposed(r#"{"id": 900, "total": 12.50}"#, &hits(&cassette));
+        assert_eq!(
+            other.entry.as_ref().and_then(Exchange::http).unwrap().response,
+            Some(json(201, r#"{"id": 900, "total": 12.50}"#))
+        );
+        // A member that came is told so too.
+        let more = proposed(r#"{"id": 812, "total": 12.50, "of": 812}"#, &hits(&cassette));
+        let response = more.entry.as_ref().and_then(Exchange::http).unwrap().response.clone().unwrap();
+        assert_eq!(String::from_utf8_lossy(&response.body), r#"{"id": 7, "total": 12.50,"of": 7}"#);
+        // And a call that nobody recorded.
+        let novel =
+            miss("audit", "10.0.0.10:80", Attempted::Http(reserve(r#"{"lines": [812, 5], "n": 812}"#)), unanswered());
+        let novel = proposed(r#"{"id": 812, "total": 12.50}"#, &[hit(&cassette, 0), hit(&cassette, 1), novel]);
+        assert_eq!(
+            novel.downstream[2].http().unwrap().request.wire(),
+            reserve(r#"{"lines": [7, 5], "n": 812}"#).wire()
+        );
     }
 
     #[test]

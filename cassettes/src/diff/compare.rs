@@ -7,23 +7,19 @@ use std::{
 
 use super::{
     align::{Fate, align},
+    drawn::Marks,
     excerpt,
     found::{Difference, Found, Kind, Noise},
     mask::masked,
-    messages::Same,
+    messages::Lens,
     rules::{Effect, Place, Step},
     tree::{self, Form, Member, Tree},
 };
 
 /// Where two trees differ.
-pub(super) fn compare(
-    expected: &Tree<'_>,
-    actual: &Tree<'_>,
-    place: &Place<'_>,
-    same: Option<Same<'_>>,
-) -> Vec<Difference> {
-    let mut comparison = Comparison { path: String::new(), found: Found::default(), same };
-    comparison.values(expected, actual, place);
+pub(super) fn compare(expected: &Tree<'_>, actual: &Tree<'_>, lens: &Lens<'_>) -> Vec<Difference> {
+    let mut comparison = Comparison { path: String::new(), found: Found::default(), lens };
+    comparison.values(expected, actual, &lens.rules.root());
     comparison.found.finish()
 }
 
@@ -31,18 +27,24 @@ struct Comparison<'a> {
     /// Where it stands.
     path: String,
     found: Found,
-    same: Option<Same<'a>>,
+    lens: &'a Lens<'a>,
 }
 
 impl Comparison<'_> {
     /// Notes where two values differ.
     fn values(&mut self, expected: &Tree<'_>, actual: &Tree<'_>, place: &Place<'_>) {
-        if expected == actual {
+        if expected == actual && !self.draws(place) {
             return;
         }
+        let mut is_other = false;
         for (rule, effect) in place.rules() {
             let lets_pass = match effect {
                 Effect::Ignore => true,
+                Effect::Generated => {
+                    let stands = self.stands(expected, actual);
+                    is_other |= stands == Some(false);
+                    stands == Some(true)
+                }
                 effect => effect.is_of_values() && effect.lets_pass(expected, actual),
             };
             if lets_pass {
@@ -51,6 +53,9 @@ impl Comparison<'_> {
                 }
                 return;
             }
+        }
+        if is_other {
+            return self.stands_for_another(expected, actual);
         }
         match (expected, actual) {
             (Tree::Object(expected), Tree::Object(actual)) => self.objects(expected, actual, place),
@@ -75,8 +80,29 @@ impl Comparison<'_> {
     }
 
     fn is_same(&self, expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
-        let Some(same) = self.same.filter(|_| expected.same_type(actual)) else { return false };
+        let Some(same) = self.lens.same.filter(|_| expected.same_type(actual)) else { return false };
         expected.scalar().zip(actual.scalar()).is_some_and(|(expected, actual)| same(expected, actual))
+    }
+
+    /// Whether values at the place or below it are drawn anew, so that equal ones may stand for others.
+    fn draws(&self, place: &Place<'_>) -> bool {
+        self.lens.drawn.is_some() && place.draws()
+    }
+
+    /// Whether a value that is drawn anew stands for the recorded one; `None` where it is no such value, as `null` and
+    /// values of two types.
+    fn stands(&self, expected: &Tree<'_>, actual: &Tree<'_>) -> Option<bool> {
+        let drawn = self.lens.drawn.filter(|_| expected.same_type(actual))?;
+        expected.drawn().zip(actual.drawn()).map(|(expected, actual)| drawn.stands(expected, actual))
+    }
+
+    /// Notes that one of two values that are drawn anew stands for another value. Where both are equal it is told which.
+    fn stands_for_another(&mut self, expected: &Tree<'_>, actual: &Tree<'_>) {
+        let other = expected.drawn().and_then(|recorded| self.lens.drawn?.stand_in(recorded));
+        match other.filter(|_| expected == actual) {
+            Some(other) => self.differ(&other_than(expected, other), actual, None),
+            None => self.differ(expected, actual, None),
+        }
     }
 
     /// Notes that two values differ.
@@ -120,8 +146,10 @@ impl Comparison<'_> {
                 ([(_, old)], [(_, new)]) => here.values(old, new, &place),
                 // A name that is repeated: its values are a list.
                 _ => {
-                    let values = |members| identities(<[Member<'_>]>::iter(members).map(|(_, value)| value), &place);
-                    let (olds, news) = (values(old), values(new));
+                    let values = |members, marks| {
+                        identities(<[Member<'_>]>::iter(members).map(|(_, value)| value), &place, marks)
+                    };
+                    let (olds, news) = (values(old, here.recorded()), values(new, here.replayed()));
                     for fate in align(&olds, &news, |i, j| in_common(&old[i].1, &new[j].1)) {
                         match fate {
                             Fate::Kept(i, j) | Fate::Replaced(i, j) => here.values(&old[i].1, &new[j].1, &place),
@@ -149,11 +177,13 @@ impl Comparison<'_> {
         }
         let place = place.step(Step::Item);
         // Most arrays are the same but for a few items: those at both ends need no identity.
-        let head = expected.iter().zip(actual).take_while(|(old, new)| old == new).count();
+        let is_same = |(old, new): &(&Tree<'_>, &Tree<'_>)| old == new && !self.draws(&place);
+        let head = expected.iter().zip(actual).take_while(is_same).count();
         let rest = expected[head..].iter().rev().zip(actual[head..].iter().rev());
-        let tail = rest.take_while(|(old, new)| old == new).count();
+        let tail = rest.take_while(is_same).count();
         let (old, new) = (&expected[head..expected.len() - tail], &actual[head..actual.len() - tail]);
-        let (olds, news) = (identities(old.iter(), &place), identities(new.iter(), &place));
+        let (olds, news) =
+            (identities(old.iter(), &place, self.recorded()), identities(new.iter(), &place, self.replayed()));
         for fate in align(&olds, &news, |i, j| in_common(&old[i], &new[j])) {
             let (Fate::Kept(i, _) | Fate::Moved(i, _) | Fate::Replaced(i, _) | Fate::Removed(i) | Fate::Added(i)) =
                 fate;
@@ -189,16 +219,16 @@ impl Comparison<'_> {
         rule: usize,
         item: &Place<'_>,
     ) {
-        let keys = |items: &'_ [Tree<'_>]| match names {
+        let keys = |items: &'_ [Tree<'_>], marks: Marks<'_>| match names {
             Some(names) => items.iter().map(|item| key_of(item, names)).collect(),
-            None => identities(items.iter(), item),
+            None => identities(items.iter(), item, marks),
         };
         let mut places: HashMap<u64, VecDeque<usize>> = HashMap::new();
-        for (at, key) in keys(actual).into_iter().enumerate() {
+        for (at, key) in keys(actual, self.replayed()).into_iter().enumerate() {
             places.entry(key).or_default().push_back(at);
         }
         let counterpart = |key: u64| places.get_mut(&key)?.pop_front();
-        let found: Vec<Option<usize>> = keys(expected).into_iter().map(counterpart).collect();
+        let found: Vec<Option<usize>> = keys(expected, self.recorded()).into_iter().map(counterpart).collect();
         let in_order = found.iter().flatten().is_sorted();
         let mut left: Vec<usize> = places.into_values().flatten().collect();
         left.sort_unstable();
@@ -226,6 +256,16 @@ impl Comparison<'_> {
         }
     }
 
+    /// How recorded values that are drawn anew are told apart.
+    fn recorded(&self) -> Marks<'_> {
+        self.lens.drawn.map_or(Marks::Themselves, Marks::Recorded)
+    }
+
+    /// How those that came are told apart.
+    fn replayed(&self) -> Marks<'_> {
+        self.lens.drawn.map_or(Marks::Themselves, Marks::Replayed)
+    }
+
     fn moved(&mut self, old: (usize, &Tree<'_>), new: (usize, &Tree<'_>), place: &Place<'_>) {
         let ignored = place.rules().find(|(_, effect)| matches!(effect, Effect::Ignore));
         let noise = ignored.map(|(rule, _)| Noise::Rule(rule));
@@ -238,19 +278,28 @@ impl Comparison<'_> {
     }
 }
 
+/// Another text or number of the same type.
+fn other_than(value: &Tree<'_>, text: String) -> Tree<'static> {
+    match value.unopened() {
+        Tree::Number(_) => Tree::Number(text.into()),
+        Tree::Text(_) => Tree::Text(text.into()),
+        _ => Tree::Raw(text.into_bytes().into()),
+    }
+}
+
 /// Whether two values that are not the same tree say something else.
 fn says_otherwise(expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
     expected.to_canonical() != actual.to_canonical()
 }
 
 /// For each value a number that is the same for values between which everything is noise.
-fn identities<'t>(values: impl Iterator<Item = &'t Tree<'t>>, place: &Place<'_>) -> Vec<u64> {
+fn identities<'t>(values: impl Iterator<Item = &'t Tree<'t>>, place: &Place<'_>, marks: Marks<'_>) -> Vec<u64> {
     let mut canonical = Vec::new();
     let identity = |value: &Tree<'_>| {
         canonical.clear();
         match place.is_free() {
             true => value.canonical(&mut canonical),
-            false => masked(value, place).iter().for_each(|value| value.canonical(&mut canonical)),
+            false => masked(value, place, marks).iter().for_each(|value| value.canonical(&mut canonical)),
         }
         hash(&canonical)
     };

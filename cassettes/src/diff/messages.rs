@@ -6,6 +6,7 @@ use regress_protocols::{Request, http1::Message};
 
 use super::{
     compare::compare,
+    drawn::Drawn,
     found::{Difference, Kind},
     rules::Applied,
     view::View,
@@ -22,6 +23,8 @@ pub struct Lens<'a> {
     /// Asked for two texts that differ and that no rule lets pass (a number or string in JSON, the value of a header or
     /// of a query's parameter, a segment of a path, a line, a body): whether both stand for the same.
     pub same: Option<Same<'a>>,
+    /// What stands for the values at the places of `generated` rules; without it they are compared as they are.
+    pub drawn: Option<&'a dyn Drawn>,
 }
 
 impl Lens<'_> {
@@ -32,13 +35,18 @@ impl Lens<'_> {
 
     /// What applies to them.
     pub fn of(rules: Applied) -> Lens<'static> {
-        Lens { rules, same: None }
+        Lens { rules, ..Lens::default() }
+    }
+
+    /// Whether equal messages may differ all the same: in a value that was drawn anew and stands for another one.
+    fn draws(&self) -> bool {
+        self.drawn.is_some() && self.rules.draw()
     }
 }
 
 impl fmt::Debug for Lens<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lens").field("rules", &self.rules).field("same", &self.same.is_some()).finish()
+        f.debug_struct("Lens").field("rules", &self.rules).field("same", &self.same.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -50,7 +58,7 @@ pub fn requests<'m>(
     lens: &Lens<'_>,
 ) -> Vec<Difference> {
     let (expected, actual) = (expected.into(), actual.into());
-    if expected == actual {
+    if expected == actual && !lens.draws() {
         return Vec::new();
     }
     if expected.protocol() != actual.protocol() {
@@ -63,17 +71,17 @@ pub fn requests<'m>(
         }];
     }
     let (expected, actual) = (View::of_request(expected, &lens.rules), View::of_request(actual, &lens.rules));
-    compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
+    compare(&expected.0, &actual.0, lens)
 }
 
 /// Where two responses differ; nothing that counts when they answer the same. At most
 /// [`MOST_DIFFERENCES`](super::MOST_DIFFERENCES) that count, and one more.
 pub fn responses(expected: &Message, actual: &Message, lens: &Lens<'_>) -> Vec<Difference> {
-    if expected == actual {
+    if expected == actual && !lens.draws() {
         return Vec::new();
     }
     let (expected, actual) = (View::of_response(expected, &lens.rules), View::of_response(actual, &lens.rules));
-    compare(&expected.0, &actual.0, &lens.rules.root(), lens.same)
+    compare(&expected.0, &actual.0, lens)
 }
 
 /// Bytes that are equal for two requests of one protocol between which [`requests`] finds nothing that counts under these rules.

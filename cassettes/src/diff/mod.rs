@@ -7,6 +7,7 @@
 mod align;
 mod coding;
 mod compare;
+mod drawn;
 pub mod edit;
 mod excerpt;
 mod found;
@@ -26,6 +27,7 @@ mod view;
 
 pub use coding::{decoded_body, decoded_messages, event_ends, event_ends_in};
 pub(crate) use coding::{gunzip, inflate};
+pub use drawn::Drawn;
 pub use found::{Difference, Kind, MOST_DIFFERENCES, Noise};
 pub use headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS, is_volatile};
 pub use messages::{Lens, Same, canonical_request, requests, responses};

@@ -1,5 +1,7 @@
 //! What rules and bound values let pass.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use proptest::prelude::*;
 use regress_protocols::http1::Message;
 
@@ -35,11 +37,45 @@ fn applied(lines: &[&str]) -> Applied {
 
 /// `path kind noise` of each difference; the noise is the rule's index, `=` for what is bound.
 fn told(lines: &[&str], expected: &Message, actual: &Message) -> Vec<String> {
-    let lens = Lens { rules: applied(lines), same: None };
+    let lens = Lens::of(applied(lines));
     let found = requests(expected, actual, &lens);
     let canonical = |message| canonical_request(message, &lens.rules);
     if found.iter().all(|found| !found.counts()) {
         assert_eq!(canonical(expected), canonical(actual), "all is noise: {found:?}");
+    }
+    found.iter().map(line).collect()
+}
+
+/// Pairs as they come, each for one on the other side.
+#[derive(Default)]
+struct Pairs(RefCell<HashMap<String, String>>);
+
+impl Drawn for Pairs {
+    fn stands(&self, recorded: &str, actual: &str) -> bool {
+        match self.stand_in(recorded) {
+            Some(bound) => bound == actual,
+            None if self.is_taken(actual) => false,
+            None => self.0.borrow_mut().insert(recorded.to_owned(), actual.to_owned()).is_none(),
+        }
+    }
+
+    fn stand_in(&self, recorded: &str) -> Option<String> {
+        self.0.borrow().get(recorded).cloned()
+    }
+
+    fn is_taken(&self, actual: &str) -> bool {
+        self.0.borrow().values().any(|bound| bound == actual)
+    }
+}
+
+/// As [`told`], where values may be drawn anew.
+fn told_drawn(lines: &[&str], drawn: &Pairs, expected: &str, actual: &str) -> Vec<String> {
+    let lens = Lens { drawn: Some(drawn), ..Lens::of(applied(lines)) };
+    let (expected, actual) = (post(expected), post(actual));
+    let found = requests(&expected, &actual, &lens);
+    if found.iter().all(|found| !found.counts()) {
+        let canonical = |message| canonical_request(message, &lens.rules);
+        assert_eq!(canonical(&expected), canonical(&actual), "all is noise: {found:?}");
     }
     found.iter().map(line).collect()
 }
@@ -157,7 +193,7 @@ fn rules_reach_into_what_is_opened_up() {
 #[test]
 fn what_stands_for_the_same_is_bound() {
     let same = |a: &str, b: &str| a.strip_prefix("old-") == b.strip_prefix("new-") && a.starts_with("old-");
-    let lens = Lens { rules: Applied::none(), same: Some(&same) };
+    let lens = Lens { same: Some(&same), ..Lens::default() };
     let message = |id: &str, other: u8| {
         let body = format!(r#"{{"id":"{id}","n":{other},"list":["{id}"]}}"#);
         Message::request("POST", &format!("/a/{id}?id={id}"), &[("X-Id", id)], body)
@@ -183,6 +219,75 @@ fn what_stands_for_the_same_is_bound() {
     };
     assert_eq!(canonical(&message("old-7", 1)), canonical(&message("new-8", 1)));
     assert_ne!(canonical(&message("old-7", 1)), canonical(&message("new-7", 2)));
+}
+
+#[test]
+fn values_that_are_drawn_anew_stand_for_the_recorded_ones() {
+    let rules = &["request/body/** generated"];
+    let drawn = Pairs::default();
+    let told = |expected: &str, actual: &str| told_drawn(rules, &drawn, expected, actual);
+    assert_eq!(
+        told(r#"{"id":17,"of":{"id":17},"n":5}"#, r#"{"id":81,"of":{"id":82},"n":5}"#),
+        ["body/id Changed 0", "body/of/id Changed"]
+    );
+    assert_eq!(told(r#"{"id":17}"#, r#"{"id":81}"#), ["body/id Changed 0"]);
+    assert_eq!(told(r#"{"id":18}"#, r#"{"id":81}"#), ["body/id Changed"], "it stands for 17");
+    assert_eq!(told(r#"{"id":17}"#, r#"{"id":17}"#), ["body/id Changed"], "equal, and another one");
+    assert_eq!(told(r#"{"id":5}"#, r#"{"id":5}"#), Vec::<String>::new());
+    assert_eq!(told(r#"{"id":5}"#, r#"{"id":6}"#), ["body/id Changed"], "5 stands for itself");
+    assert_eq!(told(r#"{"id":"17"}"#, r#"{"id":"81"}"#), ["body/id Changed 0"], "a number in a text is the same one");
+    assert_eq!(told(r#"{"id":17}"#, r#"{"id":"81"}"#), ["body/id Type"]);
+    assert_eq!(told(r#"{"id":true}"#, r#"{"id":false}"#), ["body/id Changed"], "it is not drawn");
+    assert_eq!(told(r#"{"id":[]}"#, r#"{"id":{}}"#), ["body/id Type"]);
+    assert_eq!(told(r#"{"id":1}"#, r#"{}"#), ["body/id Removed"], "the value has to be there");
+    let equal = requests(
+        &post(r#"{"id":17}"#),
+        &post(r#"{"id":17}"#),
+        &Lens { drawn: Some(&drawn), ..Lens::of(applied(rules)) },
+    );
+    assert_eq!(
+        (equal[0].expected.as_deref(), equal[0].actual.as_deref()),
+        (Some("81"), Some("17")),
+        "what it should be is told"
+    );
+    assert_eq!(
+        told_of(rules, r#"{"id":17}"#, r#"{"id":81}"#),
+        ["body/id Changed"],
+        "nobody knows what stands for what"
+    );
+    assert_eq!(told(r#"{"t":"eyJhIjoiYmNkZWYifQ=="}"#, r#"{"t":"eyJhIjoieHl6dXcifQ=="}"#), ["body/t Changed 0"]);
+    assert_eq!(told_of(rules, r#"[17,18]"#, r#"[0,17,18]"#), ["body/0 Added"]);
+}
+
+#[test]
+fn items_are_set_against_each_other_by_what_is_drawn() {
+    let item = |id: u32, at: u32| format!(r#"{{"id":{id},"at":{at}}}"#);
+    let items = |items: &[String]| format!("[{}]", items.join(","));
+    let rules = &["request/body/*/id generated", "request/body unordered"];
+    let recorded = items(&[item(17, 1), item(18, 1)]);
+    let drawn = Pairs::default();
+    // Two that are new are taken in order.
+    let found = told_drawn(rules, &drawn, &recorded, &items(&[item(81, 1), item(82, 1)]));
+    assert_eq!(found, ["body/0/id Changed 0", "body/1/id Changed 0"]);
+    let found = told_drawn(rules, &drawn, &recorded, &items(&[item(82, 1), item(81, 1)]));
+    assert_eq!(found, ["body Moved 1", "body/0/id Changed 0", "body/1/id Changed 0"]);
+    let found = told_drawn(&rules[..1], &drawn, &recorded, &items(&[item(99, 1), item(81, 1), item(82, 1)]));
+    assert_eq!(found, ["body/0 Added", "body/0/id Changed 0", "body/1/id Changed 0"]);
+}
+
+#[test]
+fn what_is_drawn_anew_can_be_listed() {
+    let listed = |lines: &[&str], body: &str| {
+        let (message, applied) = (post(body), applied(lines));
+        let view = View::of_request(&message, &applied);
+        view.drawn(&applied).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let body = r#"{"id":17,"of":["a",{"id":"x"},null],"s":"{\"id\":5}"}"#;
+    assert_eq!(listed(&["request/body/**/id generated"], body), ["17", "x", "5"]);
+    assert_eq!(listed(&["request/body/of/* generated", "request/target/query/at generated"], body), ["1", "a"]);
+    assert_eq!(listed(&["request/body/of/0 generated", "request/header/x-at generated"], body), ["1", "a"]);
+    assert_eq!(listed(&["request/body/** generated", "request/body/of ignore", "request/body/s type"], body), ["17"]);
+    assert_eq!(listed(&["request/body/id type"], body), Vec::<String>::new());
 }
 
 #[test]
@@ -296,6 +401,7 @@ fn some_rules() -> impl Strategy<Value = Vec<String>> {
         "time",
         "pattern ^[a-d]*$",
         "type",
+        "generated",
     ]);
     prop::collection::vec((path, effect).prop_map(|(path, effect)| format!("request/{path} {effect}")), 0..4)
 }
@@ -313,6 +419,22 @@ proptest! {
         if found.is_empty() || back.is_empty() {
             prop_assert_eq!(found.is_empty(), back.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_said_again_stands_for_itself(rules in some_rules(), (a, b) in two_bodies()) {
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let drawn = Pairs::default();
+        // Asserted by `told_drawn`.
+        let _ = told_drawn(&rules, &drawn, &a, &b);
+        let again = Pairs::default();
+        prop_assert_eq!(told_drawn(&rules, &again, &a, &a), Vec::<String>::new());
+        // What is listed is asked about.
+        let (message, applied) = (post(&a), applied(&rules));
+        let view = View::of_request(&message, &applied);
+        let listed: std::collections::HashSet<&str> = view.drawn(&applied).into_iter().collect();
+        let asked = again.0.borrow();
+        prop_assert!(listed.iter().all(|text| asked.contains_key(*text)), "{:?} {:?}", listed, asked);
     }
 
     #[test]

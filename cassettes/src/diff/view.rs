@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use regress_protocols::{Request, Value, http1::Message};
 
 use super::{
-    coding, headers,
+    coding,
+    drawn::{Marks, drawn},
+    headers,
     headers::{VOLATILE_REQUEST_HEADERS, VOLATILE_RESPONSE_HEADERS},
     mask::masked,
     open,
@@ -78,7 +80,14 @@ impl<'a> View<'a> {
     /// The view with what the rules let pass taken out: equal for two messages between which they let everything pass
     /// (and for some others, as for two numbers that are further apart than a tolerance).
     pub fn masked(&self, rules: &Applied) -> View<'_> {
-        View(masked(&self.0, &rules.root()).unwrap_or(Tree::Null))
+        View(masked(&self.0, &rules.root(), Marks::Alike).unwrap_or(Tree::Null))
+    }
+
+    /// The texts and numbers at the places of `generated` rules, but for those that another rule lets pass.
+    pub fn drawn(&self, rules: &Applied) -> Vec<&str> {
+        let mut found = Vec::new();
+        drawn(&self.0, &rules.root(), &mut found);
+        found
     }
 
     /// Asks `class` about each text and number, and about tokens before what is in them, and puts what it says in their

@@ -12,8 +12,10 @@
 //! - a time that has moved exactly as far as the clock did between the recording and now, so that an expiry date in an
 //!   hour is bound and one in two hours is not; a day likewise.
 //!
-//! Everything else is said as it was recorded, or it is not the same.
+//! Everything else is said as it was recorded, or it is not the same; but for what stands at the places of `generated`
+//! rules ([`drawn`]).
 
+mod drawn;
 mod tokens;
 
 use std::{
@@ -22,13 +24,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use regress_cassettes::{Cassette, CassetteId, Exchange, diff, redact::is_token};
+use regress_cassettes::{
+    Cassette, CassetteId, Exchange,
+    diff::{self, Drawn},
+    redact::is_token,
+};
 use regress_protocols::{
     Operation, Value as Said,
     http1::{Line, Message},
 };
 use serde::{Deserialize, Serialize};
 
+pub use drawn::Drawing;
+use drawn::Pairs;
 use tokens::{Token, Value, tokens};
 
 /// How much later than in the recording a request may be sent, counted from the entry's beginning; and how far the
@@ -177,6 +185,8 @@ pub struct Bindings {
     recorded: HashMap<String, String>,
     /// Times and days. Two that were recorded alike can have become two, and the other way round.
     times: HashSet<Bound>,
+    /// What stands at the places of `generated` rules.
+    drawn: Pairs,
     /// What stands for secrets in what the service was given.
     given: HashSet<String>,
 }
@@ -255,9 +265,16 @@ impl Bindings {
             .inspect(|bound| owners.take(bound, whose))
             .collect();
         bound.extend(fresh.times.iter().cloned());
+        let drawn = fresh.drawn.iter();
+        bound.extend(drawn.map(|(recorded, actual)| Bound { recorded: recorded.clone(), actual: actual.clone() }));
         bound.sort_by(|a, b| (&a.recorded, &a.actual).cmp(&(&b.recorded, &b.actual)));
         self.extend(fresh);
         bound
+    }
+
+    /// The same without what stands at the places of `generated` rules.
+    pub(crate) fn without_drawn(self) -> Bindings {
+        Bindings { drawn: Pairs::default(), ..self }
     }
 
     /// Adds what `other` has.
@@ -265,6 +282,7 @@ impl Bindings {
         self.actual.extend(other.actual);
         self.recorded.extend(other.recorded);
         self.times.extend(other.times);
+        self.drawn.extend(&other.drawn);
         self.given.extend(other.given);
     }
 
@@ -280,8 +298,8 @@ impl Bindings {
 
 /// The attempt to take one request for a recorded one.
 pub(crate) struct Attempt<'a> {
-    /// What was bound before, the entry's and the ambient's.
-    pub before: [&'a Bindings; 2],
+    /// What was bound before, the entry's and the ambient's, and what would be bound.
+    pub drawing: Drawing<'a>,
     /// What the service was given by the entry and by ambient calls.
     pub given: [Option<&'a Given>; 2],
     pub owners: &'a Owners,
@@ -290,19 +308,16 @@ pub(crate) struct Attempt<'a> {
     /// When the recorded request was sent, in microseconds from the beginning of its cassette.
     pub at: i64,
     pub moment: Moment,
-    /// What would be bound.
-    pub fresh: Bindings,
 }
 
 impl Attempt<'_> {
     /// Whether two texts that differ say the same, when what they made anew is bound.
-    pub(crate) fn same(&mut self, recorded: &str, actual: &str) -> bool {
+    pub(crate) fn same(&self, recorded: &str, actual: &str) -> bool {
         side_by_side(recorded, actual, |was, is, recorded, actual| self.binds(was, is, recorded, actual))
     }
 
-    fn binds(&mut self, was: &Value, is: &Value, recorded: &str, actual: &str) -> bool {
-        let known = || self.before.into_iter().chain([&self.fresh]);
-        if known().any(|bindings| bindings.has(recorded, actual)) {
+    fn binds(&self, was: &Value, is: &Value, recorded: &str, actual: &str) -> bool {
+        if self.drawing.any(|bindings| bindings.has(recorded, actual)) {
             return true;
         }
         let [own, ambient] = self.given;
@@ -314,35 +329,63 @@ impl Attempt<'_> {
         }
         let bound = Bound { recorded: recorded.to_owned(), actual: actual.to_owned() };
         let Moment { recorded: then, now } = self.moment;
-        let is_free = |owners: &Owners, cassette: &CassetteId| {
-            !known().any(|bindings| bindings.knows(recorded, actual)) && owners.are_free(&bound, cassette)
+        let is_free = || {
+            let is_other =
+                |bindings: &Bindings| bindings.knows(recorded, actual) || bindings.drawn.contradicts(recorded, actual);
+            !self.drawing.any(is_other) && self.owners.are_free(&bound, self.cassette)
         };
         match (was, is) {
             _ if bound.is_secret() => {
-                let is_free = is_free(self.owners, self.cassette);
+                let is_free = is_free();
                 if is_free {
-                    self.fresh.pair(&bound);
+                    self.drawing.bind(|fresh| fresh.pair(&bound));
                 }
                 is_free
             }
             (Value::Identifier { made: before, .. }, Value::Identifier { made: after, .. }) => {
                 let is_fresh = |made: &Option<i64>, at: i64| made.is_none_or(|made| made.abs_diff(at) <= FRESH as u64);
-                if !is_free(self.owners, self.cassette) || !is_fresh(before, then) || !is_fresh(after, now) {
+                if !is_free() || !is_fresh(before, then) || !is_fresh(after, now) {
                     return false;
                 }
-                self.fresh.pair(&bound);
+                self.drawing.bind(|fresh| fresh.pair(&bound));
                 true
             }
             (Value::Time { at: was, .. }, Value::Time { at: is, .. }) => {
                 let moved = (is - now).abs_diff(was - then) <= SLACK as u64;
-                moved && self.fresh.times.insert(bound)
+                moved && self.drawing.bind(|fresh| fresh.times.insert(bound))
             }
             (Value::Day(was), Value::Day(is)) => {
                 let moved = is - now.div_euclid(DAY) == was - then.div_euclid(DAY);
-                moved && self.fresh.times.insert(bound)
+                moved && self.drawing.bind(|fresh| fresh.times.insert(bound))
             }
             _ => false,
         }
+    }
+
+    /// Whether two texts that differ are tokens as a whole, and bound by their form.
+    fn binds_whole(&self, recorded: &str, actual: &str) -> bool {
+        let whole = |text: &str| tokens(text).next().filter(|token| token.span == (0..text.len()));
+        let both = whole(recorded).zip(whole(actual)).filter(|(was, is)| was.value.is_like(&is.value));
+        both.is_some_and(|(was, is)| {
+            let is_drawn = matches!(was.value, Value::Identifier { .. } | Value::Secret);
+            is_drawn && self.binds(&was.value, &is.value, recorded, actual)
+        })
+    }
+}
+
+/// What a form shows to be drawn anew is bound by it, as it is where no rule is.
+impl Drawn for Attempt<'_> {
+    fn stands(&self, recorded: &str, actual: &str) -> bool {
+        let is_new = recorded != actual && self.drawing.known(recorded, actual).is_none();
+        (is_new && self.binds_whole(recorded, actual)) || self.drawing.stands(recorded, actual)
+    }
+
+    fn stand_in(&self, recorded: &str) -> Option<String> {
+        self.drawing.stand_in(recorded)
+    }
+
+    fn is_taken(&self, actual: &str) -> bool {
+        self.drawing.is_taken(actual)
     }
 }
 

@@ -41,19 +41,18 @@ impl Service {
     fn says(&mut self, pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
         let given = [Given::of(&self.cassette), Given::of(&self.ambient)];
         let ambient = Bindings::default();
-        let mut attempt = Attempt {
-            before: [&self.bindings, &ambient],
+        let attempt = Attempt {
+            drawing: Drawing::new([&self.bindings, &ambient]),
             given: [Some(&given[0]), Some(&given[1])],
             owners: &self.owners,
             cassette: &self.cassette.id,
             at: 1_000_000,
             moment: Moment { recorded: THEN + 1_000_000, now: NOW },
-            fresh: Bindings::default(),
         };
         if !pairs.iter().all(|(recorded, actual)| attempt.same(recorded, actual)) {
             return None;
         }
-        let fresh = attempt.fresh;
+        let fresh = attempt.drawing.into_fresh();
         let bound = self.bindings.bind(fresh, &self.owners, &self.cassette.id);
         Some(bound.into_iter().map(|bound| (bound.recorded, bound.actual)).collect())
     }

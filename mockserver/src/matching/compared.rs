@@ -1,12 +1,12 @@
 //! A request compared with recorded ones.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
 use regress_cassettes::diff::{self, Difference, Lens};
 use regress_protocols::Request;
 
 use crate::{
-    bound::{Attempt, Bindings, Moment},
+    bound::{Attempt, Bindings, Drawing, Moment},
     journal::Rung,
     library::{Library, Shelf},
 };
@@ -41,21 +41,24 @@ impl Against<'_> {
             true => self.shelf.rules_for(&asked.name, asked.request),
             false => self.library.rules().schemas().of_request(asked.request),
         });
-        let Some(began) = self.shelf.began().filter(|_| self.rung >= Rung::Bound) else {
+        // Values that are drawn anew are compared as they are where none are bound.
+        if self.rung < Rung::Bound {
             return Some((diff::requests(recorded, request, &lens), Bindings::default()));
-        };
-        let attempt = RefCell::new(Attempt {
-            before: self.before,
+        }
+        let began = self.shelf.began();
+        let attempt = Attempt {
+            drawing: Drawing::new(self.before),
             given: [Some(self.shelf), self.library.ambient().map(Arc::as_ref)].map(|shelf| shelf.map(Shelf::given)),
             owners: self.library.owners(),
             cassette: &self.shelf.cassette.id,
             at: exchange.at,
-            moment: Moment { recorded: began.saturating_add(exchange.at), now: asked.now },
-            fresh: Bindings::default(),
-        });
-        let same = |recorded: &str, actual: &str| attempt.borrow_mut().same(recorded, actual);
-        lens.same = Some(&same);
+            moment: Moment { recorded: began.unwrap_or_default().saturating_add(exchange.at), now: asked.now },
+        };
+        let same = |recorded: &str, actual: &str| attempt.same(recorded, actual);
+        // Without a moment to compare it with nothing is known to have been made anew, unless a rule says so.
+        lens.same = began.is_some().then_some(&same);
+        lens.drawn = Some(&attempt);
         let differences = diff::requests(recorded, request, &lens);
-        Some((differences, attempt.into_inner().fresh))
+        Some((differences, attempt.drawing.into_fresh()))
     }
 }

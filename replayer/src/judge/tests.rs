@@ -3,7 +3,7 @@ use crate::testing::{cassette, created, hit, hits, json, miss, reserve, unanswer
 use bytes::Bytes;
 use regress_cassettes::{
     Turn,
-    diff::{Difference, Kind, Noise, RuleText},
+    diff::{Difference, Drawn, Kind, Noise, RuleText},
 };
 use regress_mockserver::mock::{Attempted, MissReason, NearMiss};
 
@@ -162,6 +162,100 @@ fn what_a_rule_lets_pass_is_no_finding() {
     );
     let judgement = judge("\"13.75\"");
     assert_eq!((judgement.verdict, paths(&judgement)), (Verdict::Different, vec!["response/body/total".to_owned()]));
+}
+
+/// Bindings of an entry whose calls had these in place of recorded values.
+fn drew(pairs: &[(&str, &str)]) -> Bindings {
+    let nothing = Bindings::default();
+    let drawing = Drawing::after(&nothing);
+    assert!(pairs.iter().all(|(recorded, actual)| drawing.stands(recorded, actual)));
+    drawing.into_fresh()
+}
+
+#[test]
+fn what_is_drawn_anew_is_what_the_calls_bound() {
+    let rules = rules(&[
+        ("response/body/id", "generated"),
+        ("response/body/lines/*/order", "generated"),
+        ("response/body/n", "generated"),
+        ("request/body/sku", "generated"),
+    ]);
+    let mut cassette = cassette();
+    let answer = |id: &str, line: &str, n: &str| {
+        let body = format!(r#"{{"id":{id},"lines":[{{"order":"{line}"}},{{"order":"x"}}],"n":{n},"total":7}}"#);
+        json(201, &body)
+    };
+    if let Some(Exchange { content: Content::Http1(http), .. }) = &mut cassette.entry {
+        http.response = Some(answer("7", "7", "5"));
+    }
+    let bindings = drew(&[("7", "812"), ("1", "44")]);
+    let judged = |response: Message, journal: &[Call]| {
+        let seen = Seen::Response(response);
+        super::judge(&cassette, &Observed { seen: &seen, journal, bindings: &bindings, exited: None }, &rules)
+    };
+    let calls = hits(&cassette);
+    for (id, line, n, expected) in [
+        ("812", "812", "5", &[][..]),
+        ("812", "812", "6", &[]),
+        ("813", "812", "5", &["response/body/id"]),
+        ("812", "7", "5", &["response/body/lines/0/order"]),
+        ("7", "7", "5", &["response/body/id", "response/body/lines/0/order"]),
+        ("812", "812", "812", &["response/body/n"]),
+        ("\"812\"", "812", "5", &["response/body/id"]),
+        ("812", "812", "44", &["response/body/n"]),
+    ] {
+        let judgement = judged(answer(id, line, n), &calls);
+        assert_eq!(paths(&judgement), expected, "{id} {line} {n}");
+        assert_eq!(judgement.verdict == Verdict::Same, expected.is_empty());
+    }
+    let fired = |judgement: &Judgement| {
+        let all = judgement.excused.iter().flat_map(|finding| match finding {
+            Finding::Response(difference) => vec![difference.noise],
+            Finding::Call(CallFinding { change: CallChange::Changed(all), .. }) => {
+                all.iter().map(|difference| difference.noise).collect()
+            }
+            _ => vec![],
+        });
+        all.collect::<Vec<_>>()
+    };
+    let mut bound = hit(&cassette, 0);
+    bound.what = Attempted::Http(Message::request(
+        "POST",
+        "/reserve",
+        &[("Host", "inventory"), ("Content-Type", "application/json")],
+        r#"{"sku": 44, "qty": 2}"#,
+    ));
+    if let Match::Hit { rung, .. } = &mut bound.matched {
+        *rung = Rung::Bound;
+    }
+    let judgement = judged(answer("812", "812", "6"), &[bound, hit(&cassette, 1)]);
+    let rule = |index| Some(Noise::Rule(index));
+    assert_eq!((judgement.verdict, fired(&judgement)), (Verdict::Same, vec![rule(0), rule(1), rule(2), rule(3)]));
+    // Nothing is expected to be one value where no rule says so.
+    assert_eq!(
+        paths(&judged(json(201, r#"{"id":812,"lines":[{"order":"812"},{"order":"x"}],"n":5,"total":812}"#), &calls)),
+        ["response/body/total"]
+    );
+}
+
+#[test]
+fn what_only_the_response_has_is_one_and_the_same_in_it() {
+    let rules = rules(&[("response/body/**", "generated")]);
+    let mut cassette = cassette();
+    let answer = |a: u32, b: u32, c: u32| json(201, &format!(r#"{{"a":{a},"b":{b},"c":{c}}}"#));
+    if let Some(Exchange { content: Content::Http1(http), .. }) = &mut cassette.entry {
+        http.response = Some(answer(1, 1, 2));
+    }
+    for (answer, expected) in [
+        (answer(1, 1, 2), &[][..]),
+        (answer(9, 9, 8), &[]),
+        (answer(9, 8, 7), &["response/body/b"]),
+        (answer(9, 9, 9), &["response/body/c"]),
+        (answer(2, 2, 1), &[]),
+    ] {
+        let judgement = judge_under(&rules, &cassette, &Seen::Response(answer), &hits(&cassette), None);
+        assert_eq!(paths(&judgement), expected);
+    }
 }
 
 #[test]

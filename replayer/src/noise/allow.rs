@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use regress_cassettes::diff::{self, Keys, Lens, Number, RuleText, Rules};
+use regress_cassettes::diff::{self, Drawn, Keys, Lens, Number, RuleText, Rules};
 use regress_protocols::http1::Message;
 
 use super::{shape, value::Value};
@@ -25,6 +25,8 @@ pub enum Allowance {
     Pattern(String),
     /// The value, not its JSON type.
     Type,
+    /// A value that is drawn anew, and is the same wherever the recorded one is.
+    Generated,
 }
 
 impl Allowance {
@@ -40,30 +42,31 @@ impl Allowance {
             Allowance::Time(within) => ("time", RuleText { within: within.map(|within| format!("{within}s")), ..rule }),
             Allowance::Pattern(pattern) => ("pattern", RuleText { pattern: Some(pattern.clone()), ..rule }),
             Allowance::Type => ("type", rule),
+            Allowance::Generated => ("generated", rule),
         };
         RuleText { effect: effect.to_owned(), ..rule }
     }
 
-    /// Whether a rule with it lets pass every value that was observed where another was expected: asked of those who
-    /// apply rules.
+    /// Whether a rule with it lets pass every value that was observed where another was expected.
     fn covers(&self, observed: &[Observed]) -> bool {
+        observed.iter().all(|one| one.actual.iter().all(|(_, _, value)| self.lets_pass(&one.expected, value, None)))
+    }
+
+    /// Whether a rule with it lets one value pass where another was expected, under what is `drawn` anew: asked of those who
+    /// apply rules.
+    pub(super) fn lets_pass(&self, expected: &Value, actual: &Value, drawn: Option<&dyn Drawn>) -> bool {
         let rule = self.in_rule(RuleText { path: "response/body/it".to_owned(), ..RuleText::default() });
         let Ok(rules) = Rules::new(vec![rule]) else { return false };
-        if observed.iter().flat_map(Observed::values).any(|value| *value == Value::Shortened) {
+        if [expected, actual].contains(&&Value::Shortened) {
             return false;
         }
-        let lens = Lens::of(rules.for_response("GET /"));
+        let lens = Lens { drawn, ..Lens::of(rules.for_response("GET /")) };
         let answer = |value: &Value| {
             let body = value.json().map_or_else(|| "{}".to_owned(), |value| format!("{{\"it\":{value}}}"));
             Message::response(200, "OK", &[("Content-Type", "application/json")], body)
         };
-        observed.iter().all(|one| {
-            let expected = answer(&one.expected);
-            let lets_pass = |value: &Value| {
-                diff::responses(&expected, &answer(value), &lens).iter().all(|difference| !difference.counts())
-            };
-            one.actual.iter().all(|(_, _, value)| lets_pass(value))
-        })
+        let differences = diff::responses(&answer(expected), &answer(actual), &lens);
+        differences.iter().all(|difference| !difference.counts())
     }
 }
 
@@ -79,6 +82,7 @@ impl fmt::Display for Allowance {
             Allowance::Time(Some(seconds)) => write!(f, "time within {seconds}s"),
             Allowance::Pattern(pattern) => write!(f, "pattern {pattern}"),
             Allowance::Type => f.write_str("type"),
+            Allowance::Generated => f.write_str("generated"),
         }
     }
 }
@@ -96,6 +100,11 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
+    /// That one value is drawn anew for all its places.
+    pub(super) fn generated() -> Allowed {
+        Allowed::new(Allowance::Generated, "a value drawn anew, the same wherever the entry has it")
+    }
+
     fn new(allowance: Allowance, what: impl Into<String>) -> Allowed {
         Allowed { allowance, what: what.into(), broad: None, is_loose: false }
     }

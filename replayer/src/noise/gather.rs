@@ -178,8 +178,8 @@ impl Happening {
             ),
             Happening::Novel { .. } => (
                 "a call that was not recorded is made in some runs",
-                "no rule covers a call: where its path holds a value made anew each time, or a random choice or timer makes \
-                 it, fix that for tests, or record until it is seen",
+                "where its path holds a value made anew each time, a rule by hand covers it (path = \"request/target/path/2\", \
+                 as = \"generated\"); where a random choice or timer makes it, fix that for tests, or record until it is seen",
             ),
         }
     }

@@ -10,6 +10,7 @@ use super::{
     allow::{self, Allowance, Allowed, Observed},
     arrays::{Reordered, take_reordered},
     gather::{Gathered, Series, Spot, gather},
+    identity::{Candidates, identities},
     place::Place,
     value::Value,
 };
@@ -55,6 +56,7 @@ pub fn learn(runs: &[Run]) -> Learned {
     for (spot, series) in &gathered.spots {
         families.entry(spot.place.family()).or_default().push((spot, series));
     }
+    let drawn = identities(candidates(&families, &arrays, runs), &gathered.entries);
     for (family, sightings) in &families {
         let (once, several): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.of < 2);
         if !once.is_empty() {
@@ -63,7 +65,7 @@ pub fn learn(runs: &[Run]) -> Learned {
         let (reordered, others): (Vec<Sighting>, Vec<Sighting>) =
             several.iter().partition(|(spot, _)| arrays.contains_key(spot));
         of_arrays(&reordered, &arrays, &mut learned);
-        of_family(family, &others, runs, &mut learned);
+        of_family(family, &others, runs, &drawn, &mut learned);
     }
     happenings(&gathered, &mut learned);
     learned.proposals.sort_by(|a, b| a.place.cmp(&b.place));
@@ -79,8 +81,29 @@ fn aside(runs: &[Run]) -> BTreeSet<(String, String)> {
     startup.chain(unreadable.map(|file| (file.file.display().to_string(), file.why.clone()))).collect()
 }
 
+/// The families of places at which values may be drawn anew: each varied wherever it was seen. Times are told as times.
+fn candidates<'a>(
+    families: &BTreeMap<Place, Vec<Sighting<'a>>>,
+    arrays: &BTreeMap<Spot, Reordered>,
+    runs: &[Run],
+) -> Candidates<'a> {
+    let mut candidates = Candidates::new();
+    for (family, sightings) in families.iter().filter(|(family, _)| !family.is_whole() && !family.is_order()) {
+        let is_seen = |(spot, series): &&Sighting| series.of > 1 && !arrays.contains_key(spot);
+        let varied: Vec<Sighting> = sightings.iter().filter(is_seen).copied().collect();
+        let is_steady = varied.iter().any(|(_, series)| series.is_steady());
+        if varied.is_empty() || is_steady {
+            continue;
+        }
+        if !matches!(allow::narrowest(&observed(&varied, runs)).allowance, Allowance::Time(_)) {
+            candidates.insert(family.clone(), varied);
+        }
+    }
+    candidates
+}
+
 /// Learn from all sightings at places that are alike.
-fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut Learned) {
+fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], drawn: &BTreeSet<Place>, learned: &mut Learned) {
     let (steady, varied): (Vec<Sighting>, Vec<Sighting>) = sightings.iter().partition(|(_, series)| series.is_steady());
     learned.changes.extend(changes(&steady));
     if varied.is_empty() {
@@ -95,7 +118,10 @@ fn of_family(family: &Place, sightings: &[Sighting], runs: &[Run], learned: &mut
         return;
     }
     if steady.is_empty() {
-        let allowed = allowed(family, &varied, runs);
+        let allowed = match drawn.contains(family) {
+            true => Allowed::generated(),
+            false => allowed(family, &varied, runs),
+        };
         let exact: BTreeSet<&Place> = varied.iter().map(|(spot, _)| &spot.place).collect();
         if exact.len() == 1 || !allowed.is_loose {
             let covering = Place::covering(exact.iter().copied()).unwrap_or_else(|| family.clone());

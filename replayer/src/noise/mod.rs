@@ -8,6 +8,7 @@
 mod allow;
 mod arrays;
 mod gather;
+mod identity;
 mod label;
 mod learn;
 mod place;

@@ -111,10 +111,15 @@ fn is_id(step: &str) -> bool {
     !step.is_empty() && (digits == step.len() || is_uuid || (hex == step.len() && hex >= 8 && digits > 0))
 }
 
+/// Lists whose items are told apart by their number: each means something else.
+const NUMBERED: [&str; 3] = ["request/target/path/", "request/params/", "request/args/"];
+
 /// The path with `*` for every index of an array.
 fn without_indices(path: &str) -> String {
+    let fixed = NUMBERED.into_iter().find(|list| path.starts_with(list));
+    let fixed = fixed.map_or(0, |list| path[list.len()..].find('/').map_or(path.len(), |end| list.len() + end));
     let step = |step: &str| if is_index(step) { "*".to_owned() } else { step.to_owned() };
-    path.split('/').map(step).collect::<Vec<_>>().join("/")
+    format!("{}{}", &path[..fixed], path[fixed..].split('/').map(step).collect::<Vec<_>>().join("/"))
 }
 
 /// Whether a step of a path is an array's index (RFC 6901 section 4), or a member that looks like one.
@@ -134,6 +139,11 @@ mod tests {
         assert_eq!(seven.family(), nine.family());
         assert_eq!(seven.family().to_string(), "GET /orders/*  response/body/items/*/id");
         assert_ne!(seven.family(), Place::response("GET /orders/me", "body/items/0/id").family());
+        let insert = |path| Place::request("POST /orders", "db", "INSERT orders", path).family().path;
+        assert_eq!(insert("params/1"), "request/params/1", "another one is another column");
+        assert_eq!(insert("params/1/lines/0/id"), "request/params/1/lines/*/id");
+        assert_eq!(insert("target/path/2"), "request/target/path/2");
+        assert_eq!(insert("body/0/params/1"), "request/body/*/params/*");
         let reserve = |id| Place::request("POST /orders", "stock", &format!("POST /reserve/{id}"), "header/x-id");
         assert_eq!(reserve("00ff00ff").family(), reserve("5f0c1a3e-8d0b-4b6e-9c55-0a1b2c3d4e5f").family());
     }

@@ -168,6 +168,125 @@ fn a_time_is_one_seen_from_its_own_now() {
     assert!(!matches!(values("body/at", &days).proposals[0].allows, Allowance::Time(_)));
 }
 
+/// What is learned of an order's number in two calls and in the response, which are these values in each run; 17 in the
+/// recording.
+fn numbers(runs: &[[&str; 3]]) -> Vec<(String, Allowance)> {
+    let findings = |[reserve, pay, answer]: &[&str; 3]| {
+        let called = |number: usize, request: &str, actual: &str| {
+            let differences = vec![difference("body/order", "17", actual)];
+            match call(request, CallChange::Changed(differences)) {
+                Finding::Call(found) if actual != "17" => Some(Finding::Call(CallFinding { number, ..found })),
+                _ => None,
+            }
+        };
+        let answer = (*answer != "17").then(|| response("body/number", "17", answer));
+        let calls = [called(0, "POST /reserve", reserve), called(1, "POST /pay", pay)];
+        calls.into_iter().chain([answer]).flatten().collect()
+    };
+    let learned = learn(&of_one(runs.iter().map(findings).collect()));
+    let place = |place: &Place| match &place.call {
+        Some(call) => format!("{} {}", call.operation, place.path),
+        None => place.path.clone(),
+    };
+    learned.proposals.into_iter().map(|proposal| (place(&proposal.place), proposal.allows)).collect()
+}
+
+#[test]
+fn one_value_in_several_places_is_drawn_anew() {
+    let [reserve, pay, answer] =
+        ["POST /reserve request/body/order", "POST /pay request/body/order", "response/body/number"];
+    let learned = |allowances: [Allowance; 3]| -> Vec<(String, Allowance)> {
+        let mut all: Vec<_> = [answer, pay, reserve].map(str::to_owned).into_iter().zip(allowances).collect();
+        all.sort_by_key(|(path, _)| [answer, pay, reserve].iter().position(|other| other == path));
+        all
+    };
+    let [drawn, any] = [Allowance::Generated, Allowance::Type];
+    let everywhere = [["5", "5", "5"], ["9081", "9081", "9081"], ["23", "23", "23"]];
+    assert_eq!(numbers(&everywhere), learned([drawn.clone(), drawn.clone(), drawn.clone()]));
+    // Where it is by chance what was recorded it says so everywhere.
+    let chance = [["17", "17", "17"], ["9081", "9081", "9081"], ["23", "23", "23"]];
+    assert_eq!(numbers(&chance), learned([drawn.clone(), drawn.clone(), drawn]));
+    // A call with a number of its own: nothing is known to be one and the same.
+    let apart = [["5", "5", "81"], ["9081", "9081", "7"], ["23", "23", "900"]];
+    assert_eq!(numbers(&apart), learned([any.clone(), any.clone(), any.clone()]), "17 is two numbers");
+    let once = [["5", "5", "5"], ["9081", "9081", "7"], ["23", "23", "23"]];
+    assert_eq!(numbers(&once), learned([any.clone(), any.clone(), any.clone()]));
+    let one_stays = [["17", "5", "5"], ["17", "9081", "9081"], ["17", "23", "23"]];
+    assert_eq!(numbers(&one_stays)[0], (answer.to_owned(), Allowance::Generated), "its place does not vary");
+    let by_chance = [["17", "5", "5"], ["9081", "9081", "9081"], ["23", "23", "23"]];
+    assert_eq!(numbers(&by_chance), learned([any.clone(), any.clone(), any]));
+}
+
+#[test]
+fn places_of_one_message_show_a_value_that_is_drawn_anew() {
+    let twice = |a: &str, b: &str, c: &str| {
+        vec![response("body/id", "17", a), response("body/of/id", "17", b), response("body/lottery", "4", c)]
+    };
+    let learned = |runs: Vec<Vec<Finding>>| -> Vec<(String, Allowance)> {
+        let learned = learn(&of_one(runs));
+        learned.proposals.into_iter().map(|proposal| (proposal.place.path, proposal.allows)).collect()
+    };
+    let paths = ["response/body/id", "response/body/lottery", "response/body/of/id"].map(str::to_owned);
+    let all = |allowances: [Allowance; 3]| paths.clone().into_iter().zip(allowances).collect::<Vec<_>>();
+    let drawn = Allowance::Generated;
+    let one = learned(vec![twice("5", "5", "99"), twice("9081", "9081", "7"), twice("23", "23", "6")]);
+    assert_eq!(one, all([drawn.clone(), Allowance::Type, drawn.clone()]));
+    let two = learned(vec![twice("5", "6", "99"), twice("9081", "3", "7"), twice("23", "400", "6")]);
+    assert_eq!(two, all([Allowance::Type, Allowance::Type, Allowance::Type]));
+    // Two numbers of which each has two places, and both are one in one run.
+    let pairs = |a: &str, b: &str| {
+        let [one, other] = [("17", a), ("4", b)];
+        vec![
+            response("body/a", one.0, one.1),
+            response("body/b", other.0, other.1),
+            response("body/c", one.0, one.1),
+            response("body/d", other.0, other.1),
+        ]
+    };
+    let apart = learned(vec![pairs("5", "6"), pairs("9081", "300")]);
+    assert!(apart.len() == 4 && apart.iter().all(|(_, allows)| *allows == Allowance::Generated), "{apart:?}");
+    let met = learned(vec![pairs("5", "6"), pairs("9081", "9081")]);
+    assert!(met.len() == 4 && met.iter().all(|(_, allows)| *allows == Allowance::Type), "{met:?}");
+}
+
+#[test]
+fn a_parameter_in_another_protocol_may_be_the_value_in_the_response() {
+    let findings = |number: &str| {
+        let parameter = difference("params/0", "\"17\"", &format!("{number:?}"));
+        vec![call("INSERT orders", CallChange::Changed(vec![parameter])), response("body/number", "17", number)]
+    };
+    let learned = learn(&of_one(vec![findings("5"), findings("9081"), findings("23")]));
+    let learned: Vec<_> = learned.proposals.iter().map(|it| (it.place.path.as_str(), &it.allows)).collect();
+    let drawn = &Allowance::Generated;
+    assert_eq!(learned, [("response/body/number", drawn), ("request/params/0", drawn)]);
+}
+
+#[test]
+fn what_is_there_in_some_runs_only_is_nothing_that_is_drawn() {
+    let findings = |number: &str, header: &str| {
+        let places = [("body/id", number), ("body/of/id", number), ("header/x-id", header)];
+        places.map(|(path, actual)| response(path, "17", actual)).to_vec()
+    };
+    let learned = learn(&of_one(vec![findings("5", "nothing"), findings("9081", "9081"), findings("23", "23")]));
+    let learned: Vec<_> = learned.proposals.iter().map(|it| (it.place.path.as_str(), &it.allows)).collect();
+    let drawn = &Allowance::Generated;
+    assert_eq!(
+        learned,
+        [("response/body/id", drawn), ("response/body/of/id", drawn), ("response/header/x-id", &Allowance::Ignore)]
+    );
+}
+
+#[test]
+fn a_time_stays_a_time() {
+    let twice = |time: Timestamp| {
+        let (was, is) = (format!("{RECORDED:?}"), format!("\"{time}\""));
+        vec![response("body/at", &was, &is), response("body/paid/at", &was, &is)]
+    };
+    let learned = learn(&of_one(vec![twice(at(3)), twice(at(13)), twice(at(23))]));
+    assert!(learned.proposals.iter().all(|proposal| proposal.allows == Allowance::Time(None)), "{learned:?}");
+    assert_eq!(learned.proposals.len(), 2);
+}
+
 #[test]
 fn what_is_the_same_in_every_run_is_a_change() {
     let learned = values("body/region", &["\"eu\"", "\"us\"", "\"us\"", "\"us\""]);
@@ -366,7 +485,7 @@ proptest! {
                         let pattern = Regex::new(pattern).unwrap();
                         [value.as_str(), &recorded].iter().all(|it| pattern.is_match(&text(it).unwrap()))
                     }
-                    Allowance::Time(_) | Allowance::Unordered | Allowance::Keyed(_) => false,
+                    Allowance::Time(_) | Allowance::Unordered | Allowance::Keyed(_) | Allowance::Generated => false,
                 };
                 prop_assert!(covered, "{value} by {proposal:?}");
             }

@@ -9,7 +9,7 @@ pub(super) enum Value {
     Missing,
     /// A JSON string.
     Text(String),
-    /// The text of a header, a path, a parameter.
+    /// The text of a header, a path, a parameter of a query.
     Plain(String),
     /// A JSON number, as written.
     Number(String),
@@ -26,8 +26,10 @@ impl Value {
         if shown.ends_with(" bytes)") && shown.contains('…') {
             return Value::Shortened;
         }
-        let in_json = path.split('/').nth(1) == Some("body");
-        match serde_json::from_str(shown).ok().filter(|_| in_json) {
+        // What is neither in a body nor in a part of HTTP is a member of a request in another protocol.
+        let is_written =
+            matches!(path.split('/').nth(1), Some("method" | "target" | "status" | "header" | "trailer" | "end"));
+        match serde_json::from_str(shown).ok().filter(|_| !is_written) {
             None => Value::Plain(shown.to_owned()),
             Some(serde_json::Value::String(text)) => Value::Text(text),
             Some(serde_json::Value::Number(number)) => Value::Number(number.to_string()),
@@ -63,6 +65,14 @@ impl Value {
         match self {
             Value::Text(text) | Value::Plain(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The number or text.
+    pub(super) fn scalar(&self) -> Option<&str> {
+        match self {
+            Value::Number(text) | Value::Text(text) | Value::Plain(text) => Some(text),
+            Value::Missing | Value::Json(..) | Value::Shortened => None,
         }
     }
 

@@ -23,26 +23,26 @@ pub(super) fn take(old: &[u8], new: &[u8], places: &Places, grain: Grain) -> Opt
 }
 
 /// A value and where it stands in its text.
-struct Node {
-    span: Range<usize>,
-    inside: Inside,
+pub(super) struct Node {
+    pub span: Range<usize>,
+    pub inside: Inside,
 }
 
-enum Inside {
+pub(super) enum Inside {
     Scalar,
     Array(Vec<Item>),
     Object(Vec<Item>),
 }
 
 /// An element of an array or a member of an object, from the bracket or comma before it to the one after it.
-struct Item {
+pub(super) struct Item {
     /// The member's name, unescaped; empty in arrays.
-    name: String,
+    pub name: String,
     /// From the bracket or comma to the first byte of the name or value.
     lead: Range<usize>,
     /// The name, the colon and the space around it; empty in arrays.
     label: Range<usize>,
-    value: Node,
+    pub value: Node,
     /// From the value to the comma or bracket.
     trail: Range<usize>,
 }
@@ -124,7 +124,8 @@ fn in_string(old: &str, new: &str, places: &Places) -> Option<String> {
     serde_json::to_string(&text(&unescaped(old)?, &unescaped(new)?, places)?).ok()
 }
 
-fn parse(text: &str) -> Option<Node> {
+/// A text that is JSON, taken apart.
+pub(super) fn parse(text: &str) -> Option<Node> {
     // The scanner below only finds where things are; what is JSON is decided here.
     serde_json::from_str::<&serde_json::value::RawValue>(text).ok()?;
     let mut scanner = Scanner { text, at: 0 };

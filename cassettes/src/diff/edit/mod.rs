@@ -4,6 +4,7 @@
 //! Nothing here is sure to be exact: items of arrays go by their number, repeated names go together. Whoever edits
 //! compares afterwards.
 
+mod drawn;
 mod fields;
 mod json;
 mod parts;
@@ -15,6 +16,7 @@ mod xml;
 
 use std::borrow::Cow;
 
+pub use drawn::{Recorded, restored, restored_value};
 pub use places::Places;
 pub use value::value;
 

@@ -24,6 +24,8 @@ pub(in crate::diff) enum Effect {
     Pattern(Regex),
     /// The value, as long as its JSON type is the same.
     Type,
+    /// A text or a number that the service draws anew: it stands for the recorded one, everywhere in the entry.
+    Generated,
 }
 
 /// By how much numbers may differ.
@@ -38,10 +40,11 @@ pub(in crate::diff) enum Tolerance {
 impl Effect {
     /// Whether it is about single values: it lets one pass for another, by what both are.
     pub(in crate::diff) fn is_of_values(&self) -> bool {
-        matches!(self, Effect::Tolerance(_) | Effect::Time(_) | Effect::Pattern(_) | Effect::Type)
+        matches!(self, Effect::Tolerance(_) | Effect::Time(_) | Effect::Pattern(_) | Effect::Type | Effect::Generated)
     }
 
-    /// Whether it lets `actual` pass where `expected` was.
+    /// Whether it lets `actual` pass where `expected` was, by what both are. Of what is drawn anew that is not known
+    /// from the two alone: whoever compares asks [`Drawn`](crate::diff::Drawn).
     pub(in crate::diff) fn lets_pass(&self, expected: &Tree<'_>, actual: &Tree<'_>) -> bool {
         if !expected.same_type(actual) {
             return false;
@@ -49,7 +52,7 @@ impl Effect {
         let texts = || Some((expected.scalar()?, actual.scalar()?));
         match self {
             Effect::Ignore => true,
-            Effect::Unordered | Effect::Keyed(_) => false,
+            Effect::Unordered | Effect::Keyed(_) | Effect::Generated => false,
             Effect::Type => true,
             Effect::Pattern(pattern) => texts().is_some_and(|(a, b)| pattern.is_match(a) && pattern.is_match(b)),
             Effect::Time(within) => texts()
@@ -73,6 +76,7 @@ impl Effect {
             Effect::Pattern(pattern) => value.scalar().filter(|text| pattern.is_match(text)).map(|_| "text".to_owned()),
             Effect::Time(_) => value.scalar().and_then(Time::read).map(|time| time.form),
             Effect::Tolerance(_) => value.scalar().and_then(Decimal::read).map(|_| "number".to_owned()),
+            Effect::Generated => value.drawn().map(|_| "drawn".to_owned()),
         };
         class.map(|class| format!("{} {class}", value.type_name()))
     }

@@ -85,6 +85,11 @@ impl Rules {
         self.all.is_empty()
     }
 
+    /// Whether any of them says that values are drawn anew (`generated`).
+    pub fn draw(&self) -> bool {
+        self.iter().any(Rule::draws)
+    }
+
     /// The rule with that index, as [`Noise::Rule`](super::Noise::Rule) has it.
     pub fn get(&self, index: usize) -> Option<&Rule> {
         self.all.get(index)
@@ -153,6 +158,10 @@ impl Rule {
     pub fn text(&self) -> &RuleText {
         &self.text
     }
+
+    fn draws(&self) -> bool {
+        matches!(self.effect, Effect::Generated)
+    }
 }
 
 /// The rule in one line: `response/body/total as tolerance 0.01, in POST /orders*`.
@@ -194,6 +203,18 @@ impl Applied {
     /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.selected.is_empty()
+    }
+
+    /// Whether any of them says that values are drawn anew (`generated`).
+    pub fn draw(&self) -> bool {
+        self.selected.iter().any(|index| self.rules.all[*index].draws())
+    }
+
+    /// The same without those that say that values are drawn anew.
+    pub fn without_drawn(&self) -> Applied {
+        let mut others = self.clone();
+        others.selected.retain(|index| !self.rules.all[*index].draws());
+        others
     }
 
     /// What the message says by its schema.

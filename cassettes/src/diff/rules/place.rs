@@ -87,6 +87,21 @@ impl<'r> Place<'r> {
         ended.map(|(rule, _)| (*rule, &self.rules[*rule].effect))
     }
 
+    /// Whether a rule that values are drawn anew applies here or below.
+    pub(in crate::diff) fn draws(&self) -> bool {
+        self.walked.iter().any(|(rule, _)| matches!(self.rules[*rule].effect, Effect::Generated))
+    }
+
+    /// Whether one says so of the very value here.
+    pub(in crate::diff) fn is_drawn(&self) -> bool {
+        self.rules().any(|(_, effect)| matches!(effect, Effect::Generated))
+    }
+
+    /// The place of an item of the array here, whose items have no fixed place unless a rule names one by its index.
+    pub(in crate::diff) fn item(&self, index: usize) -> Place<'r> {
+        self.step(if self.names_an_item() { Step::Index(index) } else { Step::Item })
+    }
+
     /// Whether a rule names one of the items of the array here by its index.
     pub(in crate::diff) fn names_an_item(&self) -> bool {
         self.walked.iter().any(|(rule, at)| match self.rules[*rule].steps.get(*at) {

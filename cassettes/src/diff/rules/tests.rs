@@ -36,6 +36,10 @@ fn rules_are_read_and_told_in_one_line() {
         pattern = "^[0-9a-f]{8}$"
 
         [[rules]]
+        path = "request/target/path/2"
+        as = "generated"
+
+        [[rules]]
         path = "response/body/**"
         as = "keyed"
         key = ["a", "b"]
@@ -54,6 +58,7 @@ fn rules_are_read_and_told_in_one_line() {
             "response/body/created_at as time within 5s, in POST /orders*",
             "request/body/items/*/price as tolerance 0.01, to inventory, as POST /reserve/*",
             "request/header/X-Key as pattern ^[0-9a-f]{8}$",
+            "request/target/path/2 as generated",
             "response/body/** as keyed a+b",
             "request/params/1 as ignore, to db:3306, as INSERT orders",
         ]
@@ -105,7 +110,7 @@ as = "ignore""#,
         (
             r#"path = "response/body"
 as = "skip""#,
-            "as = \"skip\" is unknown; there are ignore, unordered, keyed, tolerance, time, pattern, type; write one",
+            "as = \"skip\" is unknown; there are ignore, unordered, keyed, tolerance, time, pattern, type, generated; write",
         ),
         (
             r#"path = "response/body"
@@ -118,6 +123,17 @@ downstream = "x""#,
 as = "ignore"
 key = "x""#,
             "`key` goes only with as = \"keyed\", not with as = \"ignore\"; take it out",
+        ),
+        (
+            r#"path = "response/body/id"
+as = "generated"
+pattern = "x""#,
+            "`pattern` goes only with as = \"pattern\", not with as = \"generated\"; take it out",
+        ),
+        (
+            r#"path = "request/order"
+as = "generated""#,
+            "of the order of calls nothing can be said",
         ),
         (
             r#"path = "response/body"

@@ -15,7 +15,7 @@ const MOST_STEPS: usize = 64;
 const MOST_PATTERN: usize = 1 << 20;
 
 /// The effects, as `as` names them.
-const EFFECTS: &str = "ignore, unordered, keyed, tolerance, time, pattern, type";
+const EFFECTS: &str = "ignore, unordered, keyed, tolerance, time, pattern, type, generated";
 
 /// A rule as `[[rules]]` in `regress.toml` has it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct RuleText {
     /// Which calls, by method and path; a pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// What may differ there: ignore, unordered, keyed, tolerance, time, pattern, type.
+    /// What may differ there: ignore, unordered, keyed, tolerance, time, pattern, type, generated.
     #[serde(rename = "as")]
     pub effect: String,
     /// Of `keyed`: the members that say which item is which.
@@ -160,6 +160,7 @@ impl RuleText {
             "ignore" => Effect::Ignore,
             "unordered" => Effect::Unordered,
             "type" => Effect::Type,
+            "generated" => Effect::Generated,
             "keyed" => Effect::Keyed(match &self.key {
                 Some(Keys::One(name)) => vec![name.clone()],
                 Some(Keys::All(names)) if !names.is_empty() => names.clone(),
