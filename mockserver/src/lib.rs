@@ -14,7 +14,6 @@ mod playback;
 #[cfg(test)]
 mod samples;
 pub mod sandbox;
-mod silence;
 pub mod survey;
 pub mod tls;
 mod turns;

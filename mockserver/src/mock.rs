@@ -1,6 +1,7 @@
 //! The mock: what is played, to whom, and the journal of it.
 
 mod following;
+mod silence;
 
 use std::{
     borrow::Cow,
@@ -26,6 +27,8 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::silence::Silence;
+use self::silence::Silent;
 use crate::{
     Error,
     dns::Names,
@@ -35,7 +38,6 @@ use crate::{
     matching::{self, Against, Asked, Beginning, Candidate, Claim, Claimed, Stage, Unreached, Usage, explain, nearest},
     miss, playback,
     sandbox::{DNS_PORT, Listeners, Step},
-    silence::{Opened, Silence, Silent},
     survey,
     tls::Authority,
 };
@@ -181,26 +183,6 @@ impl Mock {
         for one in &served {
             one.wait().await;
         }
-    }
-
-    /// Whether [`Mock::tell_silent`] has anything to tell.
-    pub fn is_silent(&self) -> bool {
-        self.shared.state().silent.is_untold()
-    }
-
-    /// The connections that are open, that were opened while an entry was played, to addresses that no recording knows,
-    /// and on which nothing was said: each once, in order. What is said on one later is a call of its own. Connections
-    /// to addresses that are known are none, as pools open them in advance.
-    pub fn tell_silent(&self) -> Vec<Call> {
-        self.shared.state().silent.tell()
-    }
-
-    /// The connections to addresses that are known, that were opened while the entry was played which is played now, and
-    /// that are open without anything said on them; unless the recorded service left such connections unused, too.
-    /// Each is told as often as this is asked.
-    pub fn left_open(&self) -> Vec<Call> {
-        let state = self.shared.state();
-        state.silent.left_open(&state.scope).cloned().collect()
     }
 
     /// What the service made anew since the scope was entered, and in the ambient scope.
@@ -420,55 +402,6 @@ impl Shared {
             return Opening::End;
         }
         Opening::Client
-    }
-
-    /// Takes note of a connection that was opened while an entry is played. One to an address that nobody knows is a call,
-    /// whatever comes of it; one to an address that is known may be left unused, unless the recorded service did so.
-    pub(crate) fn arrives(shared: &Arc<Shared>, destination: SocketAddr) -> Option<Silence> {
-        let mut state = shared.state();
-        if state.scope == Scope::Ambient {
-            return None;
-        }
-        let place = Place { destination, tls: false };
-        let silent = |reason| state.nameless(place, Attempted::Opaque(Bytes::new()), missed(reason));
-        let opened = match shared.library.knows(destination) {
-            false => Opened::Nowhere(Some(silent(MissReason::UnknownDestination))),
-            true if shared.library.is_left_unused(destination) => return None,
-            true => {
-                let names = shared.names_at(&state, place);
-                let call = silent(MissReason::LeftOpen);
-                Opened::Known(Call { downstream: names.into_iter().next().unwrap_or(call.downstream), ..call })
-            }
-        };
-        Some(Silence::new(Arc::clone(shared), state.silent.open(opened)))
-    }
-
-    /// Takes note that something was said on such a connection.
-    pub(crate) fn broke_silence(&self, number: u64) {
-        self.state().silent.end(number);
-    }
-
-    /// Takes note that such a connection was closed before.
-    pub(crate) fn closed_in_silence(&self, number: u64) {
-        let mut state = self.state();
-        match state.silent.end(number) {
-            Some(Opened::Nowhere(Some(call))) => state.journal.note(call),
-            Some(Opened::Known(call)) => {
-                let place = Place { destination: call.destination, tls: false };
-                drop(state);
-                self.silent(place);
-            }
-            Some(Opened::Nowhere(None)) | None => {}
-        }
-    }
-
-    /// Takes note of a connection on which nothing was said. It is a call only where nobody knows the destination.
-    pub(crate) fn silent(&self, place: Place) {
-        let mut state = self.state();
-        if self.reason(&state, place) == MissReason::UnknownDestination {
-            let matched = missed(MissReason::UnknownDestination);
-            state.note(place, Attempted::Opaque(Bytes::new()), matched);
-        }
     }
 
     /// Who is played there, if that speaks a protocol other than HTTP: the protocol, and a server for one connection.

@@ -22,8 +22,7 @@ use tokio::{
 use crate::{
     intercept::Arrival,
     miss,
-    mock::{Flight, Opening, PREFIX, Place, Reply, Shared},
-    silence::Silence,
+    mock::{Flight, Opening, PREFIX, Place, Reply, Shared, Silence},
     tls::{self, Authority},
     turns as conversations,
 };

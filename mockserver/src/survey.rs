@@ -125,8 +125,11 @@ impl Survey {
     /// Who speaks a protocol other than HTTP there, or at another address that has a name in common with it.
     pub(crate) fn speaker(&self, peer: SocketAddr) -> Option<&Speaker> {
         let peer = canonical(peer);
-        let alike = self.speakers.iter().filter(|(other, _)| self.have_a_name_in_common(peer, **other));
-        let other = || alike.min_by_key(|(other, _)| **other);
+        let is_alike = |other: &SocketAddr| {
+            let both = |known: &BTreeSet<IpAddr>| known.contains(&peer.ip()) && known.contains(&other.ip());
+            other.port() == peer.port() && self.addresses.values().any(both)
+        };
+        let other = || self.speakers.iter().filter(|(other, _)| is_alike(other)).min_by_key(|(other, _)| **other);
         self.speakers.get(&peer).or_else(|| other().map(|(_, speaker)| speaker))
     }
 
@@ -134,13 +137,13 @@ impl Survey {
     /// with it.
     pub fn is_left_unused(&self, peer: SocketAddr) -> bool {
         let peer = canonical(peer);
-        self.silent.contains(&peer) || self.silent.iter().any(|other| self.have_a_name_in_common(peer, *other))
-    }
-
-    /// Whether some name had both addresses, which have the same port.
-    fn have_a_name_in_common(&self, a: SocketAddr, b: SocketAddr) -> bool {
-        let both = |known: &BTreeSet<IpAddr>| known.contains(&a.ip()) && known.contains(&b.ip());
-        a.port() == b.port() && self.addresses.values().any(both)
+        if self.silent.is_empty() || self.silent.contains(&peer) {
+            return !self.silent.is_empty();
+        }
+        let named: Vec<_> = self.addresses.values().filter(|known| known.contains(&peer.ip())).collect();
+        let is_alike =
+            |other: &SocketAddr| other.port() == peer.port() && named.iter().any(|known| known.contains(&other.ip()));
+        self.silent.iter().any(is_alike)
     }
 
     /// The downstreams at that address, without or inside TLS, that no request names: in protocols that have no place for a name.
