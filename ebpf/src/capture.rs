@@ -197,6 +197,11 @@ impl Capture {
 
     /// Probes the code that a process has mapped. TLS that cannot be probed stays encrypted.
     fn look_into(&mut self, pid: u32) -> Result<(), Error> {
+        // It runs meanwhile: who does what in it is to be known before its libraries are read.
+        if let Some(code) = self.targets.program(pid) {
+            self.programs.know_goroutines(pid, code.goroutines)?;
+            self.programs.know_tokio(pid, code.tokio)?;
+        }
         let programs = &mut self.programs;
         let mut attach = |file: &File, number, points: &[_]| programs.attach_probes(file, number, points).is_ok();
         let code = self.targets.scan(pid, &mut attach);

@@ -97,6 +97,16 @@ impl Targets {
         self.passed_over.is_some() && identity(file) == self.passed_over
     }
 
+    /// What is known of the program of a process that was looked at before, but for what its libraries say.
+    pub(crate) fn program(&self, pid: u32) -> Option<Code> {
+        let program = file::open(format!("/proc/{pid}/exe")).ok()?;
+        if self.is_passed_over(&program) {
+            return None;
+        }
+        let known = self.files.get(&identity(&program)?)?;
+        Some(Code { goroutines: known.goroutines, tokio: known.tokio, ..Code::default() })
+    }
+
     /// Looks at the code that a process has mapped, and has `attach` probe what is new (with a number of its own for each
     /// file). A process that is gone, or a file that cannot be probed, has none.
     pub(crate) fn scan(&mut self, pid: u32, attach: &mut impl FnMut(&File, u64, &[ProbePoint]) -> bool) -> Code {
@@ -247,6 +257,19 @@ mod tests {
         targets.pass_over_own(false);
         targets.scan(std::process::id(), &mut attach);
         assert!(targets.files.contains_key(&own));
+    }
+
+    #[test]
+    fn a_program_that_was_looked_at_is_known_before_its_libraries_are() {
+        let mut targets = Targets::new(false);
+        let own = std::process::id();
+        assert_eq!(targets.program(own), None);
+        let program = file::open("/proc/self/exe").expect("this program");
+        targets.look(&program, &mut |_: &File, _, _: &[ProbePoint]| true);
+        let Code { goroutines, tokio, .. } = targets.scan(own, &mut |_: &File, _, _: &[ProbePoint]| true);
+        assert_eq!(targets.program(own), Some(Code { goroutines, tokio, ..Code::default() }));
+        targets.pass_over_own(true);
+        assert_eq!(targets.program(own), None);
     }
 
     #[test]
