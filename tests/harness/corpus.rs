@@ -14,7 +14,7 @@ use super::{client::Reply, downstream::Served};
 pub struct Corpus {
     /// Those with an entry, in the order of their ids.
     pub cassettes: Vec<Cassette>,
-    /// The exchanges no entry caused.
+    /// The exchanges no entry caused, without connections on which nothing was said.
     pub ambient: Vec<Exchange>,
 }
 
@@ -32,7 +32,10 @@ impl Corpus {
         let cassettes = listed.iter().map(|located| store.read(located).expect("the store reads what it wrote"));
         let cassettes = cassettes.collect();
         let ambient = store.ambient().expect("the store reads what it wrote");
-        Corpus { cassettes, ambient: ambient.map(|cassette| cassette.downstream).unwrap_or_default() }
+        let mut ambient = ambient.map(|cassette| cassette.downstream).unwrap_or_default();
+        // Pools of busy services leave connections unused now and then.
+        ambient.retain(|exchange| !exchange.is_silent());
+        Corpus { cassettes, ambient }
     }
 
     /// The entries as a client has them, sorted.
