@@ -184,7 +184,8 @@ pub enum MissReason {
     Opaque,
     /// The recording has another protocol here than what came.
     OtherProtocol,
-    /// A connection to it stays open and nothing is said on it, though pools had none to spare when this was recorded.
+    /// Nothing was said on a connection that stays open to where calls are known to go, and none was left so when this was
+    /// recorded.
     LeftOpen,
     /// It was not judged, because the journal was full ([`Attempted::Unkept`]).
     NotKept,

@@ -1,6 +1,7 @@
 //! The shop as a service under test in several languages, with its two downstreams, and services made by others.
 
 mod change;
+pub mod ledger;
 pub mod nginx;
 mod recorded;
 mod third_party;
