@@ -21,10 +21,8 @@ def ask(method, path, body=None):
     connection = http.client.HTTPConnection(os.environ["STORE"])
     text = None if body is None else json.dumps(body)
     connection.request(method, path, text, {"Content-Type": "application/json", "X-Tenant": TENANT})
-    response = connection.getresponse()
-    answer = response.read()
+    connection.getresponse().read()
     connection.close()
-    return response.status, json.loads(answer)
 
 
 def order(asked):
