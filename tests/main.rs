@@ -42,6 +42,8 @@ mod house;
 mod inside_tls;
 /// A recorder that is killed leaves nothing half done.
 mod killed;
+/// Streams that the service ends because their client is gone.
+mod left;
 /// What is lost is said to be lost.
 mod losses;
 /// The regression matrix: what each change of a service must lead to.

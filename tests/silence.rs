@@ -38,9 +38,10 @@ fn held(test: &str, via: Source, needs: &[Need]) {
     (0..2).for_each(|_| assert_eq!(client.get("/").status, 200));
     drop(client);
     recording.stop().expect_code(0);
-    let ambient = Corpus::read(&cassettes).ambient;
-    let told: Vec<_> = ambient.iter().map(|one| (one.connection.peer.inet(), &one.content)).collect();
+    let Corpus { ambient, silent, .. } = Corpus::read(&cassettes);
+    let told: Vec<_> = silent.iter().map(|one| (one.connection.peer.inet(), &one.content)).collect();
     assert_eq!(told, [(Some(nowhere.0), &Content::Opaque(Vec::new()))]);
+    assert_eq!(ambient, []);
 
     let elsewhere = SocketAddr::from(([127, 0, 0, 1], 9));
     for (hold, code) in [(nowhere.0, 0), (elsewhere, 1)] {

@@ -56,4 +56,5 @@ pub const SECRET_VARIABLES: [&str; 4] =
 /// * 1.1: `nondeterministic`.
 /// * 1.2: HTTP/2, and protocols other than HTTP.
 /// * 1.3: `redacted`.
-pub const FORMAT: (u16, u16) = (1, 3);
+/// * 1.4: `left`.
+pub const FORMAT: (u16, u16) = (1, 4);

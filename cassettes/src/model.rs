@@ -153,6 +153,9 @@ pub struct HttpExchange {
     /// Where the response began before the request was over (HTTP/2 only), the turns that the sides took: (bytes of the
     /// request's body so far, bytes of the response's body before more of the request came). Empty otherwise.
     pub interleaved: Vec<(u64, u64)>,
+    /// The client closed its side of the connection while the response was under way (HTTP/1 only): it had enough, and what
+    /// followed was the service's reaction to that, or on its way already.
+    pub left: bool,
 }
 
 /// An exchange in a protocol other than HTTP.
@@ -302,6 +305,7 @@ impl HttpExchange {
             upgraded: Vec::new(),
             reset: None,
             interleaved: Vec::new(),
+            left: false,
         }
     }
 

@@ -502,20 +502,21 @@ int go_stream_writes(struct user_regs *ctx)
 /* ---- Where libraries come from ---- */
 
 /* A followed process may have mapped new code. Told at once: what it will do with it is not seen before somebody has
- * looked. */
-INLINE void emit_mapped(u64 task)
+ * looked. `is_held`: it waits until then. Returns whether it was told. */
+INLINE int emit_mapped(u64 task, int is_held)
 {
 	struct record *out;
 
 	if (!task)
-		return;
+		return 0;
 	out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
 	if (!out) {
 		count_loss(BUFFER_FULL, 0);
-		return;
+		return 0;
 	}
-	fill_head(out, MAPPED, 0, 0, task);
+	fill_head(out, MAPPED, is_held, 0, task);
 	bpf_ringbuf_submit(out, RING_FORCE_WAKEUP);
+	return 1;
 }
 
 /* _dl_debug_state: the function that the dynamic loader calls for debuggers after it has mapped or unmapped libraries,
@@ -523,9 +524,15 @@ INLINE void emit_mapped(u64 task)
 SEC("uprobe")
 int libraries_changed(struct user_regs *ctx)
 {
-	emit_mapped(followed_task());
+	emit_mapped(followed_task(), 0);
 	return 0;
 }
+
+/* Set by the loader: the process that the recorder itself has started; 0: none. It is stopped before the first instruction
+ * of what it executes, and goes on when that has been looked into: only its parent, the recorder, could see that. */
+volatile const u32 launched = 0;
+
+enum { SIGSTOP = 19 }; /* include/uapi/asm-generic/signal.h */
 
 /* Set by the loader: whether a process that gains privileges by what it executes (set-user-id, file capabilities) is let
  * go, because whoever is told about it has no right to know what it does then. */
@@ -536,6 +543,7 @@ int sched_process_exec(u64 *ctx)
 {
 	struct linux_binprm *program = (struct linux_binprm *)ctx[2];
 	u64 task = followed_task();
+	int is_held;
 
 	if (!task)
 		return 0;
@@ -545,6 +553,8 @@ int sched_process_exec(u64 *ctx)
 		return 0;
 	}
 	forget_program(task >> 32);
-	emit_mapped(task);
+	is_held = task >> 32 == launched;
+	if (emit_mapped(task, is_held) && is_held)
+		bpf_send_signal(SIGSTOP);
 	return 0;
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::address::Address;
 use crate::cgroup::Cgroup;
@@ -45,6 +47,9 @@ pub struct Options {
     /// Programs that the processes are about to run: what they say inside TLS is read from their first instruction. Others
     /// are found while they start.
     pub programs: Vec<PathBuf>,
+    /// The one of `pids` that the caller has started. It is stopped at what it executes (SIGSTOP, which none but its parent
+    /// sees) until that has been looked into, so that nothing of it runs before the capture knows its ways.
+    pub launched: Option<u32>,
     /// Whether a process that gains privileges by what it executes (set-user-id, file capabilities) is captured no longer,
     /// which is told as a loss: for whoever may know about the process that it was, and not about the one that it is.
     pub without_gain: bool,
@@ -60,7 +65,8 @@ const POLL: Duration = Duration::from_millis(20);
 const BATCH_EVENTS: usize = 4 << 10;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A running capture. The service is never stopped, changed or waited for. Dropping the capture ends it.
+/// A running capture. The service is never stopped, changed or waited for, but for [`Options::launched`] before its first
+/// instruction. Dropping the capture ends it.
 ///
 /// Events come in the order of the kernel's one buffer. For each socket: [`EventKind::Open`] before its data, data of
 /// one direction in the order of the calls that moved it, [`EventKind::Close`] last. Of two threads that send on one
@@ -100,7 +106,7 @@ impl Capture {
             Some(source) => source,
             None => best_source()?,
         };
-        let (programs, ring) = Programs::load(source, buffer_bytes, options.cgroup.as_ref(), options.without_gain)?;
+        let (programs, ring) = Programs::load(source, buffer_bytes, &options)?;
         // Edge-triggered: a level would be up whenever the buffer is not empty, and there would be no batches.
         let waiter = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| Error::Wait(e.into()))?;
         waiter
@@ -366,7 +372,13 @@ impl Capture {
                 }
                 return Ok(());
             }
-            Record::Mapped { process } => return self.look_into(process),
+            Record::Mapped { process, held } => {
+                let looked = self.look_into(process);
+                if held {
+                    let_go_on(process);
+                }
+                return looked;
+            }
         };
         let event = self.claimed(event);
         let forked = self.forked(&event);
@@ -454,6 +466,13 @@ impl Capture {
             }
         }
         Ok(())
+    }
+}
+
+/// Ends the stop in which a process was held. It may be gone.
+fn let_go_on(process: u32) {
+    if let Ok(process) = i32::try_from(process) {
+        let _ = kill(Pid::from_raw(process), Signal::SIGCONT);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use aya::maps::{MapData, RingBuf};
 
+use crate::capture::Options;
 use crate::error::Error;
 use crate::programs::{Programs, kernel_release, kernel_types};
 use crate::source::Source;
@@ -84,7 +85,8 @@ pub fn best_source() -> Result<Source, Error> {
 
 fn try_source(source: Source) -> Result<(Programs, RingBuf<MapData>), Error> {
     const SMALL_BUFFER: u32 = 64 << 10;
-    let (mut programs, ring) = Programs::load(source, SMALL_BUFFER, None, true)?;
+    let (mut programs, ring) =
+        Programs::load(source, SMALL_BUFFER, &Options { without_gain: true, ..Options::default() })?;
     programs.attach()?;
     Ok((programs, ring))
 }

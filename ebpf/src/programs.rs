@@ -12,7 +12,7 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope
 use aya::programs::{Program, ProgramFd, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, RawTracePointRunOptions, TestRun};
 
-use crate::cgroup::Cgroup;
+use crate::capture::Options;
 use crate::code::{CurrentTask, GoroutineFields, PROBES, ProbePoint, PythonProgram};
 use crate::error::Error;
 use crate::event::{LossKind, Role, SocketId};
@@ -127,8 +127,7 @@ impl Programs {
     pub(crate) fn load(
         source: Source,
         buffer_bytes: u32,
-        cgroup: Option<&Cgroup>,
-        without_gain: bool,
+        options: &Options,
     ) -> Result<(Programs, RingBuf<MapData>), Error> {
         check_host(source)?;
         let pid_namespace = pid_namespace()?;
@@ -144,10 +143,11 @@ impl Programs {
             .override_global("payload_limit", &payload_limit, true)
             .override_global("wake_shift", &wake_shift, true)
             .override_global("pid_namespace", &pid_namespace.unwrap_or(0), true)
-            .override_global("by_cgroup", &u32::from(cgroup.is_some()), true)
-            .override_global("without_gain", &u32::from(without_gain), true)
+            .override_global("by_cgroup", &u32::from(options.cgroup.is_some()), true)
+            .override_global("without_gain", &u32::from(options.without_gain), true)
+            .override_global("launched", &options.launched.unwrap_or(0), true)
             .load(source.object())?;
-        if let Some(cgroup) = cgroup {
+        if let Some(cgroup) = &options.cgroup {
             let table = ebpf.map_mut("cgroup").expect("the object defines its maps");
             let mut recorded = CgroupArray::try_from(table).map_err(|e| Error::table("cgroup", e))?;
             recorded.set(0, cgroup.open()?, 0).map_err(|e| Error::table("cgroup", e))?;

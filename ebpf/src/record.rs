@@ -60,9 +60,10 @@ pub(crate) enum Record {
         socket: SocketId,
         connected: bool,
     },
-    /// A process may have mapped new code.
+    /// A process may have mapped new code. Held, it waits until that was looked into.
     Mapped {
         process: u32,
+        held: bool,
     },
     /// A connection is used for the first time. Without a role it was established before the programs were there; joined,
     /// it was used before its process was followed.
@@ -181,7 +182,7 @@ pub(crate) fn decode(record: &[u8], payload: &mut Payload) -> Option<Record> {
                 _ => Record::TlsFreed { at, object, positions: [position, missing] },
             });
         }
-        12 => return unit.map(|unit| Record::Mapped { process: unit.process }),
+        12 => return unit.map(|unit| Record::Mapped { process: unit.process, held: detail != 0 }),
         13 => {
             let parent = Some(fields.u64()?).filter(|&parent| parent != 0);
             let parent = parent.map(|parent| Unit { process, strand: Strand::Goroutine(parent) });

@@ -94,6 +94,9 @@ pub enum PairedContent {
         /// Where the response of HTTP/2 began before the request was over: how many bytes of the request's body had come,
         /// and of the response's body before more of the request did.
         interleaved: Vec<(u64, u64)>,
+        /// The client sent its end of HTTP/1's connection while the final response was under way: it did not wait for the rest, which may
+        /// have come all the same.
+        left: bool,
     },
     /// A request in another protocol that is read, and its response.
     Wire {

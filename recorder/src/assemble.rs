@@ -91,7 +91,7 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
         _ => Vec::new(),
     };
     let content = match paired.content {
-        PairedContent::Http1 { request, interim, response, upgraded, reset, interleaved } => {
+        PairedContent::Http1 { request, interim, response, upgraded, reset, interleaved, left } => {
             Content::Http1(HttpExchange {
                 request,
                 interim,
@@ -100,6 +100,7 @@ pub(crate) fn exchange(connection: &Connection, paired: Paired, downstream: bool
                 upgraded: turns(upgraded),
                 reset,
                 interleaved,
+                left,
             })
         }
         PairedContent::Wire { protocol, request, response, .. } => {

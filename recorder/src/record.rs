@@ -250,7 +250,9 @@ impl Watcher {
     ) -> Result<Watching, Error> {
         match self {
             Watcher::Kernel(options) => {
-                let options = Options { pids, programs, ..*options };
+                // Programs are those that a process of ours is about to run.
+                let launched = pids.first().copied().filter(|_| !programs.is_empty());
+                let options = Options { pids, programs, launched, ..*options };
                 Kernel::start(options, with_children, |_| true, items, vitals).map(Watching::Kernel)
             }
             Watcher::Server(server) => {

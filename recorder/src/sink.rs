@@ -345,6 +345,7 @@ mod tests {
                 upgraded: vec![],
                 reset: None,
                 interleaved: Vec::new(),
+                left: false,
             }),
             ended: Ended::Ok,
             cause: None,

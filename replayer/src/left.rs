@@ -1,7 +1,9 @@
 //! Streams of events that their client left before they ended, as whoever closes a page does. Pure.
 //!
-//! Such a response was cut where its client had enough, or where the service broke off: a recording does not tell which. In
-//! both cases as many events as it has are expected again, and what follows them is nobody's concern: the replay leaves then.
+//! Such a response was cut where its client had enough, or where the service broke off: a recording does not always tell
+//! which. A service that notices in time may also have ended it in good order, where the recording says that the client was
+//! gone by then. In all cases as many events as it has are expected again, and what follows them is nobody's concern: the
+//! replay leaves then.
 
 use regress_cassettes::{
     Ended, Exchange,
@@ -12,9 +14,14 @@ use regress_protocols::http1::{Framing, Message, ResponseReader};
 /// How many whole events of its stream the client of an entry had when its connection ended; `None` where the response ended
 /// by itself, is no stream, or had none.
 pub(crate) fn events(entry: &Exchange) -> Option<usize> {
-    let response = entry.http()?.response.as_ref()?;
-    let is_cut = !response.is_complete() && matches!(response.framing, Framing::Chunked { .. });
-    let is_left = is_cut && !response.is_http2() && matches!(entry.ended, Ended::Closed | Ended::Reset);
+    let http = entry.http()?;
+    let response = http.response.as_ref()?;
+    let is_over = match entry.ended {
+        Ended::Ok => http.left,
+        Ended::Closed | Ended::Reset => !response.is_complete(),
+        Ended::Refused | Ended::Timeout | Ended::Unfinished => false,
+    };
+    let is_left = is_over && !response.is_http2() && matches!(response.framing, Framing::Chunked { .. });
     Some(event_ends(response).filter(|_| is_left)?.len()).filter(|events| *events > 0)
 }
 
@@ -105,17 +112,26 @@ mod tests {
 
     #[test]
     fn what_ended_by_itself_or_is_no_stream_was_not_left() {
-        let of = |response: Message, ended| {
+        let left = |response: Message, ended, left| {
             let mut cassette = recorded();
             let entry = cassette.entry.as_mut().unwrap();
             entry.ended = ended;
             let Content::Http1(http) = &mut entry.content else { unreachable!() };
-            http.response = Some(response);
+            (http.response, http.left) = (Some(response), left);
             events(entry)
         };
+        let of = |response, ended| left(response, ended, false);
         assert_eq!(of(part("data: 1\n\n"), Ended::Reset), Some(1));
         assert_eq!(of(part("data: 1\n\n"), Ended::Timeout), None);
         assert_eq!(of(part("data: 1\n"), Ended::Closed), None, "it had none");
-        assert_eq!(of(whole("data: 1\n\n"), Ended::Ok), None);
+        // With its end.
+        let mut whole = part("data: 1\n\ndata: 2\n\n");
+        whole.truncated = None;
+        assert!(whole.is_complete());
+        assert_eq!(of(whole.clone(), Ended::Ok), None);
+        assert_eq!(left(whole.clone(), Ended::Ok, true), Some(2));
+        assert_eq!(left(whole.clone(), Ended::Unfinished, true), None);
+        whole.framing = Framing::Length;
+        assert_eq!(left(whole, Ended::Ok, true), None);
     }
 }

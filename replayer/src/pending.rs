@@ -163,6 +163,8 @@ fn set_response(exchange: &mut Exchange, actual: &Message, took: Duration, lens:
             actual.clone()
         }
     };
+    // It ended by itself.
+    http.left = false;
     http.streamed = stream::arrivals(http, &response);
     if http.response.as_ref().is_none_or(|recorded| recorded.body.len() != response.body.len()) {
         http.interleaved.clear();

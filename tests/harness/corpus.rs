@@ -16,6 +16,8 @@ pub struct Corpus {
     pub cassettes: Vec<Cassette>,
     /// The exchanges no entry caused, without connections on which nothing was said.
     pub ambient: Vec<Exchange>,
+    /// Connections of no entry on which nothing was said: pools of busy services leave some unused now and then.
+    pub silent: Vec<Exchange>,
 }
 
 impl Corpus {
@@ -32,10 +34,9 @@ impl Corpus {
         let cassettes = listed.iter().map(|located| store.read(located).expect("the store reads what it wrote"));
         let cassettes = cassettes.collect();
         let ambient = store.ambient().expect("the store reads what it wrote");
-        let mut ambient = ambient.map(|cassette| cassette.downstream).unwrap_or_default();
-        // Pools of busy services leave connections unused now and then.
-        ambient.retain(|exchange| !exchange.is_silent());
-        Corpus { cassettes, ambient }
+        let ambient = ambient.map(|cassette| cassette.downstream).unwrap_or_default();
+        let (silent, ambient) = ambient.into_iter().partition(Exchange::is_silent);
+        Corpus { cassettes, ambient, silent }
     }
 
     /// The entries as a client has them, sorted.

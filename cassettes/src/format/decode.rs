@@ -230,6 +230,7 @@ impl Reader<'_, '_> {
                 pair(node, "bytes of the request, bytes of the response")
             })?,
             reset: fields.optional("reset").map(|reset| self.reset(reset)).transpose()?,
+            left: flag(fields.optional("left"))?,
         })
     }
 

@@ -54,11 +54,14 @@ pub fn version((major, minor): (u16, u16)) -> String {
 /// The lowest format version that has everything that the cassette has, so that a cassette without anything new stays
 /// the file that it was.
 pub fn lowest(cassette: &Cassette) -> (u16, u16) {
+    let is_left = |exchange: &Exchange| exchange.http().is_some_and(|http| http.left);
     let has_more = |exchange: &Exchange| {
         let has_more = |http: &HttpExchange| http.is_http2() || http.reset.is_some() || !http.interleaved.is_empty();
         exchange.wire().is_some() || exchange.http().is_some_and(has_more)
     };
-    if !cassette.redacted.is_empty() {
+    if cassette.exchanges().any(is_left) {
+        (1, 4)
+    } else if !cassette.redacted.is_empty() {
         (1, 3)
     } else if cassette.exchanges().any(has_more) {
         (1, 2)
@@ -147,6 +150,7 @@ fn write_http(object: &mut Object<'_>, http: &HttpExchange, files: &mut BodyFile
             object.number("code", reset.code);
         });
     }
+    object.flag("left", http.left);
 }
 
 fn write_turn(out: &mut String, turn: &Turn, files: &mut BodyFiles) {

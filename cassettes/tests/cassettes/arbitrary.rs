@@ -218,9 +218,18 @@ fn connection() -> BoxedStrategy<Connection> {
 fn content() -> BoxedStrategy<Content> {
     let streamed = vec((any::<u64>(), any::<u64>()), 0..4);
     let reset = option::of((side(), any::<u32>()).prop_map(|(from, code)| Reset { from, code }));
-    let http = (message(), vec(message(), 0..2), option::of(message()), streamed.clone(), turns(), reset, streamed)
-        .prop_map(|(request, interim, response, streamed, upgraded, reset, interleaved)| {
-            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded, reset, interleaved })
+    let http = (
+        message(),
+        vec(message(), 0..2),
+        option::of(message()),
+        streamed.clone(),
+        turns(),
+        reset,
+        streamed,
+        any::<bool>(),
+    )
+        .prop_map(|(request, interim, response, streamed, upgraded, reset, interleaved, left)| {
+            Content::Http1(HttpExchange { request, interim, response, streamed, upgraded, reset, interleaved, left })
         });
     let wire = (value(), option::of(value()))
         .prop_map(|(request, response)| Content::Wire(WireExchange { protocol: Protocol::Redis, request, response }));

@@ -75,6 +75,27 @@ fn files_of_format_1_3_are_read_and_still_written_the_same() {
     assert_eq!(render(&redacted), fs::read_to_string(path).unwrap());
 }
 
+#[test]
+fn files_of_format_1_4_are_read_and_still_written_the_same() {
+    let store = Store::open(folder("1.4")).unwrap();
+    let listed = store.list().unwrap();
+    let read_back: Vec<_> = listed.iter().map(|located| store.read(located).unwrap()).collect();
+    assert_eq!(read_back, [left()]);
+    let path = &listed[0].path;
+    assert!(verify(path).is_empty(), "{:?}", verify(path));
+    assert_eq!(render(&left()), fs::read_to_string(path).unwrap());
+}
+
+/// What format 1.4 added: its client left while the response was under way.
+fn left() -> Cassette {
+    let Cassette { entry, .. } = order();
+    let entry = entry.map(|entry| {
+        let Content::Http1(http) = entry.content else { panic!("it is HTTP") };
+        Exchange { content: Content::Http1(HttpExchange { left: true, ..http }), ..entry }
+    });
+    Cassette { entry, ..order() }
+}
+
 /// What format 1.2 added: HTTP/2.
 fn http2() -> Cassette {
     let headers = [("host", "inventory:9000"), ("content-type", "application/grpc"), ("te", "trailers")];

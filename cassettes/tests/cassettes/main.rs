@@ -44,6 +44,7 @@ fn http(request: Message, response: Message) -> HttpExchange {
         upgraded: vec![],
         reset: None,
         interleaved: vec![],
+        left: false,
     }
 }
 

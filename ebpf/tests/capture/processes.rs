@@ -325,3 +325,46 @@ fn root_the_last_event_of_an_idle_service_arrives() {
     }
     drop(turn);
 }
+
+/// The letter of proc_pid_stat(5): `T` for a process that is stopped.
+fn state(process: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+/// What the caller launched waits at each of its programs until that has been looked into; others are never stopped.
+#[test]
+fn root_a_launched_program_waits_until_it_is_known() {
+    require_capture!("root_a_launched_program_waits_until_it_is_known");
+    let _turn = turn();
+    for is_launched in [true, false] {
+        let mut shell = Shell::start();
+        shell.run("true");
+        let pid = shell.id();
+        let launched = Some(pid).filter(|_| is_launched);
+        let options = Options {
+            pids: vec![pid],
+            source: Some(source()),
+            buffer_bytes: Some(MEDIUM),
+            launched,
+            ..Options::default()
+        };
+        let mut capture = Capture::start(options).expect("capture starts");
+        let mut events = Vec::new();
+        for _ in 0..2 {
+            shell.exec();
+            if is_launched {
+                while state(pid) != Some('T') {
+                    std::thread::yield_now();
+                }
+                while state(pid) == Some('T') {
+                    capture.next_batch(Duration::from_millis(100), &mut events).expect("the capture goes on");
+                }
+            }
+            // Its children are not held, whoever else looks at them.
+            assert_eq!(shell.run("/bin/echo goes on"), "goes on\n");
+        }
+        capture.drain(&mut events).expect("the capture drains");
+        Recorded::of(events).assert_nothing_lost();
+    }
+}

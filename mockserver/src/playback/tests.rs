@@ -130,6 +130,7 @@ fn upgrade(turns: Vec<Turn>, ended: Ended) -> Exchange {
         upgraded: turns,
         reset: None,
         interleaved: Vec::new(),
+        left: false,
     };
     exchange(PAYMENTS, false, Content::Http1(http), ended)
 }

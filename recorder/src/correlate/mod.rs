@@ -450,17 +450,6 @@ impl Correlator {
         entry.answered_by = moment.unit;
         let (reader, waiting) = (entry.read_by, entry.waiting.clone());
         let told = self.told_by_answer(key, &waiting);
-        for call in &waiting {
-            let Some(own) = self.calls.get(call) else { continue };
-            let waits = own.open[..] == [key]
-                || own.parent_holds == Some(key)
-                || self.descent(own) == Descent::Of(key)
-                || own.said.of.contains(&key)
-                || self.is_lone_in_process(own, key);
-            if let Some(call) = self.calls.get_mut(call) {
-                call.unawaited |= waits && !call.opaque && !call.answered;
-            }
-        }
         match (reader, moment.unit) {
             (Some(reader), Some(writer)) if reader == writer && writer.is_thread() => self.answers_own(moment, writer),
             (Some(reader), Some(writer))
@@ -492,7 +481,9 @@ impl Correlator {
         }
         entry.ended = Some((moment.mark, moment.at));
         let (reader, waiting, is_answered) = (entry.read_by, entry.waiting.clone(), entry.answered_by.is_some());
-        if !is_answered {
+        if is_answered {
+            self.waited_for(key, &waiting);
+        } else {
             self.told_by_answer(key, &waiting);
             self.lose_adrift(&waiting, false);
         }
@@ -504,6 +495,22 @@ impl Correlator {
         }
         for call in waiting {
             self.rule(call, false);
+        }
+    }
+
+    /// An entry has its whole response, which it may have begun long before, where that is a stream: it did not wait for those
+    /// of its calls that are not answered.
+    fn waited_for(&mut self, key: EntryKey, waiting: &[CallKey]) {
+        for call in waiting {
+            let Some(own) = self.calls.get(call) else { continue };
+            let waits = own.open[..] == [key]
+                || own.parent_holds == Some(key)
+                || self.descent(own) == Descent::Of(key)
+                || own.said.of.contains(&key)
+                || self.is_lone_in_process(own, key);
+            if let Some(call) = self.calls.get_mut(call) {
+                call.unawaited |= waits && !call.opaque && !call.answered;
+            }
         }
     }
 

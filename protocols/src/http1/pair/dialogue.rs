@@ -491,6 +491,9 @@ impl Dialogue {
     pub fn finished(&mut self, mark: Mark, from: Side, out: &mut Out) -> Option<Shift> {
         if from == Side::Client {
             self.cut_request();
+            if let Some(open) = self.open.front_mut() {
+                open.client_finished();
+            }
             return None;
         }
         self.server_finished = true;

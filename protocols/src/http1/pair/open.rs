@@ -33,6 +33,8 @@ pub(crate) struct Open {
     pub reset: Option<Reset>,
     /// Body bytes of the request and of the response, as the sides took turns.
     pub interleaved: Vec<(u64, u64)>,
+    /// The client finished while the response was under way.
+    pub is_left: bool,
     arrivals: Vec<(Mark, u64)>,
     problems: Vec<Problem>,
 }
@@ -52,6 +54,7 @@ impl Open {
             response_complete: None,
             reset: None,
             interleaved: Vec::new(),
+            is_left: false,
             arrivals: Vec::new(),
             problems: Vec::new(),
         }
@@ -92,6 +95,11 @@ impl Open {
         }
     }
 
+    /// The client sends no more.
+    pub fn client_finished(&mut self) {
+        self.is_left |= self.response_began.is_some() && self.response_complete.is_none();
+    }
+
     /// Whether nothing of it is still to come.
     pub fn is_settled(&self) -> bool {
         self.request_complete.is_some() && self.response_complete.is_some()
@@ -126,6 +134,7 @@ impl Open {
                 upgraded,
                 reset: self.reset,
                 interleaved: self.interleaved,
+                left: self.is_left,
             },
             request_began: self.request_began,
             request_complete: self.request_complete,

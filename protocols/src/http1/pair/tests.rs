@@ -4,6 +4,7 @@ use super::*;
 use Play::*;
 
 /// What happens on a connection; its place in the script, counted from 1, is its mark.
+#[derive(Clone)]
 enum Play<'a> {
     C(&'a str),
     S(&'a str),
@@ -49,7 +50,7 @@ fn joined(script: &[Play]) -> Vec<String> {
     done(events(true, Limits::default(), script)).iter().map(line).collect()
 }
 
-/// `number request -> responses end problems`, a `~` behind what is cut.
+/// `number request -> responses end problems`, a `~` behind what is cut, a `!` behind what the client left.
 fn line(paired: &Paired) -> String {
     let turns = |turns: &[(Side, Bytes)]| {
         let turn = |(side, bytes): &(Side, Bytes)| {
@@ -70,9 +71,10 @@ fn line(paired: &Paired) -> String {
     };
     let what = match &paired.content {
         PairedContent::Opaque(bytes) => format!("opaque{}", turns(bytes)),
-        PairedContent::Http1 { request, interim, response, upgraded, .. } => {
+        PairedContent::Http1 { request, interim, response, upgraded, left, .. } => {
             let responses: Vec<_> = interim.iter().chain(response).map(message).collect();
-            format!("{} -> {}{}", message(request), responses.join(" "), turns(upgraded))
+            let left = if *left { "!" } else { "" };
+            format!("{} -> {}{left}{}", message(request), responses.join(" "), turns(upgraded))
         }
         PairedContent::Wire { protocol, .. } => format!("{protocol:?}"),
     };
@@ -256,6 +258,20 @@ fn connections_that_end_early() {
     assert_eq!(fresh(&[C(GET_A), S("HTTP/1.1 2"), Reset]), ["0 GET /a[] -> []~HTTP/1.1 2 ClosedEarly"]);
     assert_eq!(fresh(&[C(GET_A), S(OK_4), Stop]), ["0 GET /a[] -> 200 OK[]~ Unfinished"]);
     assert_eq!(fresh(&[C("GET /a HT"), Stop]), ["0 []~GET /a HT ->  Unfinished"]);
+}
+
+#[test]
+fn a_client_leaves_while_its_response_is_under_way() {
+    let left = [C(GET_A), S(OK_4), S("ab"), FinC, S("cd"), Close];
+    assert_eq!(fresh(&left), ["0 GET /a[] -> 200 OK[abcd]! Complete"]);
+    assert_eq!(fresh(&[&left[..4], &[Reset]].concat()), ["0 GET /a[] -> 200 OK[ab]~! ClosedEarly"]);
+    // It sends no more before the response begins, or once it has all of it.
+    assert_eq!(fresh(&[C(GET_A), FinC, S(OK_4), S("abcd"), Close]), ["0 GET /a[] -> 200 OK[abcd] Complete"]);
+    assert_eq!(fresh(&[C(GET_A), S(OK_1), FinC, Close]), ["0 GET /a[] -> 200 OK[1] Complete"]);
+    // Of pipelined requests the one that is being answered.
+    let first = "0 GET /a[] -> 200 OK[abcd]! Complete";
+    let pipelined = [C(GET_A), C(GET_B), S(OK_4), FinC, S("abcd"), S(OK_2), Close];
+    assert_eq!(fresh(&pipelined), [first, "1 GET /b[] -> 200 OK[2] Complete"]);
 }
 
 #[test]
