@@ -57,6 +57,7 @@ targets! {
     kernel_records: "../ebpf/fuzz/fuzz_targets/records.rs";
     texts_of_proc: "../ebpf/fuzz/fuzz_targets/texts.rs";
     tls_records: "../ebpf/fuzz/fuzz_targets/tls.rs";
+    fastcgi: "../protocols/fuzz/fuzz_targets/fastcgi_cut.rs";
     http1_pairs: "../protocols/fuzz/fuzz_targets/http1_pair.rs";
     http1_requests: "../protocols/fuzz/fuzz_targets/http1_requests.rs";
     http1_responses: "../protocols/fuzz/fuzz_targets/http1_responses.rs";

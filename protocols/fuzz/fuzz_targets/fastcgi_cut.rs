@@ -1,4 +1,5 @@
-//! Two directions of a connection, cut anyhow: exchanges begin and end one after the other.
+//! Two directions of a connection, cut anyhow: exchanges begin and end one after the other. Each step is two bytes, who says
+//! something and how many bytes of the input that is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,10 +8,15 @@ use regress_protocols::{
     fastcgi::{Cutter, Turn},
 };
 
-fuzz_target!(|pieces: Vec<(bool, Vec<u8>)>| {
+fuzz_target!(|input: &[u8]| {
     let mut cutter = Cutter::default();
-    for (mark, (client, bytes)) in (0..).zip(&pieces) {
-        cutter.data(mark, if *client { Side::Client } else { Side::Server }, bytes);
+    let mut rest = input;
+    let mut mark = 0;
+    while let [who, length, after @ ..] = rest {
+        let (bytes, after) = after.split_at(usize::from(*length).min(after.len()));
+        mark += 1;
+        cutter.data(mark, if who & 1 == 0 { Side::Client } else { Side::Server }, bytes);
+        rest = after;
     }
     cutter.ended();
     let (mut began, mut done) = (0, 0);

@@ -105,3 +105,19 @@ impl Worker {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_pairs_are_looked_into_and_each_once() {
+        let leaks = Leaks::default();
+        let pair = |number: usize| (format!("get-{number}"), SocketAddr::from(([127, 0, 0, 1], 80)));
+        for number in 0..MOST {
+            assert!(leaks.answer(pair(number)).is_some_and(|answer| answer.set(number % 2 == 0).is_ok()), "{number}");
+        }
+        assert!(leaks.answer(pair(MOST)).is_none());
+        assert_eq!(leaks.answer(pair(1)).and_then(|answer| answer.get().copied()), Some(false));
+    }
+}
