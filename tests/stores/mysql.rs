@@ -1,4 +1,7 @@
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     Expected,
@@ -16,7 +19,10 @@ use crate::{
 /// It must be in no cassette.
 const PASSWORD: &str = "secret";
 
-/// A MariaDB server that is thrown away, with the user `app` and a schema `shop`. It speaks TLS with those who ask for it.
+/// A root folder with a server of MySQL, to try what is usually tried with MariaDB's.
+const MYSQL: &str = "REGRESS_TEST_MYSQL";
+
+/// A server that is thrown away, with the user `app` and a schema `shop`. It speaks TLS with those who ask for it.
 struct Server {
     process: Process,
     port: u16,
@@ -38,6 +44,15 @@ const SHOP: &str = "
 
 impl Server {
     fn start() -> Server {
+        let server = match std::env::var_os(MYSQL) {
+            Some(root) => Server::mysql(Path::new(&root)),
+            None => Server::mariadb(),
+        };
+        server.run(SHOP);
+        server
+    }
+
+    fn mariadb() -> Server {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("there is a temporary folder"));
         let path = folder.path().display();
         let user = if nix::unistd::geteuid().is_root() { "root" } else { "" };
@@ -54,9 +69,37 @@ impl Server {
         command.args([format!("--ssl-cert={}", file("server.pem")), format!("--ssl-key={}", file("server.key"))]);
         let process = Process::start(command.args([format!("--datadir={path}"), format!("--socket={path}/socket")]));
         process.wait_for_line("ready for connections");
-        let server = Server { process, port, authority, folder };
-        server.run(SHOP);
-        server
+        Server { process, port, authority, folder }
+    }
+
+    /// `usr/sbin/mysqld` below the root folder, which is that of its process, with what it has by default: its users prove who they are
+    /// by `caching_sha2_password`.
+    fn mysql(root: &Path) -> Server {
+        let (port, authority) = (free_port(), Authority::new());
+        let folder = tempfile::tempdir_in(root.join("tmp")).expect("it is a root folder");
+        let data = Path::new("/").join(folder.path().strip_prefix(root).expect("it is in there"));
+        for name in ["server.pem", "server.key"] {
+            std::fs::copy(authority.file(name), folder.path().join(name)).expect("the folder can be written");
+        }
+        let data = data.display();
+        let mysqld = |arguments: &[String]| {
+            let mut command = Command::new("chroot");
+            command.arg(root).args(["/usr/sbin/mysqld", "--no-defaults", "--user=root"]);
+            command.arg(format!("--datadir={data}/data")).args(arguments);
+            Process::start(&mut command)
+        };
+        mysqld(&["--initialize-insecure".to_owned()]).finish().expect_code(0);
+        let process = mysqld(&[
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--port={port}"),
+            format!("--socket={data}/socket"),
+            format!("--ssl-cert={data}/server.pem"),
+            format!("--ssl-key={data}/server.key"),
+            "--mysqlx=OFF".to_owned(),
+            "--innodb-flush-log-at-trx-commit=0".to_owned(),
+        ]);
+        process.wait_for_line("ready for connections");
+        Server { process, port, authority, folder }
     }
 
     fn address(&self) -> String {

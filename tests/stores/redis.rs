@@ -193,6 +193,60 @@ fn rust() {
     keep("stores::redis::rust", &[Need::RustClients, Need::Ebpf], "ebpf", || rust_client("keep"), &[]);
 }
 
+/// What people type, in both versions of the protocol.
+const SESSION: &str = r#"
+SET note:tea "green, not black"
+GET note:tea
+INCR count
+RPUSH list a b c
+LRANGE list 0 -1
+HSET shelf tea 3 milk 1
+HGETALL shelf
+MULTI
+INCR count
+LLEN list
+EXEC
+GET nosuch
+NOSUCH 1
+BLPOP nothing 0.1
+XADD news 7-1 of today
+HELLO 3
+HGETALL shelf
+XRANGE news - +
+EVAL "return {1, {'two', false}}" 0
+SELECT 3
+DBSIZE
+"#;
+
+#[test]
+fn redis_cli() {
+    if !require("stores::redis::redis_cli", &[Need::Redis, Need::Python, Need::Ebpf, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let (terminal, port) = (source("terminal.py"), server.port.to_string());
+    let command = ["python3", &terminal, "redis-cli", "--no-raw", "-p", &port].map(str::to_owned).to_vec();
+    let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens");
+    service.record("ebpf", |client| {
+        let printed = client.post("/", SESSION).response;
+        let printed = String::from_utf8_lossy(&printed);
+        for expected in [
+            "\"green, not black\"",
+            "(integer) 2",
+            "QUEUED",
+            "ERR unknown command 'NOSUCH'",
+            "1# \"tea\" => \"3\"",
+            "\"7-1\"",
+            "\"two\"",
+            "(integer) 0",
+        ] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+    });
+    server.stop();
+    service.expect(&[("none", Same)]);
+}
+
 /// A client in C with a pool that is opened at its start.
 #[test]
 fn webdis() {
