@@ -96,6 +96,7 @@ impl Server {
             format!("--ssl-cert={data}/server.pem"),
             format!("--ssl-key={data}/server.key"),
             "--mysqlx=OFF".to_owned(),
+            "--secure-file-priv=NULL".to_owned(),
             "--innodb-flush-log-at-trx-commit=0".to_owned(),
         ]);
         process.wait_for_line("ready for connections");

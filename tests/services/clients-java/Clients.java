@@ -12,9 +12,9 @@ class Clients {
             case "keep-jedis" -> serve("keep listens", new Keep(KeepJedis::new));
             case "keep-lettuce" -> serve("keep listens", new Keep(KeepLettuce::new));
             case "accounts" -> serve("accounts listens", new Accounts());
-            case "orders-mariadb" -> serve("orders listen", new Orders("jdbc:mariadb://%s/shop?useServerPrepStmts=true"));
+            case "orders-mariadb" -> serve("orders listen", new Orders("jdbc:mariadb://%s/shop?useServerPrepStmts=true&allowPublicKeyRetrieval=true"));
             // Without TLS, which it would ask for.
-            case "orders-mysql" -> serve("orders listen", new Orders("jdbc:mysql://%s/shop?useServerPrepStmts=true&sslMode=DISABLED"));
+            case "orders-mysql" -> serve("orders listen", new Orders("jdbc:mysql://%s/shop?useServerPrepStmts=true&sslMode=DISABLED&allowPublicKeyRetrieval=true"));
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }
