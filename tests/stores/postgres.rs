@@ -409,12 +409,30 @@ fn postgres_exporter() {
     let service = Service::new(Vec::new(), "EXPORTER_CHANGE", "Listening on");
     let address = format!("127.0.0.1:{}", service.port);
     let mut service = service.with("DATA_SOURCE_NAME", server.url());
-    let command = ["prometheus-postgres-exporter", "--web.listen-address", &address];
+    // What is asked for besides what it asks for by itself.
+    let queries = service.folder.path().join("queries.yaml");
+    let ask_above = |balance: u32| {
+        let query = format!("SELECT count(*) AS accounts FROM accounts WHERE balance > {balance}");
+        let text =
+            format!("rich:\n  query: {query}\n  metrics:\n    - accounts: {{usage: GAUGE, description: how many}}\n");
+        std::fs::write(&queries, text).expect("the folder can be written");
+    };
+    ask_above(1);
+    let path = queries.display().to_string();
+    let command = ["prometheus-postgres-exporter", "--web.listen-address", &address, "--extend.query-path", &path];
     service.command = command.map(str::to_owned).to_vec();
     service.record("ebpf", |client: &Client| assert_eq!(client.get("/metrics").status, 200));
     server.stop();
-    let (finished, report) = service.replay("none");
-    let calls =
-        report.outcomes.iter().flat_map(|outcome| &outcome.differences).filter(|found| found.place != "response");
-    assert_eq!(calls.count(), 0, "{}", finished.stdout);
+    let calls = || {
+        let (finished, report) = service.replay("none");
+        let found = report.outcomes.into_iter().flat_map(|outcome| outcome.differences);
+        let calls = found.filter(|found| found.place != "response");
+        (calls.map(|found| format!("{} {}", found.kind, found.path)).collect::<Vec<_>>(), finished.stdout)
+    };
+    let (differing, printed) = calls();
+    assert_eq!(differing, Vec::<String>::new(), "{printed}");
+    ask_above(2);
+    let (differing, _) = calls();
+    let is_the_query = |found: &String| found.starts_with("changed ") && found.ends_with("/request/query");
+    assert!(differing.len() == 1 && differing.iter().all(is_the_query), "{differing:?}");
 }
