@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Some(recorder::ROLE) => return recorder::main(arguments.skip(1)),
         _ => {}
     }
-    let mut options = Options { entries: 600, rounds: 60 };
+    let mut options = Options { entries: 600, rounds: 20 };
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|value| value.parse::<u32>().ok()).map(|number| number.max(1));
         let known = match argument.as_str() {
