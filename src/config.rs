@@ -65,6 +65,8 @@ pub struct Record {
     pub buffer: Option<String>,
     /// Whether the kernel's sources read what is said inside TLS.
     pub tls: bool,
+    /// Whether the proxy reads the TLS that clients of databases ask for within a connection.
+    pub database_tls: bool,
     /// The runtime of which the command loads a hook, for example `node`.
     pub hook: Option<String>,
     /// Further headers that carry an id from an entry to its calls.
@@ -96,6 +98,7 @@ impl Default for Record {
         Record {
             buffer: None,
             tls: true,
+            database_tls: false,
             hook: None,
             id_headers: Vec::new(),
             fsync: None,

@@ -62,8 +62,12 @@ targets! {
     http1_requests: "../protocols/fuzz/fuzz_targets/http1_requests.rs";
     http1_responses: "../protocols/fuzz/fuzz_targets/http1_responses.rs";
     http2_pairs: "../protocols/fuzz/fuzz_targets/http2_pair.rs";
+    redis: "../protocols/fuzz/fuzz_targets/redis.rs";
+    mysql: "../protocols/fuzz/fuzz_targets/mysql.rs";
+    postgres: "../protocols/fuzz/fuzz_targets/postgres.rs";
+    dns: "../protocols/fuzz/fuzz_targets/dns.rs";
+    connections: "../protocols/fuzz/fuzz_targets/pairer.rs";
     sql: "../protocols/fuzz/fuzz_targets/sql.rs";
-    wire_protocols: "../protocols/fuzz/fuzz_targets/wire.rs";
     server_and_agents: "../recorder/fuzz/fuzz_targets/wire.rs";
 }
 

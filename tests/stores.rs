@@ -200,17 +200,19 @@ fn says(folder: &Path, text: &str) -> Vec<PathBuf> {
 }
 
 /// Record a service whose TLS is not read, which is told, and never the same.
-fn stays_encrypted(service: &Service, how: &[&str], drive: impl FnOnce(&Client)) {
+fn stays_encrypted(service: &Service, how: &[&str], drive: impl FnOnce(&Client)) -> Finished {
     let settings = service.settings("").display().to_string();
     let arguments = how.iter().copied().chain(["--config", &settings, "--"]).map(str::to_owned);
     let arguments = arguments.chain(service.command.iter().cloned());
     let recording = Recording::start(&service.cassettes(), arguments, service.builds("none"));
     recording.wait_for_service(service.listens, service.port);
     drive(&Client::new(service.port));
-    recording.stop().expect_code(2);
+    let recorded = recording.stop();
+    recorded.expect_code(2);
     let corpus = Corpus::read(&service.cassettes());
     assert!(corpus.losses().contains(&&Defect::Encrypted), "{how:?}: {:#?}", corpus.losses());
     let (finished, report) = service.replay("none");
     finished.expect_code(2);
     assert!(report.outcomes.iter().all(|outcome| outcome.verdict == "inconclusive"), "{how:?}: {:#?}", report.outcomes);
+    recorded
 }

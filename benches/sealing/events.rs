@@ -63,6 +63,7 @@ pub fn settings(out: PathBuf, recipients: usize, port: u16, target: Target) -> S
         server: PathBuf::new(),
         buffer: None,
         inside_tls: false,
+        database_tls: false,
         target,
         helper: "/proc/self/exe".into(),
     }

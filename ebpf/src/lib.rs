@@ -35,4 +35,4 @@ pub use holders::listening_on;
 pub use joined::open_process;
 pub use probe::{Probe, SourceProbe, best_source, probe, uprobes};
 pub use source::{Source, UnknownSource};
-pub use tls::{TlsLibrary, TlsUse, tls_of_process};
+pub use tls::{Preamble, TlsLibrary, TlsUse, Turn, tls_of_process};

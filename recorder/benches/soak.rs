@@ -133,6 +133,7 @@ fn run(case: &Case, options: &Options) -> bool {
         server: PathBuf::new(),
         buffer: None,
         inside_tls: false,
+        database_tls: false,
         target: Target::Pids(Vec::new()),
         helper: "/proc/self/exe".into(),
     };

@@ -1,6 +1,6 @@
 //! Events in, cassettes out. Pure: no I/O, and no time but that of the events.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use regress_cassettes::Defect;
 use regress_ebpf::{Address, CloseCause, Direction, Event, EventKind, Loss, Role, SocketId};
@@ -107,7 +107,6 @@ pub(crate) struct Pipeline {
     ends: HashMap<End, SocketId>,
     /// Connections within the service, by their client's end.
     lines: HashMap<SocketId, Line>,
-    tls: HashSet<SocketId>,
     names: Names,
     next_connection: u64,
     next_entry: u64,
@@ -147,7 +146,6 @@ impl Pipeline {
             connections: HashMap::new(),
             ends: HashMap::new(),
             lines: HashMap::new(),
-            tls: HashSet::new(),
             names: Names::default(),
             next_connection: 1,
             next_entry: 1,
@@ -221,11 +219,6 @@ impl Pipeline {
         self.scope.max_entries.is_some_and(|most| self.kept_finished >= most)
     }
 
-    /// The content of a socket that is about to open was read from inside TLS.
-    pub(crate) fn inside_tls(&mut self, socket: SocketId) {
-        self.tls.insert(socket);
-    }
-
     /// Take in one event.
     pub(crate) fn event(&mut self, event: Event) {
         self.mark += 1;
@@ -234,7 +227,6 @@ impl Pipeline {
             EventKind::Connecting { socket, peer } => {
                 let number = self.number();
                 let mut connection = Connection::new(socket, number, peer.into(), now);
-                connection.tls = self.tls.remove(&socket);
                 connection.name = self.name_of(now, peer);
                 self.connections.insert(socket, connection);
                 self.correlator.fact(now, Fact::Connecting { connection: socket });
@@ -433,7 +425,6 @@ impl Pipeline {
         if !self.connections.contains_key(&socket) {
             let number = self.number();
             let mut connection = Connection::new(socket, number, peer.clone(), now);
-            connection.tls = self.tls.remove(&socket);
             if let (Role::Client, false, Address::Inet(peer)) = (role, joined, &peer) {
                 connection.name = self.name_of(now, *peer);
             }

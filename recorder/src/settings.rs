@@ -65,6 +65,8 @@ pub struct Settings {
     pub buffer: Option<u32>,
     /// Whether the kernel's sources read what is said inside TLS; else it is recorded as encrypted.
     pub inside_tls: bool,
+    /// Whether the proxy reads the TLS that clients of databases ask for within a connection; else it is recorded as encrypted.
+    pub database_tls: bool,
     /// What to record.
     pub target: Target,
     /// The executable that acts as the sandbox helper of proxy recording (it calls

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use regress_ebpf::{Capture, Cgroup, Event, Options, SocketId};
+use regress_ebpf::{Capture, Cgroup, Event, Options};
 use tokio::sync::mpsc::Sender;
 
 use crate::{
@@ -26,8 +26,6 @@ pub(crate) enum Item {
     Event(Event),
     /// Events in their order, up to the bounds of [`Capture::next_batch`].
     Events(Vec<Event>),
-    /// The content of this socket, which is about to open, was read from inside TLS.
-    InsideTls(SocketId),
     /// Nothing happened until this monotonic time.
     Idle(u64),
     /// Nothing is captured from this monotonic time on; what comes next is from a new capture.

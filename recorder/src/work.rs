@@ -171,7 +171,6 @@ fn pump(
                     hand_out(pipeline, outputs)?;
                 }
             }
-            Item::InsideTls(socket) => pipeline.inside_tls(socket),
             Item::Idle(at) => {
                 last = last.max(at);
                 pipeline.advance(at);

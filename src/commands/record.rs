@@ -95,6 +95,10 @@ pub struct Args {
     /// Put no probes into TLS libraries: what is said inside TLS is recorded as encrypted, unless by proxy
     #[arg(long, env = "REGRESS_NO_TLS")]
     no_tls: bool,
+    /// By proxy, read the TLS that clients of PostgreSQL and MySQL ask for within a connection as well. A client that binds its
+    /// password to the server's certificate, or shows one of its own, is refused then (docs/tls.md)
+    #[arg(long, env = "REGRESS_DATABASE_TLS")]
+    database_tls: bool,
     /// When the recording ends, replay it against the command (with --pid, --port or --cgroup: the one in regress.toml),
     /// and label entries that do not replay as recorded as non-deterministic (docs/noise.md). Exit code 1 when there are any
     #[arg(long, env = "REGRESS_SELF_CHECK")]
@@ -379,6 +383,7 @@ fn settings(args: Args, config: Config, redactor: Arc<Redactor>) -> Result<Setti
         server: args.server,
         buffer,
         inside_tls: config.record.tls && !args.no_tls,
+        database_tls: config.record.database_tls || args.database_tls,
         target,
         helper: PathBuf::from("/proc/self/exe"),
     })

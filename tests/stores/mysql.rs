@@ -186,6 +186,14 @@ fn python_through_the_proxy() {
     }
 }
 
+/// The recorder trusts the authority of the server, so the service, which looks at certificates, trusts the proxy's.
+#[test]
+fn python_inside_tls_through_the_proxy() {
+    if require("stores::mysql::python_inside_tls_through_the_proxy", &[Need::Mysql, Need::Sandbox]) {
+        orders(python_service(), "proxy --database-tls", Inside::CheckedTls, PYTHON_CALLS, PYTHON);
+    }
+}
+
 #[test]
 fn node() {
     javascript("stores::mysql::node", Inside::Nothing);
@@ -256,6 +264,19 @@ fn mariadb_java_client() {
 #[test]
 fn connector_j() {
     prepared("stores::mysql::connector_j", Need::JavaClients, || java_client("orders-mysql"), &[]);
+}
+
+/// Java's own TLS, which nothing but the proxy reads.
+#[test]
+fn java_inside_tls_through_the_proxy() {
+    let needs = [Need::JavaClients, Need::Mysql, Need::Sandbox];
+    if require("stores::mysql::java_inside_tls_through_the_proxy", &needs) {
+        for client in ["orders-mysql", "orders-mariadb"] {
+            let service = Service::new(java_client(client), "ORDERS_CHANGE", "orders listen");
+            let calls = ["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"];
+            orders(service, "proxy --database-tls", Inside::Tls, &calls, JDBC);
+        }
+    }
 }
 
 /// Two clients, of which each connects for each request.

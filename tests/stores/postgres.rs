@@ -9,7 +9,7 @@ use super::{
     expect_inside, says, stays_encrypted,
 };
 use crate::{
-    harness::{Authority, Client, Need, Process, free_port, postgres_programs, require, tools},
+    harness::{Authority, Client, Need, Process, Recording, free_port, postgres_programs, require, tools},
     services::source,
 };
 
@@ -222,7 +222,7 @@ fn inside_tls_the_same_is_said_as_in_the_clear() {
     assert_eq!(clear, secret);
 }
 
-/// The proof of a password may be bound to the certificate (SCRAM-SHA-256-PLUS), which a proxy does not have.
+/// The proxy does so where it is asked to: the proof of a password may be bound to the certificate (SCRAM-SHA-256-PLUS).
 #[test]
 fn tls_that_is_not_read_is_told() {
     if !require("stores::postgres::tls_that_is_not_read_is_told", &[Need::Postgres, Need::Ebpf, Need::Sandbox]) {
@@ -231,8 +231,10 @@ fn tls_that_is_not_read_is_told() {
     for how in [["--via", "ebpf", "--no-tls"].as_slice(), &["--via", "proxy"]] {
         let server = Server::start();
         let service = server.store_of(Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens"), Inside::Tls);
-        stays_encrypted(&service, how, |client| drive(client, &[]));
+        let recorded = stays_encrypted(&service, how, |client| drive(client, &[]));
         server.stop();
+        let is_hinted = recorded.stderr.matches("--database-tls reads it").count();
+        assert_eq!(is_hinted, usize::from(how.contains(&"proxy")), "{}", recorded.stderr);
     }
 }
 
@@ -240,6 +242,50 @@ fn tls_that_is_not_read_is_told() {
 fn psycopg_through_the_proxy() {
     let test = "stores::postgres::psycopg_through_the_proxy";
     accounts(test, &[], "proxy", python(), Inside::Nothing, &[], &[]);
+}
+
+/// Which does not bind its proof to the certificate, as the sandbox tells it not to.
+#[test]
+fn psycopg_inside_tls_through_the_proxy() {
+    let test = "stores::postgres::psycopg_inside_tls_through_the_proxy";
+    accounts(test, &[], "proxy --database-tls", python(), Inside::Tls, &[], &[]);
+}
+
+/// Java's own TLS, which nothing but the proxy reads.
+#[test]
+fn jdbc_inside_tls_through_the_proxy() {
+    if require(
+        "stores::postgres::jdbc_inside_tls_through_the_proxy",
+        &[Need::JavaClients, Need::Postgres, Need::Sandbox],
+    ) {
+        record("proxy --database-tls", java_client("accounts-unbound"), Inside::Tls, &[("prepares", Same)], &[]);
+    }
+}
+
+/// Whoever binds the proof of the password to the certificate, or does not trust it, gets no connection through the proxy, and is told why.
+#[test]
+fn clients_that_refuse_the_proxy() {
+    if !require("stores::postgres::clients_that_refuse_the_proxy", &[Need::Postgres, Need::Sandbox]) {
+        return;
+    }
+    const UNBOUND: &str = "SCRAM channel binding check failed";
+    for (inside, binding, said) in [
+        (Inside::Tls, "prefer", UNBOUND),
+        (Inside::CheckedTls, "disable", "refuses TLS with a database through regress"),
+    ] {
+        let server = Server::start();
+        let service = server.store_of(Service::new(python(), "ACCOUNTS_CHANGE", "accounts listens"), inside);
+        let service = service.with("PGCHANNELBINDING", binding);
+        let settings = service.settings("").display().to_string();
+        let arguments = ["--via", "proxy", "--database-tls", "--config", &settings, "--"].map(str::to_owned);
+        let arguments = arguments.into_iter().chain(service.command.iter().cloned());
+        let recording = Recording::start(&service.cassettes(), arguments, service.builds("none"));
+        recording.wait_for_line(said);
+        recording.stop().expect_code(2);
+        server.stop();
+        // What the server said is recorded.
+        assert_eq!(says(&service.cassettes(), UNBOUND).is_empty(), inside == Inside::CheckedTls);
+    }
 }
 
 #[test]

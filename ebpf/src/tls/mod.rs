@@ -19,6 +19,7 @@ mod state;
 pub(crate) use bind::{Binder, Seen};
 pub use library::TlsLibrary;
 pub(crate) use library::openssl;
+pub use preamble::{Preamble, Turn};
 pub use process::{TlsUse, tls_of_process};
 pub(crate) use records::{RecordReader, agreed, begins_record};
 

@@ -24,7 +24,7 @@ const MOST_KEPT: usize = 64;
 
 /// What passed in the clear on a connection that may turn to TLS.
 #[derive(Debug, Default)]
-pub(super) struct Preamble {
+pub struct Preamble {
     client: Side,
     server: Side,
 }
@@ -38,18 +38,18 @@ struct Side {
 
 /// Whether a connection turns to TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
     /// It may.
     Open,
     /// It does not.
     Never,
-    /// It does, behind so many bytes of either direction.
+    /// It does, behind so many bytes that the service sent, and that it received.
     Behind([u64; 2]),
 }
 
 impl Preamble {
     /// More was said on a connection of which the service has this role.
-    pub(super) fn feed(&mut self, role: Role, direction: Direction, bytes: &[u8]) -> Turn {
+    pub fn feed(&mut self, role: Role, direction: Direction, bytes: &[u8]) -> Turn {
         let is_client = (direction == Direction::Sent) == (role == Role::Client);
         let side = if is_client { &mut self.client } else { &mut self.server };
         side.first.extend_from_slice(&bytes[..bytes.len().min(MOST_KEPT - side.first.len())]);

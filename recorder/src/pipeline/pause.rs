@@ -18,7 +18,6 @@ impl Pipeline {
         self.connections.clear();
         self.ends.clear();
         self.lines.clear();
-        self.tls.clear();
         self.held.clear();
         self.entries.clear();
         self.calls.clear();

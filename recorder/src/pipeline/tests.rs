@@ -570,8 +570,8 @@ fn the_end_of_the_recording_cuts_off_what_is_open() {
 fn content_from_inside_tls_is_marked() {
     let mut script = Script::new();
     script.accept(1).receive(0, 1, &get("/pay"));
-    script.pipeline.inside_tls(SocketId(2));
-    script.connect(0, 2, "10.0.0.9:443").send(0, 2, "GET /c HTTP/1.1\r\nHost: Pay.example\r\n\r\n").receive(0, 2, OK);
+    script.connect(0, 2, "10.0.0.9:443").event(0, EventKind::InsideTls { socket: SocketId(2) });
+    script.send(0, 2, "GET /c HTTP/1.1\r\nHost: Pay.example\r\n\r\n").receive(0, 2, OK);
     script.send(0, 1, OK).wait(600);
     let call = &script.cassette().downstream[0];
     assert_eq!((call.connection.tls, call.downstream.as_deref()), (true, Some("pay.example")));

@@ -14,7 +14,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Shared, outbound::reset, reachable, relay::relay, tap::Taps};
+use super::{
+    Shared,
+    outbound::reset,
+    reachable,
+    relay::{Passed, relay},
+    tap::Taps,
+};
 use crate::Error;
 
 /// Descriptors that have run out do not come back at once.
@@ -93,7 +99,7 @@ async fn forward(mut client: TcpStream, peer: SocketAddr, inside: SocketAddr, sa
     let _ = (client.set_nodelay(true), service.set_nodelay(true));
     let tap = taps.tap();
     tap.open(Role::Server, local, peer).await;
-    let cause = relay(&mut service, &mut client, &tap).await;
+    let cause = relay(&mut service, &mut client, Passed::default(), &tap).await;
     if cause != CloseCause::Closed {
         reset(&client);
         reset(&service);

@@ -3,8 +3,10 @@
 //!
 //! The events are those of the kernel source, except that the threads behind them are not known.
 
+mod database;
 mod entries;
 mod outbound;
+mod preamble;
 mod relay;
 mod tap;
 
@@ -30,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long connections have to end after their service did.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
+/// The variable that says whether libpq binds the proof of a password to the certificate of the server, which it does by itself.
+const CHANNEL_BINDING: &str = "PGCHANNELBINDING";
+
 /// The sandbox, until it is stopped.
 type Shared = Arc<RwLock<Option<Sandbox>>>;
 
@@ -50,9 +55,14 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
         .tempdir()
         .map_err(|source| Error::System { action: "make a temporary folder", source })?;
     let trust = authority.trust_files(files.path()).map_err(failed)?;
+    let mut env = env.clone();
+    if settings.database_tls && std::env::var_os(CHANNEL_BINDING).is_none() {
+        // Before what is set for the service, which goes first.
+        env.insert(0, (CHANNEL_BINDING.into(), "disable".into()));
+    }
     let spec = Spec {
         command: command.clone(),
-        env: env.clone(),
+        env,
         cwd: cwd.clone(),
         trust: Some(trust),
         resolve: true,
@@ -68,7 +78,7 @@ pub(crate) async fn run<F: Future<Output = Stop>>(
     tell(Progress::Watching(started));
 
     let taps = Taps::new(items.clone());
-    let outbound = Arc::new(Outbound::new(authority, taps.clone())?);
+    let outbound = Arc::new(Outbound::new(authority, settings.database_tls, taps.clone())?);
     let sandbox: Shared = Arc::new(RwLock::new(Some(sandbox)));
     let mut entries = entries::Entries::new(settings.ports.clone(), Arc::clone(&sandbox), taps.clone());
     let mut tasks = JoinSet::new();

@@ -3,7 +3,10 @@
 use std::{
     io::{self, Cursor},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::BytesMut;
@@ -17,7 +20,9 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    relay::relay,
+    database::DatabaseTls,
+    preamble::{self, Then},
+    relay::{Passed, relay},
     tap::{Ends, Tap, Taps},
 };
 use crate::Error;
@@ -33,6 +38,10 @@ pub(super) struct Outbound {
     authority: Arc<Authority>,
     /// For HTTP/1.1 alone; for HTTP/2 alone; for both.
     connectors: [TlsConnector; 3],
+    /// What reads TLS that is asked for within a connection; `None` = it is passed on as it is.
+    database: Option<DatabaseTls>,
+    /// Once is enough.
+    told_of_database: AtomicBool,
     taps: Taps,
 }
 
@@ -43,7 +52,7 @@ pub(super) fn reset(stream: &TcpStream) {
 }
 
 impl Outbound {
-    pub(super) fn new(authority: Arc<Authority>, taps: Taps) -> Result<Outbound, Error> {
+    pub(super) fn new(authority: Arc<Authority>, database: bool, taps: Taps) -> Result<Outbound, Error> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         for error in native.errors {
@@ -51,6 +60,7 @@ impl Outbound {
         }
         roots.add_parsable_certificates(native.certs);
         let tls = |error| Error::Sandbox(Box::new(regress_mockserver::Error::Tls(error)));
+        let database = if database { Some(DatabaseTls::new(Arc::clone(&authority), roots.clone())?) } else { None };
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(tls)?
@@ -60,7 +70,7 @@ impl Outbound {
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             TlsConnector::from(Arc::new(config.clone()))
         });
-        Ok(Outbound { authority, connectors, taps })
+        Ok(Outbound { authority, connectors, database, told_of_database: AtomicBool::new(false), taps })
     }
 
     /// Forward one connection until it ends.
@@ -75,13 +85,31 @@ impl Outbound {
             self.through_tls(&mut service, &mut real, ends, &tap).await
         } else {
             tap.opened(ends).await;
-            relay(&mut service, &mut real, &tap).await
+            self.in_the_clear(&mut service, &mut real, ends, &tap).await
         };
         if cause != CloseCause::Closed {
             reset(&service);
             reset(&real);
         }
         tap.close(cause).await;
+    }
+
+    /// Pass a connection on that does not begin with TLS.
+    async fn in_the_clear(&self, service: &mut TcpStream, real: &mut TcpStream, ends: Ends, tap: &Tap) -> CloseCause {
+        match preamble::pass(&mut *service, &mut *real, tap).await {
+            (passed, Then::Clear) => relay(service, real, passed, tap).await,
+            (passed, Then::Tls(begun)) => match &self.database {
+                Some(database) => database.read(service, real, begun, ends, passed, tap).await,
+                None => {
+                    if !self.told_of_database.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(destination = %ends.downstream, "TLS with a database is passed on unread: --database-tls reads it");
+                    }
+                    let (read, write) = service.split();
+                    relay(tokio::io::join(Cursor::new(begun).chain(read), write), real, passed, tap).await
+                }
+            },
+            (_, Then::Broken) => CloseCause::Reset,
+        }
     }
 
     /// Connect to where the service was going; tells of a connection that was never established.
@@ -106,7 +134,7 @@ impl Outbound {
     /// Be the server for the service and the client for the downstream. Where that cannot work, the ciphertext is
     /// passed on as it is: the service goes on, and the exchange is known to be unreadable.
     async fn through_tls(&self, service: &mut TcpStream, real: &mut TcpStream, ends: Ends, tap: &Tap) -> CloseCause {
-        let Ok((bytes, hello)) = read_hello(service).await else { return CloseCause::Reset };
+        let Ok((bytes, hello)) = read_hello(service, BytesMut::new()).await else { return CloseCause::Reset };
         let (read, write) = service.split();
         let service = tokio::io::join(Cursor::new(bytes).chain(read), write);
         let connected = match hello {
@@ -122,16 +150,16 @@ impl Outbound {
                 tracing::warn!(destination = %ends.downstream, %error, "this TLS connection is passed on unread");
                 tap.opened(ends).await;
                 return match TcpStream::connect(ends.downstream).await {
-                    Ok(real) => relay(service, real, tap).await,
+                    Ok(real) => relay(service, real, Passed::default(), tap).await,
                     Err(_) => CloseCause::Reset,
                 };
             }
         };
-        tap.inside_tls().await;
         tap.opened(ends).await;
+        tap.inside_tls().await;
         let http2 = connected.get_ref().1.alpn_protocol() == Some(HTTP2);
         match self.authority.acceptor(ends.downstream, http2).accept(service).await {
-            Ok(accepted) => relay(accepted, connected, tap).await,
+            Ok(accepted) => relay(accepted, connected, Passed::default(), tap).await,
             Err(error) => {
                 tracing::warn!(destination = %ends.downstream, %error, "the service refuses a TLS connection through regress");
                 tap.lost().await;
@@ -142,7 +170,7 @@ impl Outbound {
 }
 
 /// What matters of a TLS ClientHello.
-struct Hello {
+pub(super) struct Hello {
     server_name: Option<String>,
     /// HTTP/1.1 is among what the client wants to speak, or it does not say.
     http1: bool,
@@ -161,7 +189,7 @@ impl Hello {
         }
     }
 
-    fn name_at(self, destination: SocketAddr) -> ServerName<'static> {
+    pub(super) fn name_at(self, destination: SocketAddr) -> ServerName<'static> {
         match self.server_name.map(ServerName::try_from) {
             Some(Ok(name)) => name,
             Some(Err(_)) | None => ServerName::IpAddress(destination.ip().to_canonical().into()),
@@ -169,19 +197,19 @@ impl Hello {
     }
 }
 
-/// Read a ClientHello: its bytes, and what it says if it is one.
-async fn read_hello(service: &mut TcpStream) -> io::Result<(BytesMut, Option<Hello>)> {
+/// Read a ClientHello, of which these bytes have come: all its bytes, and what it says if it is one.
+pub(super) async fn read_hello(service: &mut TcpStream, mut bytes: BytesMut) -> io::Result<(BytesMut, Option<Hello>)> {
     let mut acceptor = Acceptor::default();
-    let mut bytes = BytesMut::new();
+    let mut known = 0;
     while bytes.len() < LONGEST_HELLO {
-        let known = bytes.len();
-        if service.read_buf(&mut bytes).await? == 0 {
+        if known == bytes.len() && service.read_buf(&mut bytes).await? == 0 {
             break;
         }
         let mut news = &bytes[known..];
         while !news.is_empty() {
             acceptor.read_tls(&mut news)?;
         }
+        known = bytes.len();
         match acceptor.accept() {
             Ok(None) => {}
             Ok(Some(accepted)) => {

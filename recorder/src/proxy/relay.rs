@@ -9,22 +9,40 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use super::tap::Tap;
 
 /// How many bytes are passed on at once.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// The connection ended in disorder.
 struct Broken;
 
+/// How many bytes of a connection have passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// The service sent.
+    pub sent: u64,
+    /// It received.
+    pub received: u64,
+}
+
+impl Passed {
+    pub(super) fn of(&mut self, direction: Direction) -> &mut u64 {
+        match direction {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
+        }
+    }
+}
+
 /// Pass bytes between the service and the other side until both have finished. After anything but
 /// [`CloseCause::Closed`] the caller resets both connections.
-pub(super) async fn relay<S, O>(service: S, other: O, tap: &Tap) -> CloseCause
+pub(super) async fn relay<S, O>(service: S, other: O, passed: Passed, tap: &Tap) -> CloseCause
 where
     S: AsyncRead + AsyncWrite,
     O: AsyncRead + AsyncWrite,
 {
     let (from_service, to_service) = split(service);
     let (from_other, to_other) = split(other);
-    let sent = pass(from_service, to_other, Direction::Sent, tap);
-    let received = pass(from_other, to_service, Direction::Received, tap);
+    let sent = pass(from_service, to_other, Direction::Sent, passed.sent, tap);
+    let received = pass(from_other, to_service, Direction::Received, passed.received, tap);
     match tokio::try_join!(sent, received) {
         Ok(_) => CloseCause::Closed,
         Err(Broken) => CloseCause::Reset,
@@ -36,9 +54,9 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     direction: Direction,
+    mut position: u64,
     tap: &Tap,
 ) -> Result<(), Broken> {
-    let mut position = 0;
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(PIECE);
@@ -80,7 +98,7 @@ mod tests {
         let (service, service_end) = duplex(1000);
         let (other, other_end) = duplex(1000);
         let tap = Taps::new(items).tap();
-        let relaying = tokio::spawn(async move { relay(service_end, other_end, &tap).await });
+        let relaying = tokio::spawn(async move { relay(service_end, other_end, Passed::default(), &tap).await });
         let side = |end, byte| async move {
             let (mut read, mut write) = split(end);
             let mut got = Vec::new();

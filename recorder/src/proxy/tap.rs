@@ -84,9 +84,9 @@ impl Tap {
         }
     }
 
-    /// The content comes from inside TLS.
+    /// What passes from here on comes from inside TLS.
     pub(super) async fn inside_tls(&self) {
-        let _ = self.items.send(Item::InsideTls(self.socket)).await;
+        self.tell(EventKind::InsideTls { socket: self.socket }).await;
     }
 
     pub(super) async fn connecting(&self, peer: SocketAddr) {

@@ -281,8 +281,6 @@ impl<W: FnMut(Duration)> Teller<'_, W> {
             Item::Events(events) => self.events(&events),
             Item::Idle(at) => self.sender.send(&FromServer::Idle { at }),
             Item::Paused(at) => self.sender.send(&FromServer::Paused { at }),
-            // The kernel's source tells it as an event.
-            Item::InsideTls(_) => Ok(()),
         }
     }
 

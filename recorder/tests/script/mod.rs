@@ -110,6 +110,7 @@ pub fn settings(out: &Path) -> Settings {
         server: "".into(),
         buffer: None,
         inside_tls: true,
+        database_tls: false,
         target: Target::Pids(Vec::new()),
         helper: PathBuf::new(),
     }

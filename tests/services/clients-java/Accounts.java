@@ -17,13 +17,19 @@ import org.postgresql.util.PSQLException;
 class Accounts implements Clients.Service {
     private static final String ROWS = "SELECT name, balance, changed, tags, picture FROM accounts";
 
-    private HikariDataSource store = connect();
+    private final String channelBinding;
+    private HikariDataSource store;
+
+    Accounts(String channelBinding) {
+        this.channelBinding = channelBinding;
+        store = connect();
+    }
 
     private static boolean in(String build) {
         return Clients.in("ACCOUNTS_CHANGE", build);
     }
 
-    private static HikariDataSource connect() {
+    private HikariDataSource connect() {
         URI place = URI.create(System.getenv("STORE"));
         String[] user = place.getUserInfo().split(":");
         HikariConfig settings = new HikariConfig();
@@ -34,6 +40,7 @@ class Accounts implements Clients.Service {
         // After how many executions the driver gives a statement a name, and asks for binary values: never, at once, or at the third.
         settings.addDataSourceProperty("prepareThreshold", in("never-prepares") ? 0 : in("prepares") ? 1 : 3);
         settings.addDataSourceProperty("reWriteBatchedInserts", false);
+        settings.addDataSourceProperty("channelBinding", channelBinding);
         return new HikariDataSource(settings);
     }
 

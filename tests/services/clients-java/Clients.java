@@ -1,5 +1,5 @@
-// Services that keep things in a store, by the clients that Java programs commonly use: keep-jedis, keep-lettuce, accounts (JDBC),
-// orders-mariadb, orders-mysql (JDBC). The argument says which; each has the requests and the builds of its namesakes in Python.
+// Services that keep things in a store, by the clients that Java programs commonly use: keep-jedis, keep-lettuce, accounts (JDBC), accounts-unbound (its
+// password is not bound to the certificate of the server), orders-mariadb, orders-mysql (JDBC). The argument says which; each has the requests and the builds of its namesakes in Python.
 
 import com.sun.net.httpserver.HttpServer;
 import java.net.InetSocketAddress;
@@ -7,14 +7,16 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Executors;
 
 class Clients {
+    private static final boolean TLS = System.getenv("STORE_TLS") != null;
+
     public static void main(String[] arguments) throws Exception {
         switch (arguments[0]) {
             case "keep-jedis" -> serve("keep listens", new Keep(KeepJedis::new));
             case "keep-lettuce" -> serve("keep listens", new Keep(KeepLettuce::new));
-            case "accounts" -> serve("accounts listens", new Accounts());
-            case "orders-mariadb" -> serve("orders listen", new Orders("jdbc:mariadb://%s/shop?useServerPrepStmts=true&allowPublicKeyRetrieval=true"));
-            // Without TLS, which it would ask for.
-            case "orders-mysql" -> serve("orders listen", new Orders("jdbc:mysql://%s/shop?useServerPrepStmts=true&sslMode=DISABLED&allowPublicKeyRetrieval=true"));
+            case "accounts" -> serve("accounts listens", new Accounts("prefer"));
+            case "accounts-unbound" -> serve("accounts listens", new Accounts("disable"));
+            case "orders-mariadb" -> serve("orders listen", new Orders("jdbc:mariadb://%s/shop?useServerPrepStmts=true&allowPublicKeyRetrieval=true&sslMode=" + (TLS ? "trust" : "disable")));
+            case "orders-mysql" -> serve("orders listen", new Orders("jdbc:mysql://%s/shop?useServerPrepStmts=true&allowPublicKeyRetrieval=true&sslMode=" + (TLS ? "REQUIRED" : "DISABLED")));
             default -> throw new IllegalArgumentException(arguments[0]);
         }
     }

@@ -1,25 +1,22 @@
-//! Any script of a connection in any protocol other than HTTP becomes exchanges that each begin once and are done once, and whoever plays
-//! the server understands what clients say, or says that it does not. The first byte picks the protocol; each step is two bytes, what
-//! happens and how many bytes of the input follow for it.
-
-#![no_main]
-
-mod exchanges;
+//! A script of a connection in one of the wire protocols: a byte for how it begins and ends, then steps of two bytes, what happens and
+//! how many bytes of the input follow for it.
 
 use std::sync::Arc;
 
-use libfuzzer_sys::fuzz_target;
 use regress_protocols::{
     Side, Value,
     wire::{Fifo, Handshakes, Protocol, Server, Step},
 };
 
+use super::exchanges;
+
 /// The longest message that is read.
 const LIMIT: usize = 1 << 16;
 
-fuzz_target!(|input: &[u8]| {
-    let [pick, end, script @ ..] = input else { return };
-    let protocol = Protocol::ALL[usize::from(*pick) % Protocol::ALL.len()];
+/// It becomes exchanges that each begin once and are done once, and whoever plays the server understands what clients say, or says that
+/// it does not.
+pub fn holds(protocol: Protocol, input: &[u8]) {
+    let [end, script @ ..] = input else { return };
     let mut fifo = Fifo::new(protocol, 0, LIMIT);
     let mut server = protocol.server(&Arc::new(Handshakes::default()));
     let greeting = server.greeting();
@@ -51,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
         fifo.closed(mark)
     }
     exchanges::each_is_done_once(|| fifo.next());
-});
+}
 
 fn answered(server: &mut dyn Server, bytes: &[u8]) -> Vec<u8> {
     let mut said = Vec::new();

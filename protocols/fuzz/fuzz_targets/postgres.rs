@@ -1,0 +1,13 @@
+//! What `conversation.rs` says holds for PostgreSQL.
+
+#![no_main]
+
+mod conversation;
+mod exchanges;
+
+use libfuzzer_sys::fuzz_target;
+use regress_protocols::wire::Protocol;
+
+fuzz_target!(|input: &[u8]| {
+    conversation::holds(Protocol::Postgres, input);
+});
