@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    harness::{Corpus, Fault, Finished, Need, ObjectStore, Process, Recording, nobody, regress, require},
+    harness::{Authority, Corpus, Fault, Finished, Need, ObjectStore, Process, Recording, nobody, regress, require},
     services::{LISTENS, Language, PATIENT, RecordedShop, Shop, tour},
 };
 
@@ -315,6 +315,22 @@ fn folders_are_pushed_pulled_and_pruned() {
     assert_eq!(count(), 9);
     cassette(&environment, &["prune", "--keep", "2", &text(&pulled)]).expect_code(0);
     assert_eq!((count(), names(&pulled.join("bodies"))), (2, vec![]), "and bodies that nothing refers to");
+}
+
+/// The store has to be known to the host, or to the file that stands for what the host knows.
+#[test]
+fn a_store_inside_tls_has_to_be_trusted() {
+    if !require("object_stores::inside_tls", &[Need::S3, Need::Curl, Need::Python, Need::Sandbox]) {
+        return;
+    }
+    let authority = Authority::new();
+    let (_server, mut environment, url) = ObjectStore::inside_tls(&authority);
+    let recorded = RecordedShop::record(Language::Python, crate::services::Source::Proxy);
+    let folder = recorded.cassettes().display().to_string();
+    refused(&cassette(&environment, &["push", &folder, &url]), "ertificate", "SSL_CERT_FILE");
+    environment.push(("SSL_CERT_FILE", authority.file("authority.pem").display().to_string()));
+    cassette(&environment, &["push", &folder, &url]).expect_code(0);
+    assert!(cassette(&environment, &["list", &url]).expect_code(0).stderr.contains("1 recording at"));
 }
 
 /// Paths below a folder, and what is there.

@@ -86,6 +86,8 @@ pub enum Refusal {
     NotFound,
     /// The keys do not allow it.
     Denied,
+    /// This host does not trust its certificate.
+    Untrusted,
     /// It could not be reached, or failed.
     Failed,
 }
@@ -96,6 +98,7 @@ impl Error {
         let kind = match source {
             Said::NotFound { .. } => Refusal::NotFound,
             Said::PermissionDenied { .. } | Said::Unauthenticated { .. } => Refusal::Denied,
+            _ if is_of_certificate(source) => Refusal::Untrusted,
             _ => Refusal::Failed,
         };
         Error::Store { action, at, kind, why: told(source) }
@@ -119,6 +122,9 @@ impl Error {
             Error::Store { kind: Refusal::Denied, .. } => {
                 "check the keys in the environment, and what they allow: list, read, write and delete (docs/stores.md)"
             }
+            Error::Store { kind: Refusal::Untrusted, .. } => {
+                "where the store is the right one, name a file with its authority by SSL_CERT_FILE (docs/stores.md)"
+            }
             Error::Store { .. } => {
                 "check the network, the endpoint and the keys in the environment (docs/stores.md); what was not sent stays where it is"
             }
@@ -137,6 +143,19 @@ impl Error {
     }
 }
 
+/// Whether a certificate is what is wrong, as TLS says below the client's and the system's errors.
+fn is_of_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // What an error of the system wraps is not its source.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_of_certificate(wrapped),
+        None => error.source().is_some_and(is_of_certificate),
+    }
+}
+
 /// What an error says, and what caused it in the end: each of those between repeats what is below it.
 fn told(error: &object_store::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
@@ -150,6 +169,15 @@ fn told(error: &object_store::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_found_in_what_is_wrapped() {
+        let tls = |error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        let wrapped = |error| object_store::Error::Generic { store: "S3", source: Box::new(tls(error)) };
+        assert!(is_of_certificate(&wrapped(rustls::Error::InvalidCertificate(rustls::CertificateError::Expired))));
+        assert!(!is_of_certificate(&wrapped(rustls::Error::DecryptError)));
+        assert!(!is_of_certificate(&object_store::Error::Generic { store: "S3", source: "no route".into() }));
+    }
 
     #[test]
     fn the_cause_is_told_once() {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    authority::Authority,
     process::{Process, free_port, wait_for_port},
     require::tools,
 };
@@ -45,11 +46,7 @@ struct Line {
 impl ObjectStore {
     /// Start it, with one empty bucket.
     pub fn start() -> ObjectStore {
-        let port = free_port();
-        let mut command = Command::new(tools().join("venv/bin/moto_server"));
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        let server = Process::start(&mut command);
-        wait_for_port(port);
+        let (server, port) = serve(&[]);
         let made = ureq::put(format!("http://127.0.0.1:{port}/{BUCKET}")).send_empty().expect("it answers");
         assert_eq!(made.status(), 200);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
@@ -63,6 +60,21 @@ impl ObjectStore {
             }
         });
         ObjectStore { _server: server, line }
+    }
+
+    /// The same inside TLS, with a certificate of this authority and without a line of ours: the server, what to tell clients of it, and a URL
+    /// there.
+    pub fn inside_tls(authority: &Authority) -> (Process, Vec<(&'static str, String)>, String) {
+        let file = |name| authority.file(name).display().to_string();
+        let (server, port) = serve(&["-c", &file("server.pem"), "-k", &file("server.key")]);
+        let endpoint = format!("https://127.0.0.1:{port}");
+        let mut made = Command::new("curl");
+        made.args(["--silent", "--fail", "--cacert", &file("authority.pem"), "-X", "PUT"]);
+        Process::start(made.arg(format!("{endpoint}/{BUCKET}"))).finish().expect_code(0);
+        let mut environment = environment(port);
+        environment.retain(|(name, _)| !["AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"].contains(name));
+        environment.push(("AWS_ENDPOINT_URL", endpoint));
+        (server, environment, format!("s3://{BUCKET}/inside-tls"))
     }
 
     /// The URL of what is below a prefix.
@@ -84,6 +96,15 @@ impl ObjectStore {
     pub fn faults_left(&self) -> usize {
         self.line.faults().len()
     }
+}
+
+/// moto's server with these arguments, and its port.
+fn serve(arguments: &[&str]) -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new(tools().join("venv/bin/moto_server"));
+    let server = Process::start(command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).args(arguments));
+    wait_for_port(port);
+    (server, port)
 }
 
 /// The environment of a client of a server that is not there.

@@ -125,7 +125,7 @@ impl Server {
 type Builds<'a> = &'a [(&'a str, Expected)];
 
 /// Records `orders` and judges its builds; `calls` are those of an order.
-fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) -> Service {
+fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) {
     let server = Server::start();
     service = service.with("STORE", server.address()).with("MODULES", tools().display());
     if inside != Inside::Nothing {
@@ -146,7 +146,7 @@ fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], build
     assert_eq!(called(&corpus, 1), calls);
     assert_eq!(says(&service.cassettes(), PASSWORD), Vec::<PathBuf>::new());
     service.expect(builds);
-    service
+    service.expect_same();
 }
 
 /// Builds of the service in Python, which asks by text.
@@ -239,8 +239,7 @@ fn prepared(test: &str, need: Need, command: fn() -> Vec<String>, begins: &[&str
     if require(test, &[need, Need::Mysql, Need::Ebpf, Need::Sandbox]) {
         let calls = [begins, &["INSERT orders", "UPDATE stock", "COMMIT", "SELECT orders"]].concat();
         let service = Service::new(command(), "ORDERS_CHANGE", "orders listen");
-        let service = orders(service, "ebpf", Inside::Nothing, &calls, if begins.is_empty() { JDBC } else { PREPARED });
-        service.expect_same();
+        orders(service, "ebpf", Inside::Nothing, &calls, if begins.is_empty() { JDBC } else { PREPARED });
     }
 }
 
