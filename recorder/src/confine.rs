@@ -152,16 +152,37 @@ const KEPT: [Capability; 5] = [
 /// ba677dbe77af, "perf: Revert to requiring CAP_SYS_ADMIN for uprobes").
 const FOR_PROBES: [Capability; 1] = [Capability::CAP_SYS_ADMIN];
 
+/// Threads that parse may do more than they have to.
+#[derive(Debug, thiserror::Error)]
+#[error("threads that parse may {0}")]
+pub struct Unconfined(String);
+
+/// Whether this kernel keeps threads that parse from all that they have no use for; tried on a thread of its own.
+///
+/// # Errors
+/// With what they may.
+pub fn confines() -> Result<(), Unconfined> {
+    let lacking =
+        std::thread::spawn(|| lacks(None)).join().unwrap_or_else(|_| vec!["do what this user may".to_owned()]);
+    if lacking.is_empty() { Ok(()) } else { Err(Unconfined(lacking.join("; and "))) }
+}
+
 /// Keep the calling thread, and threads that it starts from now on, from everything that a parser has no use for: other programs,
-/// the network, other processes, and files to write but below `writes`. What the kernel does not have is left out, and logged.
+/// the network, other processes, and files to write but below `writes`. What the kernel does not have is left out, and logged;
+/// `regress doctor` tells it.
 pub(crate) fn parser(writes: Option<&Path>) {
-    if let Err(error) = read_only(writes) {
-        tracing::debug!("threads that parse may write what this user may write: {error}");
+    for lacking in lacks(writes) {
+        tracing::debug!("threads that parse may {lacking}");
     }
+}
+
+/// Confine the calling thread as far as it goes; gives what it still may.
+fn lacks(writes: Option<&Path>) -> Vec<String> {
+    let files = read_only(writes).map_err(|error| format!("write what this user may write: {error}"));
     let forbidden: Vec<_> = [NEVER, CAPTURES].concat();
-    if let Err(error) = filter(&forbidden, false).and_then(|filter| seccompiler::apply_filter(&filter)) {
-        tracing::debug!("threads that parse may make every system call: {error}");
-    }
+    let calls = filter(&forbidden, false).and_then(|filter| seccompiler::apply_filter(&filter));
+    let calls = calls.map_err(|error| format!("make every system call: {error}"));
+    [files.err(), calls.err()].into_iter().flatten().collect()
 }
 
 /// Give up, in all threads of this process, what a capture that has begun does not need.
@@ -281,6 +302,23 @@ mod tests {
         });
         assert!(Command::new("true").status().unwrap().success(), "other threads are as they were");
         assert!(TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_told() {
+        let has_landlock = thread::spawn(|| read_only(None).is_ok()).join().unwrap();
+        assert_eq!(confines().is_ok(), has_landlock);
+        thread::spawn(|| {
+            // As in a kernel that has neither.
+            let absent = [libc::SYS_landlock_create_ruleset, libc::SYS_seccomp];
+            seccompiler::apply_filter(&filter(&absent, false).unwrap()).unwrap();
+            let told = confines().unwrap_err().to_string();
+            let [files, calls] =
+                ["threads that parse may write what this user may write: ", "; and make every system call: "];
+            assert!(told.starts_with(files) && told.contains(calls), "{told}");
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub mod wire;
 mod work;
 
 pub use agent::Connected;
+pub use confine::{Unconfined, confines};
 pub use error::Error;
 pub use ledger::{Lack, Ledger, Tally};
 pub use record::{record, record_events};

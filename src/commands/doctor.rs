@@ -151,6 +151,12 @@ fn diagnose(processes: Vec<ProcessTls>, server: &Path) -> Diagnosis {
         &regress_mockserver::sandbox::probe(),
         regress_mockserver::Error::hint,
     ));
+    checks.push(check(
+        "confinement",
+        "threads that parse what a service said may write cassettes alone, execute nothing and reach no network",
+        &regress_recorder::confines(),
+        |_| Some("recording works all the same; it takes a kernel with seccomp and Landlock (5.13, and among its `lsm=`)".to_owned()),
+    ));
     let works = |name| checks.iter().any(|check: &Check| check.name == name && check.works);
     let replay = works("sandbox");
     let source = probe.sources.iter().find(|probed| probed.result.is_ok()).map(|probed| probed.source.name());
