@@ -105,6 +105,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_little_unpacks_to_is_bounded() {
+        let most = (1 << 24) - 1;
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        zlib.write_all(&vec![0; most]).unwrap();
+        let part = packed(&zlib.finish().unwrap(), most);
+        let cut = |parts: usize| {
+            Unpacked::default()
+                .cut(Compression::Zlib, &part.repeat(parts), |bytes| Ok(Cut::<()>::Partial(bytes.len() + 1)))
+        };
+        assert!(matches!(cut(4), Ok(Cut::Partial(_))));
+        assert!(matches!(cut(5), Err(Unreadable::TooLarge)));
+    }
+
+    #[test]
     fn parts_are_unpacked_and_cut_whatever_their_bounds() {
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
         zlib.write_all(b"two three fo").unwrap();

@@ -198,6 +198,9 @@ wy = "x""#,
     }
     let deep = format!("path = \"response/body{}\"\nas = \"ignore\"", "/a".repeat(100));
     assert!(read(&format!("[[rules]]\n{deep}")).unwrap_err().contains("more than 64 steps"));
+    let large = "path = \"response/body\"\nas = \"pattern\"\npattern = \"(a{1000}){1000}\"";
+    let error = read(&format!("[[rules]]\n{large}")).unwrap_err();
+    assert!(error.contains("is not a pattern: ") && error.contains("size"), "{error}");
 }
 
 #[test]
