@@ -1,6 +1,6 @@
 //! TLS that clients of databases ask for within a connection, ended here and begun anew.
 
-use std::{io::Cursor, sync::Arc};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use regress_ebpf::CloseCause;
@@ -14,11 +14,11 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    outbound::read_hello,
+    outbound::{behind, read_hello},
     relay::{Passed, relay},
     tap::{Ends, Tap},
 };
@@ -63,8 +63,7 @@ impl DatabaseTls {
         tap: &Tap,
     ) -> CloseCause {
         let Ok((bytes, hello)) = read_hello(service, begun).await else { return CloseCause::Reset };
-        let (read, write) = service.split();
-        let service = tokio::io::join(Cursor::new(bytes).chain(read), write);
+        let service = behind(bytes, service);
         let Some(hello) = hello else {
             tracing::warn!(destination = %ends.downstream, "what follows on a request for TLS is none: it is passed on as it is");
             return relay(service, real, passed, tap).await;

@@ -16,7 +16,10 @@ use regress_mockserver::{
     tls::{Authority, is_client_hello},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName, server::Acceptor};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 
 use super::{
@@ -97,15 +100,16 @@ impl Outbound {
     /// Pass a connection on that does not begin with TLS.
     async fn in_the_clear(&self, service: &mut TcpStream, real: &mut TcpStream, ends: Ends, tap: &Tap) -> CloseCause {
         match preamble::pass(&mut *service, &mut *real, tap).await {
-            (passed, Then::Clear) => relay(service, real, passed, tap).await,
+            (passed, Then::Clear(said, answered)) => {
+                relay(behind(said, service), behind(answered, real), passed, tap).await
+            }
             (passed, Then::Tls(begun)) => match &self.database {
                 Some(database) => database.read(service, real, begun, ends, passed, tap).await,
                 None => {
                     if !self.told_of_database.swap(true, Ordering::Relaxed) {
                         tracing::warn!(destination = %ends.downstream, "TLS with a database is passed on unread: --database-tls reads it");
                     }
-                    let (read, write) = service.split();
-                    relay(tokio::io::join(Cursor::new(begun).chain(read), write), real, passed, tap).await
+                    relay(behind(begun, service), real, passed, tap).await
                 }
             },
             (_, Then::Broken) => CloseCause::Reset,
@@ -135,8 +139,7 @@ impl Outbound {
     /// passed on as it is: the service goes on, and the exchange is known to be unreadable.
     async fn through_tls(&self, service: &mut TcpStream, real: &mut TcpStream, ends: Ends, tap: &Tap) -> CloseCause {
         let Ok((bytes, hello)) = read_hello(service, BytesMut::new()).await else { return CloseCause::Reset };
-        let (read, write) = service.split();
-        let service = tokio::io::join(Cursor::new(bytes).chain(read), write);
+        let service = behind(bytes, service);
         let connected = match hello {
             Some(hello) => match hello.connector(&self.connectors) {
                 Some(connector) => connector.connect(hello.name_at(ends.downstream), &mut *real).await,
@@ -167,6 +170,12 @@ impl Outbound {
             }
         }
     }
+}
+
+/// A connection of which this was read already.
+pub(super) fn behind(read: BytesMut, stream: &mut TcpStream) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (rest, write) = stream.split();
+    tokio::io::join(Cursor::new(read).chain(rest), write)
 }
 
 /// What matters of a TLS ClientHello.

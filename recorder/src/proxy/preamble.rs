@@ -12,18 +12,18 @@ use super::{
     tap::Tap,
 };
 
-/// How a connection goes on.
+/// How a connection goes on, behind what has passed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// In the clear.
-    Clear,
+    /// In the clear. The service and the other side have said this, which is to be passed on.
+    Clear(BytesMut, BytesMut),
     /// By TLS, of which the service has said this already.
     Tls(BytesMut),
     /// Not at all.
     Broken,
 }
 
-/// Pass on what both sides say until it is certain whether TLS follows.
+/// Pass on what both sides say until it is certain whether TLS follows. That is little: who passes on what follows does both ways at once.
 pub(super) async fn pass<S, O>(service: S, other: O, tap: &Tap) -> (Passed, Then)
 where
     S: AsyncRead + AsyncWrite,
@@ -37,30 +37,31 @@ where
             read = from_service.read_buf(&mut sent) => (Direction::Sent, read),
             read = from_other.read_buf(&mut received) => (Direction::Received, read),
         };
-        match read {
+        let said = if direction == Direction::Sent { &mut sent } else { &mut received };
+        let turn = match read {
             // Who passes on what follows meets the end again.
-            Ok(0) => return (passed, Then::Clear),
-            Ok(_) => {}
+            Ok(0) => Turn::Never,
+            Ok(_) => preamble.feed(Role::Client, direction, said),
             Err(_) => return (passed, Then::Broken),
-        }
-        let mut bytes = if direction == Direction::Sent { sent } else { received };
-        let turn = preamble.feed(Role::Client, direction, &bytes);
-        let behind = match turn {
-            Turn::Behind([sent, received]) => Passed { sent, received }.behind(passed, direction, &mut bytes),
+        };
+        let hello = match turn {
+            Turn::Behind([sent, received]) => Passed { sent, received }.behind(passed, direction, said),
             Turn::Open | Turn::Never => None,
         };
-        let bytes = bytes.freeze();
+        if turn != Turn::Open && hello.is_none() {
+            return (passed, Then::Clear(sent, received));
+        }
+        let bytes = said.split().freeze();
         tap.data(direction, *passed.of(direction), bytes.clone()).await;
         *passed.of(direction) += bytes.len() as u64;
         let written = match direction {
             Direction::Sent => to_other.write_all(&bytes).await,
             Direction::Received => to_service.write_all(&bytes).await,
         };
-        match (written, turn, behind) {
-            (Err(_), ..) => return (passed, Then::Broken),
-            (Ok(()), _, Some(hello)) => return (passed, Then::Tls(hello)),
-            (Ok(()), Turn::Open, None) => {}
-            (Ok(()), Turn::Never | Turn::Behind(_), None) => return (passed, Then::Clear),
+        match (written, hello) {
+            (Err(_), _) => return (passed, Then::Broken),
+            (Ok(()), Some(hello)) => return (passed, Then::Tls(hello)),
+            (Ok(()), None) => {}
         }
     }
 }
@@ -157,12 +158,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_request_all_is_passed_on() {
+    async fn without_a_request_all_is_left_to_pass_on() {
         for said in [&b"\0\0\0\x54\0\x03\0\0user"[..], b"*1\r\n$4\r\nPING\r\n"] {
             let mut passing = Passing::start();
             passing.service_says(said).await;
-            passing.other_hears(said).await;
-            let expected = (Passed { sent: said.len() as u64, received: 0 }, Then::Clear, 1);
+            let expected = (Passed::default(), Then::Clear(said.into(), BytesMut::new()), 0);
             assert_eq!(passing.end().await, expected);
         }
     }
@@ -175,7 +175,8 @@ mod tests {
         passing.service_says(&early).await;
         passing.other_hears(&early).await;
         passing.other.write_all(b"S").await.unwrap();
-        assert_eq!(passing.end().await, (Passed { sent: 11, received: 1 }, Then::Clear, 2));
+        let expected = (Passed { sent: 11, received: 0 }, Then::Clear(BytesMut::new(), b"S"[..].into()), 1);
+        assert_eq!(passing.end().await, expected);
     }
 
     #[tokio::test]
@@ -184,6 +185,7 @@ mod tests {
         passing.service_says(&ASKS[..3]).await;
         passing.other_hears(&ASKS[..3]).await;
         passing.service.shutdown().await.unwrap();
-        assert_eq!(passing.end().await, (Passed { sent: 3, received: 0 }, Then::Clear, 1));
+        let expected = (Passed { sent: 3, received: 0 }, Then::Clear(BytesMut::new(), BytesMut::new()), 1);
+        assert_eq!(passing.end().await, expected);
     }
 }
