@@ -1,4 +1,6 @@
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,7 +14,7 @@ use super::{
     expect_inside, says,
 };
 use crate::{
-    harness::{Authority, Need, Process, free_port, require, tools},
+    harness::{Authority, Need, Process, Recording, free_port, require, tools},
     services::source,
 };
 
@@ -192,6 +194,29 @@ fn python_inside_tls_through_the_proxy() {
     if require("stores::mysql::python_inside_tls_through_the_proxy", &[Need::Mysql, Need::Sandbox]) {
         orders(python_service(), "proxy --database-tls", Inside::CheckedTls, PYTHON_CALLS, PYTHON);
     }
+}
+
+/// The recorder does not know the authority of the server: the service, which looks at certificates, gets one that it does not know either.
+#[test]
+fn a_server_that_nobody_knows_is_not_trusted_through_the_proxy() {
+    if !require("stores::mysql::unknown_through_the_proxy", &[Need::Mysql, Need::Sandbox]) {
+        return;
+    }
+    let server = Server::start();
+    let service = python_service().with("STORE", server.address()).with("STORE_TLS", "on");
+    let settings = service.settings("").display().to_string();
+    let arguments = ["--via", "proxy", "--database-tls", "--config", &settings, "--"].map(str::to_owned);
+    let arguments = arguments.into_iter().chain(service.command.iter().cloned());
+    let recording = Recording::start(&service.cassettes(), arguments, service.builds("none"));
+    recording.wait_for_service(service.listens, service.port);
+    let mut client = TcpStream::connect(("127.0.0.1", service.port)).expect("it listens");
+    client.write_all(b"GET /tea HTTP/1.0\r\n\r\n").expect("it reads");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&answer), "", "it has no answer without its store");
+    recording.wait_for_line("refuses TLS with a database through regress");
+    recording.stop().expect_code(2);
+    server.stop();
 }
 
 #[test]
