@@ -71,6 +71,22 @@ targets! {
     server_and_agents: "../recorder/fuzz/fuzz_targets/wire.rs";
 }
 
+/// One that is added is not forgotten.
+#[test]
+fn every_wire_protocol_has_a_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocols/fuzz/fuzz_targets");
+    let this =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file!())).expect("this file is there");
+    for protocol in regress_protocols::wire::Protocol::ALL {
+        let holds = format!("holds(Protocol::{protocol:?}, input)");
+        let says_so = |path: &Path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(&holds));
+        let files = std::fs::read_dir(&folder).expect("the folder can be read").flatten();
+        let target = files.map(|file| file.file_name()).find(|name| says_so(&folder.join(name)));
+        let target = target.unwrap_or_else(|| panic!("no fuzz target {holds}")).to_string_lossy().into_owned();
+        assert!(this.contains(&format!("fuzz_targets/{target}\"")), "{target} is not run with what fuzzing kept");
+    }
+}
+
 /// In place of libfuzzer's. Below the targets: they get it by its path, as for the fuzzer.
 macro_rules! fuzz_target {
     (|$input:ident: $type:ty| $body:block) => {
