@@ -10,6 +10,7 @@
 
 mod cases;
 mod cpu;
+mod floor;
 mod load;
 #[path = "../memory.rs"]
 mod memory;

@@ -12,7 +12,7 @@ use crate::{
 
 pub const USAGE: &str = "cargo bench --bench overhead [-- OPTION...]
   --case NAME,...      of the table's first column
-  --method NAME,...    noop, capture, record, server, mitmproxy, tcpdump, strace
+  --method NAME,...    noop, copy, capture, record, server, mitmproxy, tcpdump, strace
   --pairs N            intervals with a recorder, and as many without (8; half as many where there is no target)
   --interval MS        length of an interval (500)
   --buffer BYTES       of the kernel's event buffer, for capture and record (the default)
@@ -28,7 +28,7 @@ pub struct Options {
     pub sources: Vec<Source>,
 }
 
-const METHODS: [&str; 7] = ["noop", "capture", "record", "server", "mitmproxy", "tcpdump", "strace"];
+const METHODS: [&str; 8] = ["noop", "copy", "capture", "record", "server", "mitmproxy", "tcpdump", "strace"];
 
 impl Options {
     /// # Errors
@@ -66,7 +66,7 @@ impl Options {
     }
 
     pub fn methods(&self, case: &Case) -> Vec<Method> {
-        let mut all = vec![Method::Noop];
+        let mut all = vec![Method::Noop, Method::Copy];
         all.extend(self.sources.iter().copied().map(Method::Capture));
         all.extend(self.sources.iter().copied().map(Method::Record));
         all.extend(self.sources.iter().copied().map(Method::Server));

@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use aya::{Btf, Ebpf, programs::BtfTracePoint};
 use nix::{sys::signal::Signal, unistd::gettid};
 use regress_ebpf::{Capture, EventKind, Options, Source};
 
 use crate::{
     cpu::{self, Spender},
+    floor::{Copies, Noop},
     services::{self, end},
     tools,
 };
@@ -29,6 +29,8 @@ use crate::{
 pub enum Method {
     /// Programs that do nothing on the socket source's tracepoints.
     Noop,
+    /// Programs that do nothing there but copy what is sent and received.
+    Copy,
     /// The capture alone: events are taken out of the kernel's buffer, and thrown away.
     Capture(Source),
     /// All of `regress record`, with cassettes.
@@ -47,6 +49,7 @@ impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Method::Noop => f.write_str("noop"),
+            Method::Copy => f.write_str("copy"),
             Method::Capture(source) => write!(f, "capture {source}"),
             Method::Record(source) => write!(f, "record {source}"),
             Method::Server(source) => write!(f, "server {source}"),
@@ -66,7 +69,7 @@ impl Method {
     /// Why it cannot be measured here.
     pub fn absence(self) -> Option<String> {
         let program = match self {
-            Method::Noop | Method::Capture(_) | Method::Record(_) | Method::Server(_) => return None,
+            Method::Noop | Method::Copy | Method::Capture(_) | Method::Record(_) | Method::Server(_) => return None,
             Method::Mitmproxy => return mitmdump().is_none().then(|| "mitmproxy is not installed".to_owned()),
             Method::Tcpdump => "tcpdump",
             Method::Strace => "strace",
@@ -106,7 +109,8 @@ pub struct Recorder {
 }
 
 enum Work {
-    Noop(#[allow(dead_code, reason = "dropping it detaches the programs")] Ebpf),
+    Noop(#[allow(dead_code, reason = "dropping it detaches the programs")] Noop),
+    Copy(Copies),
     Capture(Drain),
     Child(Other),
     Served(Served),
@@ -130,7 +134,11 @@ impl Recorder {
     pub fn start(method: Method, task: &Task<'_>) -> Result<Recorder, String> {
         match method {
             Method::Noop => {
-                let work = Work::Noop(attach_noop().map_err(|e| format!("no-op programs: {e}"))?);
+                let work = Work::Noop(Noop::start().map_err(|e| format!("no-op programs: {e}"))?);
+                Ok(Recorder { address: None, spenders: Vec::new(), work })
+            }
+            Method::Copy => {
+                let work = Work::Copy(Copies::start(task).map_err(|e| format!("copying programs: {e}"))?);
                 Ok(Recorder { address: None, spenders: Vec::new(), work })
             }
             Method::Capture(source) => {
@@ -154,24 +162,12 @@ impl Recorder {
     pub fn finish(self) -> Result<Told, String> {
         match self.work {
             Work::Noop(_) => Ok(Told::default()),
+            Work::Copy(copies) => Ok(copies.finish()),
             Work::Capture(drain) => drain.finish(),
             Work::Child(other) => other.finish(),
             Work::Served(served) => served.finish(),
         }
     }
-}
-
-fn attach_noop() -> Result<Ebpf, Box<dyn std::error::Error>> {
-    static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/bpf/noop.bpf.o");
-    let btf = Btf::from_sys_fs()?;
-    let mut ebpf = Ebpf::load(OBJECT)?;
-    for (name, program) in ebpf.programs_mut() {
-        let target = name.to_owned();
-        let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(&target, &btf)?;
-        program.attach()?;
-    }
-    Ok(ebpf)
 }
 
 /// A capture whose events go nowhere.

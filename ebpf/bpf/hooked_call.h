@@ -21,6 +21,9 @@ struct {
 	MAP_TYPE(value, struct batch);
 } batches SEC(".maps");
 
+/* Whether any such call was seen yet: most services make none. */
+volatile u32 batch_seen = 0;
+
 INLINE struct batch *current_batch(u64 vector, u32 count, s32 result)
 {
 	struct batch *batch = bpf_task_storage_get(&batches, bpf_get_current_task_btf(), NULL, STORAGE_CREATE);
@@ -28,6 +31,7 @@ INLINE struct batch *current_batch(u64 vector, u32 count, s32 result)
 
 	if (!batch)
 		return NULL;
+	batch_seen = 1;
 	if (batch->vector != vector || batch->count != count)
 		batch->next = count;
 	/* The kernel stores each message's length before it goes on; another value there means another call. */

@@ -6,6 +6,8 @@
 #include "hooked_call.h"
 #include "unix.h"
 
+enum { EAGAIN = 11 }; /* include/uapi/asm-generic/errno-base.h */
+
 INLINE void udp_operation(struct sock *sk, struct transfer *t, u32 slot, s32 length, int flags, u32 direction, u64 task)
 {
 	u16 family = PEEK(sk, __sk_common.skc_family);
@@ -48,9 +50,13 @@ INLINE void moved(struct sock *sk, struct transfer *t, u32 slot, u32 length, int
 
 INLINE void operation(struct sock *sk, s32 length, int flags, u32 direction, u32 slot)
 {
-	u64 task = followed_task();
 	struct transfer *t;
+	u64 task;
 
+	/* Nothing moved and nothing ended, which is how most services learn that they have read all. */
+	if (length == -EAGAIN && !batch_seen)
+		return;
+	task = followed_task();
 	if (!task)
 		return;
 	t = bpf_map_lookup_elem(&transfers, &slot);

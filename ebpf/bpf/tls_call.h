@@ -122,14 +122,15 @@ volatile u32 tls_called = 0;
  * by their place on the stack, which also holds where a thread switches between stacks of its own (coroutines). */
 INLINE u64 calling_tls_object(u64 unit)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct tls_key key = { .process = unit >> 32 };
 	u64 stack, innermost = ~0ull, found = 0;
+	struct task_struct *task;
 	struct tls_thread *thread;
 	struct tls_object *object;
 
 	if (!tls_called)
 		return 0;
+	task = bpf_get_current_task_btf();
 	thread = bpf_task_storage_get(&tls_threads, task, NULL, 0);
 	if (!thread)
 		return 0;
