@@ -38,6 +38,8 @@ struct Service {
     port: u16,
     /// Where the store listens, and whatever else its environment has.
     environment: Vec<(&'static str, String)>,
+    /// Whether TLS is read. Probes that nothing passes would only have to be taken out again: the kernel takes ten a second.
+    tls: bool,
     /// More settings.
     own: String,
     folder: tempfile::TempDir,
@@ -65,7 +67,20 @@ enum Expected {
 impl Service {
     fn new(command: Vec<String>, change: &'static str, listens: &'static str) -> Service {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
-        Service { command, change, listens, port: free_port(), environment: Vec::new(), own: String::new(), folder }
+        Service {
+            command,
+            change,
+            listens,
+            port: free_port(),
+            environment: Vec::new(),
+            tls: false,
+            own: String::new(),
+            folder,
+        }
+    }
+
+    fn inside(self, inside: Inside) -> Service {
+        Service { tls: inside != Inside::Nothing, ..self }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Service {
@@ -80,8 +95,8 @@ impl Service {
     fn settings(&self, more: &str) -> PathBuf {
         let path = self.folder.path().join("regress.toml");
         let text = format!(
-            "[service]\nname = \"store\"\nports = [{}]\n\n[replay]\nsettle = 0.5\n{more}{}",
-            self.port, self.own
+            "[service]\nname = \"store\"\nports = [{}]\n\n[record]\ntls = {}\n\n[replay]\nsettle = 0.5\n{more}{}",
+            self.port, self.tls, self.own
         );
         std::fs::write(&path, text).expect("the folder can be written");
         path

@@ -286,12 +286,11 @@ impl<'r> Unfinished<'r> {
         }
         write_atomically(Place::Within(self.root), path, self.durability, |file| match session {
             None => file.write_all(content),
-            Some(session) => {
-                let mut sealed = session.seal_to(None, file)?;
-                sealed.write_all(content)?;
-                sealed.finish().map(drop)
-            }
+            Some(session) => session.seal_into(None, content, file),
         })?;
+        if let Some(session) = session {
+            session.remember(path);
+        }
         if !self.shared {
             self.made.push(path.to_owned());
         }
@@ -308,6 +307,7 @@ fn is_there(path: &Path, content: &[u8], session: Option<&Arc<Session>>) -> bool
     let length = content.len() as u64;
     match session {
         None => read_bounded(path, length).is_ok_and(|found| found == content),
+        Some(session) if session.has_written(path) => true,
         Some(session) => {
             let found = read_bounded(path, sealed_limit(length));
             found.is_ok_and(|found| Keys::of(session).open(&found).is_ok_and(|opened| opened.content == content))

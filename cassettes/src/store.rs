@@ -635,7 +635,7 @@ pub fn write_sealed(
         return disk::write_atomically(place, path, durability, |file| file.write_all(&content));
     };
     let header = seal.header.then(|| header(content.len()));
-    disk::write_atomically(place, path, durability, |file| seal.session.seal_over(header.as_ref(), content, file))
+    disk::write_atomically(place, path, durability, |file| seal.session.seal_into(header.as_ref(), &content, file))
 }
 
 fn identity(root: &Path) -> Option<(u64, u64)> {

@@ -129,7 +129,7 @@ type Builds<'a> = &'a [(&'a str, Expected)];
 /// Records `orders` and judges its builds; `calls` are those of an order.
 fn orders(mut service: Service, via: &str, inside: Inside, calls: &[&str], builds: Builds<'_>) {
     let server = Server::start();
-    service = service.with("STORE", server.address()).with("MODULES", tools().display());
+    service = service.inside(inside).with("STORE", server.address()).with("MODULES", tools().display());
     if inside != Inside::Nothing {
         let authority = server.authority.file("authority.pem").display().to_string();
         service =
@@ -358,6 +358,8 @@ fn command_line() {
     let login = ["--show-warnings", "--local-infile", host, &port, "--user=app", "--password=secret", "shop"];
     let command = client.into_iter().chain(login).map(str::to_owned).collect();
     let service = Service::new(command, "TERMINAL_CHANGE", "terminal listens");
+    // The client asks for TLS where it can have it.
+    let service = service.inside(Inside::Tls);
     service.record("ebpf", |client| {
         let printed = client.post("/", SESSION).response;
         let printed = String::from_utf8_lossy(&printed);

@@ -100,6 +100,7 @@ impl Server {
 
     /// Has a service connect to it.
     fn store_of(&self, service: Service, inside: Inside) -> Service {
+        let service = service.inside(inside);
         let service = service.with("STORE", self.url_for(inside)).with("MODULES", tools().display());
         if inside != Inside::CheckedTls {
             return service;

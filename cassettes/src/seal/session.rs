@@ -1,6 +1,12 @@
 //! The key under which the files of a recording are sealed.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use age_core::{
     format::{FileKey, Stanza},
@@ -8,12 +14,11 @@ use age_core::{
     secrecy::ExposeSecret,
 };
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
-use ring::hmac;
 
 use super::{
     header::{self, Header},
     recipients::Recipients,
-    writer::{self, SealedWriter},
+    writer::{self, MacKey, SealedWriter},
 };
 
 /// The stanza that says which key, of those that are made of the session's, is the file's.
@@ -36,8 +41,13 @@ pub struct Session {
     /// The same as text.
     text: String,
     /// What makes the keys of files.
-    of_files: hmac::Key,
+    of_files: MacKey,
+    /// Body files that were written here under it.
+    bodies: Mutex<HashSet<PathBuf>>,
 }
+
+/// How many body files are remembered; others are opened to see whether they are there already.
+const MOST_BODIES: usize = 1 << 16;
 
 /// How files are sealed.
 #[derive(Clone, Debug)]
@@ -93,9 +103,8 @@ impl Session {
 
     fn of(key: FileKey, wrapped: Vec<Stanza>) -> Session {
         let text = writer::text(&wrapped);
-        let of_files = hkdf(b"", FILE_LABEL, key.expose_secret());
-        let of_files = hmac::Key::new(hmac::HMAC_SHA256, &of_files);
-        Session { key, wrapped, text, of_files }
+        let of_files = writer::mac_key(&hkdf(b"", FILE_LABEL, key.expose_secret()));
+        Session { key, wrapped, text, of_files, bodies: Mutex::default() }
     }
 
     /// The key of the file with these stanzas; `None` where they do not say which it is.
@@ -109,8 +118,7 @@ impl Session {
 
     /// The key of the file with this salt.
     fn key_for(&self, salt: &[u8; 16]) -> writer::FileKey {
-        let key = hmac::sign(&self.of_files, salt);
-        *key.as_ref().first_chunk().expect("it is longer than that")
+        *writer::mac(&self.of_files, salt).first_chunk().expect("it is longer than that")
     }
 
     /// A whole file with this content.
@@ -119,7 +127,7 @@ impl Session {
     /// When the system has no random numbers.
     pub fn seal(&self, header: Option<&Header>, content: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::with_capacity(content.len() + 1024);
-        self.seal_over(header, content.to_vec(), &mut out)?;
+        self.seal_into(header, content, &mut out)?;
         Ok(out)
     }
 
@@ -127,14 +135,15 @@ impl Session {
     ///
     /// # Errors
     /// When the system has no random numbers, or it cannot be written.
-    pub(crate) fn seal_over(
+    pub(crate) fn seal_into(
         &self,
         header: Option<&Header>,
-        mut content: Vec<u8>,
+        content: &[u8],
         out: &mut impl io::Write,
     ) -> io::Result<()> {
-        let (key, own, nonce) = self.of_new_file(header)?;
-        writer::seal_over(&key, &[&own, &self.text], &nonce, &mut content, out)
+        let mut sealed = self.begin(header, content.len(), out)?;
+        sealed.write_all(content)?;
+        sealed.finish().map(|_| ())
     }
 
     /// A line of a text, without its end, as another line: a file of its own in base64.
@@ -148,10 +157,14 @@ impl Session {
     /// A file that is sealed as it is written. It is whole once [`SealedWriter::finish`] has been called.
     ///
     /// # Errors
-    /// When the system has no random numbers, or its head cannot be written.
+    /// When the system has no random numbers.
     pub fn seal_to<W: io::Write>(&self, header: Option<&Header>, out: W) -> io::Result<SealedWriter<W>> {
+        self.begin(header, 0, out)
+    }
+
+    fn begin<W: io::Write>(&self, header: Option<&Header>, expected: usize, out: W) -> io::Result<SealedWriter<W>> {
         let (key, own, nonce) = self.of_new_file(header)?;
-        SealedWriter::begin(&key, &[&own, &self.text], &nonce, out)
+        Ok(SealedWriter::begin(&key, &[&own, &self.text], &nonce, expected, out))
     }
 
     /// The key of another file, its own stanzas, and its nonce.
@@ -172,6 +185,24 @@ impl Session {
     pub(crate) fn body_name(&self, hash: &str) -> String {
         let name = self.derived(hash.as_bytes(), NAME_LABEL);
         name.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether this body file was written under this key: then it has what its name says, as far as anybody can tell who does
+    /// not open it.
+    pub(crate) fn has_written(&self, path: &Path) -> bool {
+        self.bodies().contains(path) && path.is_file()
+    }
+
+    /// This body file was written under this key.
+    pub(crate) fn remember(&self, path: &Path) {
+        let mut bodies = self.bodies();
+        if bodies.len() < MOST_BODIES {
+            bodies.insert(path.to_owned());
+        }
+    }
+
+    fn bodies(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of a part of a temporary file: it is used for that alone.

@@ -67,7 +67,7 @@ fn what_is_sealed_as_it_is_written_opens_however_it_was_cut() {
             assert!(opened.content == content(size), "{size} in pieces of {piece}");
         }
         let mut slow = Slow(Vec::new());
-        session.seal_over(None, content(size), &mut slow).unwrap();
+        session.seal_into(None, &content(size), &mut slow).unwrap();
         assert!(keys(&identity).open(&slow.0).unwrap().content == content(size), "{size}");
     }
 }

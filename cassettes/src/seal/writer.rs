@@ -1,17 +1,16 @@
 //! Writing sealed files.
 //!
-//! The format is age's, version 1 (<https://c2sp.org/age>), with ring's ciphers; reading is the age crate's. That crate's writer draws
+//! The format is age's, version 1 (<https://c2sp.org/age>), with ring's cipher; reading is the age crate's. That crate's writer draws
 //! a key for each file, which has to be wrapped, authenticates the head twice and adds a stanza that says nothing: for a small cassette
 //! three times what it costs here.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 
 use age_core::{format::Stanza, primitives::hkdf};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
-use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, Tag, UnboundKey},
-    hmac,
-};
+use hmac::{Hmac, Mac};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, Tag, UnboundKey};
+use sha2::Sha256;
 
 /// Bytes of content that are encrypted at a time.
 const BLOCK: usize = 64 << 10;
@@ -21,6 +20,9 @@ const LINE: usize = 64;
 
 /// The key of a file.
 pub(super) type FileKey = [u8; 16];
+
+/// What makes MACs, as far as that is the same for all of a key.
+pub(super) type MacKey = Hmac<Sha256>;
 
 /// A stanza as it stands in a head.
 pub(super) fn put_stanza(tag: &str, args: &[String], body: &[u8], head: &mut String) {
@@ -78,75 +80,49 @@ impl Cipher {
     }
 }
 
-/// The head of the file with this key and these stanzas, as [`put_stanza`] writes them, and the nonce, which comes next.
-fn put_head(key: &FileKey, stanzas: &[&str], nonce: &[u8; 16], out: &mut Vec<u8>) {
-    let begin = out.len();
-    out.extend_from_slice(b"age-encryption.org/v1\n");
-    stanzas.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
-    out.extend_from_slice(b"---");
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &hkdf(b"", b"header", key)), &out[begin..]);
-    out.push(b' ');
-    out.extend_from_slice(BASE64_STANDARD_NO_PAD.encode(mac).as_bytes());
-    out.push(b'\n');
-    out.extend_from_slice(nonce);
+/// The head of the file with this key and these stanzas, as [`put_stanza`] writes them, and the nonce, which comes next;
+/// with room for as much as follows.
+fn head(key: &FileKey, stanzas: &[&str], nonce: &[u8; 16], room: usize) -> Vec<u8> {
+    const AROUND: usize = 128;
+    let mut head = Vec::with_capacity(AROUND + stanzas.iter().map(|text| text.len()).sum::<usize>() + room);
+    head.extend_from_slice(b"age-encryption.org/v1\n");
+    stanzas.iter().for_each(|text| head.extend_from_slice(text.as_bytes()));
+    head.extend_from_slice(b"---");
+    let mac = mac(&mac_key(&hkdf(b"", b"header", key)), &head);
+    head.push(b' ');
+    head.extend_from_slice(BASE64_STANDARD_NO_PAD.encode(mac).as_bytes());
+    head.push(b'\n');
+    head.extend_from_slice(nonce);
+    head
 }
 
-/// Bytes of a head with these stanzas.
-fn head_size(stanzas: &[&str]) -> usize {
-    128 + stanzas.iter().map(|text| text.len()).sum::<usize>()
+/// Makes many a MAC with one key.
+pub(super) fn mac_key(key: &[u8; 32]) -> MacKey {
+    Mac::new_from_slice(key).expect("it takes keys of any length")
 }
 
-/// Write a whole file with this content, which is encrypted where it is. `nonce` is random bytes that no other file has.
-pub(super) fn seal_over(
-    key: &FileKey,
-    stanzas: &[&str],
-    nonce: &[u8; 16],
-    content: &mut [u8],
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let mut head = Vec::with_capacity(head_size(stanzas));
-    put_head(key, stanzas, nonce, &mut head);
-    let mut cipher = Cipher::new(key, nonce);
-    let last = content.len().div_ceil(BLOCK).max(1) - 1;
-    let mut blocks: Vec<&mut [u8]> = content.chunks_mut(BLOCK).collect();
-    if blocks.is_empty() {
-        blocks.push(&mut []);
-    }
-    let tags: Vec<Tag> = (0..).zip(&mut blocks).map(|(number, block)| cipher.block(number == last, block)).collect();
-    let mut parts = vec![IoSlice::new(&head)];
-    for (block, tag) in blocks.iter().zip(&tags) {
-        parts.extend([IoSlice::new(block), IoSlice::new(tag.as_ref())]);
-    }
-    write_all(out, &mut parts)
-}
-
-fn write_all(out: &mut impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !parts.is_empty() {
-        match out.write_vectored(parts) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut parts, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+pub(super) fn mac(key: &MacKey, text: &[u8]) -> [u8; 32] {
+    let mut mac = key.clone();
+    mac.update(text);
+    mac.finalize().into_bytes().into()
 }
 
 /// Seals what is written to it. Files are whole once [`SealedWriter::finish`] has been called.
 pub struct SealedWriter<W> {
     out: W,
     cipher: Cipher,
-    /// What comes next of the content, as far as it was written.
-    block: Vec<u8>,
+    /// What is not written yet: the head, before the first block, and what comes next of the content.
+    waiting: Vec<u8>,
+    /// How much of that is the head.
+    head: usize,
 }
 
 impl<W: Write> SealedWriter<W> {
-    /// With these stanzas in its head; `nonce` as for [`seal_over`].
-    pub(super) fn begin(key: &FileKey, stanzas: &[&str], nonce: &[u8; 16], mut out: W) -> io::Result<SealedWriter<W>> {
-        let mut head = Vec::with_capacity(head_size(stanzas));
-        put_head(key, stanzas, nonce, &mut head);
-        out.write_all(&head)?;
-        Ok(SealedWriter { out, cipher: Cipher::new(key, nonce), block: Vec::new() })
+    /// With these stanzas in its head; `nonce` is random bytes that no other file has. `expected` is how much content will come;
+    /// it may be more or less.
+    pub(super) fn begin(key: &FileKey, stanzas: &[&str], nonce: &[u8; 16], expected: usize, out: W) -> SealedWriter<W> {
+        let waiting = head(key, stanzas, nonce, expected.min(BLOCK) + MAX_TAG_LEN);
+        SealedWriter { out, cipher: Cipher::new(key, nonce), head: waiting.len(), waiting }
     }
 
     /// Write what is left.
@@ -158,11 +134,13 @@ impl<W: Write> SealedWriter<W> {
         Ok(self.out)
     }
 
+    /// At once: for a small file, several pieces (`writev`) take longer than to put them together.
     fn write_block(&mut self, is_last: bool) -> io::Result<()> {
-        let tag = self.cipher.block(is_last, &mut self.block);
-        self.block.extend_from_slice(tag.as_ref());
-        self.out.write_all(&self.block)?;
-        self.block.clear();
+        let tag = self.cipher.block(is_last, &mut self.waiting[self.head..]);
+        self.waiting.extend_from_slice(tag.as_ref());
+        self.out.write_all(&self.waiting)?;
+        self.waiting.clear();
+        self.head = 0;
         Ok(())
     }
 }
@@ -170,12 +148,12 @@ impl<W: Write> SealedWriter<W> {
 impl<W: Write> Write for SealedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Only the last block may be shorter, and it is not empty unless all is.
-        if self.block.len() == BLOCK && !bytes.is_empty() {
+        if self.waiting.len() - self.head == BLOCK && !bytes.is_empty() {
             self.write_block(false)?;
         }
-        let fits = bytes.len().min(BLOCK - self.block.len());
-        self.block.reserve(fits + MAX_TAG_LEN);
-        self.block.extend_from_slice(&bytes[..fits]);
+        let fits = bytes.len().min(BLOCK - (self.waiting.len() - self.head));
+        self.waiting.reserve(fits + MAX_TAG_LEN);
+        self.waiting.extend_from_slice(&bytes[..fits]);
         Ok(fits)
     }
 

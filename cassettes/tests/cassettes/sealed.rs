@@ -196,6 +196,24 @@ fn a_header_tells_everybody_what_it_says_and_fits_the_content() {
 }
 
 #[test]
+fn a_body_is_written_once_and_again_when_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::create(folder.path()).unwrap().recording(Some(seal_to(OURS_PUBLIC, false))).unwrap();
+    let written = |number| store.write(&as_is(&Cassette { id: numbered(number).id, ..big() })).unwrap();
+    let bodies = || files(&folder.path().join("bodies"));
+    written(1);
+    let first = bodies();
+    assert_eq!(first.len(), 1);
+    written(2);
+    // Sealing it anew would give other bytes.
+    assert!(bodies() == first);
+    fs::remove_file(folder.path().join("bodies").join(first.keys().next().unwrap())).unwrap();
+    let last = written(3);
+    assert!(bodies().keys().eq(first.keys()) && bodies() != first);
+    assert_eq!(read_with(&last, &keys(OURS)).unwrap().entry, big().entry);
+}
+
+#[test]
 fn what_is_written_again_stays_sealed_for_the_same_recipients() {
     for header in [false, true] {
         let (folder, store) = sealed(header);

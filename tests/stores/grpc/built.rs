@@ -10,7 +10,7 @@ use crate::{
     services::source,
     stores::{
         Expected::{self, Different, Same},
-        Service,
+        Inside, Service,
     },
 };
 
@@ -68,11 +68,12 @@ fn java() -> Vec<String> {
 /// A shop with its stock, recorded; the stock is gone.
 fn recorded(
     command: Vec<String>,
+    inside: Inside,
     environment: &[(&'static str, String)],
     client: &[(&str, String)],
 ) -> (Service, Corpus) {
     let stock = Stock::start(&[]);
-    let service = Service::new(command, "SHOP_CHANGE", "shop listens");
+    let service = Service::new(command, "SHOP_CHANGE", "shop listens").inside(inside);
     let service = environment.iter().fold(service, |service, (name, value)| service.with(name, value));
     let service = service.with("STOCK", format!("127.0.0.1:{}", stock.port));
     // Without a connection that only sees whether the port is open: it would be one without TLS.
@@ -90,7 +91,7 @@ fn shop(test: &str, need: Need, command: fn() -> Vec<String>) {
     if !require(test, &[need, Need::Grpc, Need::Ebpf, Need::Sandbox]) {
         return;
     }
-    let (service, _) = recorded(command(), &[], &[]);
+    let (service, _) = recorded(command(), Inside::Nothing, &[], &[]);
     for _ in 0..10 {
         service.expect(&[("none", Same)]);
     }
@@ -121,7 +122,7 @@ fn grpc_go_inside_tls() {
     let authority = Authority::new();
     let file = |name: &str| authority.file(name).display().to_string();
     let keys = [("CERTIFICATE", file("server.pem")), ("KEY", file("server.key"))];
-    let (service, corpus) = recorded(go(), &keys, &[("AUTHORITY", file("authority.pem"))]);
+    let (service, corpus) = recorded(go(), Inside::Tls, &keys, &[("AUTHORITY", file("authority.pem"))]);
     assert!(corpus.cassettes.iter().all(|cassette| cassette.entry.as_ref().is_some_and(|entry| entry.connection.tls)));
     service.expect(&[("none", Same)]);
     service.expect(BUILDS);
@@ -137,7 +138,7 @@ fn fields_by_name() {
         return;
     }
     let protos = source("shop.binpb");
-    let (service, _) = recorded(go(), &[("REGRESS_PROTO", protos.clone())], &[]);
+    let (service, _) = recorded(go(), Inside::Nothing, &[("REGRESS_PROTO", protos.clone())], &[]);
     service.expect(&[
         ("none", Same),
         ("changed-field", Different("changed downstream/0/request/body/0/id")),
