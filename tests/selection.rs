@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{Client, Corpus, Finished, Need, Process, Recording, Report, http, regress, require},
-    services::{LISTENS, Language, PATIENT, RecordedShop, Shop},
+    services::{LISTENS, Language, PATIENT, RecordedShop, Shop, Waits},
 };
 
 const CLIENTS: u32 = 8;
@@ -92,7 +92,9 @@ fn a_body_beyond_the_cap_is_inconclusive() {
 
     recorded.shop.inventory.take_served();
     recorded.shop.pricing.take_served();
-    let (finished, report) = recorded.replay("none", PATIENT, &["--no-pending"]);
+    // What was left out never comes.
+    let waits = Waits { entry: 10.0, ..PATIENT };
+    let (finished, report) = recorded.replay("none", waits, &["--no-pending"]);
     finished.expect_code(2);
     assert_eq!(verdicts(&report.expect("a report")), [("GET /health", "same"), ("GET /orders/7", "inconclusive")]);
 }
