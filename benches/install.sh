@@ -73,7 +73,7 @@ mkdir -p "$tools"
 python_packages venv mitmproxy==11.0.2 vcrpy==7.0.0
 python_packages diff-venv deepdiff==8.6.1
 # Packages for services that the system's Python runs.
-modules=(redis==5.2.1 'psycopg[binary,pool]==3.2.9' PyMySQL==1.1.1 SQLAlchemy==2.0.44 aiohttp==3.13.2 uvloop==0.22.1)
+modules=(redis==5.2.1 'psycopg[binary,pool]==3.2.9' PyMySQL==1.1.1 SQLAlchemy==2.0.44 aiohttp==3.14.5 uvloop==0.23.0)
 if ! is_there owners-python "${modules[@]}"; then
     say "Python packages ${modules[*]} into $tools/owners-python"
     rm -rf "$tools/owners-python"

@@ -1,4 +1,4 @@
-//! Programs below which no recorder that uses the kernel's probes can get: they do nothing, or nothing but copy.
+//! Programs that do less than any recorder by probes and ring of the kernel: nothing, or nothing but copy.
 
 use std::{
     error::Error,
@@ -68,9 +68,14 @@ impl Copies {
         Ok(Copies { _programs: programs, stop, thread })
     }
 
-    pub fn finish(self) -> Told {
+    /// # Errors
+    /// Where nothing was copied, as in a PID namespace of its own, whose numbers the programs do not know.
+    pub fn finish(self) -> Result<Told, String> {
         self.stop.store(true, Ordering::Relaxed);
-        Told { events: Some(self.thread.join().expect("it does not panic")), lost: None }
+        match self.thread.join().expect("it does not panic") {
+            0 => Err("nothing was copied".to_owned()),
+            copies => Ok(Told { events: Some(copies), lost: None }),
+        }
     }
 }
 

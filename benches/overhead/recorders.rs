@@ -162,7 +162,7 @@ impl Recorder {
     pub fn finish(self) -> Result<Told, String> {
         match self.work {
             Work::Noop(_) => Ok(Told::default()),
-            Work::Copy(copies) => Ok(copies.finish()),
+            Work::Copy(copies) => copies.finish(),
             Work::Capture(drain) => drain.finish(),
             Work::Child(other) => other.finish(),
             Work::Served(served) => served.finish(),

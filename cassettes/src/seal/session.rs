@@ -187,8 +187,7 @@ impl Session {
         name.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether this body file was written under this key: then it has what its name says, as far as anybody can tell who does
-    /// not open it.
+    /// Whether this process wrote this body file under this key. What became of it since is for who reads it to find out.
     pub(crate) fn has_written(&self, path: &Path) -> bool {
         self.bodies().contains(path) && path.is_file()
     }
